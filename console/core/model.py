@@ -1,0 +1,521 @@
+"""Every record that travels through the house. Frozen, typed, and ignorant of the machine.
+
+Data goes one way: machine -> `Sample` -> store -> `Health` -> `Snapshot` -> pane.
+Commands go one way: key -> `Command` -> permit -> lease -> process -> `Event` -> next snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+# --- time -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time, kept twice: UTC for people, a clock nobody can set for intervals."""
+
+    at: float
+    """Seconds since the Unix epoch, UTC."""
+    tick: float = 0.0
+    """Seconds since boot, suspend included (`CLOCK_BOOTTIME`)."""
+    boot: str = ""
+    """The kernel's boot id: ticks of different boots cannot be compared."""
+
+    def since(self, earlier: Moment) -> float:
+        """Seconds from `earlier` to this moment, never negative.
+
+        Within one boot a clock that was set makes no difference; across boots UTC is all there is.
+        """
+        if self.boot and self.boot == earlier.boot:
+            return max(0.0, self.tick - earlier.tick)
+        return max(0.0, self.at - earlier.at)
+
+    def plus(self, seconds: float) -> Moment:
+        """This moment moved by `seconds` on both clocks."""
+        return Moment(self.at + seconds, self.tick + seconds, self.boot)
+
+
+# --- processes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which process, for certain: a PID alone is a name that the kernel gives away again."""
+
+    pid: int
+    ticks: int
+    """Kernel start time, clock ticks since boot (field 22 of `/proc/PID/stat`)."""
+    boot: str
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.ticks}:{self.boot}"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """The inverse of `str()`. Raises ValueError."""
+        pid, ticks, boot = text.split(":", 2)
+        return cls(int(pid), int(ticks), boot)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as it was seen."""
+
+    identity: Identity
+    ppid: int
+    argv: tuple[str, ...]
+    started: Moment
+    uid: int = 0
+    state: str = "S"
+    """The kernel's letter: R running, S sleeping, D uninterruptible, T stopped, Z zombie."""
+    cwd: str | None = None
+    """Read for candidates only; None where unread or not permitted."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The variables that tell boxes apart, read for candidates only."""
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+    @property
+    def command(self) -> str:
+        """The command line for reading, not for parsing. Hostile text: clean it before a screen."""
+        return " ".join(self.argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One worker: a process tree whose root matches the role. Launchers are part of it."""
+
+    role: str
+    processes: tuple[Process, ...]
+    """Root first, then its matching descendants and other children, by PID."""
+    leased: bool = False
+    """A process of this tree holds the role's lease."""
+    token: int | None = None
+    """The fencing token of the grant under which it was started; None when adopted."""
+
+    @property
+    def root(self) -> Process:
+        return self.processes[0]
+
+    @property
+    def identity(self) -> Identity:
+        return self.root.identity
+
+    @property
+    def pid(self) -> int:
+        return self.root.pid
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(process.pid for process in self.processes)
+
+    @property
+    def adopted(self) -> bool:
+        """Somebody else started it."""
+        return not self.leased
+
+    @property
+    def launcher_ended(self) -> bool:
+        """Its launcher is gone and it runs on by itself: normal for a background job."""
+        return self.adopted and self.root.ppid <= 1
+
+    def uptime(self, now: Moment) -> float:
+        """Seconds since the root started."""
+        return now.since(self.root.started)
+
+
+# --- roles ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a role that died is started again without a person."""
+
+    enabled: bool = True
+    backoff_s: float = 5.0
+    backoff_max_s: float = 60.0
+    limit: int = 3
+    """At most this many automatic restarts within `window_s`; then the role is parked."""
+    window_s: float = 600.0
+    healthy_s: float = 60.0
+    """A run of this length resets the back-off."""
+    unpark_s: float = 3600.0
+    """A healthy run of this length releases a parked role's history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of process that should run `count` times, and how to know and start it."""
+
+    name: str
+    match: str
+    """Base name of the script or program, or a path that ends in it."""
+    command: tuple[str, ...] = ()
+    """Empty: it can be watched and ended, not started."""
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    match_cwd: str | None = None
+    match_env: Mapping[str, str] = field(default_factory=dict)
+    count: int = 1
+    keep: str = "oldest"
+    """Which instance stays when there are too many: `oldest` or `newest`."""
+    grace_s: float = 10.0
+    """From the polite signal to the one that cannot be refused."""
+    settle_s: float = 0.5
+    """A new worker counts as started when it has outlived this."""
+    policy: RestartPolicy = RestartPolicy()
+
+
+class RoleState(StrEnum):
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    """Alive, and not yet seen to work."""
+    READY = "READY"
+    """Alive, and seen to work since it started."""
+    STALLED = "STALLED"
+    """Alive, and evidently doing nothing."""
+    STOPPING = "STOPPING"
+    BACKOFF = "BACKOFF"
+    PARKED = "PARKED"
+    UNKNOWN = "UNKNOWN"
+
+
+class LeaseState(StrEnum):
+    FREE = "free"
+    HELD = "held"
+    ORPHANED = "orphaned"
+    """Held, and its owner is gone: a leftover of the worker keeps the lock."""
+    REPLACED = "replaced"
+    """The lock file is not the one that was locked: somebody removed or replaced it."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What the shim wrote beside the lock: information, never proof."""
+
+    identity: Identity
+    token: int
+    since: Moment
+    shim: Identity | None = None
+    actor: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run, as seen without taking it."""
+
+    state: LeaseState
+    owner: Owner | None = None
+    holders: tuple[int, ...] = ()
+    """PIDs that really hold the lock's descriptor, shim included."""
+    reason: str = ""
+
+
+# --- observation ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One observation by one monitor. `error` set: it could not look, so nothing is known."""
+
+    monitor: str
+    moment: Moment
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON values."""
+    error: str | None = None
+    id: int = 0
+
+
+class HealthState(StrEnum):
+    OK = "ok"
+    FAILING = "failing"
+    OVERDUE = "overdue"
+    UNKNOWN = "unknown"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A judgement on a monitor's history."""
+
+    state: HealthState
+    reason: str = ""
+
+
+class System(Protocol):
+    """What a probe may ask of the machine. `console.system.box.Box` is it."""
+
+
+# --- commands and the ledger ----------------------------------------------------------------
+
+
+class Verb(StrEnum):
+    ENSURE = "ensure"
+    RESTART = "restart"
+    KILL = "kill"
+    END_DUPLICATES = "end-duplicates"
+    CANARY = "canary"
+    BASELINE = "baseline"
+    START_DAEMON = "start-daemon"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What somebody asks for, bound to what they saw when they asked."""
+
+    verb: Verb
+    role: str = ""
+    actor: str = ""
+    target: Identity | None = None
+    """The instance on the operator's screen; refused when that is no longer the one."""
+    token: int | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command. `code` is the command line's exit code."""
+
+    done: bool
+    message: str
+    code: int = 0
+    pid: int | None = None
+    changed: bool = False
+
+
+class EventKind(StrEnum):
+    """Past tense: what happened."""
+
+    STARTED = "started"
+    ADOPTED = "adopted"
+    READY = "ready"
+    STALLED = "stalled"
+    ASKED = "asked"
+    """A restart or kill is about to end an instance: written before the first signal."""
+    DIED = "died"
+    ENDED = "ended"
+    """A command ended an instance."""
+    CONFIRMED = "confirmed"
+    """An ensure found what it wanted."""
+    REFUSED = "refused"
+    FAILED = "failed"
+    BACKED_OFF = "backed-off"
+    PARKED = "parked"
+    RELEASED = "released"
+    MONITOR_CHANGED = "monitor-changed"
+    VERDICT_CHANGED = "verdict-changed"
+    DAEMON_STARTED = "daemon-started"
+    DAEMON_STOPPED = "daemon-stopped"
+    BASELINE_STARTED = "baseline-started"
+    BASELINE_ENDED = "baseline-ended"
+    NOTICED = "noticed"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the append-only ledger."""
+
+    kind: EventKind
+    moment: Moment
+    role: str = ""
+    actor: str = ""
+    """`policy`, `outside`, or a person: `console:ana@pts/3`, `cli:ana@pts/3`."""
+    reason: str = ""
+    identity: Identity | None = None
+    token: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+
+
+# --- the snapshot ---------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    """One role, as it stands."""
+
+    role: Role
+    state: RoleState
+    reason: str = ""
+    since: Moment | None = None
+    instances: tuple[Instance, ...] = ()
+    surplus: tuple[Identity, ...] = ()
+    """Roots of the instances that the `keep` rule would end."""
+    lease: Lease = Lease(LeaseState.FREE)
+    token: int | None = None
+    usage: Mapping[int, tuple[float, int]] = field(default_factory=dict)
+    """Root PID -> (CPU percent of one core, resident bytes) over the whole tree."""
+    restarts: int = 0
+    """Automatic restarts within the policy's window."""
+    restarts_total: int = 0
+    """Starts after the first one, by whomever, as far as the ledger goes back."""
+    retry_at: Moment | None = None
+    last_death: Event | None = None
+
+    @property
+    def found(self) -> int:
+        return len(self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    """One monitor: who watches, how fresh, when next."""
+
+    name: str
+    every_s: float
+    health: Health
+    last: Sample | None = None
+    next_run: Moment | None = None
+    result: str = ""
+    """The last result in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    url: str
+    state: HealthState = HealthState.UNKNOWN
+    reason: str = ""
+    seen: Moment | None = None
+    size: int | None = None
+    urgent: int | None = None
+    normal: int | None = None
+    low: int | None = None
+    inflight: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    success_rate: float | None = None
+    """Percent, over what the store has seen; None while nothing was finished."""
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogView:
+    state: HealthState = HealthState.UNKNOWN
+    reason: str = ""
+    seen: Moment | None = None
+    pid: int | None = None
+    started: Moment | None = None
+    heartbeat: Moment | None = None
+    anomalies: tuple[str, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineView:
+    state: HealthState = HealthState.UNKNOWN
+    reason: str = ""
+    seen: Moment | None = None
+    generated: Moment | None = None
+    mode: str = ""
+    """`read`: another program writes the file; `collect`: we do."""
+    anomalies: tuple[str, ...] = ()
+    channels: tuple[tuple[str, float | None, str], ...] = ()
+    """(name, newest value, verdict in a word)."""
+    next_runs: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricView:
+    """One of the baseline's five metrics."""
+
+    name: str
+    value: float | None
+    unit: str
+    target: str
+    verdict: str
+    """`pass`, `fail` or `undecided`."""
+    n: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineView:
+    state: str = "off"
+    """`off`, `collecting`, `complete` or `invalid`."""
+    started: Moment | None = None
+    checkpoint: Moment | None = None
+    progress: float | None = None
+    coverage: float | None = None
+    metrics: tuple[MetricView, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonView:
+    """Who runs the monitors."""
+
+    running: bool = False
+    pid: int | None = None
+    since: Moment | None = None
+    here: bool = False
+    """This very process runs them (`--no-daemon`)."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The immutable whole that a frame renders."""
+
+    host: str
+    box: str
+    """The box's name for people: its state directory or configuration."""
+    moment: Moment
+    """Now, as the snapshot was composed."""
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    since: Moment | None = None
+    """Since when the verdict is what it is."""
+    roles: tuple[RoleView, ...] = ()
+    queue: QueueView = QueueView("")
+    watchdog: WatchdogView = WatchdogView()
+    pipeline: PipelineView = PipelineView()
+    baseline: BaselineView = BaselineView()
+    monitors: tuple[MonitorView, ...] = ()
+    events: tuple[Event, ...] = ()
+    """Newest last."""
+    daemon: DaemonView = DaemonView()
+    notices: tuple[str, ...] = ()
+    """What was not found and which line of configuration would name it; store troubles."""
+
+    def role(self, name: str) -> RoleView | None:
+        """The view of the role called `name`."""
+        return next((view for view in self.roles if view.role.name == name), None)
+
+    def monitor(self, name: str) -> MonitorView | None:
+        """The view of the monitor called `name`."""
+        return next((view for view in self.monitors if view.name == name), None)
+
+
+# --- logs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A window on a role's output. Lines are raw foreign text."""
+
+    path: str
+    lines: tuple[str, ...] = ()
+    start: int = 0
+    """Byte offset of the first line in the file."""
+    end: int = 0
+    """Byte offset after the last line: where following goes on."""
+    size: int = 0
+    error: str | None = None

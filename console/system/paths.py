@@ -1,0 +1,112 @@
+"""Where a box keeps what it owns, and whether that place can be trusted with locks."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"}
+
+
+class PathError(Exception):
+    """A directory that cannot be used for the state: the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The state directory of one box and what lies in it."""
+
+    state: Path
+
+    @property
+    def store(self) -> Path:
+        return self.state / "store.sqlite"
+
+    @property
+    def locks(self) -> Path:
+        return self.state / "locks"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def lease(self, role: str) -> Path:
+        """The role's life lock."""
+        return self.locks / f"{role}.lock"
+
+    def owner(self, role: str) -> Path:
+        """What the shim says about the lease: beside the lock, because some systems lock reads."""
+        return self.locks / f"{role}.owner.json"
+
+    def decision(self, role: str) -> Path:
+        """The role's decision lock."""
+        return self.locks / f"{role}.decision"
+
+    def log(self, role: str, stream: str) -> Path:
+        """The role's output: `stream` is `out` or `err`."""
+        return self.logs / f"{role}.{stream}.log"
+
+    def prepare(self) -> None:
+        """Make the directories, private to their owner. Raises PathError."""
+        for directory in (self.state, self.locks, self.logs):
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise PathError(f"{directory}: cannot be made: {error.strerror}") from error
+            check_private(directory)
+        if kind := network_filesystem(self.state):
+            raise PathError(
+                f"{self.state}: is on {kind}: locks there do not hold; "
+                "choose a local directory with --state-dir"
+            )
+
+
+def default_state() -> Path:
+    """Where this user's state lives when nobody says otherwise."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("rpa-console", appauthor=False))
+
+
+def default_config() -> Path:
+    """Where this user's configuration lives when nobody says otherwise."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("rpa-console", appauthor=False)) / "config.toml"
+
+
+def check_private(directory: Path) -> None:
+    """Refuse a directory in which others could plant or replace a lock. Raises PathError."""
+    try:
+        status = directory.lstat()
+    except OSError as error:
+        raise PathError(f"{directory}: {error.strerror}") from error
+    if stat.S_ISLNK(status.st_mode):
+        status = directory.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise PathError(f"{directory}: is not a directory")
+    if not hasattr(os, "geteuid"):
+        return
+    if status.st_uid != os.geteuid():
+        raise PathError(f"{directory}: belongs to uid {status.st_uid}, not to you")
+    if status.st_mode & 0o022:
+        raise PathError(f"{directory}: others may write to it; run: chmod go-w {directory}")
+
+
+def network_filesystem(directory: Path) -> str | None:
+    """The kind of network file system that `directory` lies on, or None."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    best, kind = "", None
+    real = os.path.realpath(directory)
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        mount = head.split()[4].replace("\\040", " ")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, tail.split()[0]
+    return kind if kind in _NETWORK else None
