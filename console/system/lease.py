@@ -23,6 +23,8 @@ from pathlib import Path
 from console.core.model import Identity, Lease, LeaseState, Moment, Owner
 from console.system.process import LINUX, PROC, alive
 
+SHIM = Path(__file__).with_name("shim.py")
+
 _OFD = LINUX and hasattr(fcntl, "F_OFD_SETLK")
 _FLOCK = "@hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
@@ -217,13 +219,22 @@ def look(lock: Path, record: Path) -> Lease:
     known = read_owner(record)
     owner = known[0] if known else None
     owner_alive = owner is not None and alive(owner.identity)
+    if is_held and owner_alive:
+        return Lease(LeaseState.HELD, owner)
     if is_held:
-        if owner_alive:
-            return Lease(LeaseState.HELD, owner)
-        return Lease(LeaseState.ORPHANED, owner, holders(lock), "its owner is gone")
+        pids = holders(lock)
+        if any(_is_shim(pid) for pid in pids):
+            return Lease(LeaseState.HELD, owner, pids, "its shim is starting or ending a worker")
+        return Lease(LeaseState.ORPHANED, owner, pids, "its owner is gone")
     if owner_alive and known and not _is(lock, known[1]):
         return Lease(LeaseState.REPLACED, owner, reason="the lock file was removed or replaced")
     return Lease(LeaseState.FREE, owner)
+
+
+def _is_shim(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read(4096).split(b"\0")[3:4] == [os.fsencode(SHIM)]
+    return False
 
 
 def _is(path: Path, device_inode: tuple[int, int]) -> bool:
@@ -232,3 +243,22 @@ def _is(path: Path, device_inode: tuple[int, int]) -> bool:
     except OSError:
         return False
     return (status.st_dev, status.st_ino) == device_inode
+
+
+def openers(path: Path) -> tuple[int, ...]:
+    """PIDs that have the file open, whether or not they hold its lock."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return tuple(pid for pid in _pids() if _opens(pid, status.st_dev, status.st_ino))
+
+
+def _opens(pid: int, device: int, inode: int) -> bool:
+    with contextlib.suppress(OSError):
+        for descriptor in _descriptors(pid):
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{pid}/fd/{descriptor}")
+                if (status.st_dev, status.st_ino) == (device, inode):
+                    return True
+    return False

@@ -30,7 +30,8 @@ CREATE TABLE events (
     tick REAL NOT NULL, boot TEXT NOT NULL, role TEXT NOT NULL, actor TEXT NOT NULL,
     reason TEXT NOT NULL, identity TEXT, token INTEGER, data TEXT NOT NULL) STRICT;
 CREATE INDEX events_by_role ON events (role, id);
-CREATE UNIQUE INDEX one_death ON events (identity) WHERE kind = 'died' AND identity IS NOT NULL;
+CREATE UNIQUE INDEX one_start ON events (identity) WHERE kind IN ('started', 'adopted');
+CREATE UNIQUE INDEX one_death ON events (identity) WHERE kind = 'died';
 CREATE TABLE tokens (role TEXT PRIMARY KEY, token INTEGER NOT NULL) STRICT;
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
@@ -129,7 +130,7 @@ class Store:
     # --- the ledger ------------------------------------------------------------------------
 
     def add_event(self, event: Event) -> int | None:
-        """Write a line of the ledger; its id, or None if that death is already on record."""
+        """Write a line of the ledger; its id, or None if that start or death is known."""
         sql = (
             "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
             " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"

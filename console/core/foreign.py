@@ -1,0 +1,76 @@
+"""Foreign JSON values, taken for what they are: the wrong kind is None, never a guess."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Any
+
+from console.core.model import Moment
+
+LARGEST = 2**63 - 1
+"""What a store's integer can hold."""
+
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,12})?)?"
+    r" ?(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+
+
+def as_list(value: object) -> list[Any]:
+    """`value` as a list: some writers drop the brackets around one element; None is no element."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def table(value: object) -> Mapping[str, Any]:
+    """`value` when it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """`value` when it is a finite number that a store can hold; True is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        return value if abs(value) <= LARGEST else None
+    return value if math.isfinite(value) else None
+
+
+def count(value: object) -> int | None:
+    """`value` when it is a whole number of things, 0 or more; `3.0` is 3."""
+    known = number(value)
+    if known is None or known < 0 or known > LARGEST or known != int(known):
+        return None
+    return int(known)
+
+
+def flag(value: object) -> bool | None:
+    """`value` when it is true or false."""
+    return value if isinstance(value, bool) else None
+
+
+def text(value: object, limit: int = 1000) -> str | None:
+    """`value` when it is text, its first `limit` characters. Hostile still: clean it to show."""
+    return value[:limit] if isinstance(value, str) else None
+
+
+def local_time(value: object, now: Moment, zone: tzinfo | None = None) -> float | None:
+    """Seconds since the epoch from an ISO date and time; None for anything else.
+
+    Without a zone of its own it is read in `zone` (the machine's own when None). An hour that a
+    clock change repeats is ambiguous: the reading nearest to `now` is meant.
+    """
+    if not isinstance(value, str) or not _ISO.fullmatch(value.strip()):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip().replace(" +", "+").replace(" Z", "Z"))
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+        both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+        return min(both, key=lambda at: (abs(at - now.at), at))
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,258 @@
+"""The state machine of a role: what the ledger says of it, what may be done, what policy does.
+
+Everything that decides about a role lives in this file; nothing here touches anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from console.core.instances import surplus
+from console.core.model import (
+    Command,
+    Event,
+    EventKind,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Role,
+    RoleState,
+    Verb,
+)
+from console.core.text import duration
+
+POLICY, OUTSIDE = "policy", "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a role's ledger adds up to."""
+
+    wanted: bool = False
+    """It has run, and no person has ended it since: if it is gone, that was not asked for."""
+    asked: Event | None = None
+    """The last kill or restart that was asked for and is not yet answered by a start."""
+    parked: Event | None = None
+    restarts: tuple[Moment, ...] = ()
+    """Automatic attempts to start, since a person last took charge."""
+    streak: int = 0
+    """Deaths in a row without a healthy run between them."""
+    starts: int = 0
+    started: Event | None = None
+    died: Event | None = None
+
+
+def remember(events: Iterable[Event], role: Role) -> Memory:
+    """Fold a role's ledger, oldest event first."""
+    memory = Memory()
+    for event in events:
+        memory = _after(memory, event, role)
+    return memory
+
+
+def _after(memory: Memory, event: Event, role: Role) -> Memory:
+    match event.kind:
+        case EventKind.STARTED:
+            return _after_start(memory, event)
+        case EventKind.ADOPTED:
+            return replace(memory, wanted=True, asked=None, started=event)
+        case EventKind.CONFIRMED | EventKind.RELEASED if event.actor != POLICY:
+            return replace(memory, parked=None, restarts=(), streak=0, asked=None)
+        case EventKind.ASKED:
+            return replace(memory, asked=event, wanted=event.data.get("verb") != Verb.KILL)
+        case EventKind.FAILED if event.data.get("verb") == Verb.ENSURE and event.actor == POLICY:
+            return replace(
+                memory,
+                restarts=(*memory.restarts, event.moment),
+                streak=memory.streak + 1,
+                died=event,
+            )
+        case EventKind.DIED:
+            return _after_death(memory, event, role)
+        case EventKind.PARKED:
+            return replace(memory, parked=event)
+        case _:
+            return memory
+
+
+def _after_start(memory: Memory, event: Event) -> Memory:
+    memory = replace(memory, wanted=True, asked=None, started=event, starts=memory.starts + 1)
+    if event.actor == POLICY:
+        return replace(memory, restarts=(*memory.restarts, event.moment))
+    return replace(memory, parked=None, restarts=(), streak=0)
+
+
+def _after_death(memory: Memory, event: Event, role: Role) -> Memory:
+    if deliberate(event, memory.asked):
+        return replace(memory, died=event)
+    ran = float(event.data.get("uptime_s") or 0.0)
+    streak = 1 if ran >= role.policy.healthy_s else memory.streak + 1
+    restarts = () if ran >= role.policy.unpark_s else memory.restarts
+    return replace(memory, died=event, streak=streak, restarts=restarts)
+
+
+def deliberate(death: Event, asked: Event | None) -> bool:
+    """Whether this death is the answer to what somebody asked for."""
+    return asked is not None and asked.identity == death.identity
+
+
+# --- policy ---------------------------------------------------------------------------------
+
+
+class Repair(StrEnum):
+    NOTHING = "nothing"
+    WAIT = "wait"
+    START = "start"
+    PARK = "park"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What policy does about a role now, and why."""
+
+    repair: Repair
+    reason: str = ""
+    at: Moment | None = None
+    """When a waiting repair is due."""
+
+
+def repair(
+    role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
+) -> Decision:
+    """What policy does about a role that may have died."""
+    if instances or not memory.wanted or not role.policy.enabled or not role.command:
+        return Decision(Repair.NOTHING)
+    if lease.state is LeaseState.HELD or lease.state is LeaseState.UNKNOWN:
+        return Decision(Repair.NOTHING, "the lease is held")
+    if memory.parked is not None:
+        return Decision(Repair.NOTHING, memory.parked.reason)
+    policy = role.policy
+    recent = recent_restarts(role, memory, now)
+    if recent >= policy.limit:
+        reason = (
+            f"{recent} automatic restarts within {duration(policy.window_s)}: a person must act"
+        )
+        return Decision(Repair.PARK, reason)
+    delay = min(policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1), policy.backoff_max_s)
+    if memory.died is not None and now.since(memory.died.moment) < delay:
+        due = memory.died.moment.plus(delay)
+        return Decision(Repair.WAIT, f"restart {recent + 1} of {policy.limit}", due)
+    return Decision(Repair.START, f"restart {recent + 1} of {policy.limit}")
+
+
+def recent_restarts(role: Role, memory: Memory, now: Moment) -> int:
+    """Automatic attempts to start within the policy's window."""
+    return sum(1 for moment in memory.restarts if now.since(moment) <= role.policy.window_s)
+
+
+# --- permission -----------------------------------------------------------------------------
+
+
+def permit(command: Command, role: Role, instances: Sequence[Instance], lease: Lease) -> str | None:
+    """Why a command may not be carried out, or None when it may."""
+    if command.verb is Verb.ENSURE and not role.command and len(instances) < role.count:
+        return (
+            f"no command is configured to start it; add `command = [...]` under [roles.{role.name}]"
+        )
+    if command.verb is Verb.RESTART and not role.command:
+        return (
+            f"no command is configured to start it again; "
+            f"add `command = [...]` under [roles.{role.name}]"
+        )
+    if lease.state is LeaseState.REPLACED and command.verb is Verb.ENSURE and not instances:
+        owner = lease.owner.identity.pid if lease.owner else "?"
+        return f"the lock file was removed or replaced while PID {owner} lives; end that one first"
+    if command.verb in (Verb.KILL, Verb.RESTART) and command.target is not None:
+        return _permit_target(command, command.target, instances)
+    return None
+
+
+def _permit_target(command: Command, target: Identity, instances: Sequence[Instance]) -> str | None:
+    instance = find(instances, target)
+    if instance is None:
+        others = ", ".join(str(other.pid) for other in instances) or "none"
+        return f"PID {target.pid} as you saw it is no longer running (now: {others})"
+    if command.token is not None and instance.token != command.token:
+        return f"PID {target.pid} now runs under token {instance.token}, not {command.token}"
+    return None
+
+
+def find(instances: Sequence[Instance], identity: Identity) -> Instance | None:
+    """The instance that this process is part of."""
+    return next(
+        (i for i in instances if any(p.identity == identity for p in i.processes)),
+        None,
+    )
+
+
+def targets(command: Command, role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    """The instances that a command would end."""
+    if command.verb is Verb.END_DUPLICATES:
+        return surplus(role, instances)
+    if command.verb is Verb.ENSURE:
+        return surplus(role, instances) if len(instances) > role.count else ()
+    if command.target is not None:
+        instance = find(instances, command.target)
+        return (instance,) if instance else ()
+    return tuple(instances)
+
+
+# --- the state ------------------------------------------------------------------------------
+
+
+def state(
+    role: Role,
+    memory: Memory,
+    instances: Sequence[Instance],
+    lease: Lease,
+    worked: Moment | None,
+    stalled: str | None,
+    now: Moment,
+) -> tuple[RoleState, str]:
+    """The role's state and the reason for it.
+
+    `worked`: when this role was last seen to do its work; `stalled`: evidence that it does none.
+    """
+    if not instances:
+        return _absent(role, memory, instances, lease, now)
+    if memory.asked is not None and find(instances, memory.asked.identity or _NOBODY):
+        return RoleState.STOPPING, f"{memory.asked.data.get('verb', 'end')} by {memory.asked.actor}"
+    stopped = [i for i in instances if i.root.state == "T"]
+    if stopped:
+        return RoleState.STALLED, f"PID {stopped[0].pid} is stopped (SIGSTOP)"
+    if stalled:
+        return RoleState.STALLED, stalled
+    youngest = min(instance.uptime(now) for instance in instances)
+    if youngest < role.settle_s:
+        return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
+    newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
+    if worked is not None and worked.at >= newest.at:
+        return RoleState.READY, "seen to work"
+    return RoleState.RUNNING, "alive; not yet seen to work"
+
+
+_NOBODY = Identity(-1, -1, "")
+
+
+def _absent(
+    role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
+) -> tuple[RoleState, str]:
+    if lease.state is LeaseState.UNKNOWN:
+        return RoleState.UNKNOWN, lease.reason
+    if lease.state is LeaseState.HELD:
+        return RoleState.STARTING, "the lease is held; no process to be seen yet"
+    if memory.parked is not None:
+        return RoleState.PARKED, memory.parked.reason
+    decision = repair(role, memory, instances, lease, now)
+    if decision.repair in (Repair.WAIT, Repair.START):
+        return RoleState.BACKOFF, decision.reason
+    if lease.state is LeaseState.ORPHANED:
+        pids = ", ".join(map(str, lease.holders)) or "?"
+        return RoleState.STOPPED, f"its lease is orphaned: held by leftover PID {pids}"
+    if memory.asked is not None:
+        return RoleState.STOPPED, f"ended by {memory.asked.actor}"
+    return RoleState.STOPPED, "not found" if memory.died is None else memory.died.reason

@@ -1,0 +1,221 @@
+"""One box: its settings, paths, store and clock, and what can be seen of its roles."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from console.core import instances as grouping
+from console.core.instances import BOX_VARIABLE, TOKEN_VARIABLE
+from console.core.model import (
+    Event,
+    EventKind,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Owner,
+    Process,
+    Role,
+    Sample,
+)
+from console.system import clock, lease, process
+from console.system.paths import Paths
+from console.system.settings import Settings
+from console.system.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one role at one moment."""
+
+    role: Role
+    instances: tuple[Instance, ...]
+    leases: tuple[Lease, ...]
+    moment: Moment
+
+    @property
+    def lease(self) -> Lease:
+        """The lease that deserves attention most; there is one for each wanted instance."""
+        worst = (LeaseState.UNKNOWN, LeaseState.REPLACED, LeaseState.ORPHANED, LeaseState.HELD)
+        for state in worst:
+            for one in self.leases:
+                if one.state is state:
+                    return one
+        return self.leases[0]
+
+
+@dataclass(slots=True)
+class Box:
+    """Everything a monitor, the guard or the runtime needs of one box."""
+
+    settings: Settings
+    paths: Paths
+    store: Store
+    config: Path | None = None
+    table: process.Table = field(default_factory=process.Table)
+    _pids: tuple[int, ...] = ()
+    """The processes of the instances seen last: their state is always read afresh."""
+
+    @property
+    def name(self) -> str:
+        """What tells this box from another one on the machine: its state directory."""
+        return str(self.paths.state)
+
+    @property
+    def host(self) -> str:
+        return socket.gethostname()
+
+    @property
+    def outputs(self) -> Path:
+        """Where the automation's status files are."""
+        named = self.settings.outputs
+        return Path(named).expanduser() if named else self.paths.state / "outputs"
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return self.settings.all_roles()
+
+    def role(self, name: str) -> Role | None:
+        """The role called `name`."""
+        return next((role for role in self.roles if role.name == name), None)
+
+    def now(self) -> Moment:
+        """This moment."""
+        return clock.now()
+
+    # --- looking ---------------------------------------------------------------------------
+
+    def observe(self, roles: Sequence[Role], full: bool = False) -> list[Observation]:
+        """Instances and leases of the roles. Raises ProcessError."""
+        seen = self.table.look(self._pids, full)
+        variables = {BOX_VARIABLE, TOKEN_VARIABLE, *(k for r in roles for k in r.match_env)}
+        detailed = {
+            one.pid: process.details(one, variables) for one in grouping.candidates(roles, seen)
+        }
+        processes = {one.pid: detailed.get(one.pid, one) for one in seen}
+        own = _own_lineage(processes)
+        visible = [one for one in processes.values() if one.pid not in own]
+        found = [self._observe(role, visible) for role in roles]
+        self._pids = tuple(pid for one in found for i in one.instances for pid in i.pids)
+        return found
+
+    def _observe(self, role: Role, processes: list[Process]) -> Observation:
+        slots = range(max(1, role.count))
+        leases = [self._lease(role, slot) for slot in slots]
+        found = list(grouping.group(role, processes, self.name))
+        for index, one in enumerate(leases):
+            found, leases[index] = attribute(role, found, one, processes)
+        found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
+        return Observation(role, tuple(found), tuple(leases), self.now())
+
+    def _lease(self, role: Role, slot: int) -> Lease:
+        name = slot_name(role, slot)
+        return lease.look(self.paths.lease(name), self.paths.owner(name))
+
+    async def instances(self, role_name: str) -> tuple[Instance, ...]:
+        """The instances of a role, looked for now. Raises ProcessError."""
+        role = self.role(role_name)
+        if role is None:
+            return ()
+        observed = await asyncio.to_thread(self.observe, [role])
+        return observed[0].instances
+
+    # --- remembering -----------------------------------------------------------------------
+
+    async def history(self, monitor: str, since_s: float) -> list[Sample]:
+        """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
+        since = self.now().at - since_s
+        return await asyncio.to_thread(self.store.samples, monitor, since)
+
+    def record(
+        self,
+        kind: EventKind,
+        role: str = "",
+        actor: str = "",
+        reason: str = "",
+        identity: Identity | None = None,
+        token: int | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> int | None:
+        """Write a line of the ledger, now. Raises StoreError."""
+        return self.store.add_event(
+            Event(kind, self.now(), role, actor, reason, identity, token, data or {})
+        )
+
+
+def slot_name(role: Role, slot: int) -> str:
+    """The lease of a role's first instance bears its name; further ones are numbered."""
+    return role.name if slot == 0 else f"{role.name}.{slot + 1}"
+
+
+def _own_lineage(processes: Mapping[int, Process]) -> set[int]:
+    """Ourselves: a console is never a worker, whatever its command line says."""
+    return {os.getpid()} & set(processes)
+
+
+def attribute(
+    role: Role, found: list[Instance], held: Lease, processes: Iterable[Process]
+) -> tuple[list[Instance], Lease]:
+    """Say which instance a lease belongs to.
+
+    A lease whose owner is gone but which a matching instance still holds is that instance's. And
+    a living owner counts as an instance even if it does not match (a wrapper that has yet to
+    exec) or has lost its lock (it closed all descriptors and its shim was killed).
+    """
+    owner = held.owner
+    if owner is None:
+        return found, held
+    if held.state is LeaseState.ORPHANED:
+        for index, instance in enumerate(found):
+            if set(held.holders) & set(instance.pids):
+                found[index] = replace(instance, leased=True, token=owner.token)
+                held = replace(held, state=LeaseState.HELD, reason="its first process is gone")
+        return found, held
+    whole = _owned(owner, processes)
+    if not whole:
+        return found, held
+    pids = {one.pid for one in whole}
+    rest = [instance for instance in found if instance.pid not in pids]
+    leased = held.state is LeaseState.HELD
+    return [*rest, Instance(role.name, whole, leased=leased, token=owner.token)], held
+
+
+def _owned(owner: Owner, processes: Iterable[Process]) -> tuple[Process, ...]:
+    """The living owner's tree; empty when it is gone, or was a caller that only claimed."""
+    by_pid = {one.pid: one for one in processes}
+    root = by_pid.get(owner.identity.pid)
+    if root is None or root.identity != owner.identity or root.state == "Z" or owner.shim is None:
+        return ()
+    children: dict[int, list[Process]] = {}
+    for one in by_pid.values():
+        children.setdefault(one.ppid, []).append(one)
+    return grouping.tree(root, children)
+
+
+@contextmanager
+def open_box(
+    settings: Settings, state: Path, config: Path | None = None, ephemeral: bool = False
+) -> Iterator[Box]:
+    """A box, its directories made and its store open. Raises PathError, StoreError.
+
+    `ephemeral`: look only, leave no file behind when there is no store yet.
+    """
+    paths = Paths(state)
+    if ephemeral and not paths.store.exists():
+        store = Store(None)
+    else:
+        paths.prepare()
+        store = Store(paths.store)
+    try:
+        yield Box(settings, paths, store, config)
+    finally:
+        with contextlib.suppress(Exception):
+            store.close()

@@ -1,0 +1,245 @@
+"""The one gate for files, foreign and own: bounded, regular, whole, or a clear reason why not."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from console.core.model import LogPage
+from console.core.text import visible
+
+DEEPEST = 100
+"""Levels of nesting: more is an attack, and would end in a recursion error somewhere later."""
+LONGEST_INT = 18
+"""Digits: what fits a store's integer."""
+BLOCK = 65_536
+
+
+class BadJson(ValueError):
+    """Bytes that are not the JSON we take. `cut`: they look like the beginning of good JSON."""
+
+    def __init__(self, reason: str, cut: bool = False) -> None:
+        super().__init__(reason)
+        self.cut = cut
+
+
+class Problem(StrEnum):
+    MISSING = "missing"
+    HALF = "half written"
+    LARGE = "too large"
+    DENIED = "not permitted"
+    IRREGULAR = "not a regular file"
+    BAD = "not JSON"
+    FAILED = "failed"
+
+
+class FileError(Exception):
+    """A file that cannot be used: which problem it is, and a reason in words."""
+
+    def __init__(self, problem: Problem, detail: str = "") -> None:
+        super().__init__(f"{problem}: {detail}" if detail else str(problem))
+        self.problem = problem
+
+
+# --- JSON -----------------------------------------------------------------------------------
+
+
+def decode(raw: bytes) -> object:
+    """The JSON value in `raw` (UTF-8, byte order mark tolerated), strictly. Raises BadJson."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        cut = error.reason == "unexpected end of data"
+        raise BadJson(f"not UTF-8 at byte {error.start}", cut) from None
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        # What is left after the fault is at most a cut literal, number or escape.
+        cut = len(text.rstrip()) - error.pos <= 5 or error.msg.startswith("Unterminated")
+        raise BadJson(f"{error.msg} at line {error.lineno}", cut) from None
+    except RecursionError:
+        raise BadJson("nested too deeply") from None
+    _check(value)
+    return value
+
+
+def _refuse(word: str) -> object:
+    raise BadJson(f"{word} is no JSON number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > LONGEST_INT:
+        raise BadJson(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise BadJson("a number beyond all bounds")
+    return value
+
+
+def _check(value: object) -> None:
+    """Refuse what would break later: deep nesting, text that cannot be encoded. Level by level."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        for item in level:
+            if isinstance(item, str) and not item.isascii():
+                _check_text(item)
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise BadJson("nested too deeply")
+
+
+def _children(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, list) else []
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadJson("text with half a character (lone surrogate)") from None
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """A descriptor on a regular file, never waiting for a pipe's other end. Raises FileError."""
+    with _explained():
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(Problem.IRREGULAR)
+        with _explained():
+            yield fd, status
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """The operating system's refusals as FileError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileError(Problem.MISSING) from None
+    except PermissionError:
+        raise FileError(Problem.DENIED) from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
+            raise FileError(Problem.IRREGULAR) from None
+        raise FileError(Problem.FAILED, (error.strerror or str(error)).lower()) from None
+    except ValueError as error:  # a path with a NUL in it, text that cannot be encoded
+        raise FileError(Problem.FAILED, str(error)) from None
+
+
+def read_json(path: Path, limit: int = 1_000_000) -> tuple[object, float]:
+    """The JSON value in a file of at most `limit` bytes, and its mtime. Raises FileError."""
+    with _regular(path) as (fd, status), os.fdopen(fd, "rb", closefd=False) as file:
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise FileError(Problem.LARGE, f"more than {limit} bytes")
+    try:
+        return decode(raw), status.st_mtime
+    except BadJson as error:
+        raise FileError(Problem.HALF if error.cut else Problem.BAD, str(error)) from None
+
+
+def tail(path: Path, offset: int | None, limit_bytes: int = BLOCK) -> LogPage:
+    """At most `limit_bytes` of a log: its end when `offset` is None, else what follows `offset`.
+
+    An offset beyond the end means that the log was cut or rotated: it starts over. Following
+    holds an unfinished last line back until it is finished or fills the whole window.
+    """
+    try:
+        with _regular(path) as (fd, status):
+            size = status.st_size
+            start = max(0, size - limit_bytes) if offset is None else max(0, offset)
+            start = 0 if start > size else start
+            raw = os.pread(fd, limit_bytes, start)
+    except FileError as error:
+        return LogPage(str(path), error=str(error))
+    if offset is None and start > 0:
+        whole = raw[raw.find(b"\n") + 1 :]  # find's -1 keeps all: one line wider than the window
+        start, raw = start + len(raw) - len(whole), whole
+    elif offset is not None and len(raw) < limit_bytes:
+        raw = raw[: raw.rfind(b"\n") + 1]
+    elif offset is not None:
+        raw = raw[: raw.rfind(b"\n") + 1] or raw
+    return LogPage(str(path), _lines(raw, start), start, start + len(raw), size)
+
+
+def _lines(raw: bytes, start: int) -> tuple[str, ...]:
+    lines = raw.decode("utf-8-sig" if start == 0 else "utf-8", errors="replace").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return tuple(line.removesuffix("\r") for line in lines)
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put `text` in place whole, or leave the old file as it was. Raises FileError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _explained():
+        raw = text.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # By descriptor: a full disk is an error here, not a file cut short in silence.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(draft, flags, 0o666), "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def append_rotating(path: Path, line: str, max_bytes: int = 1_000_000) -> None:
+    """Add one line to a log; a log that would exceed `max_bytes` becomes NAME.1 first.
+
+    One process writes a log. A line that does not fit on the disk is taken back whole. Raises
+    FileError.
+    """
+    raw = visible(line).encode() + b"\n"
+    with _explained():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _appended(path, raw, max_bytes):
+            path.replace(path.with_name(path.name + ".1"))
+            _appended(path, raw, max(max_bytes, len(raw)))
+
+
+def _appended(path: Path, raw: bytes, max_bytes: int) -> bool:
+    """Append `raw` unless that would make a longer file than `max_bytes` of one that has lines."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o644)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(Problem.IRREGULAR)
+        if status.st_size and status.st_size + len(raw) > max_bytes:
+            return False
+        if os.write(fd, raw) < len(raw):
+            os.ftruncate(fd, status.st_size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return True
+    finally:
+        os.close(fd)
