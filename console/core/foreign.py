@@ -67,7 +67,7 @@ def local_time(value: object, now: Moment, zone: tzinfo | None = None) -> float 
     if not isinstance(value, str) or not _ISO.fullmatch(value.strip()):
         return None
     try:
-        moment = datetime.fromisoformat(value.strip().replace(" +", "+").replace(" Z", "Z"))
+        moment = datetime.fromisoformat(value.strip().upper().replace(" +", "+").replace(" Z", "Z"))
         if moment.tzinfo is not None:
             return moment.timestamp()
         both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))

@@ -7,189 +7,46 @@ line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.l
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
 
+from console.core.matching import by_code, mentions, refuse_match, runs
 from console.core.model import Instance, Process, Role
+
+__all__ = ["by_code", "mentions", "refuse_match", "runs"]
 
 BOX_VARIABLE = "RPA_CONSOLE_BOX"
 """In the environment of every process that a box starts: that box's state directory."""
 TOKEN_VARIABLE = "RPA_CONSOLE_TOKEN"
 """In the environment of every leased worker: the number of its grant."""
-
-_INTERPRETER = re.compile(
-    r"^(python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|java|pwsh|powershell"
-    r"|sh|bash|dash|zsh|ksh|ash|busybox)w?[\d.]*t?(\.exe)?$",
-    re.IGNORECASE,
-)
-_SHELL = re.compile(r"^(sh|bash|dash|zsh|ksh|ash)$")
-_INTERPRETER_VALUES = {"-X", "-W", "-r", "--require", "-I", "-File", "--check-hash-based-pycs"}
-_CODE = {"-c", "-e", "-E", "--eval", "-Command"}
-
-# Launchers that run the rest of their command line, and their options that take a value.
-_LAUNCHERS: dict[str, set[str]] = {
-    "env": {"-u", "--unset", "-C", "--chdir", "-S"},
-    "nohup": set(),
-    "setsid": set(),
-    "stdbuf": {"-i", "-o", "-e"},
-    "nice": {"-n"},
-    "ionice": {"-c", "-n", "-p"},
-    "chrt": {"-T", "-P", "-D"},
-    "taskset": set(),
-    "timeout": {"-k", "-s", "--kill-after", "--signal"},
-    "time": {"-f", "-o"},
-    "sudo": {"-u", "-g", "-h", "-p", "-C", "-r", "-t", "-T", "-U", "-D", "-R"},
-    "doas": {"-u", "-C"},
-    "runuser": {"-u", "-g", "-G", "-s"},
-    "setpriv": {"--reuid", "--regid"},
-    "xvfb-run": {"-e", "-f", "-n", "-p", "-s", "-w"},
-    "dbus-run-session": set(),
-    "systemd-run": {"-p", "-u", "-M", "-E"},
-    "uv": {"--with", "--python", "-p", "--project", "--directory", "--extra", "--group"},
-    "uvx": {"--with", "--python", "-p", "--from"},
-    "poetry": {"-C", "-P"},
-    "pipenv": set(),
-    "hatch": {"-e"},
-    "pdm": {"-p"},
-    "conda": {"-n", "-p"},
-    "py": set(),
-    "py.exe": set(),
-    "exec": set(),
-    "command": set(),
-}
-_POSITIONALS = {"timeout": 1, "chrt": 1, "taskset": 1}
-_SUBCOMMAND = {"uv", "poetry", "pipenv", "hatch", "pdm", "conda"}
-_ASSIGNING = {"env", "sudo", "doas"}
-_ASSIGNMENT = re.compile(r"^\w+=")
-
-
-def runs(argv: Sequence[str], match: str, depth: int = 0) -> bool:
-    """Whether this command line *runs* `match`, rather than mentions it."""
-    if not argv or depth > 8:
-        return False
-    program = PurePath(argv[0].replace("\\", "/")).name
-    if _named(argv[0], match):
-        return True
-    if program in _LAUNCHERS:
-        return runs(_launched(program, argv[1:]), match, depth + 1)
-    if program.startswith("-"):  # a login shell: `-bash`
-        program = program[1:]
-    if not _INTERPRETER.match(program):
-        return False
-    return _interpreter_runs(program, argv[1:], match, depth)
-
-
-def _named(word: str, match: str) -> bool:
-    """`match` is a base name, or a path whose last parts must agree."""
-    word = word.replace("\\", "/")
-    if "/" in match:
-        return word == match or word.endswith("/" + match.lstrip("/"))
-    return PurePath(word).name == match
-
-
-def _launched(program: str, arguments: Sequence[str]) -> Sequence[str]:
-    """What a launcher runs: its options, their values and its own positionals left out."""
-    values = _LAUNCHERS[program]
-    positionals = _POSITIONALS.get(program, 0) + (program in _SUBCOMMAND)
-    index = 0
-    while index < len(arguments):
-        word = arguments[index]
-        if word == "--":
-            return arguments[index + 1 :]
-        if word in values:
-            index += 2
-        elif word.startswith("-") and len(word) > 1:
-            index += 1
-        elif program in _ASSIGNING and _ASSIGNMENT.match(word):
-            index += 1
-        elif positionals:
-            positionals -= 1
-            index += 1
-        else:
-            return _uv_script(program, arguments[index:])
-    return ()
-
-
-def _uv_script(program: str, rest: Sequence[str]) -> Sequence[str]:
-    """`uv run script.py` and `py script.py` hand a script to Python themselves."""
-    if program in ("uv", "py", "py.exe") and rest[0].endswith((".py", ".pyw")):
-        return ("python", *rest)
-    return rest
-
-
-def _interpreter_runs(program: str, arguments: Sequence[str], match: str, depth: int) -> bool:
-    """Whether an interpreter was given `match` as its script, module or one of its commands."""
-    index = 0
-    while index < len(arguments):
-        word = arguments[index]
-        if word in _CODE or (_SHELL.match(program) and re.match(r"^-[a-z]*c$", word)):
-            code = arguments[index + 1] if index + 1 < len(arguments) else ""
-            return bool(_SHELL.match(program)) and _script_runs(code, match, depth)
-        if word == "-m" and index + 1 < len(arguments):
-            module = arguments[index + 1].rsplit(".", 1)[-1]
-            return "/" not in match and module == match.removesuffix(".py")
-        if word in _INTERPRETER_VALUES:
-            index += 2
-        elif word.startswith("-") and len(word) > 1:
-            index += 1
-        else:
-            return _named(word, match)
-    return False
-
-
-def _script_runs(code: str, match: str, depth: int) -> bool:
-    """Whether one of the simple commands of a shell's `-c` runs `match`."""
-    if match.rsplit("/", 1)[-1].removesuffix(".py") not in code:
-        return False
-    try:
-        lexer = shlex.shlex(code, posix=True, punctuation_chars=";&|()\n")
-        lexer.whitespace = " \t\r"
-        lexer.whitespace_split = True
-        words = list(lexer)
-    except ValueError:
-        return False
-    simple: list[str] = []
-    for word in [*words, ";"]:
-        if word and set(word) <= set(";&|()\n"):
-            while simple and _ASSIGNMENT.match(simple[0]):
-                simple.pop(0)
-            if runs(simple, match, depth + 1):
-                return True
-            simple = []
-        else:
-            simple.append(word)
-    return False
-
-
-def refuse_match(match: str) -> str | None:
-    """Why `match` would catch what it must not, or None when it is usable."""
-    name = match.rsplit("/", 1)[-1]
-    if not name or name in (".", "..") or set(name) <= set("*?.") or any(c in name for c in "*?["):
-        return "expected the base name of a script or program, without wildcards"
-    if _INTERPRETER.match(name) or name in _LAUNCHERS:
-        return "that is an interpreter or launcher: it would match every program that it runs"
-    if name in ("rpa-console", "shim.py", "__main__.py"):
-        return "that is the console itself"
-    return None
+ROLE_VARIABLE = "RPA_CONSOLE_ROLE"
+"""In the environment of every leased worker: tokens count for each role by itself."""
+MARKS = (BOX_VARIABLE, ROLE_VARIABLE, TOKEN_VARIABLE)
+LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
+"""In the environment of every leased worker: the descriptor that holds its lease."""
 
 
 def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
-    """The processes that run some role's match: the few whose details are worth reading."""
+    """The processes that may run some role's match: the few whose details are worth reading."""
     matches = {role.match for role in roles}
-    return tuple(p for p in processes if any(runs(p.argv, match) for match in matches))
+    return tuple(p for p in processes if any(mentions(p.argv, match) for match in matches))
 
 
 def belongs(process: Process, role: Role, box: str) -> bool:
     """Whether a process runs the role, in this box rather than in another one."""
-    if process.state == "Z" or not runs(process.argv, role.match):
+    if process.state == "Z" or not _runs(process, role.match):
         return False
     if process.env.get(BOX_VARIABLE, box) != box:
         return False
     if role.match_cwd is not None and process.cwd != role.match_cwd:
         return False
     return all(process.env.get(key) == value for key, value in role.match_env.items())
+
+
+def _runs(process: Process, match: str) -> bool:
+    """By its argv; or by its program, when an interpreter goes under another name."""
+    if runs(process.argv, match):
+        return True
+    return process.exe is not None and runs((process.exe, *process.argv[1:]), match)
 
 
 def group(role: Role, processes: Iterable[Process], box: str) -> tuple[Instance, ...]:
@@ -199,43 +56,84 @@ def group(role: Role, processes: Iterable[Process], box: str) -> tuple[Instance,
     descendants of a root are part of its tree.
     """
     by_pid = {process.pid: process for process in processes}
-    children: dict[int, list[Process]] = {}
-    for process in by_pid.values():
-        children.setdefault(process.ppid, []).append(process)
+    parents = _parents(by_pid.values())
     matching = {process.pid for process in by_pid.values() if belongs(process, role, box)}
-    roots = [
-        by_pid[pid] for pid in matching if not any(a in matching for a in _ancestors(pid, by_pid))
-    ]
-    roots.sort(key=lambda root: (root.identity.ticks, root.pid))
+    roots = [by_pid[pid] for pid in matching if matching.isdisjoint(_above(pid, parents))]
+    roots.sort(key=_age)
+    children = children_of(by_pid.values())
     return tuple(Instance(role.name, tree(root, children)) for root in roots)
 
 
-def _ancestors(pid: int, by_pid: Mapping[int, Process]) -> Iterable[int]:
-    """The PIDs above `pid`; a list read while it changed can hold a loop, so each only once."""
-    seen = {pid}
-    while (process := by_pid.get(pid)) is not None and process.ppid not in seen:
-        pid = process.ppid
-        seen.add(pid)
-        yield pid
+def _age(process: Process) -> tuple[int, int]:
+    return process.identity.ticks, process.pid
+
+
+def _parents(processes: Iterable[Process]) -> dict[int, int]:
+    """Whose child each process is.
+
+    A list read while it changed can hold a parent that is younger than its child (another process
+    under a PID given away again) or a loop: such links are left out. And a shim is nobody's child:
+    whom it guards is an instance of its own, whoever asked for it.
+    """
+    by_pid = {process.pid: process for process in processes}
+    parents: dict[int, int] = {}
+    for process in sorted(by_pid.values(), key=_age):
+        parent = by_pid.get(process.ppid)
+        if parent is None or guards(process) or parent.identity.ticks > process.identity.ticks:
+            continue
+        if process.pid not in (parent.pid, *_above(parent.pid, parents)):
+            parents[process.pid] = parent.pid
+    return parents
+
+
+def _above(pid: int, parents: Mapping[int, int]) -> list[int]:
+    """The ancestors' PIDs, nearest first."""
+    found = []
+    while (parent := parents.get(pid)) is not None:
+        found.append(parent)
+        pid = parent
+    return found
+
+
+def children_of(processes: Iterable[Process]) -> dict[int, list[Process]]:
+    """PID -> the processes that it has started."""
+    by_pid = {process.pid: process for process in processes}
+    children: dict[int, list[Process]] = {}
+    for pid, parent in _parents(by_pid.values()).items():
+        children.setdefault(parent, []).append(by_pid[pid])
+    return children
+
+
+def lineage(pid: int, processes: Iterable[Process]) -> tuple[Process, ...]:
+    """A process and its ancestors, nearest first."""
+    by_pid = {process.pid: process for process in processes}
+    return tuple(
+        by_pid[one] for one in (pid, *_above(pid, _parents(by_pid.values()))) if one in by_pid
+    )
 
 
 def tree(root: Process, children: Mapping[int, Sequence[Process]]) -> tuple[Process, ...]:
-    """`root` and all its descendants, root first, then by PID."""
+    """`root` and all its living descendants, root first, then by PID."""
     found, queue = {root.pid: root}, [root]
     while queue:
         for child in children.get(queue.pop().pid, ()):
-            if child.pid not in found and child.state != "Z":
+            if child.pid not in found and not guards(child):
                 found[child.pid] = child
                 queue.append(child)
-    rest = sorted(pid for pid in found if pid != root.pid)
+    rest = sorted(pid for pid in found if pid != root.pid and found[pid].state != "Z")
     return (root, *(found[pid] for pid in rest))
 
 
+def guards(process: Process) -> bool:
+    """Whether a process is a shim: another instance's guardian, never part of a tree."""
+    return len(process.argv) > 3 and process.argv[3].endswith("/console/system/shim.py")
+
+
 def surplus(role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
-    """The instances that the role's `keep` rule would end. A leased one is kept before others."""
+    """The instances that the role's `keep` rule would end."""
     ordered = sorted(
         instances,
-        key=lambda instance: (instance.identity.ticks, instance.pid),
+        key=lambda instance: _age(instance.root),
         reverse=role.keep == "newest",
     )
     return tuple(ordered[role.count :])

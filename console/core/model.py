@@ -74,6 +74,8 @@ class Process:
     """The kernel's letter: R running, S sleeping, D uninterruptible, T stopped, Z zombie."""
     cwd: str | None = None
     """Read for candidates only; None where unread or not permitted."""
+    exe: str | None = None
+    """The program file behind argv[0], read for candidates only."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The variables that tell boxes apart, read for candidates only."""
 
@@ -360,7 +362,7 @@ class RoleView:
     """Roots of the instances that the `keep` rule would end."""
     lease: Lease = Lease(LeaseState.FREE)
     token: int | None = None
-    usage: Mapping[int, tuple[float, int]] = field(default_factory=dict)
+    usage: Mapping[int, tuple[float | None, int]] = field(default_factory=dict)
     """Root PID -> (CPU percent of one core, resident bytes) over the whole tree."""
     restarts: int = 0
     """Automatic restarts within the policy's window."""

@@ -26,7 +26,8 @@ from console.core.model import (
     Role,
     Sample,
 )
-from console.system import clock, lease, process
+from console.system import clock, daemon, lease, process
+from console.system.meter import Meter
 from console.system.paths import Paths
 from console.system.settings import Settings
 from console.system.store import Store
@@ -61,6 +62,7 @@ class Box:
     store: Store
     config: Path | None = None
     table: process.Table = field(default_factory=process.Table)
+    meter: Meter = field(default_factory=Meter)
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
 
@@ -85,6 +87,8 @@ class Box:
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""
+        if name == daemon.NAME:
+            return daemon.role(self.paths.state, self.config)
         return next((role for role in self.roles if role.name == name), None)
 
     def now(self) -> Moment:

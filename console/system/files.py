@@ -176,7 +176,7 @@ def tail(path: Path, offset: int | None, limit_bytes: int = BLOCK) -> LogPage:
     except FileError as error:
         return LogPage(str(path), error=str(error))
     if offset is None and start > 0:
-        whole = raw[raw.find(b"\n") + 1 :]  # find's -1 keeps all: one line wider than the window
+        whole = raw[raw.find(b"\n") + 1 :] or raw  # without a line's beginning, keep all
         start, raw = start + len(raw) - len(whole), whole
     elif offset is not None and len(raw) < limit_bytes:
         raw = raw[: raw.rfind(b"\n") + 1]

@@ -263,7 +263,7 @@ class Guard:
     def _end_leftovers(self, command: Command, role: Role, slot: int, seen: Observation) -> Outcome:
         """End what a dead worker left behind that keeps its lease: proven by the lock it holds."""
         held = seen.leases[slot]
-        ended = tree.end_holders(self.box, slot_name(role, slot), held, role.grace_s)
+        ended = tree.end_holders(self.box, role.name, slot_name(role, slot), held, role.grace_s)
         pids = ", ".join(map(str, held.holders))
         if ended.left:
             raise Refused(f"its lease is held by leftover PID {pids}: {ended.why}")

@@ -112,6 +112,8 @@ def _connect(url: str, ends: float) -> _Wire:
         try:
             sock.settimeout(_left(ends) / (len(places) - index))
             sock.connect(address)
+            # Head and body leave as two pieces: the second must not wait for the first's receipt.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return _Wire(_secure(sock, parts, ends), ends)
         except OSError as error:
             sock.close()
@@ -209,7 +211,7 @@ def _value(response: HTTPResponse, raw: bytes) -> object:
 @contextmanager
 def _explained(deadline_s: float) -> Iterator[None]:
     """Whatever goes wrong on the way, as an HttpError of a few words."""
-    from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+    from http.client import HTTPException, IncompleteRead, InvalidURL, RemoteDisconnected
 
     try:
         yield
@@ -225,7 +227,7 @@ def _explained(deadline_s: float) -> Iterator[None]:
         raise HttpError("answer cut short") from None
     except OSError as error:
         raise HttpError(visible((error.strerror or str(error)).lower(), 120)) from None
+    except (ValueError, TypeError, InvalidURL) as error:
+        raise HttpError(f"cannot ask: {visible(str(error), 120)}") from None
     except HTTPException as error:
         raise HttpError(f"not HTTP ({type(error).__name__})") from None
-    except (ValueError, TypeError) as error:
-        raise HttpError(f"cannot ask: {visible(str(error), 120)}") from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from console.core.instances import BOX_VARIABLE, TOKEN_VARIABLE
+from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
 from console.system import clock
 from console.system.box import Box, slot_name
@@ -22,10 +24,11 @@ _SLACK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a start went."""
+    """How a start went. Neither settled nor failed: the shim was slow or killed, look again."""
 
     identity: Identity | None = None
     settled: bool = False
+    failed: bool = False
     reason: str = ""
 
 
@@ -40,6 +43,7 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
                 str(spec_read), str(status_write), str(lease),
             ],
             cwd="/",
+            env={**_unmarked(), BOX_VARIABLE: box.name},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -51,27 +55,36 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
         with os.fdopen(spec_write, "wb") as pipe:
             spec_write = -1
             pipe.write(marshal.dumps(_spec(box, role, slot, token, actor)))
-        # It outlives us: nobody waits for it, and Popen must not complain about that.
-        shim.returncode = 0
+        shim.wait()  # it has forked, and lives on as nobody's child
         return _hear(status_read, role.settle_s + _SLACK_S)
     except OSError as error:
-        return Report(reason=f"the shim cannot be started: {error.strerror or error}")
+        return Report(failed=True, reason=f"the shim cannot be started: {error.strerror or error}")
     finally:
         for descriptor in (spec_read, spec_write, status_read, status_write):
             if descriptor >= 0:
                 os.close(descriptor)
 
 
+def _unmarked() -> dict[str, str]:
+    """Our environment without the marks: a caller that is leased itself must not pass them on."""
+    foreign = (*MARKS, LEASE_FD_VARIABLE)
+    return {key: value for key, value in os.environ.items() if key not in foreign}
+
+
 def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, object]:
     name = slot_name(role, slot)
+    marks = dict(zip(MARKS, (box.name, role.name, str(token)), strict=True))
     return {
         "role": role.name,
         "command": [os.path.expanduser(word) for word in role.command],
         "cwd": role.cwd,
-        "env": {**role.env, BOX_VARIABLE: box.name, TOKEN_VARIABLE: str(token)},
+        "env": {**role.env, **marks},
+        "marks": marks,
         "token": token,
         "actor": actor,
+        "actor_json": json.dumps(actor),
         "boot": clock.boot_id(),
+        "lock": str(box.paths.lease(name)),
         "owner": str(box.paths.owner(name)),
         "store": str(box.paths.store),
         "logs": {stream: str(box.paths.log(name, stream)) for stream in ("out", "err")},
@@ -82,18 +95,29 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
     }
 
 
+def hopeless(role: Role) -> str | None:
+    """Why the role's command cannot be started, as far as that can be told without trying."""
+    if role.cwd is not None and not os.path.isdir(role.cwd):
+        return f"{role.cwd}: the working directory does not exist"
+    program = os.path.expanduser(role.command[0])
+    place = os.path.join(role.cwd or "/", program) if os.sep in program else program
+    if shutil.which(place, path=role.env.get("PATH")) is None:
+        return f"{program}: is not there or cannot be executed"
+    return None
+
+
 def _hear(descriptor: int, timeout: float) -> Report:
     """Follow the shim's report to its end."""
-    identity, reason = None, "the shim ended without a word"
+    report = Report(reason="the shim ended without a word")
     for line in _lines(descriptor, clock.tick() + timeout):
         word, _, rest = line.partition(" ")
         if word == "started":
-            identity = Identity.parse(rest)
+            report = replace(report, identity=Identity.parse(rest))
         elif word == "settled":
-            return Report(identity, settled=True)
-        elif word in ("exited", "failed"):
-            reason = rest
-    return Report(identity, reason=reason)
+            return replace(report, settled=True)
+        elif word == "exited" or report.identity is None:
+            report = replace(report, failed=True, reason=rest)
+    return report
 
 
 def _lines(descriptor: int, deadline: float) -> Iterator[str]:

@@ -23,6 +23,7 @@ Count = Annotated[int, Meta(ge=1, le=100)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 MAX_BYTES = 1_000_000
+RESERVED = "monitors"
 
 WELL_KNOWN = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
 """The roles of a box without configuration, and what they match."""
@@ -217,6 +218,8 @@ def parse(tables: Mapping[str, Any], source: str) -> Settings:
     roles = {}
     for name, table in raw_roles.items():
         prefix = f"roles.{name}"
+        if name == RESERVED:
+            raise ConfigError(f"{source}: {prefix}: the name is reserved for our own daemon")
         _convert(name, Name, source, prefix)
         role = roles[name] = _convert(table, RoleSettings, source, prefix)
         _check_role(name, role, source)

@@ -127,6 +127,15 @@ class Store:
         )
         return [_sample(row) for row in reversed(self._read(sql, (monitor, since, limit)))]
 
+    def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
+        """Samples of every monitor with an id above `last`, in the order they were written."""
+        sql = f"SELECT {_SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
+        return [_sample(row) for row in self._read(sql, (last, limit))]
+
+    def newest_sample_id(self) -> int:
+        """The id of the sample written last; 0 when there is none."""
+        return int(self._read("SELECT coalesce(max(id), 0) FROM samples")[0][0])
+
     # --- the ledger ------------------------------------------------------------------------
 
     def add_event(self, event: Event) -> int | None:
@@ -173,6 +182,11 @@ class Store:
     def changes(self) -> int:
         """A number that differs when another connection has written: far cheaper than a query."""
         return int(self._read("PRAGMA data_version")[0][0])
+
+    def check(self) -> str | None:
+        """What SQLite finds damaged, or None. Raises StoreError."""
+        found = self._read("PRAGMA quick_check(3)")
+        return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
 
     def prune(self, samples_before: float, events_before: float) -> None:
         """Forget what is older than the given Unix times."""

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from console.core.instances import BOX_VARIABLE, TOKEN_VARIABLE, tree
+from console.core.instances import MARKS, tree
 from console.core.model import Identity, Instance, Lease, Process
 from console.system import clock, lease, process
 from console.system.box import Box
@@ -34,17 +34,16 @@ def end(instance: Instance, box: Box, grace_s: float) -> Ending:
     return _end(lambda: _members(instance, box), grace_s)
 
 
-def end_holders(box: Box, name: str, held: Lease, grace_s: float) -> Ending:
-    """End the leftovers that hold a lease whose owner is gone, and carry that owner's token.
+def end_holders(box: Box, role: str, name: str, held: Lease, grace_s: float) -> Ending:
+    """End the leftovers that hold the lease `name` whose owner is gone, and carry its token.
 
     A holder without the token cannot be verified, and stays.
     """
-
     token = held.owner.token if held.owner else None
 
     def members() -> list[Identity]:
         seen = (process.identify(pid) for pid in lease.holders(box.paths.lease(name)))
-        return [one for one in seen if one is not None and _carries(one.pid, token, box.name)]
+        return [one for one in seen if one is not None and _carries(one.pid, box.name, role, token)]
 
     return _end(members, grace_s)
 
@@ -64,18 +63,16 @@ def _members(instance: Instance, box: Box) -> list[Identity]:
         current = seen.get(known.pid)
         if current is not None and current.identity == known:
             members.update(dict.fromkeys(one.identity for one in tree(current, children)))
-    if instance.token is not None:
-        members.update(
-            dict.fromkeys(
-                one.identity for one in seen.values() if _carries(one.pid, instance.token, box.name)
-            )
-        )
+    role, token = instance.role, instance.token
+    if token is not None:
+        marked = (one for one in seen.values() if _carries(one.pid, box.name, role, token))
+        members.update(dict.fromkeys(one.identity for one in marked))
     return [one for one in members if one.pid != os.getpid()]
 
 
-def _carries(pid: int, token: int | None, box: str) -> bool:
+def _carries(pid: int, box: str, role: str, token: int | None) -> bool:
     """Whether a process inherited the environment of the worker that ran under this token."""
-    marks = {TOKEN_VARIABLE: str(token), BOX_VARIABLE: box}
+    marks = dict(zip(MARKS, (box, role, str(token)), strict=True))
     return process.environment(pid, set(marks)) == marks
 
 

@@ -1,0 +1,44 @@
+# Two commands matter: `make run` and `make test`. Both make their own virtual environment.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint check prove screenshots clean
+
+run: $(VENV)/installed
+	@$(BIN)/rpa-console demo
+
+test: $(VENV)/developing
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+prove: $(VENV)/developing
+	$(BIN)/python tests/prove.py
+
+screenshots: $(VENV)/developing
+	$(BIN)/python -m console.ui.pictures screenshots
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "rpa-console needs Python 3.11 or newer: make PYTHON=python3.12 run"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/installed: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/developing: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,207 @@
+"""The command line: global options, and commands that are imported only when they are asked for.
+
+Data goes to standard output, words to standard error. Exit codes: 0 healthy or done, 1 not healthy
+or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from console import __version__
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+OK, BAD, USAGE, UNREADABLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_COMMANDS = {
+    "status": "status",
+    "ensure": "act",
+    "restart": "act",
+    "kill": "act",
+    "events": "events",
+    "canary": "canary",
+    "daemon": "daemon",
+    "config": "config",
+    "doctor": "doctor",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""Command -> the file of `console/commands` that holds it."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's file when the command is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        from importlib import import_module
+
+        module = import_module(f"console.commands.{_COMMANDS[name]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The global options, as given."""
+
+    config: Path | None
+    state: Path | None
+    read_only: bool
+
+    def find_config(self) -> Path | None:
+        """The configuration file: the one that was named, or the user's own if there is one."""
+        from console.system.paths import default_config
+
+        if self.config is not None:
+            return self.config.expanduser().absolute()
+        default = default_config()
+        return default if default.exists() else None
+
+    def find_state(self) -> Path:
+        """The state directory."""
+        from console.system.paths import default_state
+
+        return (self.state or default_state()).expanduser().absolute()
+
+    @contextmanager
+    def box(self, ephemeral: bool = False) -> Iterator[Box]:
+        """The box these options name; what is wrong with it ends the program with a clear word."""
+        from console.system.box import open_box
+        from console.system.paths import PathError
+        from console.system.settings import ConfigError, load
+        from console.system.store import StoreError
+
+        try:
+            config = self.find_config()
+            settings = load(config)
+            with open_box(settings, self.find_state(), config, ephemeral) as box:
+                yield box
+        except ConfigError as error:
+            fail(str(error), USAGE)
+        except (PathError, StoreError) as error:
+            fail(str(error), UNREADABLE)
+
+    def writable(self, box: Box | None = None) -> None:
+        """Refuse what would change anything, where that was asked for."""
+        if self.read_only or (box is not None and box.settings.read_only):
+            fail("read-only: nothing was done", BAD)
+
+
+def say(words: str) -> None:
+    """Words for a person: standard error."""
+    click.echo(words, err=True)
+
+
+def fail(words: str, code: int) -> NoReturn:
+    """End with a clear word and an exit code."""
+    say(f"rpa-console: {words}")
+    raise click.exceptions.Exit(code)
+
+
+def put(text: str) -> None:
+    """Data for standard output; a reader that went away is not an error."""
+    click.echo(text)
+
+
+def put_json(value: Any) -> None:
+    """A document on standard output."""
+    import json
+
+    put(json.dumps(value, ensure_ascii=not _utf8(), indent=2))
+
+
+def _utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def actor(via: str = "cli") -> str:
+    """Who is asking: `cli:ana@pts/3`."""
+    import getpass
+
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = str(os.getuid()) if hasattr(os, "getuid") else "?"
+    for stream in (0, 1, 2):
+        try:
+            return f"{via}:{name}@{os.ttyname(stream).removeprefix('/dev/')}"
+        except OSError:
+            continue
+    return f"{via}:{name}"
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 healthy or done, 1 not healthy or refused, 2 usage or configuration, "
+    "3 state cannot be read, 4 timed out, 130 interrupted.",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), envvar="RPA_CONSOLE_CONFIG", metavar="FILE",
+    help="Configuration file (environment: RPA_CONSOLE_CONFIG).",
+)  # fmt: skip
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), envvar="RPA_CONSOLE_STATE_DIR", metavar="DIR",
+    help="Where locks, logs and the store are (environment: RPA_CONSOLE_STATE_DIR).",
+)  # fmt: skip
+@click.option("--read-only", is_flag=True, help="Look, and refuse whatever would change anything.")
+@click.option("--no-daemon", is_flag=True, help="Run the monitors in the console itself.")
+@click.option("--theme", metavar="NAME", help="The console's theme.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
+@click.version_option(__version__, prog_name="rpa-console")
+@click.pass_context
+def rpa_console(
+    context: click.Context,
+    config: Path | None,
+    state_dir: Path | None,
+    read_only: bool,
+    no_daemon: bool,
+    theme: str | None,
+    ascii_only: bool,
+) -> None:
+    """See whether the automation is truly working, and make it right with one key.
+
+    Without a command the console opens.
+    """
+    context.obj = Options(config, state_dir, read_only)
+    if context.invoked_subcommand is None:
+        from console.commands.screen import open_console
+
+        context.exit(open_console(context.obj, no_daemon, theme, ascii_only))
+
+
+pass_options = click.make_pass_decorator(Options)
+
+
+def main() -> None:
+    """The entry point of `rpa-console`."""
+    try:
+        code = rpa_console.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        say("interrupted")
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = OK
+    sys.exit(code if isinstance(code, int) else OK)

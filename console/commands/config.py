@@ -1,0 +1,181 @@
+"""`config`: write, show, check and describe the configuration."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from console.cli import BAD, USAGE, Options, fail, pass_options, put, put_json, say
+
+if TYPE_CHECKING:
+    from console.system.settings import Settings
+
+TEMPLATE = """\
+# rpa-console: what to watch, and how to start it. Every line is optional.
+# `rpa-console config validate` checks this file, `config schema` describes every key.
+
+# Where the automation's status files are.
+# outputs = "~/agi/outputs"
+
+# Refuse everything that would change something.
+# read_only = false
+
+[queue]
+# url = "http://127.0.0.1:8091"
+# timeout_s = 3.0
+
+[roles.worker]
+# The base name of the script: a command line that merely mentions it does not count.
+match = "rpa_worker.py"
+# Without a command it can be watched and ended, not started.
+# command = ["python", "rpa_worker.py", "--server", "http://127.0.0.1:8091", "--interval", "0.5"]
+# cwd     = "~/agi"
+# count   = 1           # how many are wanted
+# keep    = "oldest"    # which one stays when there are too many: oldest, newest
+# grace_s = 10          # from the polite signal to the one that cannot be refused
+# settle_s = 0.5        # a new worker counts as started when it has outlived this
+# match_cwd = "~/agi"   # tell two boxes on one machine apart by working directory,
+# match_env = { RPA_BOX = "a" }   # or by environment
+
+# [roles.worker.restart]
+# enabled = true
+# backoff_s = 5         # doubling, up to
+# backoff_max_s = 60
+# limit = 3             # automatic restarts within
+# window_s = 600        # and then it is parked until a person acts
+
+[roles.watchdog]
+match = "task_watchdog.py"
+# command = ["python", "task_watchdog.py", "--interval", "60", "--auto-recover"]
+
+[monitors.canary]
+# enabled = true
+# every_s = 1800        # a real task through the queue, every half hour
+# for_s = 86400         # for a day, then it is switched off; without it: for ever
+# deadline_s = 30
+
+[monitors.worker]
+# every_s = 300         # and at once when a worker dies
+
+[monitors.watchdog]
+# every_s = 30
+# stale_s = 180         # a heartbeat older than this is no heartbeat
+
+[monitors.queue]
+# every_s = 10
+
+[monitors.pipeline]
+# every_s = 30
+# mode = "auto"         # read: another program writes the file; collect: we do; auto: look
+
+[baseline]
+# hours = 6             # 6 to 8
+# success_rate = 95     # percent, at least
+# latency_s = 5         # below
+# uptime = 100          # percent of the worker
+# queue_size = 10       # below
+# restarts = 0          # at most
+
+[retention]
+# samples_days = 14
+# events_days = 400
+
+[screen]
+# theme = "dark"        # dark, light, high-contrast, blue-orange, sixteen, or your own
+"""
+
+
+@click.group()
+def config() -> None:
+    """The configuration: one TOML file."""
+
+
+@config.command()
+@pass_options
+def init(options: Options) -> None:
+    """Write a commented configuration. An existing one is never touched."""
+    from console.system.paths import default_config
+
+    path = (options.config or default_config()).expanduser().absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        fail(f"{path}: is there already, and stays as it is", BAD)
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}", BAD)
+    put(str(path))
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@pass_options
+def show(options: Options, as_json: bool) -> None:
+    """Show the settings in force, defaults included."""
+    import msgspec
+
+    settings = _load(options)
+    plain = _without_none(msgspec.to_builtins(settings))
+    if as_json:
+        put_json(plain)
+        return
+    import tomli_w
+
+    path = options.find_config()
+    put(f"# from {path}" if path else "# no configuration file: these are the defaults")
+    put(tomli_w.dumps(plain).rstrip())
+
+
+@config.command()
+@pass_options
+def validate(options: Options) -> None:
+    """Check the configuration. Exit code 2: it cannot be used."""
+    path = options.find_config()
+    settings = _load(options)
+    for name in ("RPA_CONSOLE_CONFIG", "RPA_CONSOLE_STATE_DIR"):
+        if value := os.environ.get(name):
+            say(f"{name}={value}")
+    roles = ", ".join(role.name for role in settings.all_roles())
+    put(f"{path or 'defaults (no file)'}: valid; roles: {roles}")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    from console.system import settings
+
+    put_json(settings.schema())
+
+
+@config.command()
+@pass_options
+def path(options: Options) -> None:
+    """Print where the configuration is, or would be."""
+    from console.system.paths import default_config
+
+    put(str(options.config or default_config()))
+
+
+def _load(options: Options) -> Settings:
+    from console.system.settings import ConfigError, load
+
+    try:
+        return load(options.find_config())
+    except ConfigError as error:
+        fail(str(error), USAGE)
+
+
+def _without_none(value: object) -> dict[str, object]:
+    """TOML has no null: a key that is not set is left out."""
+
+    def clean(one: object) -> object:
+        if isinstance(one, dict):
+            return {key: clean(inner) for key, inner in one.items() if inner is not None}
+        return one
+
+    cleaned = clean(value)
+    assert isinstance(cleaned, dict)
+    return cleaned

@@ -1,0 +1,78 @@
+"""`daemon`: who runs the monitors when nobody looks."""
+
+from __future__ import annotations
+
+import click
+
+from console.cli import BAD, UNREADABLE, Options, actor, fail, pass_options, put, put_json, say
+from console.core.model import Outcome
+
+
+@click.group()
+def daemon() -> None:
+    """The monitors' own process: one a box, detached, untouched by log-outs."""
+
+
+@daemon.command()
+@pass_options
+def run(options: Options) -> None:
+    """Run the monitors in the foreground, until SIGTERM."""
+    from console.running import run_daemon
+    from console.system.lease import LeaseError
+    from console.system.store import StoreError
+
+    with options.box() as box:
+        options.writable(box)
+        try:
+            ran = run_daemon(box)
+        except (LeaseError, StoreError) as error:
+            fail(str(error), UNREADABLE)
+        if not ran:
+            fail("another process runs this box's monitors", BAD)
+
+
+@daemon.command()
+@pass_options
+def start(options: Options) -> None:
+    """Start it, detached, unless it runs."""
+    from console.actions import start_daemon
+
+    with options.box() as box:
+        options.writable(box)
+        _finish(start_daemon(box, actor()))
+
+
+@daemon.command()
+@pass_options
+def stop(options: Options) -> None:
+    """End it. Workers live on; nobody watches them until it is started again."""
+    from console.actions import stop_daemon
+
+    with options.box() as box:
+        options.writable(box)
+        _finish(stop_daemon(box, actor()))
+
+
+@daemon.command()
+@click.option("--json", "as_json", is_flag=True)
+@pass_options
+def status(options: Options, as_json: bool) -> None:
+    """Say whether it runs. Exit code 0: it does."""
+    from console.core.text import duration, utc
+    from console.system.clock import now
+    from console.view import View
+
+    with options.box(ephemeral=True) as box:
+        view = View(box, {}).daemon()
+    if as_json:
+        put_json({"running": view.running, "pid": view.pid, "since": utc(view.since)})
+    elif view.running and view.since is not None:
+        put(f"running: PID {view.pid}, up {duration(now().since(view.since))}")
+    else:
+        say(view.reason)
+    raise click.exceptions.Exit(0 if view.running else BAD)
+
+
+def _finish(outcome: Outcome) -> None:
+    (put if outcome.done else say)(outcome.message)
+    raise click.exceptions.Exit(outcome.code)

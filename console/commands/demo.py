@@ -1,0 +1,119 @@
+"""`demo`: the console on a box of its own: real processes, gone when it ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from console.cli import BAD, USAGE, Options, actor, fail, pass_options, put, say
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+START_ORDER = ("queue", "worker", "watchdog", "pipeline", "trickle")
+
+
+@click.command()
+@click.option("--fault", metavar="NAME", help="Inject what operators meet; `list` names them.")
+@click.option("--headless", is_flag=True, help="No console: keep the box until end of input.")
+@pass_options
+def demo(options: Options, fault: str | None, headless: bool) -> None:
+    """Open the console on an embedded box with real processes.
+
+    Queue server, worker, watchdog, pipeline and a trickle of tasks run in a directory of their
+    own, on a free loopback port; all of it is gone when the demo ends.
+    """
+    from console.commands.screen import refuse_terminal
+    from console.rig.faults import FAULTS
+
+    if fault == "list":
+        for name, known in FAULTS.items():
+            put(f"{name:<16} {known.summary}")
+        return
+    if fault is not None and fault not in FAULTS:
+        fail(f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}", USAGE)
+    if not headless and (refusal := refuse_terminal()):
+        fail(f"{refusal}; try: rpa-console demo --headless", USAGE)
+    with _kept_directory() as directory:
+        code = _run(directory, options, fault, headless)
+    raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _kept_directory() -> Iterator[Path]:
+    """A directory whose box a keeper ends when this process ends, even by SIGKILL."""
+    from console.rig import keeper
+
+    directory = Path(tempfile.mkdtemp(prefix="rpa-console-demo-"))
+    reading, writing = os.pipe()
+    watcher = subprocess.Popen(
+        [
+            sys.executable, keeper.__file__, "--directory", str(directory),
+            "--life-fd", str(reading),
+        ],
+        pass_fds=(reading,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(reading)
+    try:
+        yield directory
+    finally:
+        say("ending the demo's box …")
+        os.close(writing)
+        watcher.wait()
+
+
+def _run(directory: Path, options: Options, fault: str | None, headless: bool) -> int:
+    from console.rig.box import free_port, write_box
+    from console.system.box import open_box
+    from console.system.settings import load
+
+    config = write_box(directory, free_port())
+    say(f"the demo's box: {directory}")
+    with open_box(load(config), directory / "state", config) as box:
+        _start(box)
+        if fault is not None:
+            _inject(fault, directory)
+        if headless:
+            put(f"rpa-console --config {config} --state-dir {directory / 'state'}")
+            sys.stdout.flush()
+            sys.stdin.read()
+            return 0
+        from console.commands.screen import show
+
+        return show(box, options.read_only, False, None, False)
+
+
+def _start(box: Box) -> None:
+    """Start the box's roles the way an operator would."""
+    from console.actions import start_daemon
+    from console.core.model import Command, Verb
+    from console.system.guard import Guard
+
+    guard = Guard(box)
+    for name in START_ORDER:
+        outcome = guard.carry_out(Command(Verb.ENSURE, name, actor("demo")))
+        say(outcome.message)
+        if not outcome.done:
+            fail("the demo's box cannot be started", BAD)
+    say(start_daemon(box, actor("demo")).message)
+
+
+def _inject(fault: str, directory: Path) -> None:
+    from console.rig import faults
+
+    try:
+        say(faults.inject(fault, directory))
+    except faults.NotThere as error:
+        say(f"fault not injected: {error}")

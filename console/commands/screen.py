@@ -1,0 +1,99 @@
+"""The bare command: the console, wired to the box."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.cli import USAGE, Options, actor, say
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+    from console.ui.wiring import Wiring
+
+
+def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_only: bool) -> int:
+    """Open the console on the box that the options name; its exit code."""
+    if refusal := refuse_terminal():
+        say(f"rpa-console: {refusal}; try: rpa-console status")
+        return USAGE
+    with options.box() as box:
+        return show(box, options.read_only or box.settings.read_only, no_daemon, theme, ascii_only)
+
+
+def refuse_terminal() -> str | None:
+    """Why the console cannot be drawn here, or None."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "the console needs a terminal"
+    if os.environ.get("TERM", "dumb") in ("dumb", ""):
+        return f"the console cannot be drawn with TERM={os.environ.get('TERM', '')!r}"
+    return None
+
+
+def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_only: bool) -> int:
+    """Draw the console until it is left. Monitoring is seen to first, and goes on after."""
+    # Textual reads these when it is imported.
+    os.environ.setdefault("TEXTUAL_FPS", "10")
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from console.actions import start_daemon
+    from console.system import daemon
+
+    grant = daemon.claim(box.paths, box.store) if no_daemon and not read_only else None
+    if not no_daemon and not read_only:
+        # In the background: what there is can be shown before the daemon has settled.
+        arguments = (box, actor("console"))
+        threading.Thread(target=start_daemon, args=arguments, daemon=True).start()
+    from console.ui.app import ConsoleApp
+    from console.ui.terminal import run
+
+    try:
+        return run(ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only)))
+    finally:
+        if grant is not None:
+            grant.close()
+
+
+def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only: bool) -> Wiring:
+    """Everything that the screen may ask of the world."""
+    import asyncio
+
+    from console.core.model import LogPage
+    from console.monitors import discover
+    from console.runtime import Runtime
+    from console.system.files import tail
+    from console.ui.wiring import Wiring
+
+    runtime = Runtime(box, discover(), holder)
+
+    async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
+        return await asyncio.to_thread(tail, box.paths.log(role, stream), offset)
+
+    return Wiring(
+        feeds=runtime.feeds(),
+        submit=runtime.submit,
+        read_log=read_log,
+        clock=box.now,
+        actor=actor("console"),
+        read_only=read_only,
+        theme=theme or box.settings.screen.theme,
+        theme_directories=(user_themes(),),
+        ascii=ascii_only or not _unicode(),
+        keys=box.settings.screen.keys,
+    )
+
+
+def user_themes() -> Path:
+    """Where this user's own themes are."""
+    from console.system.paths import default_config
+
+    return default_config().with_name("themes")
+
+
+def _unicode() -> bool:
+    """Whether the terminal's locale can show more than ASCII."""
+    import locale
+
+    return "utf" in locale.getpreferredencoding(False).lower()

@@ -1,0 +1,32 @@
+"""`status`: the truth about the box, as text or as a document for scripts."""
+
+from __future__ import annotations
+
+import click
+
+from console.cli import UNREADABLE, Options, fail, pass_options, put, put_json
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The document for scripts (schema 1).")
+@pass_options
+def status(options: Options, as_json: bool) -> None:
+    """Show what is true of the box now.
+
+    It looks at the processes itself; what the monitors know it takes from the daemon when one
+    runs, and finds out itself when none does. Exit code 0: healthy; 1: anything else.
+    """
+    from console.core import report
+    from console.look import look_once
+    from console.system.process import ProcessError
+
+    with options.box(ephemeral=True) as box:
+        try:
+            snapshot = look_once(box)
+        except ProcessError as error:
+            fail(str(error), UNREADABLE)
+        if as_json:
+            put_json(report.status(snapshot))
+        else:
+            put(report.status_text(snapshot).rstrip("\n"))
+        raise click.exceptions.Exit(report.EXIT[snapshot.verdict])

@@ -1,0 +1,53 @@
+"""One look at a box by a peer that does not stay: what `status` shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from console.core.model import DaemonView, Sample, Snapshot
+from console.core.snapshot import last_seen
+from console.monitors import Monitor, discover
+from console.monitors import worker as worker_monitor
+from console.system.box import Box
+from console.view import View
+
+ASKED = ("queue", "watchdog")
+"""What is asked anew when nobody watches: cheap, and harmless to ask."""
+HISTORY_S = 3600.0
+
+
+def look_once(box: Box) -> Snapshot:
+    """The snapshot of this moment, processes always looked at. Raises ProcessError, StoreError."""
+    monitors = discover()
+    view = View(box, monitors, history_s=HISTORY_S)
+    view.refresh()
+    own = worker_monitor.look(box)
+    view.seen = last_seen([own])
+    daemon = view.daemon()
+    if daemon.running:
+        return view.compose()
+    view.keep(own)
+    for sample in _ask(box, {name: monitors[name] for name in ASKED if name in monitors}):
+        view.keep(sample)
+    return _as_seen(view.compose(), daemon)
+
+
+def _ask(box: Box, monitors: dict[str, Monitor]) -> list[Sample]:
+    """Have the monitors look, here and now; what goes wrong is an unknown sample."""
+    import asyncio
+
+    async def probe(monitor: Monitor) -> Sample:
+        try:
+            return await asyncio.wait_for(monitor.probe(box), 10.0)
+        except Exception as error:
+            return Sample(monitor.NAME, box.now(), error=f"{type(error).__name__}: {error}")
+
+    async def probe_all() -> list[Sample]:
+        wanted = [one for one in monitors.values() if one.enabled(box.settings)]
+        return list(await asyncio.gather(*(probe(one) for one in wanted)))
+
+    return asyncio.run(probe_all())
+
+
+def _as_seen(snapshot: Snapshot, daemon: DaemonView) -> Snapshot:
+    return replace(snapshot, daemon=daemon)

@@ -1,0 +1,175 @@
+"""The pipeline's channels: each newest value against its own past day. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from console.core.foreign import count, number
+from console.core.model import Moment, Sample
+from console.core.stats import increases, mean_sigma
+
+GENERATOR, SCHEMA = "rpa-console", 1
+WINDOW_S = 86_400.0
+HOUR_S = 3600.0
+STEPS = 28
+ENOUGH = 12
+"""Earlier values before a deviation is called an anomaly."""
+SEVERITIES = ((6.0, "high"), (4.0, "medium"), (3.0, "low"))
+"""From this many sigma on."""
+BAD_WHEN_LOW = {"success_rate"}
+LEAST_SIGMA = {"latency_s": 0.1, "queue_size": 1.0, "success_rate": 1.0}
+"""A channel that never moved has no sigma; less than this is noise, not news."""
+
+Point = tuple[float, float]
+"""(age in seconds, value)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel's newest value, and the past it is compared with."""
+
+    name: str
+    latest: float
+    mean: float
+    sigma: float
+    deviation_sigma: float
+    severity: str
+    n: int
+
+    @property
+    def anomaly(self) -> bool:
+        return self.severity != "none"
+
+
+def channels(queue: Sequence[Sample], canary: Sequence[Sample], now: Moment) -> list[Channel]:
+    """The channels that have a value within the last day. Samples are oldest first."""
+    measured = {
+        "latency_s": _points(canary, "latency_s", now),
+        "queue_size": _points(queue, "size", now),
+        "success_rate": _hourly_success(queue, now),
+    }
+    return [
+        _channel(name, [value for _, value in points])
+        for name, points in measured.items()
+        if points
+    ]
+
+
+def _points(samples: Sequence[Sample], key: str, now: Moment) -> list[Point]:
+    known = ((now.since(one.moment), number(one.data.get(key))) for one in samples)
+    return [(age, value) for age, value in known if value is not None and age <= WINDOW_S]
+
+
+def _hourly_success(queue: Sequence[Sample], now: Moment) -> list[Point]:
+    """The share of tasks that succeeded (percent), for each past hour in which any ended."""
+    hours: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for (_, before), (age, after) in pairwise(counters(queue, now)):
+        if age <= WINDOW_S:
+            good, bad = increases([before, after])
+            hours[int(age // HOUR_S)][0] += good
+            hours[int(age // HOUR_S)][1] += bad
+    ended = sorted(((hour, *sums) for hour, sums in hours.items() if sum(sums)), reverse=True)
+    return [(hour * HOUR_S, 100.0 * good / (good + bad)) for hour, good, bad in ended]
+
+
+def counters(queue: Sequence[Sample], now: Moment) -> list[tuple[float, tuple[float, float]]]:
+    """(age, (successful, failed)) of every sample that told both."""
+    read = (
+        (now.since(one.moment), count(one.data.get("successful")), count(one.data.get("failed")))
+        for one in queue
+    )
+    return [(age, (good, bad)) for age, good, bad in read if good is not None and bad is not None]
+
+
+def _channel(name: str, values: Sequence[float]) -> Channel:
+    latest, past = values[-1], values[:-1] or values
+    mean, sigma = mean_sigma(past) or (latest, 0.0)
+    deviation = (latest - mean) / max(sigma, LEAST_SIGMA[name])
+    bad = -deviation if name in BAD_WHEN_LOW else deviation
+    level = next((word for least, word in SEVERITIES if bad >= least), "none")
+    severity = level if len(past) >= ENOUGH else "none"
+    return Channel(name, latest, mean, sigma, deviation, severity, len(values))
+
+
+def status(
+    found: Sequence[Channel], queue: Sequence[Sample], next_runs: Mapping[str, float], now: Moment
+) -> dict[str, Any]:
+    """The status file: the old shape, with ours marked by `generator` and `schema`."""
+    return {
+        "generator": GENERATOR,
+        "schema": SCHEMA,
+        "generated_at": _local(now.at),
+        "generated_at_utc": datetime.fromtimestamp(now.at, UTC).isoformat(timespec="seconds"),
+        "metrics_path": "",
+        "window_hours": WINDOW_S / HOUR_S,
+        "seeds": {one.name: float(round(one.mean, 4)) for one in found},
+        "seasonality": [_season(one) for one in found],
+        "simulation": {
+            "final_state": {one.name: float(round(one.latest, 4)) for one in found},
+            "resonance_series": _series(_points(queue, "size", now)),
+        },
+        "next_runs": {name: _local(at) for name, at in next_runs.items()},
+    }
+
+
+def _season(one: Channel) -> dict[str, Any]:
+    return {
+        "channel": one.name,
+        "latest": round(one.latest, 4),
+        "period": 0.0,
+        "anomaly": one.anomaly,
+        "severity": one.severity,
+        "deviation_sigma": round(one.deviation_sigma, 3),
+        "baseline": round(one.mean, 4),
+        "confidence": round(min(1.0, one.n / 60), 3),
+        "mean": round(one.mean, 4),
+        "sigma": round(one.sigma, 4),
+        "n": one.n,
+    }
+
+
+def _series(points: Sequence[Point]) -> list[float]:
+    """Old readers want 28 floats: the mean queue size of each 28th of the window, oldest first.
+
+    A step without a look repeats the one before it (the first ones, the first known).
+    """
+    steps: dict[int, list[float]] = defaultdict(list)
+    for age, value in points:
+        steps[STEPS - 1 - min(STEPS - 1, int(age * STEPS / WINDOW_S))].append(value)
+    if not steps:
+        return []
+    known = sum(steps[min(steps)]) / len(steps[min(steps)])
+    series = []
+    for step in range(STEPS):
+        if step in steps:
+            known = sum(steps[step]) / len(steps[step])
+        series.append(float(round(known, 4)))
+    return series
+
+
+def markdown(status: Mapping[str, Any]) -> str:
+    """The same for people."""
+    rows = [
+        f"| {one['channel']} | {one['latest']:g} | {one['mean']:g} | {one['sigma']:g}"
+        f" | {one['deviation_sigma']:+.2f} σ | {one['severity']} | {one['n']} |"
+        for one in status["seasonality"]
+    ]
+    runs = [f"- {name}: {at}" for name, at in status["next_runs"].items()]
+    lines = [
+        "# Realtime pipeline", "",
+        f"Generated {status['generated_at']}, local time, over {status['window_hours']:g} hours.",
+        "", "| channel | latest | mean | sigma | deviation | severity | n |",
+        "|---|---|---|---|---|---|---|", *(rows or ["| nothing measured yet | | | | | | |"]),
+        "", "Next runs:", "", *runs,
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _local(at: float) -> str:
+    """Local time without a zone, to the second, as the old readers expect it."""
+    return datetime.fromtimestamp(at).isoformat(timespec="seconds")

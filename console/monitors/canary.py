@@ -1,0 +1,145 @@
+"""The canary: a real task through the real queue, timed from the request to its result."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from console.core.foreign import as_list, number, table, text
+from console.core.model import Health, HealthState, Moment, Sample
+from console.core.text import visible
+from console.monitors._queue_server import ask
+from console.system.http import HttpError
+from console.system.settings import Settings
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+NAME = "canary"
+FIELDS = (
+    "ok", "failed_at", "task_id", "latency_s", "work_s", "queue_s", "detail", "output",
+)  # fmt: skip
+FIRST_S, GROWTH, LONGEST_S = 0.05, 1.5, 0.5
+"""The waits between two looks for the result."""
+LARGE = 8_000_000
+"""Bytes of a backlog that is read once, to say where a lost task was last seen."""
+
+
+def every(settings: Settings) -> float:
+    """Seconds between two canaries."""
+    return settings.monitors.canary.every_s
+
+
+def enabled(settings: Settings) -> bool:
+    return settings.monitors.canary.enabled
+
+
+async def probe(box: Box) -> Sample:
+    """Put one `health_check` through the queue, ahead of all others, and wait for its result."""
+    seen: dict[str, Any] = dict.fromkeys(FIELDS)
+    began = time.monotonic()  # not the box's clock: a night's sleep is no latency
+    await _run(box.settings, began, seen)
+    seen["ok"] = seen["failed_at"] is None
+    return Sample(NAME, box.now(), seen)
+
+
+async def _run(settings: Settings, began: float, seen: dict[str, Any]) -> None:
+    try:
+        path = "/api/tasks/create?priority=urgent"
+        created = await ask(settings, path, body={"type": "health_check", "data": {}})
+    except HttpError as error:
+        seen.update(failed_at="accepted", detail=str(error))
+        return
+    task_id = seen["task_id"] = text(table(created).get("task_id"), 200)
+    if not task_id:
+        seen.update(failed_at="accepted", detail="the answer names no task")
+        return
+    ends = began + settings.monitors.canary.deadline_s
+    item, trouble = await _await_result(settings, task_id, ends)
+    if item is None:
+        seen.update(await _where(settings, task_id, trouble))
+        return
+    seen.update(_answer(item, time.monotonic() - began))
+
+
+async def _await_result(
+    settings: Settings, task_id: str, ends: float
+) -> tuple[Mapping[str, Any] | None, str]:
+    """The task's result, or None at the deadline, and the last trouble on the way."""
+    from urllib.parse import quote
+
+    pause, trouble = FIRST_S, ""
+    while (left := ends - time.monotonic()) > 0:
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * GROWTH, LONGEST_S)
+        try:
+            path = f"/api/results/{quote(task_id, safe='')}"
+            # A last look is worth a moment more than the deadline has left.
+            item = await ask(settings, path, deadline_s=max(left, LONGEST_S))
+            return table(item), ""
+        except HttpError as error:
+            trouble = "" if error.status == 404 else str(error)
+    return None, trouble
+
+
+def _answer(item: Mapping[str, Any], latency_s: float) -> dict[str, Any]:
+    """What a result says; `work_s` and `queue_s` only where the worker told its own time."""
+    data = item.get("data")
+    work_s = number(table(data).get("execution_time"))
+    told = work_s is not None and 0 <= work_s <= latency_s
+    seen: dict[str, Any] = {
+        "latency_s": round(latency_s, 4),
+        "work_s": work_s if told else None,
+        "queue_s": round(latency_s - work_s, 4) if told and work_s is not None else None,
+        "output": visible(json.dumps(data, ensure_ascii=False), 2000),
+    }
+    if item.get("success") is not True:
+        reason = text(item.get("error")) or "the result does not say that it succeeded"
+        seen.update(failed_at="answer", detail=visible(reason, 200))
+    return seen
+
+
+async def _where(settings: Settings, task_id: str, trouble: str) -> dict[str, Any]:
+    """How far a task without a result came: still queued, in work, or nowhere to be found."""
+    limit_s = f"within {settings.monitors.canary.deadline_s:g} s"
+    try:
+        leases = table(await ask(settings, "/api/inflight", limit=LARGE)).get("inflight")
+        for lease in map(table, as_list(leases)):
+            if lease.get("task_id") == task_id:
+                by = visible(text(lease.get("worker")) or "somebody", 60)
+                return {"failed_at": "finished", "detail": f"taken by {by}, no result {limit_s}"}
+        queues = table(await ask(settings, "/api/tasks", limit=LARGE))
+    except HttpError as error:
+        return {"failed_at": "finished", "detail": f"no result {limit_s}: {trouble or error}"}
+    for queue in queues.values():
+        if any(table(task).get("task_id") == task_id for task in as_list(queue)):
+            return {"failed_at": "taken", "detail": f"no worker took it {limit_s}"}
+    lost = trouble or "neither queued nor in work"
+    return {"failed_at": "finished", "detail": f"no result {limit_s}: {lost}"}
+
+
+def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+    """By the newest canary alone: at half an hour between two, none is a blip."""
+    if not history:
+        return Health(HealthState.UNKNOWN, "no canary yet")
+    last = history[-1]
+    if last.error is not None:
+        return Health(HealthState.UNKNOWN, last.error)
+    state = HealthState.OK if last.data.get("ok") is True else HealthState.FAILING
+    return Health(state, result(last))
+
+
+def result(sample: Sample) -> str:
+    """`answered in 0.31 s`, or where it failed and why."""
+    if sample.error is not None:
+        return visible(sample.error, 200)
+    if sample.data.get("ok") is True:
+        latency = number(sample.data.get("latency_s"))
+        return f"answered in {latency:.2f} s" if latency is not None else "answered"
+    stage = text(sample.data.get("failed_at")) or "?"
+    said = {"answer": "wrong answer"}.get(stage, f"not {stage}")
+    detail = text(sample.data.get("detail"))
+    return visible(f"{said}: {detail}" if detail else said, 200)

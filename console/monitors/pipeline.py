@@ -1,0 +1,181 @@
+"""The realtime pipeline: read from another program's status file, or collected by us."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.core.foreign import as_list, local_time, number, table, text
+from console.core.model import Health, HealthState, Moment, Sample
+from console.core.text import duration, visible
+from console.monitors import _channels
+from console.system.files import FileError, Problem, read_json, write_atomically
+from console.system.settings import Settings
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+NAME = "pipeline"
+CLOCK_S = 60.0
+"""A file written this far in the future, in seconds, is a clock that is wrong."""
+MOST = 50
+"""Channels and next runs of a foreign file that are looked at."""
+
+
+def every(settings: Settings) -> float:
+    """Seconds between two looks."""
+    return settings.monitors.pipeline.every_s
+
+
+def enabled(settings: Settings) -> bool:
+    return settings.monitors.pipeline.enabled
+
+
+def _path(box: Box) -> Path:
+    return box.outputs / Path(box.settings.monitors.pipeline.file).expanduser()
+
+
+async def probe(box: Box) -> Sample:
+    """Read the status file where another program writes it, else write it."""
+    path = _path(box)
+    mode = box.settings.monitors.pipeline.mode
+    status: Mapping[str, Any] | FileError
+    try:
+        status = table((await asyncio.to_thread(read_json, path))[0])
+    except FileError as error:
+        status = error
+    if mode == "auto":
+        mode = "collect" if _ours(status) else "read"
+    seen = await (_collect(box, path) if mode == "collect" else _read(box, status))
+    return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen})
+
+
+def _ours(status: Mapping[str, Any] | FileError) -> bool:
+    """Nobody else writes it. What cannot be read is another's: we never leave half a file."""
+    if isinstance(status, FileError):
+        return status.problem is Problem.MISSING
+    return status.get("generator") == _channels.GENERATOR
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+async def _read(box: Box, status: Mapping[str, Any] | FileError) -> dict[str, Any]:
+    if not isinstance(status, FileError):
+        return _seen(status, box.now())
+    problem = str(status)
+    if status.problem is Problem.HALF:
+        before = (await box.history(NAME, 2.5 * every(box.settings)))[-1:]
+        if before and before[0].error is None and before[0].data.get("problem") is None:
+            return {**before[0].data, "problem": f"{problem}; showing the look before"}
+    return {**_seen({}, box.now()), "problem": problem}
+
+
+def _seen(status: Mapping[str, Any], now: Moment) -> dict[str, Any]:
+    """What a status file says, whoever wrote it."""
+    seasons = [table(one) for one in as_list(status.get("seasonality"))[:MOST]]
+    named = [(_clean(one.get("channel")), one) for one in seasons]
+    runs = list(table(status.get("next_runs")).items())[:MOST]
+    generated = local_time(status.get("generated_at"), now)
+    return {
+        "generated_at": generated,
+        "anomalies": [_anomaly(name, one) for name, one in named if one.get("anomaly") is True],
+        "channels": [[name, number(one.get("latest")), _word(one)] for name, one in named],
+        "next_runs": {visible(name, 60): _clean(at) for name, at in runs},
+        "problem": None if generated is not None else "it does not say when it was written",
+    }
+
+
+def _clean(value: object) -> str:
+    return visible(text(value, 60) or "?")
+
+
+def _word(season: Mapping[str, Any]) -> str:
+    """`ok`, or how severe; `?` where the file does not say."""
+    anomaly = season.get("anomaly")
+    if anomaly is True:
+        return _clean(season.get("severity") or "anomaly")
+    return "ok" if anomaly is False else "?"
+
+
+def _anomaly(name: str, season: Mapping[str, Any]) -> str:
+    deviation = number(season.get("deviation_sigma"))
+    return name if deviation is None else f"{name} {deviation:+.1f}σ"
+
+
+# --- collecting -----------------------------------------------------------------------------
+
+
+async def _collect(box: Box, path: Path) -> dict[str, Any]:
+    """Judge the past day's samples and write the status file and its summary."""
+    queue = await box.history("queue", _channels.WINDOW_S)
+    canary = await box.history("canary", _channels.WINDOW_S)
+    now = box.now()
+    next_runs = {NAME: now.at + every(box.settings)}
+    if canary:
+        next_runs["canary"] = canary[-1].moment.at + box.settings.monitors.canary.every_s
+    status = await asyncio.to_thread(_compose, queue, canary, next_runs, now)
+    seen = _seen(status, now) | {"generated_at": now.at}
+    try:
+        await asyncio.to_thread(_publish, path, status)
+    except FileError as error:
+        seen["problem"] = f"cannot write {path.name}: {error}"
+    return seen
+
+
+def _compose(
+    queue: Sequence[Sample], canary: Sequence[Sample], next_runs: Mapping[str, float], now: Moment
+) -> dict[str, Any]:
+    return _channels.status(_channels.channels(queue, canary, now), queue, next_runs, now)
+
+
+def _publish(path: Path, status: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(status, indent=2, allow_nan=False) + "\n")
+    write_atomically(path.with_suffix(".md"), _channels.markdown(status))
+
+
+# --- judging --------------------------------------------------------------------------------
+
+
+def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+    """Failing when missing, too old, not writable, or with an anomaly in it.
+
+    A file that was met half written is judged by the look before; the second time it is unknown.
+    """
+    if not history:
+        return Health(HealthState.UNKNOWN, "not looked yet")
+    last = history[-1]
+    if last.error is not None:
+        return Health(HealthState.UNKNOWN, last.error)
+    problem = text(last.data.get("problem"))
+    generated = number(last.data.get("generated_at"))
+    if problem and (generated is None or last.data.get("mode") == "collect"):
+        certain = problem.startswith((Problem.MISSING, "cannot write"))
+        return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, result(last))
+    if generated is None:
+        return Health(HealthState.UNKNOWN, "nothing known of it")
+    age = last.moment.at - generated
+    if age < -CLOCK_S:
+        return Health(HealthState.UNKNOWN, f"clock off: written {duration(-age)} in the future")
+    if age > settings.monitors.pipeline.stale_s:
+        return Health(HealthState.FAILING, f"written {duration(age)} ago")
+    anomalies = as_list(last.data.get("anomalies"))
+    if anomalies:
+        return Health(HealthState.FAILING, visible(f"anomaly: {', '.join(map(str, anomalies))}"))
+    return Health(HealthState.OK, visible(problem or "", 200))
+
+
+def result(sample: Sample) -> str:
+    """`collect: 3 channels`, and what is anomalous or wrong."""
+    if sample.error is not None:
+        return visible(sample.error, 200)
+    mode, problem = text(sample.data.get("mode")) or "?", text(sample.data.get("problem"))
+    if problem:
+        return visible(f"{mode}: {problem}", 200)
+    n = len(as_list(sample.data.get("channels")))
+    anomalies = ", ".join(map(str, as_list(sample.data.get("anomalies"))))
+    word = "channel" if n == 1 else "channels"
+    return visible(f"{mode}: {n} {word}" + (f", {anomalies}" if anomalies else ""), 200)

@@ -1,0 +1,133 @@
+"""The queue: its sizes and counters, at a cost that does not grow with its results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from console.core.foreign import as_list, count, local_time, number, table, text
+from console.core.model import Health, HealthState, Moment, Sample
+from console.core.text import duration, visible
+from console.monitors._queue_server import ask
+from console.system.http import HttpError
+from console.system.settings import Settings
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+NAME = "queue"
+FIELDS = (
+    "size", "urgent", "normal", "low", "inflight", "completed", "successful", "failed",
+    "oldest_s", "oldest_lease_s", "elapsed_s", "clock_off_s", "status", "problem",
+)  # fmt: skip
+LISTED = 200
+"""Up to this many waiting tasks are listed to find the oldest."""
+WARN_ABOVE, FAIL_ABOVE = 5, 20
+"""Waiting tasks: to 5 is normal, to 20 worth a word, more is failing."""
+CLOCK_S = 60.0
+
+
+def every(settings: Settings) -> float:
+    """Seconds between two looks."""
+    return settings.monitors.queue.every_s
+
+
+def enabled(settings: Settings) -> bool:
+    return settings.monitors.queue.enabled
+
+
+async def probe(box: Box) -> Sample:
+    """Ask for health and counters. A server that gives no usable answer was looked at, too."""
+    seen: dict[str, Any] = dict.fromkeys(FIELDS)
+    try:
+        began = time.monotonic()
+        health = table(await ask(box.settings, "/api/health"))
+        seen["elapsed_s"] = round(time.monotonic() - began, 4)
+        seen.update(_health(health, box.now()))
+        stats = table(await ask(box.settings, "/api/stats"))
+        seen.update(_stats(stats, seen))
+        await _look_closer(box, seen)
+    except HttpError as error:
+        seen["problem"] = str(error)
+    return Sample(NAME, box.now(), seen)
+
+
+def _health(answer: Mapping[str, Any], now: Moment) -> dict[str, Any]:
+    told = local_time(answer.get("timestamp"), now)
+    status = text(answer.get("status"), 60)
+    return {
+        "size": count(answer.get("queue_size")),
+        "urgent": count(answer.get("queue_urgent")),
+        "normal": count(answer.get("queue_normal")),
+        "low": count(answer.get("queue_low")),
+        "clock_off_s": None if told is None else round(told - now.at, 1),
+        "status": None if status is None else visible(status),
+    }
+
+
+def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The counters, and the sizes where health did not tell them."""
+    counters = ("inflight", "completed", "successful", "failed")
+    sizes = {"size": "pending", **{name: f"pending_{name}" for name in ("urgent", "normal", "low")}}
+    return {name: count(answer.get(name)) for name in counters} | {
+        name: count(answer.get(key)) for name, key in sizes.items() if seen[name] is None
+    }
+
+
+async def _look_closer(box: Box, seen: dict[str, Any]) -> None:
+    """The ages of the oldest waiting task and the oldest lease, where few enough to be listed."""
+    if seen["size"] and seen["size"] <= LISTED:
+        queues = table(await ask(box.settings, "/api/tasks"))
+        now = box.now()
+        tasks = [table(task) for queue in queues.values() for task in as_list(queue)]
+        times = [local_time(task.get("created_at"), now) for task in tasks]
+        seen["oldest_s"] = max(
+            (max(0.0, now.at - at) for at in times if at is not None), default=None
+        )
+    if seen["inflight"]:
+        leases = as_list(table(await ask(box.settings, "/api/inflight")).get("inflight"))
+        ages = [number(table(lease).get("age_sec")) for lease in leases]
+        seen["oldest_lease_s"] = max((age for age in ages if age is not None), default=None)
+
+
+def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+    """A refused connection is certain at once; anything else that may be a blip counts twice.
+
+    No answer, and more than 20 waiting tasks, must be seen in two looks in a row.
+    """
+    if not history:
+        return Health(HealthState.UNKNOWN, "not looked yet")
+    last = history[-1]
+    before = history[-2].data if len(history) > 1 and history[-2].error is None else {}
+    if last.error is not None:
+        return Health(HealthState.UNKNOWN, last.error)
+    if problem := text(last.data.get("problem")):
+        certain = problem == "refused" or text(before.get("problem"))
+        return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, result(last))
+    size = count(last.data.get("size"))
+    if size is None:
+        return Health(HealthState.UNKNOWN, "the server does not tell its size")
+    if (status := text(last.data.get("status"))) not in (None, "ok"):
+        return Health(HealthState.FAILING, f"the server says {status!r}")
+    if size > FAIL_ABOVE and (count(before.get("size")) or 0) > FAIL_ABOVE:
+        return Health(HealthState.FAILING, f"{size} tasks wait")
+    return Health(HealthState.OK, _remark(last.data, size))
+
+
+def _remark(data: Mapping[str, Any], size: int) -> str:
+    """What is worth a word although nothing fails."""
+    off = number(data.get("clock_off_s"))
+    if off is not None and abs(off) > CLOCK_S:
+        return f"server clock off by {'-' if off < 0 else '+'}{duration(abs(off))}"
+    return f"{size} tasks wait" if size > WARN_ABOVE else ""
+
+
+def result(sample: Sample) -> str:
+    """`3 waiting, 1 in work, 24 done, 1 failed`; `?` for what the server did not tell properly."""
+    problem = sample.error or text(sample.data.get("problem"))
+    if problem:
+        return visible(f"no answer: {problem}" if sample.error is None else problem, 200)
+    words = {"size": "waiting", "inflight": "in work", "completed": "done", "failed": "failed"}
+    known = {key: count(sample.data.get(key)) for key in words}
+    return ", ".join(f"{'?' if known[k] is None else known[k]} {words[k]}" for k in words)

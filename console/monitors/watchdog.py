@@ -1,0 +1,136 @@
+"""The watchdog: is its process there, is its heartbeat young, what does it complain about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.core.foreign import as_list, count, flag, local_time, number, table, text
+from console.core.model import Health, HealthState, Moment, Sample
+from console.core.text import duration, visible
+from console.system.files import FileError, Problem, read_json
+from console.system.settings import Settings
+
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+NAME = "watchdog"
+FIELDS = (
+    "pid", "ticks", "started_at", "instances", "heartbeat_at", "anomalies", "health_ok",
+    "queue_size", "path", "problem",
+)  # fmt: skip
+CLOCK_S = 60.0
+"""A heartbeat this far in the future, in seconds, is a clock that is wrong."""
+
+
+def every(settings: Settings) -> float:
+    """Seconds between two looks."""
+    return settings.monitors.watchdog.every_s
+
+
+def enabled(settings: Settings) -> bool:
+    return settings.monitors.watchdog.enabled
+
+
+def _path(box: Box) -> Path:
+    return box.outputs / Path(box.settings.monitors.watchdog.file).expanduser()
+
+
+async def probe(box: Box) -> Sample:
+    """Its oldest process, and what its status file says."""
+    path = _path(box)
+    seen: dict[str, Any] = dict.fromkeys(FIELDS) | {"anomalies": [], "path": str(path)}
+    instances = await box.instances(NAME)
+    seen["instances"] = len(instances)
+    if instances:
+        first = min(instances, key=lambda instance: instance.root.started.at)
+        seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
+    try:
+        status, _ = await asyncio.to_thread(read_json, path)
+        seen.update(_status(table(status), box.now()))
+    except FileError as error:
+        seen["problem"] = str(error)
+    return Sample(NAME, box.now(), seen)
+
+
+def _status(status: Mapping[str, Any], now: Moment) -> dict[str, Any]:
+    heartbeat = local_time(status.get("timestamp"), now, UTC)
+    named = (text(name, 100) for name in as_list(status.get("anomalies"))[:20])
+    return {
+        "heartbeat_at": heartbeat,
+        "anomalies": [visible(name) for name in named if name],
+        "health_ok": flag(status.get("health_ok")),
+        "queue_size": count(status.get("queue_size")),
+        "problem": None if heartbeat is not None else "no heartbeat in it",
+    }
+
+
+def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+    """Failing without a process, with an old heartbeat, or when it reports an anomaly.
+
+    A file met half written is forgiven once: the heartbeat of the look before counts.
+    """
+    if not history:
+        return Health(HealthState.UNKNOWN, "not looked yet")
+    last = history[-1]
+    if last.error is not None:
+        return Health(HealthState.UNKNOWN, last.error)
+    if number(last.data.get("pid")) is None:
+        return Health(HealthState.FAILING, _absent(last, settings))
+    told = last
+    half = (text(last.data.get("problem")) or "").startswith(Problem.HALF)
+    if half and len(history) > 1 and history[-2].error is None:
+        told = history[-2]
+    return _judge_heartbeat(last, told, settings)
+
+
+def _absent(sample: Sample, settings: Settings) -> str:
+    name_it = "name it with `[roles.watchdog] match`"
+    age = _age(sample, sample)
+    if age is not None and age <= settings.monitors.watchdog.stale_s:
+        return f"no process matches, yet its heartbeat is {duration(age)} old: {name_it}"
+    return f"not found: {name_it}" if age is None else f"no process; last heartbeat {duration(age)}"
+
+
+def _judge_heartbeat(last: Sample, told: Sample, settings: Settings) -> Health:
+    """A process that started after its file was written has `stale_s` to write its first one."""
+    stale_s = settings.monitors.watchdog.stale_s
+    age = _age(last, told)
+    started = number(last.data.get("started_at"))
+    young = started is not None and last.moment.at - started <= stale_s
+    problem = text(told.data.get("problem"))
+    if age is None or problem:
+        reason = f"no heartbeat: {problem or 'none told'}"
+        if young or (problem and not problem.startswith(Problem.MISSING)):
+            return Health(HealthState.UNKNOWN, visible(reason, 200))
+        return Health(HealthState.FAILING, visible(f"{reason}: {told.data.get('path')}", 300))
+    if age < -CLOCK_S:
+        return Health(HealthState.UNKNOWN, f"clock off: heartbeat {duration(-age)} in the future")
+    if age > stale_s:
+        state = HealthState.UNKNOWN if young else HealthState.FAILING
+        return Health(state, f"last heartbeat {duration(age)} ago")
+    anomalies = ", ".join(map(str, as_list(told.data.get("anomalies"))))
+    if anomalies:
+        return Health(HealthState.FAILING, visible(f"reports {anomalies}", 300))
+    return Health(HealthState.OK)
+
+
+def _age(last: Sample, told: Sample) -> float | None:
+    """Seconds between the heartbeat and the look, negative when it lies in the future."""
+    heartbeat = number(told.data.get("heartbeat_at"))
+    return None if heartbeat is None else last.moment.at - heartbeat
+
+
+def result(sample: Sample) -> str:
+    """`PID 27428, heartbeat 12s old`, and what it reports."""
+    if sample.error is not None:
+        return visible(sample.error, 200)
+    pid = number(sample.data.get("pid"))
+    age = _age(sample, sample)
+    words = ["no process" if pid is None else f"PID {pid}"]
+    words.append("no heartbeat" if age is None else f"heartbeat {duration(age)} old")
+    words.extend(map(str, as_list(sample.data.get("anomalies"))))
+    return visible(", ".join(words), 200)

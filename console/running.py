@@ -1,0 +1,70 @@
+"""The daemon's edge: lease, signals, upkeep around the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+from console.core.model import EventKind
+from console.monitors import discover
+from console.runtime import Runtime
+from console.system import daemon
+from console.system.box import Box
+from console.system.store import StoreError
+
+PRUNE_S = 3600.0
+
+
+def run_daemon(box: Box) -> bool:
+    """Run the box's monitors until SIGTERM or SIGINT; False when another process runs them.
+
+    Raises LeaseError, StoreError.
+    """
+    grant = daemon.claim(box.paths, box.store)
+    if grant is None:
+        return False
+    _record(box, EventKind.DAEMON_STARTED, f"PID {os.getpid()}")
+    try:
+        asyncio.run(_until_told(box))
+    finally:
+        _record(box, EventKind.DAEMON_STOPPED, f"PID {os.getpid()}")
+        grant.close()
+    return True
+
+
+def _record(box: Box, kind: EventKind, reason: str) -> None:
+    with contextlib.suppress(StoreError):
+        box.record(kind, "", "daemon", reason)
+
+
+async def _until_told(box: Box) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    runtime = Runtime(box, discover(), holder=True)
+    await asyncio.to_thread(runtime.view.refresh)
+    work = asyncio.create_task(runtime.run())
+    upkeep = asyncio.create_task(_upkeep(box))
+    waiting = asyncio.create_task(told.wait())
+    done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (work, upkeep, waiting):
+        task.cancel()
+    await asyncio.gather(work, upkeep, waiting, return_exceptions=True)
+    if work in done:
+        work.result()
+
+
+async def _upkeep(box: Box) -> None:
+    """Forget what is older than the configuration wants kept."""
+    while True:
+        keep = box.settings.retention
+        now = box.now().at
+        with contextlib.suppress(StoreError):
+            await asyncio.to_thread(
+                box.store.prune, now - keep.samples_days * 86400, now - keep.events_days * 86400
+            )
+        await asyncio.sleep(PRUNE_S)

@@ -1,0 +1,134 @@
+"""What a shim does once its worker is dead: the certificate, and an end to what was left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from console.system import shim
+from console.system.shim import Worker, moment, oom_kills, report, stat
+
+_AFTER_KILL_S = 5.0
+
+
+def settle(worker: Worker, status: int) -> None:
+    """Tell the caller if it still listens, certify the death, end the leftovers."""
+    if status >= 0:
+        report(status, f"exited {cause(worker)[2]}: {' | '.join(last_words(worker))}")
+        os.close(status)
+    try:
+        certify(worker)
+    finally:
+        end_leftovers(worker.spec["marks"], worker.spec["grace_s"])
+
+
+def last_words(worker: Worker, limit: int = 2_000) -> list[str]:
+    """The last lines of its standard error."""
+    try:
+        with open(worker.spec["logs"]["err"], "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # A log that has been cut since is shorter than where the worker began.
+            file.seek(max(worker.err_start if worker.err_start <= size else 0, size - limit))
+            return file.read().decode("utf-8", "replace").splitlines()[-10:]
+    except OSError:
+        return []
+
+
+def cause(worker: Worker) -> tuple[int | None, str | None, str]:
+    """(exit code, signal name, in words)."""
+    code = os.waitstatus_to_exitcode(worker.status)
+    if code >= 0:
+        return code, None, f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if -code == signal.SIGKILL and oom_kills() > worker.oom_kills:
+        return None, name, f"ended by {name}: the kernel ran out of memory here (OOM killer)"
+    return None, name, f"ended by {name}"
+
+
+def certificate(worker: Worker) -> dict[str, Any]:
+    """How it lived and died."""
+    spec = worker.spec
+    code, name, reason = cause(worker)
+    return {
+        "role": spec["role"],
+        "identity": worker.identity,
+        "token": spec["token"],
+        "actor": spec["actor"],
+        "started": [*worker.started, spec["boot"]],
+        "moment": [*moment(), spec["boot"]],
+        "reason": reason,
+        "data": {
+            "exit_code": code,
+            "signal": name,
+            "uptime_s": round(moment()[1] - worker.started[1], 3),
+            "stderr": last_words(worker),
+        },
+    }
+
+
+def certify(worker: Worker) -> None:
+    """Write the death certificate into the ledger; into the log when that cannot be done."""
+    spec, paper = worker.spec, certificate(worker)
+    try:
+        from console.system.certificate import write
+
+        write(spec["store"], paper)
+    except Exception as error:
+        with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
+            log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")
+
+
+def leftovers(marks: dict[str, str]) -> Iterator[int]:
+    """Our children now: what the dead worker left behind comes to us, the subreaper.
+
+    A child that nobody but us can reap keeps its PID, so signalling it cannot hit a stranger.
+    Shims that the worker had started, and workers of killed ones, are other instances: they bear
+    other marks.
+    """
+    own = os.getpid()
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and stat(int(name))[0] == own and not belongs_elsewhere(name, marks):
+                yield int(name)
+        except (OSError, IndexError):
+            continue
+
+
+def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
+    """Whether a process is a shim, or bears another instance's marks."""
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        if file.read(4096).split(b"\0")[3:4] == [os.fsencode(shim.__file__)]:
+            return True
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        borne = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+    return any(
+        borne.get(os.fsencode(k), os.fsencode(v)) != os.fsencode(v) for k, v in marks.items()
+    )
+
+
+def end_leftovers(marks: dict[str, str], grace_s: float) -> None:
+    """End what the worker left behind, generation by generation: politely, then not."""
+    asked: dict[int, int] = {}
+    deadline = moment()[1] + grace_s
+    while moment()[1] < deadline + _AFTER_KILL_S:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        living = list(leftovers(marks))
+        if not living:
+            return
+        number = signal.SIGKILL if moment()[1] > deadline else signal.SIGTERM
+        for pid in living:
+            if asked.get(pid) != number:
+                asked[pid] = number
+                os.kill(pid, number)
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(0.02)

@@ -1,0 +1,51 @@
+"""The monitors' own daemon as a role, so that the guard starts and ends it like any other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from console.core.instances import LEASE_FD_VARIABLE
+from console.core.model import Moment, Owner, Role
+from console.system import clock, lease, process
+from console.system.lease import Grant
+from console.system.paths import Paths
+from console.system.store import Store
+
+NAME = "monitors"
+"""The name of the daemon's role and lease."""
+
+
+def role(state: Path, config: Path | None) -> Role:
+    """How the daemon of the box in `state` is started. It is known by its lease, not by argv."""
+    command = [sys.executable, "-m", "console"]
+    if config is not None:
+        command += ["--config", str(config)]
+    command += ["--state-dir", str(state), "daemon", "run"]
+    home = Path(__file__).resolve().parents[2]
+    # Run from a checkout, the package is found where it lies, whatever the directory.
+    env = {} if home.name == "site-packages" else {"PYTHONPATH": str(home)}
+    return Role(NAME, match="daemon run", command=tuple(command), cwd="/", env=env, grace_s=5.0)
+
+
+def claim(paths: Paths, store: Store) -> Grant | None:
+    """The monitors' lease: inherited from the shim, or taken now; None when another has it.
+
+    Raises LeaseError, StoreError.
+    """
+    inherited = os.environ.get(LEASE_FD_VARIABLE, "")
+    lock = paths.lease(NAME)
+    if inherited.isdigit():
+        os.set_inheritable(int(inherited), False)  # what we start must not keep our lease
+        return Grant(lock, int(inherited))
+    grant = lease.take(lock)
+    if grant is None:
+        return None
+    own = process.identify(os.getpid())
+    assert own is not None
+    token, now = store.grant(NAME), clock.now()
+    # Nobody guards it but itself: it stands where a shim would.
+    owner = Owner(own, token, Moment(now.at, now.tick, now.boot), shim=own, actor="foreground")
+    lease.write_owner(paths.owner(NAME), owner, lock)
+    return grant

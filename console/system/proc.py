@@ -1,0 +1,99 @@
+"""One process as the kernel tells it: identity, state, environment, usage.
+
+What is Linux only (`/proc`) is behind this door; elsewhere psutil answers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from console.core.model import Identity
+from console.system import clock
+
+PROC = Path("/proc")
+LINUX = sys.platform.startswith("linux") and PROC.is_dir()
+HZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+class ProcessError(Exception):
+    """A process could not be signalled: gone, replaced by another, or not permitted."""
+
+
+class Gone(ProcessError):
+    """The process that was meant is no more."""
+
+
+def read(path: str, limit: int = 4096) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while limit > 0 and (chunk := os.read(descriptor, limit)):
+            chunks.append(chunk)
+            limit -= len(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+def stat_of(pid: int) -> tuple[str, int, int] | None:
+    """(state, ppid, start ticks), or None when there is no such process."""
+    try:
+        raw = read(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything, parentheses and newlines included.
+    fields = raw[raw.rfind(b")") + 2 :].split()
+    return (fields[0].decode(), int(fields[1]), int(fields[19])) if len(fields) > 19 else None
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of the process that has this PID now; None when there is none."""
+    if LINUX:
+        stat = stat_of(pid)
+        return Identity(pid, stat[2], clock.boot_id()) if stat else None
+    from console.system import portable
+
+    return portable.identify(pid)
+
+
+def alive(identity: Identity) -> bool:
+    """Whether this very process exists and is not a zombie."""
+    if identity.boot != clock.boot_id():
+        return False
+    if LINUX:
+        stat = stat_of(identity.pid)
+        return stat is not None and stat[2] == identity.ticks and stat[0] not in "ZX"
+    return identify(identity.pid) == identity
+
+
+def environment(pid: int, wanted: set[str]) -> dict[str, str]:
+    """The wanted variables of a process's environment at its start; empty when unreadable."""
+    try:
+        raw = read(f"/proc/{pid}/environ", 1_000_000)
+    except OSError:
+        return {}
+    found = {}
+    for entry in raw.split(b"\0"):
+        key, separator, value = entry.partition(b"=")
+        name = key.decode("utf-8", "replace")
+        if separator and name in wanted:
+            found[name] = value.decode("utf-8", "surrogateescape")
+    return found
+
+
+def usage(pids: Iterable[int]) -> tuple[float, int]:
+    """(CPU seconds used so far, resident bytes), summed over the processes that can be read."""
+    seconds, resident = 0.0, 0
+    page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+    for pid in pids:
+        try:
+            raw = read(f"/proc/{pid}/stat")
+            fields = raw[raw.rfind(b")") + 2 :].split()
+            seconds += (int(fields[11]) + int(fields[12])) / HZ
+            resident += int(fields[21]) * page
+        except (OSError, IndexError, ValueError):
+            continue
+    return seconds, resident
