@@ -53,8 +53,8 @@ class Sentry:
             while True:
                 if await asyncio.to_thread(self.box.table.stirred):
                     await self._compare()
-                await self._repair_what_is_due()
-                await asyncio.sleep(PULSE_S)
+                await asyncio.sleep(self._pause())
+                self._look_at_what_is_due()
         finally:
             for handle in self._handles.values():
                 self._forget(handle)
@@ -201,12 +201,16 @@ class Sentry:
             case Repair.PARK:
                 await asyncio.to_thread(self._park, role, decision.reason)
 
-    async def _repair_what_is_due(self) -> None:
+    def _pause(self) -> float:
+        """Until the next pulse, or until a repair is due."""
         now = self.box.now()
-        for name, due in list(self._due.items()):
-            if now.since(due) > 0 or now.tick >= due.tick:
-                del self._due[name]
-                self.look_now("worker")
+        return min([PULSE_S, *(due.since(now) for due in self._due.values())])
+
+    def _look_at_what_is_due(self) -> None:
+        now = self.box.now()
+        for name in [name for name, due in self._due.items() if due.since(now) == 0]:
+            del self._due[name]
+            self.look_now("worker")
 
     async def _start(self, role: Role, reason: str) -> None:
         self._log(f"{role.name} not found, {reason}", "WARNING")

@@ -18,7 +18,7 @@ from console.cli import BAD, USAGE, Options, actor, fail, pass_options, put, say
 if TYPE_CHECKING:
     from console.system.box import Box
 
-START_ORDER = ("queue", "worker", "watchdog", "pipeline", "trickle")
+ROLES = ("queue", "worker", "watchdog", "pipeline", "trickle")
 
 
 @click.command()
@@ -97,17 +97,22 @@ def _run(directory: Path, options: Options, fault: str | None, headless: bool) -
 
 def _start(box: Box) -> None:
     """Start the box's roles the way an operator would."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from console.actions import start_daemon
     from console.core.model import Command, Verb
     from console.system.guard import Guard
 
-    guard = Guard(box)
-    for name in START_ORDER:
-        outcome = guard.carry_out(Command(Verb.ENSURE, name, actor("demo")))
+    guard, who = Guard(box), actor("demo")
+    with ThreadPoolExecutor() as pool:
+        outcomes = list(
+            pool.map(lambda name: guard.carry_out(Command(Verb.ENSURE, name, who)), ROLES)
+        )
+    outcomes.append(start_daemon(box, who))
+    for outcome in outcomes:
         say(outcome.message)
-        if not outcome.done:
-            fail("the demo's box cannot be started", BAD)
-    say(start_daemon(box, actor("demo")).message)
+    if not all(outcome.done for outcome in outcomes):
+        fail("the demo's box cannot be started", BAD)
 
 
 def _inject(fault: str, directory: Path) -> None:

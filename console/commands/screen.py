@@ -38,14 +38,14 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
     # Textual reads these when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "10")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    from console.actions import start_daemon
     from console.system import daemon
 
     grant = daemon.claim(box.paths, box.store) if no_daemon and not read_only else None
     if not no_daemon and not read_only:
         # In the background: what there is can be shown before the daemon has settled.
-        arguments = (box, actor("console"))
-        threading.Thread(target=start_daemon, args=arguments, daemon=True).start()
+        threading.Thread(target=_see_to_daemon, args=(box,), daemon=True).start()
+    if not sys.stderr.isatty():
+        os.dup2(1, 2)  # Textual draws on standard error
     from console.ui.app import ConsoleApp
     from console.ui.terminal import run
 
@@ -54,6 +54,14 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
     finally:
         if grant is not None:
             grant.close()
+
+
+def _see_to_daemon(box: Box) -> None:
+    from console.actions import start_daemon
+    from console.view import View
+
+    if not View(box, {}).daemon().running:
+        start_daemon(box, actor("console"))
 
 
 def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only: bool) -> Wiring:

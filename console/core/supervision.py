@@ -26,6 +26,8 @@ from console.core.model import (
 from console.core.text import duration
 
 POLICY, OUTSIDE = "policy", "outside"
+WITNESSED = {"worker", "watchdog", "queue", "pipeline"}
+"""The roles whose work, and not only their life, some monitor can see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +234,17 @@ def state(
     newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
     if worked is not None and worked.at >= newest.at:
         return RoleState.READY, "seen to work"
-    return RoleState.RUNNING, "alive; not yet seen to work"
+    return RoleState.RUNNING, "alive; not yet seen to work" if role.name in WITNESSED else "alive"
 
 
 _NOBODY = Identity(-1, -1, "")
+
+
+def _certified(memory: Memory, lease: Lease) -> bool:
+    """The lease's owner is known to be dead: its shim only has to tidy up and let go."""
+    if memory.died is None or lease.owner is None:
+        return False
+    return memory.died.identity == lease.owner.identity
 
 
 def _absent(
@@ -243,7 +252,7 @@ def _absent(
 ) -> tuple[RoleState, str]:
     if lease.state is LeaseState.UNKNOWN:
         return RoleState.UNKNOWN, lease.reason
-    if lease.state is LeaseState.HELD:
+    if lease.state is LeaseState.HELD and not _certified(memory, lease):
         return RoleState.STARTING, "the lease is held; no process to be seen yet"
     if memory.parked is not None:
         return RoleState.PARKED, memory.parked.reason

@@ -65,5 +65,9 @@ def settings(directory: Path, port: int, python: str) -> dict[str, object]:
         "outputs": outputs,
         "queue": {"url": url},
         "roles": roles,
-        "monitors": {"canary": {"every_s": 60}},
+        "monitors": {
+            "canary": {"every_s": 60},
+            "pipeline": {"every_s": 5},
+            "watchdog": {"every_s": 5, "stale_s": 30},
+        },
     }

@@ -1,0 +1,116 @@
+"""Foreign values: every kind of JSON value in, the right kind or None out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core.foreign import as_list, count, flag, local_time, number, table, text
+from console.core.model import Moment
+
+NOW = Moment(1_762_165_640.0)  # 2025-11-03T10:27:20Z
+SEOUL = ZoneInfo("Asia/Seoul")
+BERLIN = ZoneInfo("Europe/Berlin")
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, []), ([], []), ([1, 2], [1, 2]), ("one", ["one"]), ({"a": 1}, [{"a": 1}]), (0, [0])],
+)
+def test_as_list(value: object, expected: list[object]) -> None:
+    assert as_list(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0), (-1, -1), (2.5, 2.5), (True, None), (None, None), ("1", None), ([1], None),
+        (float("nan"), None), (float("inf"), None), (-float("inf"), None),
+        (2**63 - 1, 2**63 - 1), (2**63, None), (10**400, None),
+    ],
+)  # fmt: skip
+def test_number(value: object, expected: float | None) -> None:
+    assert number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (3, 3), (3.0, 3), (3.5, None), (-1, None), (True, None), ("3", None), (1e300, None)],
+)
+def test_count(value: object, expected: int | None) -> None:
+    assert count(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2025-11-03T10:27:20Z", NOW.at),
+        ("2025-11-03T10:27:20z", NOW.at),
+        ("2025-11-03T10:27:20+00:00", NOW.at),
+        ("2025-11-03 10:27:20 +0000", NOW.at),
+        (" 2025-11-03T10:27:20Z ", NOW.at),
+        ("2025-11-03T19:27:20", NOW.at),
+        ("2025-11-03T19:27", NOW.at - 20),
+        ("2025-11-03T19:27:20.5", NOW.at + 0.5),
+        ("2025-11-03T19:27:20.2234157", NOW.at + 0.223415),
+        ("2025-11-03T19:27:20.2234157+09:00", NOW.at + 0.223415),
+        ("2025-11-03T19:27:20,5", NOW.at + 0.5),
+        ("2025-11-03", None),
+        ("2025-13-03T19:27:20", None),
+        ("2025-11-03T19:27:20+99:99", None),
+        ("0001-01-01T00:00:00+23:59", -62135683140.0),
+        ("٢٠٢٥-11-03T19:27:20", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (1762165640, None),
+        (True, None),
+        (["2025-11-03T19:27:20"], None),
+    ],
+)
+def test_local_time(value: object, expected: float | None) -> None:
+    assert local_time(value, NOW, SEOUL) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_repeated_hour_is_read_as_the_nearest_one() -> None:
+    # 2026-10-25 in Berlin: 02:30 comes twice, at 00:30 and at 01:30 UTC.
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    for now in (first + 60, first + 3600 + 60):
+        read = local_time("2026-10-25T02:30:00", Moment(now), BERLIN)
+        assert read == now - 60
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)))
+def test_what_a_clock_writes_is_read_back(when: datetime) -> None:
+    at = when.replace(tzinfo=UTC).timestamp()
+    written = datetime.fromtimestamp(at, SEOUL).replace(tzinfo=None).isoformat()
+    assert local_time(written, Moment(at), SEOUL) == pytest.approx(at, abs=1e-4)
+
+
+@given(anything)
+def test_no_value_breaks_a_reader(value: object) -> None:
+    assert isinstance(as_list(value), list)
+    assert isinstance(table(value), dict)
+    assert flag(value) in (None, True, False)
+    assert text(value, 5) is None or len(text(value, 5) or "") <= 5
+    local_time(value, NOW)
+    known, whole = number(value), count(value)
+    json.dumps([known, whole], allow_nan=False)
+    assert whole is None or whole == known
+
+
+@given(st.text(alphabet="0123456789-:.,TZ+ ", max_size=40))
+def test_near_times_are_read_or_refused(value: str) -> None:
+    found = local_time(value, NOW, SEOUL)
+    assert found is None or isinstance(found, float)

@@ -1,0 +1,114 @@
+"""Statistics against tables, and against what must hold for any input."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core.stats import increase, increases, mean_sigma, percentile, wilson
+
+finite = st.floats(-1e9, 1e9)
+counters = st.lists(st.integers(0, 10_000), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([], 95, None),
+        ([7], 95, 7),
+        ([7], 0, 7),
+        ([15, 20, 35, 40, 50], 30, 20),
+        ([15, 20, 35, 40, 50], 40, 20),
+        ([15, 20, 35, 40, 50], 50, 35),
+        ([15, 20, 35, 40, 50], 100, 50),
+        (list(range(1, 101)), 95, 95),
+        (list(range(1, 101)), 7, 7),  # 0.07 * 100 is a hair above 7
+        (list(range(1, 13)), 95, 12),
+        ([1, math.inf], 95, math.inf),
+    ],
+)
+def test_percentile(values: list[float], share: float, expected: float | None) -> None:
+    assert percentile(values, share) == expected
+
+
+@given(st.lists(finite, min_size=1), st.floats(0, 100))
+def test_a_percentile_is_a_value_with_its_share_at_or_below(
+    values: list[float], share: float
+) -> None:
+    found = percentile(values, share)
+    assert found in values
+    at_or_below = sum(value <= found for value in values)
+    assert at_or_below >= len(values) * share / 100 - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], 0),
+        ([5], 0),
+        ([5, 5], 0),
+        ([5, 9], 4),
+        ([5, 0], 0),
+        ([5, 2], 2),
+        ([5, 9, 2, 3], 7),
+        ([9, 0, 9, 0, 9], 18),
+    ],
+)
+def test_increase(values: list[float], expected: float) -> None:
+    assert increase(values) == expected
+
+
+def test_counters_of_one_process_restart_together() -> None:
+    # Alone, `successful` seems to rise by 2; `failed` shows that the server was restarted.
+    assert increases([(4, 1), (6, 0)]) == (6, 0)
+    assert increases([]) == ()
+
+
+@given(counters, counters)
+def test_what_is_counted_between_restarts_is_not_lost(first: list[int], second: list[int]) -> None:
+    before, after = sorted(first), sorted(second)
+    total = increase([*before, *after])
+    assert total >= 0
+    if after[0] < before[-1]:
+        assert total == before[-1] - before[0] + after[-1]
+
+
+@given(st.lists(finite, min_size=2, max_size=50))
+def test_mean_and_sigma_agree_with_the_standard_library(values: list[float]) -> None:
+    found = mean_sigma(values)
+    assert found is not None
+    assert found[0] == pytest.approx(statistics.fmean(values), rel=1e-9, abs=1e-6)
+    assert found[1] == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-4)
+    assert min(values) <= found[0] <= max(values)
+
+
+def test_mean_of_nothing_is_unknown() -> None:
+    assert mean_sigma([]) is None
+    assert mean_sigma([3.5]) == (3.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("good", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (5, 10, 0.2366, 0.7634),
+        (95, 100, 0.8882, 0.9785),
+    ],
+)
+def test_wilson(good: int, n: int, low: float, high: float) -> None:
+    assert wilson(good, n) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_wilson_holds_the_share_and_stays_within_0_and_1(good: int, bad: int) -> None:
+    found = wilson(good, good + bad)
+    if not good + bad:
+        assert found is None
+        return
+    assert found is not None
+    assert 0 <= found[0] <= good / (good + bad) <= found[1] <= 1

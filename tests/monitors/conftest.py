@@ -1,0 +1,175 @@
+"""A stand-in box over real servers and files: only its process list and its store are plain."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import console.rig
+from console.core.model import Instance, Moment, Sample
+from console.rig.box import free_port
+from console.system import clock
+from console.system.http import HttpError, fetch
+from console.system.settings import Queue, Settings
+
+SCRIPTS = Path(console.rig.__file__).parent
+
+
+@dataclass
+class StandIn:
+    """What a probe may ask of a box."""
+
+    outputs: Path
+    settings: Settings = Settings()
+    name: str = "test"
+    seen: tuple[Instance, ...] = ()
+    samples: list[Sample] = field(default_factory=list)
+    offset_s: float = 0.0
+
+    def now(self) -> Moment:
+        return clock.now().plus(self.offset_s)
+
+    async def instances(self, role_name: str) -> tuple[Instance, ...]:
+        return tuple(one for one in self.seen if one.role == role_name)
+
+    async def history(self, monitor: str, since_s: float) -> Sequence[Sample]:
+        now = self.now()
+        return [s for s in self.samples if s.monitor == monitor and now.since(s.moment) <= since_s]
+
+    def with_queue(self, url: str, timeout_s: float = 3.0) -> StandIn:
+        queue = Queue(url=url, timeout_s=timeout_s)
+        self.settings = msgspec.structs.replace(self.settings, queue=queue)
+        return self
+
+    def with_monitor(self, name: str, **values: Any) -> StandIn:
+        one = msgspec.structs.replace(getattr(self.settings.monitors, name), **values)
+        monitors = msgspec.structs.replace(self.settings.monitors, **{name: one})
+        self.settings = msgspec.structs.replace(self.settings, monitors=monitors)
+        return self
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path / "outputs")
+
+
+class Script:
+    """An HTTP server that answers each path with what it was told: (status, type, bytes)."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, str, bytes]] = {}
+        self.asked: list[str] = []
+        script = self
+
+        class Door(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                script.asked.append(path)
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, kind, raw = script.answers.get(path, (404, "text/plain", b"nothing here"))
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    def json(self, path: str, value: object) -> None:
+        self.answers[path] = (200, "application/json", json.dumps(value).encode())
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    server = Script()
+    yield server
+    server.close()
+
+
+@dataclass
+class Rig:
+    """The embedded box's own queue server and worker, as processes."""
+
+    directory: Path
+    url: str = ""
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            command = [sys.executable, str(SCRIPTS / name), *arguments]
+            process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
+        self.started.append(process)
+        return process
+
+    def queue(self) -> str:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.start("task_queue_server.py", "--port", str(port))
+        wait_for(self.answers)
+        return self.url
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self.start("rpa_worker.py", "--server", self.url, "--interval", "0.1")
+
+    def answers(self) -> bool:
+        try:
+            return fetch(self.url + "/api/health").status == 200
+        except HttpError:
+            return False
+
+    def add(self, kind: str, **data: Any) -> str:
+        body = {"type": kind, "data": data}
+        created = fetch(self.url + "/api/tasks/create", method="POST", body=body).data
+        assert isinstance(created, dict)
+        return str(created["task_id"])
+
+    def stats(self) -> dict[str, Any]:
+        found = fetch(self.url + "/api/stats").data
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    one = Rig(tmp_path)
+    yield one
+    for process in one.started:
+        process.kill()
+        process.wait(10)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > ends:
+            pytest.fail(f"not within {timeout_s} s: {condition}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="wait_for")
+def the_wait() -> Callable[..., None]:
+    return wait_for

@@ -1,0 +1,136 @@
+"""The canary through the real queue, and through one that does everything wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from console.core.model import HealthState, Moment, Sample
+from console.monitors import canary
+from console.system.settings import Settings
+
+NOW = Moment(1_762_165_640.0, 5000.0, "b1")
+TASK = {"task_id": "t1"}
+
+
+async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
+    box.with_queue(rig.queue())
+    rig.worker()
+    seen = (await canary.probe(box)).data
+    assert (seen["ok"], seen["failed_at"], seen["detail"]) == (True, None, None)
+    assert 0 < seen["latency_s"] < 10
+    assert seen["work_s"] + seen["queue_s"] == pytest.approx(seen["latency_s"], abs=1e-3)
+    assert '"status": "ok"' in seen["output"]
+    assert rig.stats()["completed"] == 1
+
+
+async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:
+    box.with_queue(rig.queue())
+    for _ in range(5):
+        rig.add("wait", seconds=5)
+    rig.worker()
+    box.with_monitor("canary", deadline_s=20)
+    assert (await canary.probe(box)).data["latency_s"] < 10
+
+
+async def test_without_a_worker_it_is_not_taken(rig: Any, box: Any) -> None:
+    box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.3)
+    sample = await canary.probe(box)
+    assert (sample.data["ok"], sample.data["failed_at"]) == (False, "taken")
+    assert canary.result(sample) == "not taken: no worker took it within 0.3 s"
+
+
+async def test_a_hung_worker_does_not_finish_it(rig: Any, box: Any, script: Any) -> None:
+    script.json("/api/tasks/create", TASK)
+    script.json("/api/inflight", {"inflight": {"task_id": "t1", "worker": "w\x1b[31m"}})
+    box.with_queue(script.url).with_monitor("canary", deadline_s=0.3)
+    sample = await canary.probe(box)
+    assert sample.data["failed_at"] == "finished"
+    assert "taken by w\\x1b[31m, no result" in sample.data["detail"]
+
+
+async def test_a_stopped_worker(rig: Any, box: Any, wait_for: Any) -> None:
+    box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.5)
+    worker = rig.worker()
+    task = rig.add("health_check")
+    wait_for(lambda: rig.stats()["completed"] == 1)
+    os.kill(worker.pid, signal.SIGSTOP)
+    seen = (await canary.probe(box)).data
+    os.kill(worker.pid, signal.SIGCONT)
+    assert seen["failed_at"] == "taken" and seen["task_id"] != task
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        ((500, "text/plain", b"Internal Server Error"), "500: Internal Server Error"),
+        ((200, "text/html", b"<html>"), "not JSON (text/html)"),
+        ((200, "application/json", b"[]"), "the answer names no task"),
+        ((200, "application/json", b'{"task_id": 5}'), "the answer names no task"),
+    ],
+)
+async def test_not_accepted(box: Any, script: Any, answer: Any, detail: str) -> None:
+    script.answers["/api/tasks/create"] = answer
+    sample = await canary.probe(box.with_queue(script.url))
+    assert (sample.data["failed_at"], sample.data["detail"]) == ("accepted", detail)
+    assert canary.judge([sample], NOW, box.settings).state is HealthState.FAILING
+
+
+async def test_a_closed_port_does_not_accept(box: Any) -> None:
+    sample = await canary.probe(box.with_queue("http://127.0.0.1:9"))
+    assert canary.result(sample) == "not accepted: refused"
+
+
+@pytest.mark.parametrize(
+    ("item", "failed_at", "detail"),
+    [
+        ({"success": True, "data": {}}, None, None),
+        ({"success": True, "data": {"execution_time": "soon"}}, None, None),
+        ({"success": True, "data": {"execution_time": 1e9}}, None, None),
+        ({"success": False, "data": {}, "error": "Unsupported"}, "answer", "Unsupported"),
+        ({"success": 1}, "answer", "the result does not say that it succeeded"),
+        ([], "answer", "the result does not say that it succeeded"),
+    ],
+)
+async def test_answers(
+    box: Any, script: Any, item: object, failed_at: str | None, detail: str | None
+) -> None:
+    script.json("/api/tasks/create", TASK)
+    script.json("/api/results/t1", item)
+    seen = (await canary.probe(box.with_queue(script.url))).data
+    assert (seen["failed_at"], seen["detail"]) == (failed_at, detail)
+    assert (seen["work_s"], seen["queue_s"]) == (None, None)
+    assert seen["ok"] == (failed_at is None)
+
+
+async def test_trouble_while_waiting_is_outlived(box: Any, script: Any) -> None:
+    script.json("/api/tasks/create", {"task_id": "../x y"})
+    script.answers["/api/results/..%2Fx%20y"] = (500, "text/plain", b"busy")
+    box.with_queue(script.url).with_monitor("canary", deadline_s=0.2)
+    seen = (await canary.probe(box)).data
+    assert seen["failed_at"] == "finished"
+    assert seen["detail"] == "no result within 0.2 s: 500: busy"
+    script.json("/api/tasks", {"queue_urgent": {"task_id": "../x y"}})
+    script.json("/api/inflight", {"inflight": None})
+    assert (await canary.probe(box)).data["failed_at"] == "taken"
+    script.json("/api/tasks", {})
+    del script.answers["/api/results/..%2Fx%20y"]
+    assert "neither queued nor in work" in (await canary.probe(box)).data["detail"]
+
+
+async def test_output_is_bounded_and_clean(box: Any, script: Any) -> None:
+    script.json("/api/tasks/create", TASK)
+    script.json("/api/results/t1", {"success": True, "data": {"x": "\u202e" + "y" * 100_000}})
+    output = (await canary.probe(box.with_queue(script.url))).data["output"]
+    assert len(output) < 2100 and output.isprintable() and "\\u202e" in output
+
+
+def test_the_newest_decides() -> None:
+    good = Sample("canary", NOW, {"ok": True, "latency_s": 0.312})
+    bad = Sample("canary", NOW, {"ok": False, "failed_at": "answer", "detail": "no"})
+    assert canary.judge([bad, good], NOW, Settings()).reason == "answered in 0.31 s"
+    health = canary.judge([good, bad], NOW, Settings())
+    assert (health.state, health.reason) == (HealthState.FAILING, "wrong answer: no")

@@ -1,0 +1,228 @@
+"""The pipeline: reading another program's file, collecting one of our own."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.core.model import HealthState, Moment, Sample
+from console.monitors import _channels, pipeline
+from console.system.settings import Settings
+
+NOW = Moment(1_762_165_640.0, 500_000.0, "b1")
+STATUS = "realtime_pipeline_status.json"
+
+
+def write(box: Any, content: object) -> Path:
+    box.outputs.mkdir(exist_ok=True)
+    path: Path = box.outputs / STATUS
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+def foreign(box: Any, ago: float = 5, **more: Any) -> dict[str, Any]:
+    return {"generated_at": datetime.fromtimestamp(box.now().at - ago).isoformat(), **more}
+
+
+def looked(box: Any, ago: float, **data: Any) -> Sample:
+    return Sample("queue", box.now().plus(-ago), {"size": 1, "successful": 0, "failed": 0, **data})
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
+    season = {"channel": "lat\x1b", "latest": 2.5, "anomaly": True, "severity": "high",
+              "deviation_sigma": 4.25}  # fmt: skip
+    quiet = {"channel": "size", "latest": True, "anomaly": False}
+    content = foreign(box, seasonality=[season, quiet, 5], next_runs={"report": "soon", "x": 1})
+    path = write(box, content)
+    before = path.read_bytes()
+    one = await pipeline.probe(box)
+    assert (one.data["mode"], one.data["problem"]) == ("read", None)
+    assert one.data["channels"] == [
+        ["lat\\x1b", 2.5, "high"], ["size", None, "ok"], ["?", None, "?"],
+    ]  # fmt: skip
+    assert one.data["anomalies"] == ["lat\\x1b +4.2σ"]
+    assert one.data["next_runs"] == {"report": "soon", "x": "?"}
+    assert path.read_bytes() == before and list(box.outputs.iterdir()) == [path]
+    health = pipeline.judge([one], one.moment, box.settings)
+    assert (health.state, health.reason) == (HealthState.FAILING, "anomaly: lat\\x1b +4.2σ")
+
+
+async def test_windows_quirks(box: Any) -> None:
+    stamp = datetime.fromtimestamp(box.now().at - 5).astimezone().isoformat()
+    content = {"generated_at": stamp, "seasonality": {"channel": "one", "anomaly": False}}
+    write(box, b"\xef\xbb\xbf" + json.dumps(content).encode())
+    one = await pipeline.probe(box)
+    assert one.data["channels"] == [["one", None, "ok"]]
+    assert pipeline.judge([one], one.moment, box.settings).state is HealthState.OK
+    assert pipeline.result(one) == "read: 1 channel"
+
+
+async def test_half_a_file_is_forgiven_once(box: Any) -> None:
+    path = write(box, foreign(box, seasonality=[{"channel": "one", "latest": 3}]))
+    box.samples.append(await pipeline.probe(box))
+    path.write_bytes(path.read_bytes()[:-20])
+    first = await pipeline.probe(box)
+    assert first.data["channels"] == box.samples[0].data["channels"]
+    assert first.data["problem"].startswith("half written")
+    assert pipeline.judge([box.samples[0], first], first.moment, box.settings).state is (
+        HealthState.OK
+    )
+    box.samples.append(first)
+    second = await pipeline.probe(box)
+    assert (second.data["channels"], second.data["generated_at"]) == ([], None)
+    health = pipeline.judge([first, second], second.moment, box.settings)
+    assert health.state is HealthState.UNKNOWN and "half written" in health.reason
+    assert path.read_bytes()  # not taken for a missing file, not overwritten
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>a page of some length</html>", [], {"generated_at": 5}, {"x": 1}]
+)
+async def test_what_cannot_be_read_is_unknown_and_never_overwritten(box: Any, content: Any) -> None:
+    path = write(box, content)
+    before = path.read_bytes()
+    one = await pipeline.probe(box)
+    assert one.data["mode"] == "read" and one.data["problem"]
+    assert pipeline.judge([one], one.moment, box.settings).state is HealthState.UNKNOWN
+    assert path.read_bytes() == before
+
+
+async def test_a_missing_file_in_read_mode_is_failing(box: Any) -> None:
+    one = await pipeline.probe(box.with_monitor("pipeline", mode="read"))
+    health = pipeline.judge([one], one.moment, box.settings)
+    assert (health.state, health.reason) == (HealthState.FAILING, "read: missing")
+    assert not box.outputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("age", "state", "reason"),
+    [
+        (30, HealthState.OK, ""),
+        (3600, HealthState.FAILING, "written 1h00m ago"),
+        (-3600, HealthState.UNKNOWN, "clock off: written 1h00m in the future"),
+    ],
+)
+def test_ages(age: float, state: HealthState, reason: str) -> None:
+    one = Sample("pipeline", NOW, {"mode": "read", "generated_at": NOW.at - age})
+    health = pipeline.judge([one], NOW, Settings())
+    assert (health.state, health.reason) == (state, reason)
+
+
+# --- collecting -----------------------------------------------------------------------------
+
+
+async def test_without_a_file_it_collects_and_goes_on_collecting(box: Any) -> None:
+    box.samples = [
+        looked(box, 20, size=2, successful=3),
+        looked(box, 10, size=4, successful=6, failed=1),
+        Sample("canary", box.now().plus(-15), {"ok": True, "latency_s": 0.25}),
+    ]
+    for _ in range(2):
+        one = await pipeline.probe(box)
+        assert (one.data["mode"], one.data["problem"]) == ("collect", None)
+        assert one.data["channels"] == [
+            ["latency_s", 0.25, "ok"], ["queue_size", 4, "ok"], ["success_rate", 75.0, "ok"],
+        ]  # fmt: skip
+        assert set(one.data["next_runs"]) == {"pipeline", "canary"}
+        assert pipeline.judge([one], one.moment, box.settings).state is HealthState.OK
+    names = sorted(path.name for path in box.outputs.iterdir())
+    assert names == [STATUS, "realtime_pipeline_status.md"]
+    assert "| queue_size | 4 |" in (box.outputs / names[1]).read_text()
+
+
+async def test_the_file_keeps_the_old_shape(box: Any) -> None:
+    box.samples = [looked(box, 100.0 * n, size=n) for n in reversed(range(50))]
+    await pipeline.probe(box)
+    status = json.loads((box.outputs / STATUS).read_bytes())
+    assert (status["generator"], status["schema"], status["window_hours"]) == ("rpa-console", 1, 24)
+    age = datetime.now() - datetime.fromisoformat(status["generated_at"])
+    assert age.total_seconds() < 10
+    season = status["seasonality"][0]
+    assert {"channel", "latest", "period", "anomaly", "severity", "deviation_sigma", "baseline",
+            "confidence", "mean", "sigma"} <= set(season)  # fmt: skip
+    assert all(isinstance(value, float) for value in status["seeds"].values())
+    series = status["simulation"]["resonance_series"]
+    assert len(series) == 28 and all(isinstance(value, float) for value in series)
+    for at in status["next_runs"].values():
+        datetime.fromisoformat(at)
+
+
+async def test_with_nothing_measured_it_says_so(box: Any) -> None:
+    one = await pipeline.probe(box)
+    assert (one.data["channels"], pipeline.result(one)) == ([], "collect: 0 channels")
+    assert "nothing measured yet" in (box.outputs / STATUS).with_suffix(".md").read_text()
+
+
+async def test_what_cannot_be_written_is_failing(box: Any) -> None:
+    box.outputs.write_text("in the way")
+    one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
+    health = pipeline.judge([one], one.moment, box.settings)
+    assert health.state is HealthState.FAILING
+    assert health.reason.startswith(f"collect: cannot write {STATUS}: ")
+
+
+async def test_told_to_collect_it_takes_over_another_programs_file(box: Any) -> None:
+    write(box, foreign(box))
+    one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
+    assert one.data["mode"] == "collect"
+    assert json.loads((box.outputs / STATUS).read_bytes())["generator"] == "rpa-console"
+
+
+async def test_the_embedded_pipeline_is_understood(rig: Any, box: Any, wait_for: Any) -> None:
+    url = rig.queue()
+    arguments = ("--server", url, "--outputs", str(box.outputs), "--interval", "1")
+    rig.start("realtime_pipeline.py", *arguments)
+    wait_for((box.outputs / STATUS).exists)
+    one = await pipeline.probe(box)
+    assert (one.data["mode"], one.data["problem"]) == ("read", None)
+    assert pipeline.judge([one], box.now(), box.settings).state is HealthState.OK
+
+
+# --- channels -------------------------------------------------------------------------------
+
+
+def sizes(*values: Any) -> list[Sample]:
+    return [
+        Sample("queue", NOW.plus(-10.0 * (len(values) - n)), {"size": value})
+        for n, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "severity"),
+    [
+        ([0] * 12 + [2], "none"),
+        ([0] * 12 + [3], "low"),
+        ([0] * 12 + [4], "medium"),
+        ([0] * 12 + [100], "high"),
+        ([0] * 11 + [100], "none"),  # too little past to judge by
+        ([50] * 12 + [0], "none"),  # an emptier queue is no trouble
+        ([0, 30] * 10 + [40], "none"),
+    ],
+)
+def test_severity(values: list[int], severity: str) -> None:
+    (channel,) = _channels.channels(sizes(*values), [], NOW)
+    assert (channel.name, channel.severity, channel.n) == ("queue_size", severity, len(values))
+
+
+def test_an_hour_of_failures_is_an_anomaly() -> None:
+    queue = [
+        Sample("queue", NOW.plus(-3600.0 * ago), {"successful": good, "failed": bad})
+        for ago, good, bad in [(20 - n, 100 * n, 0) for n in range(20)] + [(0.5, 1900, 50)]
+    ]
+    (channel,) = _channels.channels(queue, [], NOW)
+    assert (channel.name, channel.latest, channel.mean) == ("success_rate", 0.0, 100.0)
+    assert channel.severity == "high"
+
+
+def test_what_is_older_than_a_day_and_what_is_no_number_is_left_out() -> None:
+    old = Sample("queue", NOW.plus(-90_000), {"size": 900})
+    (channel,) = _channels.channels([old, *sizes(1, "2", None, True, 3)], [], NOW)
+    assert (channel.latest, channel.mean, channel.n) == (3, 1, 2)

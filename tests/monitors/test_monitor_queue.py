@@ -1,0 +1,121 @@
+"""The queue's figures from the real server, and from one that says nonsense."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from console.core.model import HealthState, Moment, Sample
+from console.monitors import queue
+from console.system.settings import Settings
+
+NOW = Moment(1_762_165_640.0, 5000.0, "b1")
+
+
+def sample(error: str | None = None, **data: Any) -> Sample:
+    return Sample("queue", NOW, data, error)
+
+
+def judged(*history: Sample) -> tuple[HealthState, str]:
+    health = queue.judge(history, NOW, Settings())
+    return health.state, health.reason
+
+
+async def test_a_real_queue(rig: Any, box: Any, wait_for: Any) -> None:
+    box.with_queue(rig.queue())
+    for _ in range(3):
+        rig.add("wait", seconds=30)
+    seen = (await queue.probe(box)).data
+    assert (seen["size"], seen["normal"], seen["urgent"], seen["inflight"]) == (3, 3, 0, 0)
+    assert (seen["completed"], seen["status"], seen["problem"]) == (0, "ok", None)
+    assert seen["oldest_s"] < 10 and seen["oldest_lease_s"] is None
+    assert abs(seen["clock_off_s"]) < 5 and seen["elapsed_s"] < 3
+    rig.worker()
+    wait_for(lambda: rig.stats()["inflight"] == 1)
+    seen = (await queue.probe(box)).data
+    assert (seen["size"], seen["inflight"]) == (2, 1) and seen["oldest_lease_s"] < 10
+
+
+async def test_it_never_reads_what_is_unbounded(box: Any, script: Any) -> None:
+    script.json("/api/health", {"status": "ok", "queue_size": 201})
+    script.json("/api/stats", {"inflight": 0})
+    await queue.probe(box.with_queue(script.url))
+    assert script.asked == ["/api/health", "/api/stats"]
+
+
+async def test_wrong_types_are_unknown(box: Any, script: Any) -> None:
+    health = {"status": 1, "queue_size": "3", "queue_low": -1, "queue_urgent": True, "timestamp": 5}
+    script.json("/api/health", health)
+    script.json("/api/stats", {"completed": 2.5, "failed": None, "successful": [1], "inflight": {}})
+    sample = await queue.probe(box.with_queue(script.url))
+    told = {key: value for key, value in sample.data.items() if value is not None}
+    assert set(told) == {"elapsed_s"}
+    assert queue.result(sample) == "? waiting, ? in work, ? done, ? failed"
+    assert judged(sample) == (HealthState.UNKNOWN, "the server does not tell its size")
+
+
+async def test_stats_step_in_for_health_and_lists_may_lack_their_brackets(
+    box: Any, script: Any
+) -> None:
+    created = datetime.fromtimestamp(box.now().at - 60).isoformat()
+    script.json("/api/health", [])
+    script.json("/api/stats", {"pending": 2, "pending_low": 1, "inflight": 1})
+    script.json("/api/tasks", {"queue_low": {"created_at": created}, "queue_urgent": ["x", None]})
+    script.json("/api/inflight", {"inflight": {"age_sec": 7.5}})
+    seen = (await queue.probe(box.with_queue(script.url))).data
+    assert (seen["size"], seen["low"], seen["oldest_lease_s"]) == (2, 1, 7.5)
+    assert seen["oldest_s"] == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ((200, "text/html", b"<html>"), "not JSON (text/html)"),
+        ((500, "text/plain", b"oops"), "500: oops"),
+        ((200, "application/json", b'{"a": NaN}'), "bad JSON: NaN is no JSON number"),
+    ],
+)
+async def test_problems_are_seen_not_unknown(
+    box: Any, script: Any, answer: Any, problem: str
+) -> None:
+    script.answers["/api/health"] = answer
+    one = await queue.probe(box.with_queue(script.url))
+    assert (one.error, one.data["problem"], one.data["size"]) == (None, problem, None)
+    assert judged(one) == (HealthState.UNKNOWN, f"no answer: {problem}")
+    assert judged(one, one) == (HealthState.FAILING, f"no answer: {problem}")
+
+
+async def test_a_server_that_hangs_meets_its_deadline(box: Any) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        one = await queue.probe(box.with_queue(url, timeout_s=0.2))
+    assert one.data["problem"] == "timed out after 0.2 s"
+
+
+async def test_refused_is_failing_at_once(box: Any) -> None:
+    one = await queue.probe(box.with_queue("http://127.0.0.1:9"))
+    assert judged(one) == (HealthState.FAILING, "no answer: refused")
+
+
+@pytest.mark.parametrize(
+    ("history", "state", "reason"),
+    [
+        ([sample(size=0)], HealthState.OK, ""),
+        ([sample(size=5, status="ok")], HealthState.OK, ""),
+        ([sample(size=6)], HealthState.OK, "6 tasks wait"),
+        ([sample(size=21)], HealthState.OK, "21 tasks wait"),
+        ([sample(size=21), sample(size=30)], HealthState.FAILING, "30 tasks wait"),
+        ([sample(size=21), sample(size=20)], HealthState.OK, "20 tasks wait"),
+        ([sample(size=0, status="sick")], HealthState.FAILING, "the server says 'sick'"),
+        ([sample(size=0, clock_off_s=86400.0)], HealthState.OK, "server clock off by +1d00h"),
+        ([sample(size=0, clock_off_s=-120.0)], HealthState.OK, "server clock off by -2m"),
+        ([sample(problem="refused"), sample(size=0)], HealthState.OK, ""),
+        ([sample("hung"), sample(problem="500: x")], HealthState.UNKNOWN, "no answer: 500: x"),
+    ],
+)
+def test_judgements(history: list[Sample], state: HealthState, reason: str) -> None:
+    assert judged(*history) == (state, reason)

@@ -1,0 +1,306 @@
+"""The file gate against real files of every unpleasant kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.system.files import (
+    FileError,
+    Problem,
+    append_rotating,
+    read_json,
+    tail,
+    write_atomically,
+)
+
+as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def problem(path: Path, limit: int = 1_000_000) -> Problem:
+    with pytest.raises(FileError) as caught:
+        read_json(path, limit)
+    return caught.value.problem
+
+
+def test_reading_tells_when_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    os.utime(path, (5, 1000))
+    assert read_json(path) == ({"a": 1}, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"", Problem.HALF),
+        (b"\xef\xbb\xbf", Problem.HALF),
+        (b'{"a": [1, 2', Problem.HALF),
+        (b'{"a": "\xc3', Problem.HALF),
+        (b"<html></html>", Problem.BAD),
+        (b'{"a": NaN}', Problem.BAD),
+        (b" " * 101, Problem.LARGE),
+    ],
+)
+def test_problems_of_content(tmp_path: Path, raw: bytes, expected: Problem) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(raw)
+    assert problem(path, 100) is expected
+
+
+def test_problems_of_the_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("{}")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert problem(tmp_path / "nothing") is Problem.MISSING
+    assert problem(tmp_path / "file" / "below") is Problem.MISSING
+    assert problem(tmp_path / "folder") is Problem.IRREGULAR
+    assert problem(tmp_path / "fifo") is Problem.IRREGULAR
+    assert problem(tmp_path / "loop") is Problem.FAILED
+    assert problem(tmp_path / ("n" * 300)) is Problem.FAILED
+    assert problem(tmp_path / "a\0b") is Problem.FAILED
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "socket"))
+        assert problem(tmp_path / "socket") is Problem.IRREGULAR
+
+
+@as_root
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    path = tmp_path / "secret.json"
+    path.write_text("{}")
+    path.chmod(0)
+    assert problem(path) is Problem.DENIED
+
+
+# --- tails ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "worker.log"
+
+
+def test_the_end_of_a_log_begins_at_a_line(log: Path) -> None:
+    log.write_text("".join(f"line {n}\n" for n in range(10)))
+    page = tail(log, None, 15)
+    assert page.lines == ("line 8", "line 9")
+    assert (page.start, page.end, page.size, page.error) == (56, 70, 70, None)
+
+
+def test_a_short_log_is_shown_whole_with_its_last_words(log: Path) -> None:
+    log.write_bytes(b"\xef\xbb\xbfone\r\n\r\ntwo \xff")
+    page = tail(log, None)
+    assert page.lines == ("one", "", "two \N{REPLACEMENT CHARACTER}")
+    assert page.end == page.size
+
+
+def test_following_sees_each_line_once(log: Path) -> None:
+    log.write_text("one\n")
+    page = tail(log, None)
+    with log.open("a") as file:
+        file.write("two\nthr")
+    page = tail(log, page.end)
+    assert page.lines == ("two",)
+    assert tail(log, page.end).lines == ()
+    with log.open("a") as file:
+        file.write("ee\n")
+    assert tail(log, page.end).lines == ("three",)
+
+
+@pytest.mark.parametrize("offset", [100, 10**30])
+def test_a_log_that_was_cut_starts_over(log: Path, offset: int) -> None:
+    log.write_text("new\n")
+    page = tail(log, offset)
+    assert (page.lines, page.start, page.end) == (("new",), 0, 4)
+
+
+def test_no_log_is_said(log: Path) -> None:
+    assert tail(log, None).error == "missing"
+    os.mkfifo(log)
+    assert tail(log, 0).error == "not a regular file"
+
+
+def test_a_gigabyte_in_one_line_is_read_in_bounded_pieces(log: Path) -> None:
+    with log.open("wb") as file:
+        file.truncate(1 << 30)  # a hole: no disk is used
+        file.seek(1 << 30)
+        file.write(b"\nlast\n")
+    assert tail(log, None).lines == ("last",)
+    page = tail(log, 0)
+    assert (page.start, page.end, len(page.lines), len(page.lines[0])) == (0, 65536, 1, 65536)
+    assert tail(log, None, 3).lines == ("st",)
+    assert tail(log, None, 1).lines == ("",)
+
+
+@given(st.lists(st.text("ab\né", max_size=9), max_size=9), st.integers(2, 40))
+def test_following_loses_nothing_and_repeats_nothing(pieces: list[str], limit: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log, offset, seen = Path(folder) / "log", 0, b""
+        for piece in [*pieces, "\n"]:
+            with log.open("ab") as file:
+                file.write(piece.encode())
+            while (page := tail(log, offset, limit)).end > offset:
+                assert page.end - page.start <= limit
+                seen += log.read_bytes()[page.start : page.end]
+                offset = page.end
+        assert seen == log.read_bytes()
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writing_makes_the_folder_and_leaves_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "outputs" / "status.json"
+    write_atomically(path, "one")
+    write_atomically(path, "zwei ü")
+    assert path.read_text(encoding="utf-8") == "zwei ü"
+    assert names(path.parent) == ["status.json"]
+
+
+def test_a_reader_never_meets_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    whole = [json.dumps([n] * 5000) for n in range(2)]
+    write_atomically(path, whole[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for text in whole:
+                write_atomically(path, text)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            value, _ = read_json(path)
+            assert isinstance(value, list) and len(value) == 5000
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_atomically(path, "old")
+    with pytest.raises(FileError):
+        write_atomically(path, "\ud800")
+    with full_disk(2), pytest.raises(FileError, match="file too large"):
+        write_atomically(path, "n" * 100_000)
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(FileError):
+        write_atomically(tmp_path / "folder", "new")
+    with pytest.raises(FileError, match="file exists"):
+        write_atomically(path / "below", "new")
+    assert (path.read_text(), names(tmp_path)) == ("old", ["folder", "status.json"])
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `limit` bytes: writes stop short."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_log_rotates(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "monitor.log"
+    for n in range(7):
+        append_rotating(path, f"line {n}", 21)
+    assert path.read_text() == "line 6\n"
+    assert path.with_name("monitor.log.1").read_text() == "line 3\nline 4\nline 5\n"
+    assert names(path.parent) == ["monitor.log", "monitor.log.1"]
+
+
+def test_one_line_stays_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.log"
+    append_rotating(path, "a\nb\x1b[31m" + "c" * 20, 5)
+    append_rotating(path, "d", 5)
+    assert path.with_name("monitor.log.1").read_text() == "a\\nb\\x1b[31m" + "c" * 20 + "\n"
+    assert path.read_text() == "d\n"
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.log"
+    append_rotating(path, "first")
+    with full_disk(10), pytest.raises(FileError):
+        append_rotating(path, "second line")
+    assert path.read_text() == "first\n"
+    append_rotating(path, "third")
+    assert path.read_text() == "first\nthird\n"
+
+
+def test_a_log_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "."):
+        with pytest.raises(FileError):
+            append_rotating(tmp_path / name, "line")
+
+
+# --- a disk that is really full -------------------------------------------------------------
+
+ON_A_SMALL_DISK = """
+import pathlib, sys
+from console.system.files import FileError, append_rotating, read_json, write_atomically
+disk = pathlib.Path(sys.argv[1])
+path, log = disk / "status.json", disk / "monitor.log"
+write_atomically(path, '"old"')
+append_rotating(log, "first")
+(disk / "ballast").write_bytes(b"x" * 57_344)
+for write, target in ((write_atomically, path), (append_rotating, log)):
+    try:
+        write(target, "x" * 9000)
+        sys.exit("it fitted")
+    except FileError as error:
+        assert "no space left" in str(error), error
+assert read_json(path)[0] == "old" and log.read_text() == "first\\n"
+assert sorted(p.name for p in disk.iterdir()) == ["ballast", "monitor.log", "status.json"]
+(disk / "ballast").unlink()
+write_atomically(path, '"new"')
+append_rotating(log, "second")
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    def mounted(*command: str) -> subprocess.CompletedProcess[str]:
+        script = 'mount -t tmpfs -o size=64k none "$0" && exec "$@"'
+        unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+        return subprocess.run(
+            [*unshare, "sh", "-c", script, str(tmp_path), *command],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    try:
+        if mounted("true").returncode != 0:
+            pytest.skip("no user namespace with a file system of its own")
+    except FileNotFoundError:
+        pytest.skip("no unshare")
+    done = mounted(sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path))
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,83 @@
+"""The strict JSON decoder: sound values whole, anything else refused with its reason."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.system.files import BadJson, decode
+
+sound = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**18) + 1, 10**18 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=15,
+)
+
+
+@given(sound, st.booleans())
+def test_what_is_sound_is_read_as_it_was_written(value: object, ascii_only: bool) -> None:
+    raw = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert decode(raw) == value
+    assert decode(b"\xef\xbb\xbf" + raw) == value
+
+
+@given(st.dictionaries(st.text(), sound, min_size=1), st.data())
+def test_the_beginning_of_a_file_is_known_as_half_a_file(
+    value: object, data: st.DataObject
+) -> None:
+    raw = json.dumps(value, ensure_ascii=False).encode()
+    with pytest.raises(BadJson) as caught:
+        decode(raw[: data.draw(st.integers(0, len(raw) - 1))])
+    assert caught.value.cut
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    try:
+        value = decode(raw)
+    except BadJson:
+        return
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"a": NaN}', "NaN is no JSON number"),
+        (b"[-Infinity]", "-Infinity is no JSON number"),
+        (b"1e999", "beyond all bounds"),
+        (b"[" + b"9" * 5000 + b"]", "a number of 5000 digits"),
+        (b"9223372036854775808", "a number of 19 digits"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 300 + b"]" * 300, "nested too deeply"),
+        (b'{"a":' * 300 + b"1" + b"}" * 300, "nested too deeply"),
+        (b'["\\ud800"]', "lone surrogate"),
+        (b'{"\\udfff": 1}', "lone surrogate"),
+        (b"\xff\xfe{\x00}\x00", "not UTF-8 at byte 0"),
+        (b"<html><body>log in, please</body></html>", "Expecting value"),
+        (b'{"a": 1} and then something else', "Extra data"),
+        (b'{"a"\x00: 1, "and": "some more"}', "Expecting ':'"),
+    ],
+)
+def test_refused_json(raw: bytes, reason: str) -> None:
+    with pytest.raises(BadJson) as caught:
+        decode(raw)
+    assert reason in str(caught.value)
+    assert not caught.value.cut
+
+
+def test_a_surrogate_pair_is_one_character() -> None:
+    assert decode(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
+def test_numbers_have_no_surprises() -> None:
+    assert decode(b"[1, -0.0, 1e300]") == [1, -0.0, 1e300]
+    assert isinstance(decode(b"1e300"), float) and math.isfinite(decode(b"1e300"))  # type: ignore[arg-type]
