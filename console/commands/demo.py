@@ -18,7 +18,7 @@ from console.cli import BAD, USAGE, Options, actor, fail, pass_options, put, say
 if TYPE_CHECKING:
     from console.system.box import Box
 
-ROLES = ("queue", "worker", "watchdog", "pipeline", "trickle")
+ROLES = ("worker", "watchdog", "pipeline", "trickle")
 
 
 @click.command()
@@ -100,14 +100,17 @@ def _start(box: Box) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from console.actions import start_daemon
-    from console.core.model import Command, Verb
+    from console.core.model import Command, Outcome, Verb
     from console.system.guard import Guard
 
     guard, who = Guard(box), actor("demo")
+
+    def ensure(name: str) -> Outcome:
+        return guard.carry_out(Command(Verb.ENSURE, name, who))
+
+    outcomes = [ensure("queue")]  # or the others would meet a closed port first
     with ThreadPoolExecutor() as pool:
-        outcomes = list(
-            pool.map(lambda name: guard.carry_out(Command(Verb.ENSURE, name, who)), ROLES)
-        )
+        outcomes += pool.map(ensure, ROLES)
     outcomes.append(start_daemon(box, who))
     for outcome in outcomes:
         say(outcome.message)
