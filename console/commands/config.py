@@ -83,7 +83,7 @@ match = "task_watchdog.py"
 # events_days = 400
 
 [screen]
-# theme = "dark"        # dark, light, high-contrast, blue-orange, sixteen, or your own
+# theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own
 """
 
 

@@ -1,0 +1,250 @@
+"""The Textual application: feeds in, commands out, one frame from one snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App
+from textual.screen import Screen
+
+from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
+from console.core.text import visible
+from console.ui.board import Board
+from console.ui.commands import table
+from console.ui.consequence import Question
+from console.ui.deeds import DEEDS
+from console.ui.dialogs.confirm import Confirm
+from console.ui.header import Freshness
+from console.ui.paint import Line, Look, line
+from console.ui.theme import FALLBACK, load_all, shipped_themes
+from console.ui.wiring import Feed, Publish, Wiring
+
+__all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
+
+NOTICE_S = 45.0
+"""How long an outcome stays on the notice line."""
+RETRY_S = 5.0
+"""From a feed's end to its next start."""
+
+
+class ConsoleApp(App[int]):
+    """The console. It shows, asks and submits; it never touches the machine."""
+
+    CSS_PATH: ClassVar[Path] = Path(__file__).with_name("console.tcss")
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    TITLE = "rpa-console"
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
+        self.colourless = bool(os.environ.get("NO_COLOR"))
+        super().__init__(ansi_color=True if self.colourless else None)
+        self.animation_level = "none"
+        self.themes, broken = load_all((shipped_themes(), *wiring.theme_directories))
+        for theme in self.themes.values():
+            self.register_theme(theme.textual())
+        if wiring.theme not in self.themes:
+            broken.append(f"there is no theme called {wiring.theme}: {FALLBACK.name} is worn")
+        self.theme_name = wiring.theme if wiring.theme in self.themes else FALLBACK.name
+        self.theme = f"console-{self.theme_name}"
+        self.entries = table(wiring.keys, wiring.read_only)
+        self.board = Board(self.look, self.entries, wiring.read_only)
+        self.latest: Snapshot | None = None
+        self.frozen: Snapshot | None = None
+        self.farewell = ""
+        self.crash = ""
+        self._frozen_at: Moment | None = None
+        self._notices = broken
+        self._notice: tuple[Moment, Line] | None = None
+        self._busy: dict[tuple[str, str], str] = {}
+        for entry in table(wiring.keys):
+            for key in (entry.key, *entry.other_keys):
+                urgent = key.startswith("ctrl+")
+                self._bindings.bind(key, f"command('{entry.id}')", show=False, priority=urgent)
+
+    @property
+    def look(self) -> Look:
+        """The worn theme's styles."""
+        styles = self.themes[self.theme_name].styles(self.colourless)
+        return Look(styles, self.wiring.ascii)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The board is what everything else is laid over."""
+        return self.board
+
+    def on_mount(self) -> None:
+        for name, feed in self.wiring.feeds.items():
+            work = self._follow(name, feed)
+            self.run_worker(work, name=name, group="monitors", exit_on_error=False)
+        self.set_interval(1.0, self.redraw)
+        self.redraw()
+
+    # --- feeds and frames ---------------------------------------------------------------------
+
+    async def _follow(self, name: str, feed: Feed) -> None:
+        """Keep one feed going: whatever ends it, it is started again."""
+        while True:
+            try:
+                await feed(self.publish)
+                reason = "ended"
+            except Exception as error:
+                reason = f"failed: {str(error) or type(error).__name__}"
+            self.say(f"▲ monitor {name} {reason}; again in {RETRY_S:.0f} s", "warn")
+            await asyncio.sleep(RETRY_S)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """News from a feed."""
+        self.latest = snapshot
+        if isinstance(self.screen, Confirm):
+            self.screen.recheck(snapshot)
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show what is known, with the ages of this moment."""
+        now = self.wiring.clock()
+        shown = self.frozen or self.latest
+        if shown is None:
+            empty = line((" waiting for the first look at the box …", "muted"))
+            self.board.notice.present([self._line(now) or empty])
+            return
+        fresh = Freshness(now.since(shown.moment))
+        if self._frozen_at is not None:
+            fresh = replace(fresh, frozen_for=now.since(self._frozen_at))
+        else:
+            shown = replace(shown, moment=now)
+        self.board.show(shown, fresh, self._line(now) or line())
+
+    def _line(self, now: Moment) -> Line | None:
+        """The notice line: what is under way, what came of it, what is amiss."""
+        if self._busy:
+            return line((f" ▲ {', '.join(self._busy.values())} …", "accent"))
+        if self._notice and now.since(self._notice[0]) < NOTICE_S:
+            return self._notice[1]
+        notices = (*self._notices, *(self.latest.notices if self.latest else ()))
+        if not notices or self.board.word:
+            return None
+        more = f"  (1 of {len(notices)})" if len(notices) > 1 else ""
+        return line((f" ▲ {notices[0]}", "warn"), (more, "muted"))
+
+    def say(self, text: str, style: str = "text") -> None:
+        """One line of news."""
+        self._notice = (self.wiring.clock(), line((f" {text}", style)))
+        self.redraw()
+
+    def refuse(self, reason: str) -> None:
+        """Nothing was submitted, and why."""
+        self.say(f"✖ {reason}", "warn")
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def action_command(self, id: str) -> None:
+        """Carry out a command of the table."""
+        if self.screen is not self.board and id != "leave":
+            return
+        entry = next(entry for entry in table({}) if entry.id == id)
+        if entry.changes and self.wiring.read_only:
+            self.refuse(f"read-only: {entry.label} was not sent")
+        elif entry.changes and self.latest is None:
+            self.refuse("nothing has been seen yet")
+        else:
+            DEEDS[id](self, self.latest or Snapshot("", "", self.wiring.clock(), Verdict.UNKNOWN))
+
+    def ask(self, question: Question, command: Command, doing: str) -> None:
+        """Submit only after a yes to a question that still stands."""
+
+        def answered(yes: bool | None) -> None:
+            if not yes or self.latest is None:
+                self.say("nothing was done")
+            elif reason := question.still(self.latest):
+                self.refuse(f"not sent: {reason}")
+            else:
+                self.order(command, doing)
+
+        if self.latest is not None:
+            self.push_screen(Confirm(question, self.latest, self.look), answered)
+
+    def order(self, command: Command, doing: str) -> None:
+        """Submit a command in the background; its state shows until the outcome is there."""
+        key = (command.verb.value, command.role)
+        if key in self._busy:
+            self.refuse(f"still {self._busy[key]}")
+            return
+        self._busy[key] = doing
+        work = self._carry_out(replace(command, actor=self.wiring.actor), key)
+        self.run_worker(work, group="commands", exit_on_error=False)
+        self.redraw()
+
+    async def _carry_out(self, command: Command, key: tuple[str, str]) -> None:
+        try:
+            outcome = await self.wiring.submit(command)
+        except Exception as error:
+            outcome = Outcome(False, f"{str(error) or type(error).__name__}", 3)
+        finally:
+            self._busy.pop(key, None)
+        if outcome.done:
+            self.say(f"● {outcome.message}", "ok")
+        else:
+            word = {1: "refused", 4: "timed out"}.get(outcome.code, "failed")
+            self.say(f"✖ {command.verb.value} {word}: {outcome.message}", "bad")
+
+    # --- view -----------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Hold the picture still, or let it go on."""
+        if self.frozen is not None:
+            self.action_thaw()
+            return
+        self._frozen_at = self.wiring.clock()
+        self.frozen = self.latest and replace(self.latest, moment=self._frozen_at)
+        self.redraw()
+
+    def action_thaw(self) -> None:
+        """Back to now."""
+        self.frozen = self._frozen_at = None
+        self.redraw()
+
+    def wear(self, name: str) -> None:
+        """Put on a theme."""
+        self.theme_name = name
+        self.theme = f"console-{name}"
+        self.board.dress(self.look)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def action_quit(self) -> None:
+        """Ctrl-Q."""
+        self.leave()
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C."""
+        self.leave()
+
+    def leave(self) -> None:
+        """End the console; what it says afterwards is told by `terminal.run`."""
+        daemon = self.latest.daemon if self.latest else None
+        if daemon is None:
+            self.farewell = ""
+        elif daemon.here:
+            self.farewell = "the monitors ran in this console and end with it"
+        elif daemon.running:
+            self.farewell = f"monitoring goes on: daemon PID {daemon.pid}"
+        else:
+            self.farewell = "nobody runs the monitors; `rpa-console daemon start` does"
+        if self._busy:
+            self.farewell += f"; left while {', '.join(self._busy.values())}"
+        self.exit(0)
+
+    def _fatal_error(self) -> None:
+        """Textual would print every local variable: keep the frames' names only."""
+        error = self._exception
+        if not self.crash and error is not None:
+            lines = "".join(traceback.format_exception(error, limit=-8)).splitlines()
+            self.crash = "\n".join(visible(text, 300) for text in lines)
+            self._exit_renderables.append(Text(self.crash))
+        self._close_messages_no_wait()

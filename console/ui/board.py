@@ -1,0 +1,240 @@
+"""The main screen: header, panes, notice line, keys. It holds what the operator looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from console.core.model import Snapshot
+from console.ui.commands import Entry
+from console.ui.dialogs.sheet import Prompt
+from console.ui.header import Freshness, footer, header
+from console.ui.layout import Place, Wish, arrange
+from console.ui.paint import Choice, Frame, Line, Look, line
+from console.ui.pane import Pane
+from console.ui.panes import PaneModule, discover, name_of
+from console.ui.sparing import SparingCompositor
+
+
+class Board(Screen[None]):
+    """All panes over one snapshot."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("home", "move(-100000)", show=False),
+        Binding("end", "move(100000)", show=False),
+        Binding("escape", "back", show=False),
+        Binding("tab", "app.focus_next", show=False),
+        Binding("shift+tab", "app.focus_previous", show=False),
+    ]
+
+    def __init__(self, look: Look, entries: Sequence[Entry], read_only: bool) -> None:
+        super().__init__()
+        self._compositor = SparingCompositor()
+        self.modules: dict[str, PaneModule] = {name_of(module): module for module in discover()}
+        self.panes = {
+            name: Pane(module.TITLE, module.KEY, id=f"pane-{name}")
+            for name, module in self.modules.items()
+        }
+        self.top = Pane(id="header", framed=False)
+        self.notice = Pane(id="notice", framed=False)
+        self.keys = Pane(id="keys", framed=False)
+        self.prompt = Prompt("filter: a word or a PID", id="filter")
+        self.prompt.display = False
+        self.entries, self.read_only = tuple(entries), read_only
+        self.choice: Choice | None = None
+        self.word, self.zoomed = "", ""
+        self._hidden: list[str] = []
+        self._shown: tuple[Snapshot, Freshness, Line] | None = None
+        self.dress(look)
+
+    def compose(self) -> ComposeResult:
+        yield self.top
+        yield from self.panes.values()
+        yield self.notice
+        yield self.prompt
+        yield self.keys
+
+    def on_mount(self) -> None:
+        for module in self.modules.values():
+            self._bindings.bind(module.KEY, f"pane('{name_of(module)}')", show=False)
+        self.panes[next(iter(self.panes))].focus()
+
+    def dress(self, look: Look) -> None:
+        """Put on a theme."""
+        for pane in (self.top, self.notice, self.keys, *self.panes.values()):
+            pane.look = look
+            pane.redraw()
+
+    @property
+    def focus_name(self) -> str:
+        """The name of the focused pane."""
+        return next((name for name, pane in self.panes.items() if pane is self.focused), "")
+
+    # --- showing ----------------------------------------------------------------------------
+
+    def show(self, snapshot: Snapshot, fresh: Freshness, notice: Line) -> None:
+        """Show a snapshot; what has not changed is not touched."""
+        self._shown = snapshot, fresh, notice
+        if self.choice is None:
+            self.choice = _first(snapshot)
+        width = self.size.width
+        lines = header(snapshot, fresh, self.read_only, width)
+        self.top.present(lines if self.size.height > 2 else lines[1:])
+        for name, module in self.modules.items():
+            self._present(name, module, snapshot)
+        self.notice.present([notice if notice.spans else self._idle()])
+        self.keys.present([footer(self.entries, width)])
+
+    def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
+        pane = self.panes[name]
+        if not pane.display:
+            return
+        frame = Frame(max(0, pane.size.width - 3), pane.room, self.choice)
+        try:
+            lines, summary = module.view(snapshot, frame), module.summary(snapshot)
+        except Exception as error:  # One pane's fault must not take the others' sight.
+            lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
+            summary = lines[0]
+        pane.present(lines, summary, self.word)
+
+    def _idle(self) -> Line:
+        """What the notice line says when there is no news: what is not on the screen."""
+        if self.word:
+            return line((f" filter: {self.word}", "warn"), ("  Esc clears it", "muted"))
+        hidden = ", ".join(self.modules[name].TITLE for name in self._hidden)
+        return line((f" … not shown: {hidden}", "muted")) if hidden else line()
+
+    def again(self) -> None:
+        """Show the same snapshot, after something about the view has changed."""
+        if self._shown is not None:
+            self.show(*self._shown)
+
+    def _compositor_refresh(self) -> None:
+        """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
+        if self is self.app.screen:
+            super()._compositor_refresh()
+            return
+        regions = tuple(self._compositor._dirty_regions)
+        self._compositor._dirty_regions.clear()
+        self._dirty_widgets.clear()
+        if regions:
+            self.app.screen.refresh(*regions)
+
+    # --- layout -----------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self.place()
+
+    def on_descendant_focus(self) -> None:
+        pane = self.focused
+        if isinstance(pane, Pane) and self._shown and not self.zoomed and pane.folded:
+            self.place()
+
+    def place(self) -> None:
+        """Give every widget its rectangle. Only a resize, zoom or focus comes here."""
+        width, height = self.size
+        top = 2 if height > 2 else min(1, height)
+        keys = 1 if height > 1 else 0
+        notice = 1 if height > 3 else 0
+        free = max(0, height - top - keys - notice)
+        wishes = [Wish(name, module.SLOT, *module.ROWS) for name, module in self.modules.items()]
+        places = arrange(wishes, width, free, self.focus_name)
+        if self.zoomed:
+            places = {self.zoomed: Place(0, 0, width, free)}
+        self._hidden = [] if self.zoomed else [name for name in self.panes if name not in places]
+        for name, pane in self.panes.items():
+            place = places.get(name)
+            pane.display = place is not None and place.height > 0
+            if place is not None:
+                _put(pane, place.x, place.y + top, place.width, place.height)
+        _put(self.top, 0, 0, width, top)
+        _put(self.notice, 0, height - keys - notice, width, notice)
+        _put(self.prompt, 0, height - keys - notice, width, notice)
+        _put(self.keys, 0, height - keys, width, keys)
+        self.call_after_refresh(self.again)
+
+    # --- moving, filtering, zooming -----------------------------------------------------------
+
+    def action_pane(self, name: str) -> None:
+        """Focus a pane by its key; one that found no room gets some."""
+        if self.zoomed:
+            self.zoomed = name
+            self.place()
+        self.panes[name].display = True
+        self.panes[name].focus()
+
+    def action_move(self, by: int) -> None:
+        """Move the selection in a pane that has one; scroll any other."""
+        pane = self.focused
+        if not isinstance(pane, Pane):
+            return
+        keys = [one.key for one in pane.rows if one.key is not None]
+        if not keys:
+            pane.scroll_by(by)
+            return
+        at = keys.index(self.choice) if self.choice in keys else -1 if by > 0 else len(keys)
+        self.choice = keys[max(0, min(at + by, len(keys) - 1))]
+        pane.reveal(self.choice)
+        self.again()
+
+    def on_pane_clicked(self, message: Pane.Clicked) -> None:
+        self.choice = message.key
+        self.again()
+
+    def zoom(self) -> None:
+        """The focused pane takes the whole screen, or gives it back."""
+        self.zoomed = "" if self.zoomed else self.focus_name
+        self.place()
+
+    def ask_filter(self) -> None:
+        """Open the filter line."""
+        self.prompt.display = True
+        self.prompt.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.word = event.value
+        self.again()
+
+    def on_input_submitted(self) -> None:
+        self._close_filter(self.word)
+
+    def _close_filter(self, word: str) -> None:
+        self.word = word
+        with self.prompt.prevent(Input.Changed):
+            self.prompt.value = word
+        self.prompt.display = False
+        next(pane for pane in self.panes.values() if pane.display).focus()
+        self.again()
+
+    def action_back(self) -> None:
+        """Esc undoes one thing: the filter, then the zoom, then the freeze."""
+        if self.prompt.display or self.word:
+            self._close_filter("")
+        elif self.zoomed:
+            self.zoom()
+        else:
+            self.app.call_later(self.app.run_action, "thaw")
+
+
+def _first(snapshot: Snapshot) -> Choice | None:
+    """What is selected before the operator selects: the first role's first instance, or itself."""
+    if not snapshot.roles:
+        return None
+    view = snapshot.roles[0]
+    return Choice(view.role.name, view.instances[0].identity if view.instances else None)
+
+
+def _put(widget: Widget, x: int, y: int, width: int, height: int) -> None:
+    widget.styles.offset = (x, y)
+    widget.styles.width = width
+    widget.styles.height = height

@@ -1,0 +1,171 @@
+"""What an answer of yes would do, in words, and whether the question still stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from console.core.model import Identity, Instance, RoleState, RoleView, Snapshot
+from console.core.text import clock, coarse, duration
+from console.ui.paint import Choice, Line, fit, line
+from console.ui.words import held
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A dialog's content."""
+
+    title: str
+    lines: tuple[Line, ...]
+    verb: str
+    still: Callable[[Snapshot], str]
+    """Why the question no longer stands, or nothing."""
+    word: str = ""
+    """What has to be typed to confirm; nothing: `y` confirms."""
+
+
+def chosen(snapshot: Snapshot, choice: Choice | None) -> tuple[RoleView, Instance] | str:
+    """The instance that a choice means, or why there is none."""
+    view = snapshot.role(choice.role) if choice else None
+    if choice is None or view is None:
+        return "nothing is selected: choose with ↑ ↓ in the processes pane"
+    if choice.identity is None:
+        if len(view.instances) == 1:
+            return view, view.instances[0]
+        if not view.instances:
+            return f"{choice.role} has no instance that could be ended: e starts one"
+        return f"{choice.role} has {view.found} instances: choose one with ↑ ↓"
+    for instance in view.instances:
+        if instance.identity == choice.identity:
+            return view, instance
+    return f"the selected {choice.role} {choice.identity.pid} is gone: choose again with ↑ ↓"
+
+
+def restart(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
+    """Before a restart."""
+    grace = duration(view.role.grace_s)
+    return Question(
+        f"Restart {view.role.name} {instance.pid}?",
+        (
+            *_what(snapshot, view, instance),
+            _fact("how", f"asked to end; after {grace} the whole tree is killed"),
+            _fact("then", f"a fresh {view.role.name} is started"),
+            *_cost(snapshot, view),
+        ),
+        "restart",
+        _same(view.role.name, instance.identity),
+    )
+
+
+def kill(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
+    """Before a kill; the last healthy one wants its role's name typed."""
+    healthy = view.state in (RoleState.READY, RoleState.RUNNING)
+    last = len(view.instances) == 1
+    left = "no instance is left" if last else f"{len(view.instances) - 1} other(s) go on"
+    return Question(
+        f"Kill {view.role.name} {instance.pid}?",
+        (
+            *_what(snapshot, view, instance),
+            _fact("how", f"asked to end; after {duration(view.role.grace_s)} the tree is killed"),
+            _fact("then", left, "warn" if last else ""),
+            *_cost(snapshot, view),
+        ),
+        "kill",
+        _same(view.role.name, instance.identity),
+        view.role.name if healthy and last else "",
+    )
+
+
+def duplicates(snapshot: Snapshot, view: RoleView) -> Question:
+    """Before the surplus is ended: which end, and which stay."""
+    surplus = set(view.surplus)
+    lines = []
+    for instance in view.instances:
+        ends = instance.identity in surplus
+        verdict = ("ends   ", "bad") if ends else ("stays  ", "ok")
+        lines.append(line(verdict, *_describe(snapshot, view, instance)))
+    rule = f"the rule keeps the {view.role.keep}; wanted: {view.role.count}"
+    return Question(
+        f"End {len(surplus)} surplus of {view.role.name}?",
+        (*lines, line(), _fact("why", rule), *_cost(snapshot, view, restarts=False)),
+        "end them",
+        _same_surplus(view),
+    )
+
+
+def stop_baseline(snapshot: Snapshot) -> Question:
+    """Before a baseline under way is stopped."""
+    base = snapshot.baseline
+    share = "?" if base.progress is None else f"{base.progress * 100:.0f} %"
+    age = coarse(snapshot.moment.since(base.started)) if base.started else "?"
+    return Question(
+        "Stop the baseline?",
+        (
+            _fact("ends", f"a collection at {share}, {age} after it began"),
+            _fact("then", "it gives no verdict; a new one begins at nought", "warn"),
+        ),
+        "stop it",
+        lambda now: "" if now.baseline.state == "collecting" else "it is no longer collecting",
+    )
+
+
+def _fact(name: str, text: str, style: str = "") -> Line:
+    return line((fit(name, 10), "muted"), (text, style))
+
+
+def _describe(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[tuple[str, str]]:
+    up = coarse(instance.uptime(snapshot.moment))
+    started = clock(instance.root.started)
+    return [
+        (f"PID {instance.pid}", "strong"),
+        (f"  started {started}, up {up}  ", ""),
+        held(view, instance),
+    ]
+
+
+def _what(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[Line]:
+    tree = " › ".join(map(str, instance.pids[:6])) + (" …" if len(instance.pids) > 6 else "")
+    count = len(instance.pids)
+    return [
+        line((fit("ends", 10), "muted"), *_describe(snapshot, view, instance)),
+        _fact("tree", f"{tree}  ({count} process{'es' if count > 1 else ''})"),
+        _fact("command", instance.root.command),
+    ]
+
+
+def _cost(snapshot: Snapshot, view: RoleView, restarts: bool = True) -> list[Line]:
+    policy, base = view.role.policy, snapshot.baseline
+    count = f"{view.restarts} of {policy.limit} automatic ones in {duration(policy.window_s)}"
+    lines = [_fact("restarts", count)] if restarts else []
+    if base.state != "collecting":
+        return [*lines, _fact("baseline", f"{base.state}: nothing to lose")]
+    share = "" if base.progress is None else f" ({base.progress * 100:.0f} %)"
+    if not restarts:
+        return [*lines, _fact("baseline", f"collecting{share}: goes on")]
+    loss = f"collecting{share}: its target restarts 0 will fail"
+    return [*lines, _fact("baseline", loss, "warn")]
+
+
+def _same(role: str, target: Identity) -> Callable[[Snapshot], str]:
+    def still(now: Snapshot) -> str:
+        view = now.role(role)
+        instances = view.instances if view else ()
+        if any(instance.identity == target for instance in instances):
+            return ""
+        others = ", ".join(str(instance.pid) for instance in instances)
+        return f"{role} {target.pid} is gone" + (f"; now {others} runs" if others else "")
+
+    return still
+
+
+def _same_surplus(view: RoleView) -> Callable[[Snapshot], str]:
+    shown = {instance.identity for instance in view.instances}, set(view.surplus)
+
+    def still(now: Snapshot) -> str:
+        current = now.role(view.role.name)
+        instances = current.instances if current else ()
+        surplus = set(current.surplus) if current else set()
+        same = ({instance.identity for instance in instances}, surplus) == shown
+        return "" if same else f"the instances of {view.role.name} have changed meanwhile"
+
+    return still

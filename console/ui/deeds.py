@@ -1,0 +1,172 @@
+"""What each command of the table does, by the command's id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from console.core.model import Command, Snapshot, Verb
+from console.ui import consequence
+from console.ui.commands import symbol
+from console.ui.dialogs.help import Help
+from console.ui.dialogs.log import Log
+from console.ui.dialogs.palette import Offer, Palette
+
+if TYPE_CHECKING:
+    from console.ui.app import ConsoleApp
+
+
+def _role(app: ConsoleApp) -> str:
+    choice = app.board.choice
+    return choice.role if choice else ""
+
+
+def ensure(app: ConsoleApp, now: Snapshot) -> None:
+    """Idempotent, so it does not ask."""
+    view = now.role(_role(app))
+    if view is None:
+        app.refuse("no role is selected")
+        return
+    name = view.role.name
+    app.order(Command(Verb.ENSURE, name, token=view.token), f"ensuring {name}")
+
+
+def restart(app: ConsoleApp, now: Snapshot) -> None:
+    """Asks, bound to the selected identity."""
+    found = consequence.chosen(now, app.board.choice)
+    if isinstance(found, str):
+        app.refuse(found)
+        return
+    view, one = found
+    command = Command(Verb.RESTART, view.role.name, target=one.identity, token=one.token)
+    app.ask(consequence.restart(now, view, one), command, f"restarting {view.role.name} {one.pid}")
+
+
+def kill(app: ConsoleApp, now: Snapshot) -> None:
+    """Asks, bound to the selected identity."""
+    found = consequence.chosen(now, app.board.choice)
+    if isinstance(found, str):
+        app.refuse(found)
+        return
+    view, one = found
+    command = Command(Verb.KILL, view.role.name, target=one.identity, token=one.token)
+    app.ask(consequence.kill(now, view, one), command, f"ending {view.role.name} {one.pid}")
+
+
+def duplicates(app: ConsoleApp, now: Snapshot) -> None:
+    """Asks, listing which end and which stay."""
+    view = now.role(_role(app))
+    if view is None or not view.surplus:
+        name = view.role.name if view else "the selection"
+        app.refuse(f"{name} has no surplus instance")
+        return
+    command = Command(Verb.END_DUPLICATES, view.role.name, token=view.token)
+    app.ask(consequence.duplicates(now, view), command, f"ending surplus {view.role.name}")
+
+
+def canary(app: ConsoleApp, now: Snapshot) -> None:
+    """A canary at once."""
+    app.order(Command(Verb.CANARY), "sending a canary")
+
+
+def baseline(app: ConsoleApp, now: Snapshot) -> None:
+    """Starts at once; stopping asks."""
+    if now.baseline.state == "collecting":
+        app.ask(consequence.stop_baseline(now), Command(Verb.BASELINE), "stopping the baseline")
+    else:
+        app.order(Command(Verb.BASELINE), "starting the baseline")
+
+
+def daemon(app: ConsoleApp, now: Snapshot) -> None:
+    """Only when nobody runs the monitors."""
+    if now.daemon.running or now.daemon.here:
+        who = "this console" if now.daemon.here else f"daemon {now.daemon.pid}"
+        app.refuse(f"the monitors are run by {who} already")
+        return
+    app.order(Command(Verb.START_DAEMON), "starting the daemon")
+
+
+def log(app: ConsoleApp, now: Snapshot) -> None:
+    """Opens the selected role's output."""
+    role = _role(app)
+    if not role:
+        app.refuse("no role is selected")
+        return
+    app.push_screen(Log(role, app.wiring.read_log, app.look))
+
+
+def filter(app: ConsoleApp, now: Snapshot) -> None:
+    """Opens the filter line."""
+    app.board.ask_filter()
+
+
+def freeze(app: ConsoleApp, now: Snapshot) -> None:
+    """Holds the picture, or lets it go."""
+    app.freeze()
+
+
+def zoom(app: ConsoleApp, now: Snapshot) -> None:
+    """One pane alone."""
+    app.board.zoom()
+
+
+def theme(app: ConsoleApp, now: Snapshot) -> None:
+    """The next one by name."""
+    names = sorted(app.themes)
+    at = names.index(app.theme_name) + 1
+    app.wear(names[at % len(names)])
+    app.say(f"theme: {app.theme_name}")
+
+
+def help(app: ConsoleApp, now: Snapshot) -> None:
+    """The focused pane's text first."""
+    module = app.board.modules.get(app.board.focus_name)
+    panes = tuple(app.board.modules.values())
+    app.push_screen(Help(app.entries, panes, module.TITLE if module else "", app.look))
+
+
+def palette(app: ConsoleApp, now: Snapshot) -> None:
+    """Commands, and themes previewed while they are lit."""
+    offers = [Offer(one.id, one.label, one.help, symbol(one.key)) for one in app.entries]
+    offers += [Offer(f"theme:{name}", f"theme: {name}", "") for name in sorted(app.themes)]
+    worn = app.theme_name
+
+    def lit(id: str) -> None:
+        app.wear(id.removeprefix("theme:") if id.startswith("theme:") else worn)
+        screen.pane.look = app.look
+
+    def done(id: str | None) -> None:
+        if id is None or not id.startswith("theme:"):
+            app.wear(worn)
+        if id is not None and not id.startswith("theme:"):
+            app.call_later(app.action_command, id)
+
+    screen = Palette(offers, app.look, lit)
+    app.push_screen(screen, done)
+
+
+def leave(app: ConsoleApp, now: Snapshot) -> None:
+    """Ends the console and nothing else."""
+    app.leave()
+
+
+DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
+    deed.__name__: deed
+    for deed in (
+        help,
+        ensure,
+        restart,
+        kill,
+        log,
+        leave,
+        duplicates,
+        canary,
+        baseline,
+        filter,
+        freeze,
+        zoom,
+        palette,
+        theme,
+        daemon,
+    )
+}

@@ -1,0 +1,1 @@
+"""What is laid over the board: questions, the palette, the log, help."""

@@ -1,0 +1,73 @@
+"""Asks before something ends. Cancel is what Enter does; `y` acts; the keys are printed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from console.core.model import Snapshot
+from console.ui.consequence import Question
+from console.ui.dialogs.sheet import Sheet
+from console.ui.paint import Line, Look, line
+
+
+class Confirm(Sheet[bool]):
+    """Dismissed with True only when the question was confirmed and still stood."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "cancel", show=False),
+        Binding("enter", "cancel", show=False),
+        Binding("y", "confirm", show=False),
+    ]
+
+    def __init__(self, question: Question, snapshot: Snapshot, look: Look) -> None:
+        super().__init__(question.title, look, question.word or None)
+        self.question, self.snapshot, self.refusal = question, snapshot, ""
+
+    def content(self) -> list[Line]:
+        """What would happen, and the keys."""
+        room = self.size.height - 4
+        lines = list(self.question.lines)
+        if len(lines) > room > 0:
+            lines = [*lines[: room - 1], line(("… more than fits here", "muted"))]
+        lines.append(line())
+        if self.refusal:
+            lines.append(line(("✖ refused: ", "bad"), (self.refusal, "bad")))
+            return [*lines, line(), line(("▸ Cancel ", "select"), ("  Enter, Esc", "muted"))]
+        keys = (("▸ Cancel ", "select"), ("  Enter, Esc       ", "muted"))
+        if not self.question.word:
+            return [*lines, line(*keys, ("y", "key"), f"  {self.question.verb}")]
+        word = self.question.word
+        lines.append(line("it is healthy and the last one: type ", (word, "strong"), " below"))
+        hint = (("Esc", "key"), "  cancel     ", ("Enter", "key"), f"  {self.question.verb}")
+        return [*lines, line(*hint, (f" once {word} is typed", "muted"))]
+
+    def recheck(self, snapshot: Snapshot) -> None:
+        """News: the question may no longer stand."""
+        self.snapshot = snapshot
+        refusal = self.question.still(snapshot)
+        if refusal != self.refusal and (refusal or not self.refusal):
+            self.refusal = refusal
+            self.draw()
+
+    def action_cancel(self) -> None:
+        self.dismiss(False)
+
+    def action_confirm(self) -> None:
+        """Act, unless a word has to be typed or the target has changed."""
+        if not self.question.word:
+            self._act()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The typed word decides."""
+        if event.value == self.question.word:
+            self._act()
+        elif event.value == "" or self.refusal:
+            self.dismiss(False)
+
+    def _act(self) -> None:
+        self.recheck(self.snapshot)
+        if not self.refusal:
+            self.dismiss(True)

@@ -1,0 +1,64 @@
+"""What the panes and the keys mean."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.ui.commands import Entry, symbol
+from console.ui.dialogs.sheet import Sheet
+from console.ui.paint import Line, Look, fit, line
+from console.ui.panes import PaneModule
+
+_MOVING = (
+    ("Tab 1-7", "focus a pane; a folded one unfolds"),
+    ("↑ ↓", "select in processes, scroll elsewhere; also Home End PgUp PgDn"),
+    ("Esc", "close, clear the filter, leave zoom, unfreeze"),
+    ("…", "marks what was cut (~ in ASCII); z shows more of a pane"),
+)
+
+
+class Help(Sheet[None]):
+    """The focused pane first, then the keys, then the other panes."""
+
+    WIDE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,f1,enter", "dismiss(None)", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("down", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("home", "scroll(-10000)", show=False),
+        Binding("end", "scroll(10000)", show=False),
+    ]
+
+    def __init__(
+        self, entries: Sequence[Entry], panes: Sequence[PaneModule], focused: str, look: Look
+    ) -> None:
+        super().__init__("Help  (Esc closes)", look)
+        self.entries = tuple(entries)
+        self.panes = sorted(panes, key=lambda pane: focused != pane.TITLE)
+
+    def content(self) -> list[Line]:
+        """Everything, wrapped to the width."""
+        width = max(20, self.pane.size.width - 6)
+        lines = self._about(self.panes[0], width) if self.panes else []
+        lines += [line(), line(("Keys", "strong"))]
+        for entry in self.entries:
+            keys = " ".join(symbol(key) for key in (entry.key, *entry.other_keys))
+            asks = ("  asks first", "warn") if entry.destructive else ("", "")
+            lines.append(line((fit(keys, 10), "key"), entry.help, asks))
+        lines += [line((fit(keys, 10), "key"), text) for keys, text in _MOVING]
+        for pane in self.panes[1:]:
+            lines += [line(), *self._about(pane, width)]
+        return lines
+
+    def _about(self, pane: PaneModule, width: int) -> list[Line]:
+        head = line((f"{pane.KEY} {pane.TITLE}", "strong"))
+        return [head, *(line((text, "")) for text in textwrap.wrap(pane.HELP, width))]
+
+    def action_scroll(self, by: int) -> None:
+        self.pane.scroll_by(by)

@@ -1,0 +1,94 @@
+"""The first five seconds: which box, is it live, one verdict, why, since when; and the foot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from console.core.model import Snapshot, Verdict
+from console.core.text import coarse
+from console.ui.commands import Entry, symbol
+from console.ui.paint import Line, Span, both, line
+from console.ui.words import VERDICTS, calm, since
+
+STALE_S = 15.0
+"""Data older than this says nothing about now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old the shown data is, and whether the operator froze it."""
+
+    age: float
+    frozen_for: float | None = None
+
+    @property
+    def stale(self) -> bool:
+        return self.frozen_for is None and self.age > STALE_S
+
+
+def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
+    """Where, and the verdict."""
+    badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
+    where = line(
+        (" rpa-console", "key"),
+        f"  {snapshot.host}",
+        (f" · {snapshot.box}", "muted"),
+        base="panel",
+    )
+    live = Line((*badge, *_liveness(fresh)), "panel")
+    return [both(where, live, width), _verdict(snapshot, fresh, width)]
+
+
+def _liveness(fresh: Freshness) -> tuple[Span, ...]:
+    if fresh.frozen_for is not None:
+        text = f" FROZEN {calm(fresh.frozen_for)} · f goes on "
+        return ((text, "chip-warn"), (" ", ""))
+    if fresh.stale:
+        return ((f" ? STALE {coarse(fresh.age)} ", "chip-unknown"), (" ", ""))
+    # Under ten seconds the age is said once: a digit that ticks each second costs a slow link.
+    age = "" if fresh.age < 10 else f" {coarse(fresh.age)}"
+    return (("● LIVE", "ok"), (f"{age} ", "muted"))
+
+
+def _verdict(snapshot: Snapshot, fresh: Freshness, width: int) -> Line:
+    verdict = Verdict.UNKNOWN if fresh.stale else snapshot.verdict
+    shape, style = VERDICTS[verdict]
+    chip: Span = (f" {shape} {verdict.value.upper()} ", f"chip-{style}")
+    if fresh.stale:
+        text = f"no news for {coarse(fresh.age)}; last seen: {snapshot.verdict.value}"
+        return line(chip, (f"  {text}", "strong"), base="panel")
+    reasons = " · ".join(snapshot.reasons) or _calm(snapshot)
+    left = Line((chip, (f"  {reasons}", "strong")), "panel")
+    right = line((f"{since(snapshot.moment, snapshot.since)} ", "muted"), base="panel")
+    return both(left, right, width) if width >= 60 else left
+
+
+def _calm(snapshot: Snapshot) -> str:
+    if snapshot.verdict is not Verdict.HEALTHY:
+        return "no reason was given"
+    counts = (
+        f"{view.role.name} {view.found}/{view.role.count} {view.state.value.lower()}"
+        for view in snapshot.roles
+    )
+    return " · ".join(counts) or "nothing is wrong"
+
+
+def footer(entries: Sequence[Entry], width: int) -> Line:
+    """As many keys as fit; help and leave always."""
+    always = [entry for entry in entries if entry.id in ("help", "leave")]
+    shown = [entry for entry in entries if entry.footer]
+    while _length(shown) > width and len(shown) > len(always):
+        shown.remove(next(entry for entry in reversed(shown) if entry not in always))
+    spans: list[Span] = []
+    for entry in shown:
+        spans += [(f" {symbol(entry.key)}", "key"), (f" {entry.label} ", "muted")]
+    if len(shown) < len(entries) and _length(shown) < width:
+        spans.append(("…", "muted"))
+    return Line(tuple(spans), "panel")
+
+
+def _length(entries: Sequence[Entry]) -> int:
+    return sum(cell_len(f" {symbol(entry.key)} {entry.label} ") for entry in entries)

@@ -1,0 +1,69 @@
+"""Which pane stands where: pure arithmetic, so that every size can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TWO_COLUMNS = 100
+"""From this width on, panes stand in two columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a pane would like: lines inside its border."""
+
+    name: str
+    slot: str
+    least: int
+    wished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rectangle in cells. One row high: folded."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def arrange(wishes: Sequence[Wish], width: int, height: int, focused: str = "") -> dict[str, Place]:
+    """Places in an area of `width` by `height`. A pane that found no room is left out."""
+    if width < TWO_COLUMNS:
+        return _column(wishes, 0, width, height, focused)
+    left = max(TWO_COLUMNS * 6 // 10, width * 6 // 10)
+    left_wishes = [wish for wish in wishes if wish.slot == "left"]
+    right_wishes = [wish for wish in wishes if wish.slot != "left"]
+    return _column(left_wishes, 0, left, height, focused) | _column(
+        right_wishes, left, width - left, height, focused
+    )
+
+
+def _column(
+    wishes: Sequence[Wish], x: int, width: int, height: int, focused: str
+) -> dict[str, Place]:
+    """Fold all, then unfold by importance, then share what is left."""
+    shown = list(wishes[: max(0, height)])
+    if focused and focused not in [wish.name for wish in shown] and shown:
+        shown[-1:] = [wish for wish in wishes if wish.name == focused] or shown[-1:]
+    rows = {wish.name: 1 for wish in shown}
+    spare = height - len(shown)
+    order = sorted(shown, key=lambda wish: wish.name != focused)
+    order = shown[:1] + [wish for wish in order if wish is not shown[0]] if shown else []
+    for goal in ("least", "wished"):
+        for wish in order:
+            more = min(getattr(wish, goal) + 2 - rows[wish.name], spare)
+            # A border around a single line says less than that line alone.
+            if more > 0 and rows[wish.name] + more >= min(4, wish.least + 2):
+                rows[wish.name] += more
+                spare -= more
+    if shown and spare > 0:
+        unfolded = [wish.name for wish in shown if rows[wish.name] > 1]
+        rows[unfolded[-1] if unfolded else shown[0].name] += spare
+    places, y = {}, 0
+    for wish in shown:
+        places[wish.name] = Place(x, y, width, rows[wish.name])
+        y += rows[wish.name]
+    return places

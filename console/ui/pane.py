@@ -1,0 +1,154 @@
+"""The one widget that shows lines: with or without a border, and never repainted as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from console.ui.paint import Choice, Line, Look, changed, crop, fit, line, strip
+
+
+class Pane(Widget):
+    """Lines in a frame. One row high it is folded and shows its summary."""
+
+    class Clicked(Message):
+        """A line that can be selected was clicked."""
+
+        def __init__(self, key: Choice) -> None:
+            super().__init__()
+            self.key = key
+
+    ALLOW_SELECT = False
+
+    def __init__(self, title: str = "", key: str = "", *, id: str, framed: bool = True) -> None:
+        super().__init__(id=id)
+        self.can_focus = framed
+        self.title, self.key, self.framed = title, key, framed
+        self.look = Look()
+        self.foot = ""
+        self.offset_y = 0
+        self.lines: tuple[Line, ...] = ()
+        self.rows: list[Line] = []
+        """The lines that the filter lets through."""
+        self._summary = Line()
+        self._filter = ""
+        self._lines: list[Line] = []
+        self._strips: list[Strip] = []
+        self._drawn_on: tuple[int, int, Look] | None = None
+
+    @property
+    def folded(self) -> bool:
+        return self.framed and self.size.height < 3
+
+    @property
+    def room(self) -> int:
+        """Lines that fit inside."""
+        return max(0, self.size.height - (2 if self.framed else 0))
+
+    def present(self, lines: Sequence[Line], summary: Line | None = None, match: str = "") -> None:
+        """Show `lines`; only the cells that differ from what is there are repainted."""
+        self.lines, self._filter = tuple(lines), match.casefold()
+        self._summary = summary or (lines[0] if lines else Line())
+        self.rows = [one for one in self.lines if self._passes(one)]
+        self.redraw()
+
+    def reveal(self, key: Choice | None) -> None:
+        """Scroll until the line with `key` is in view."""
+        for index, one in enumerate(self.rows):
+            if one.key is not None and one.key == key:
+                first = min(self.offset_y, index)
+                self.offset_y = max(first, index - self.room + 1)
+
+    def scroll_by(self, count: int) -> None:
+        """Move the window on the lines."""
+        self.offset_y += count
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw all lines anew and repaint where they differ."""
+        width, height = self.size
+        self.offset_y = max(0, min(self.offset_y, len(self.rows) - self.room))
+        drawn, on = self._drawn(width, height), (width, height, self.look)
+        if on != self._drawn_on:
+            self._drawn_on, self._lines = on, drawn
+            self._strips = [strip(one, width, self.look) for one in drawn]
+            self.refresh()
+            return
+        for y, one in enumerate(drawn):
+            if one == self._lines[y]:
+                continue
+            after = strip(one, width, self.look)
+            span = changed(self._strips[y], after)
+            self._lines[y], self._strips[y] = one, after
+            if span is not None:
+                self.refresh(Region(span[0], y, span[1], 1))
+
+    def render_line(self, y: int) -> Strip:
+        """One line of cells, as drawn before."""
+        if y < len(self._strips):
+            return self._strips[y]
+        return strip(Line(), self.size.width, self.look)
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        index = event.y - 1 + self.offset_y
+        key = self.rows[index].key if 0 <= index < len(self.rows) and not self.folded else None
+        if key is not None:
+            self.post_message(self.Clicked(key))
+
+    def _passes(self, one: Line) -> bool:
+        return not (self._filter and one.item) or self._filter in one.text.casefold()
+
+    def _drawn(self, width: int, height: int) -> list[Line]:
+        if not self.framed:
+            window = self.rows[self.offset_y : self.offset_y + height]
+            return window + [Line()] * (height - len(window))
+        if self.folded:
+            return [self._fold()][:height]
+        window = self.rows[self.offset_y : self.offset_y + self.room]
+        edge = "focus" if self.has_focus else "border"
+        body = [
+            Line((("│", edge), *_inside(one, width - 2), ("│", edge)), one.base)
+            for one in window + [Line()] * (self.room - len(window))
+        ]
+        return [self._top(width, edge), *body, self._bottom(width, edge)]
+
+    def _fold(self) -> Line:
+        style = "focus" if self.has_focus else "muted"
+        label = fit(f" {self.key} {self.title}", 14)
+        return line((label, style), *self._summary.spans, base=self._summary.base)
+
+    def _top(self, width: int, edge: str) -> Line:
+        label = f" {self.key} {self.title} " if self.key else f" {self.title} "
+        count = ""
+        if self._filter:
+            total = sum(one.item for one in self.lines)
+            count = f" {sum(one.item for one in self.rows)} of {total} " if total else ""
+        dashes = "─" * max(0, width - 4 - len(label) - len(count))
+        style = "key" if self.has_focus else "strong"
+        return line(("╭─", edge), (label, style), (dashes, edge), (count, "warn"), ("─╮", edge))
+
+    def _bottom(self, width: int, edge: str) -> Line:
+        above, below = self.offset_y, max(0, len(self.rows) - self.offset_y - self.room)
+        marks = f" ↑ {above} more " * bool(above) + f" ↓ {below} more " * bool(below)
+        foot = f" {self.foot} " if self.foot and len(self.foot) + len(marks) + 6 <= width else ""
+        dashes = "─" * max(0, width - 4 - len(marks) - len(foot))
+        quiet = (marks, "muted")
+        return line(("╰─", edge), (foot, "muted"), (dashes, edge), quiet, ("─╯", edge))
+
+
+def _inside(one: Line, width: int) -> tuple[tuple[str, str], ...]:
+    return ((" ", ""), *crop(one, width - 1))

@@ -1,0 +1,51 @@
+"""The panes, one file each. Adding a pane is adding a file with this shape:
+
+TITLE = "Watchdog"      what stands on its border
+KEY = "4"               the key that focuses it; the order of the panes
+SLOT = "right"          the column on a wide screen: `left` or `right`
+ROWS = (2, 4)           the least and the wished number of lines
+HELP = "..."            what `?` says about it
+
+def view(snapshot, frame) -> list[Line]      draws, asks nobody
+def summary(snapshot) -> Line                the same in one line, when folded
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Protocol, cast
+
+from console.core.model import Snapshot
+from console.ui.paint import Frame, Line
+
+
+class PaneModule(Protocol):
+    """The shape of a pane's file."""
+
+    __name__: str
+    TITLE: str
+    KEY: str
+    SLOT: str
+    ROWS: tuple[int, int]
+    HELP: str
+
+    def view(self, snapshot: Snapshot, frame: Frame) -> list[Line]: ...
+
+    def summary(self, snapshot: Snapshot) -> Line: ...
+
+
+def name_of(pane: PaneModule) -> str:
+    """The pane's name: that of its file."""
+    return pane.__name__.rpartition(".")[2]
+
+
+@cache
+def discover() -> tuple[PaneModule, ...]:
+    """Every pane in this folder, in the order of their keys."""
+    modules = (
+        cast(PaneModule, importlib.import_module(f"{__name__}.{found.name}"))
+        for found in pkgutil.iter_modules(__path__)
+    )
+    return tuple(sorted(modules, key=lambda module: module.KEY))

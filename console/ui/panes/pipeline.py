@@ -1,0 +1,58 @@
+"""The realtime pipeline's file: how old, what it measured, what comes next."""
+
+from __future__ import annotations
+
+from console.core.model import PipelineView, Snapshot
+from console.ui.paint import Frame, Line, fit, line
+from console.ui.panes.watchdog import anomalies
+from console.ui.words import ago, health
+
+TITLE = "Pipeline"
+KEY = "5"
+SLOT = "right"
+ROWS = (2, 7)
+HELP = (
+    "The realtime pipeline: `read` when another program writes its file, `collect` when the "
+    "monitors do. Newest value of each channel, anomalies, the next runs."
+)
+_MODES = {"read": "written by another program", "collect": "collected here"}
+_WORST = {"critical": "bad", "fail": "bad", "warning": "warn", "warn": "warn", "ok": "ok"}
+
+
+def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
+    """State, channels, anomalies, next runs."""
+    pipe = snapshot.pipeline
+    age = f"  generated {ago(snapshot.moment, pipe.generated)}"
+    lines = [
+        line(health(pipe.state), age, (f"  {_MODES.get(pipe.mode, pipe.mode)}", "muted")),
+    ]
+    if pipe.reason:
+        lines.append(line((pipe.reason, "warn")))
+    lines += _channels(pipe)
+    lines += anomalies(pipe.anomalies)
+    if pipe.next_runs:
+        runs = " · ".join(f"{name} {when}" for name, when in pipe.next_runs.items())
+        lines.append(line((fit("next", 12), "muted"), (runs, "muted")))
+    return lines
+
+
+def summary(snapshot: Snapshot) -> Line:
+    """State, age and the number of anomalies."""
+    pipe = snapshot.pipeline
+    return line(
+        health(pipe.state),
+        f"  generated {ago(snapshot.moment, pipe.generated)} · anomalies {len(pipe.anomalies)}",
+        (f"  {pipe.reason}", "warn"),
+    )
+
+
+def _channels(pipe: PipelineView) -> list[Line]:
+    return [
+        line(
+            (fit(name, 18), "muted"),
+            (fit("?" if value is None else f"{value:g}", 10, right=True), ""),
+            (f"  {verdict}", _WORST.get(verdict, "muted")),
+            item=True,
+        )
+        for name, value, verdict in pipe.channels
+    ]

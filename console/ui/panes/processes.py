@@ -1,0 +1,156 @@
+"""Found against wanted, every instance, who holds the lease, why the last one died."""
+
+from __future__ import annotations
+
+from console.core.model import Instance, LeaseState, Moment, RoleState, RoleView, Snapshot
+from console.core.text import clock, coarse, duration, size
+from console.ui.paint import Choice, Frame, Line, Span, fit, line
+from console.ui.words import ago, held, role_state, until
+
+TITLE = "Processes"
+KEY = "1"
+SLOT = "left"
+ROWS = (6, 10)
+HELP = (
+    "One row for each role (state, found/wanted, who holds the lease, restarts) and one for "
+    "each instance. An instance is a process tree: launcher > interpreter is one worker. "
+    "`leased` was started here; `adopted` by somebody else; `launcher ended, runs on` is normal "
+    "for a background job; `surplus` is what x would end."
+)
+
+
+def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
+    """A block for each role."""
+    if not snapshot.roles:
+        return [line(("no role is configured", "muted"))]
+    lines = [_heads(frame.width)]
+    for role in snapshot.roles:
+        lines.append(_role(role, snapshot.moment, frame))
+        lines += [_instance(role, one, snapshot.moment, frame) for one in role.instances]
+        lines += _gone(role, frame.choice)
+        lines += _death(role, snapshot.moment)
+    return lines
+
+
+def summary(snapshot: Snapshot) -> Line:
+    """Each role's state and count."""
+    if not snapshot.roles:
+        return line(("no role is configured", "muted"))
+    spans: list[Span] = []
+    for view in snapshot.roles:
+        spans += [(f"{view.role.name} {view.found}/{view.role.count} ", ""), role_state(view)]
+        spans.append(("  ", ""))
+    return line(*spans)
+
+
+def _heads(width: int) -> Line:
+    command = "  COMMAND" if width >= 64 else ""
+    heads = f"  {fit('PID', 13)}{fit('UP', 7)}{fit('HELD', 24)}   CPU   MEM{command}"
+    return line((heads, "muted"))
+
+
+def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
+    choice = Choice(view.role.name)
+    state, style = role_state(view)
+    right = view.found == view.role.count
+    facts = [_count(view), _lease(view), _waiting(view, now)]
+    policy = view.role.policy
+    if view.restarts or view.state in (RoleState.BACKOFF, RoleState.PARKED):
+        limit = f"restarts {view.restarts} of {policy.limit} in {duration(policy.window_s)}"
+        facts.append((limit, "warn"))
+    if view.reason and view.state not in (RoleState.READY, RoleState.BACKOFF):
+        facts.append((view.reason, "muted"))
+    spans: list[Span] = [
+        (_cursor(frame.choice == choice), "strong"),
+        (fit(view.role.name, 12), "strong"),
+        (fit(state, 11), style),
+        (fit(f"{view.found}/{view.role.count}", 5), "ok" if right else "bad"),
+    ]
+    for fact in facts:
+        if fact[0]:
+            spans += [fact, (" · ", "muted")]
+    return Line(tuple(spans[:-1]), _ground(frame, choice), choice, True)
+
+
+def _count(view: RoleView) -> Span:
+    """What is too many or too few, in words."""
+    if view.surplus:
+        return (f"▲ {len(view.surplus)} too many: x", "warn")
+    missing = view.role.count - view.found
+    return (f"▲ {missing} missing", "bad") if missing > 0 else ("", "")
+
+
+def _lease(view: RoleView) -> Span:
+    lease = view.lease
+    if lease.state is LeaseState.FREE:
+        return ("lease free", "muted")
+    if lease.state is LeaseState.HELD:
+        holder = lease.owner.identity.pid if lease.owner else next(iter(lease.holders), "?")
+        return (f"lease {holder}", "muted")
+    return (f"lease {lease.state.value}{': ' + lease.reason if lease.reason else ''}", "bad")
+
+
+def _waiting(view: RoleView, now: Moment) -> Span:
+    if view.state is RoleState.BACKOFF and view.retry_at:
+        return (f"retry {until(now, view.retry_at)}", "warn")
+    if view.state is RoleState.PARKED:
+        return ("parked until a person acts: e", "bad")
+    return ("", "")
+
+
+def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
+    choice = Choice(view.role.name, one.identity)
+    cpu, memory = view.usage.get(one.pid, (None, None))
+    figure = "?" if cpu is None else f"{cpu:.1f}%" if cpu < 10 else f"{cpu:.0f}%"
+    word, style = held(view, one)
+    spans: list[Span] = [
+        (_cursor(frame.choice == choice), "strong"),
+        (fit(_tree(one), 13), ""),
+        (fit(coarse(one.uptime(now)), 7), ""),
+        (fit(word, 24), style),
+        (fit(figure, 6, right=True), ""),
+        (fit(size(memory), 6, right=True), ""),
+    ]
+    if frame.width >= 64:
+        spans += [("  ", ""), (one.root.command, "muted")]
+    return Line(tuple(spans), _ground(frame, choice), choice, True)
+
+
+def _tree(one: Instance) -> str:
+    """The root, and what is below it: launcher › interpreter is one worker."""
+    rest = one.pids[1:]
+    pair = f"{one.pid}›{rest[0]}" if len(rest) == 1 else ""
+    return pair if 0 < len(pair) <= 12 else f"{one.pid} +{len(rest)}" if rest else str(one.pid)
+
+
+def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
+    """The selected instance that is no more: said, never replaced by its neighbour."""
+    if choice is None or choice.identity is None or choice.role != view.role.name:
+        return []
+    if any(one.identity == choice.identity for one in view.instances):
+        return []
+    text = f"▸ {fit(choice.identity.pid, 13)}selected, and gone; choose again with ↑ ↓"
+    return [Line(((text, "warn"),), "select", choice)]
+
+
+def _death(view: RoleView, now: Moment) -> list[Line]:
+    death = view.last_death
+    if death is None:
+        return []
+    pid = f"{death.identity.pid} " if death.identity else ""
+    return [
+        line(
+            ("  last death ", "muted"),
+            (f"{clock(death.moment)} ({ago(now, death.moment)}) ", "muted"),
+            (f"{pid}{death.reason}", "warn" if now.since(death.moment) < 3600 else "muted"),
+            item=True,
+        )
+    ]
+
+
+def _cursor(here: bool) -> str:
+    return "▸ " if here else "  "
+
+
+def _ground(frame: Frame, choice: Choice) -> str:
+    return "select" if frame.choice == choice else "text"

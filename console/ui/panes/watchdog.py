@@ -1,0 +1,53 @@
+"""The watchdog: its process, and its heartbeat."""
+
+from __future__ import annotations
+
+from console.core.model import Snapshot
+from console.core.text import coarse
+from console.ui.paint import Frame, Line, Span, fit, line
+from console.ui.words import ago, health
+
+TITLE = "Watchdog"
+KEY = "4"
+SLOT = "right"
+ROWS = (2, 3)
+HELP = (
+    "The watchdog's process and the age of its heartbeat: a process that lives and does not beat "
+    "is stalled. Below: the anomalies that it reports."
+)
+
+
+def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
+    """Process and heartbeat, then anomalies."""
+    dog = snapshot.watchdog
+    now = snapshot.moment
+    age = coarse(now.since(dog.started)) if dog.started else "?"
+    lines = [
+        line(health(dog.state), f"  PID {dog.pid or '-'}", (f"  up {age}", "muted")),
+        line((fit("heartbeat", 12), "muted"), ago(now, dog.heartbeat), (_reason(snapshot), "warn")),
+    ]
+    return lines + anomalies(dog.anomalies)
+
+
+def summary(snapshot: Snapshot) -> Line:
+    """State, heartbeat and the number of anomalies."""
+    dog = snapshot.watchdog
+    return line(
+        health(dog.state),
+        f"  PID {dog.pid or '-'} · heartbeat {ago(snapshot.moment, dog.heartbeat)}"
+        f" · anomalies {len(dog.anomalies)}",
+        (_reason(snapshot), "warn"),
+    )
+
+
+def anomalies(found: tuple[str, ...]) -> list[Line]:
+    """A line that says none, or a line for each."""
+    label: Span = (fit("anomalies", 12), "muted")
+    if not found:
+        return [line(label, ("none", "muted"))]
+    rest = [line(" " * 12, (one, "warn")) for one in found[1:]]
+    return [line(label, (found[0], "warn")), *rest]
+
+
+def _reason(snapshot: Snapshot) -> str:
+    return f"  {snapshot.watchdog.reason}" if snapshot.watchdog.reason else ""

@@ -1,0 +1,45 @@
+"""Pictures of the screen, drawn by the program itself from a snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from console.core.model import Command, LogPage, Outcome, Snapshot
+from console.ui.app import ConsoleApp
+from console.ui.wiring import Publish, Wiring
+
+
+def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wiring:
+    """A wiring whose only news is `snapshot`, at whose moment the clock stands still."""
+
+    async def feed(publish: Publish) -> None:
+        publish(snapshot)
+        await asyncio.Event().wait()
+
+    async def submit(command: Command) -> Outcome:
+        return Outcome(False, "this is a picture", 1)
+
+    async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
+        return LogPage(f"{role}.{stream}.log")
+
+    return Wiring(
+        {"picture": feed}, submit, read_log, lambda: snapshot.moment, theme=theme, ascii=ascii
+    )
+
+
+async def draw(
+    snapshot: Snapshot,
+    path: Path,
+    size: tuple[int, int],
+    theme: str = "dark",
+    keys: tuple[str, ...] = (),
+) -> None:
+    """Save what the console shows of `snapshot`, after `keys`, as an SVG file."""
+    app = ConsoleApp(still(snapshot, theme))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press(*keys)
+        await pilot.pause()
+        picture = app.export_screenshot(title="rpa-console")
+    await asyncio.to_thread(path.write_text, picture, encoding="utf-8")

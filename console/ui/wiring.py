@@ -1,0 +1,34 @@
+"""What the composition root hands to the screen: everything it may ask of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
+
+Publish = Callable[[Snapshot], None]
+Feed = Callable[[Publish], Coroutine[Any, Any, None]]
+"""Runs until cancelled and publishes a snapshot whenever there is news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The seams of the console."""
+
+    feeds: Mapping[str, Feed]
+    """Monitor name -> follow or run it; each becomes one background worker."""
+    submit: Callable[[Command], Awaitable[Outcome]]
+    read_log: Callable[[str, str, int | None], Awaitable[LogPage]]
+    """Role, `err` or `out`, and from which offset (None: the tail)."""
+    clock: Callable[[], Moment]
+    actor: str = ""
+    read_only: bool = False
+    theme: str = "dark"
+    theme_directories: tuple[Path, ...] = ()
+    """Searched after the shipped themes; a theme of the same name replaces an earlier one."""
+    ascii: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Command id -> key, for those that are remapped."""

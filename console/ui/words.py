@@ -1,0 +1,112 @@
+"""States in words, shapes and colours: never by colour alone."""
+
+from __future__ import annotations
+
+from console.core.model import (
+    HealthState,
+    Instance,
+    Moment,
+    RoleState,
+    RoleView,
+    Snapshot,
+    Verdict,
+)
+from console.core.text import clock, coarse
+from console.ui.paint import Span
+
+OK, WARN, BAD, UNKNOWN, OFF = "●", "▲", "✖", "?", "○"
+
+VERDICTS = {
+    Verdict.HEALTHY: (OK, "ok"),
+    Verdict.DEGRADED: (WARN, "warn"),
+    Verdict.DOWN: (BAD, "bad"),
+    Verdict.UNKNOWN: (UNKNOWN, "unknown"),
+}
+HEALTH = {
+    HealthState.OK: (OK, "ok"),
+    HealthState.FAILING: (BAD, "bad"),
+    HealthState.OVERDUE: (WARN, "warn"),
+    HealthState.UNKNOWN: (UNKNOWN, "unknown"),
+    HealthState.OFF: (OFF, "muted"),
+}
+ROLES = {
+    RoleState.READY: (OK, "ok"),
+    RoleState.RUNNING: (OK, "accent"),
+    RoleState.STARTING: (WARN, "accent"),
+    RoleState.STOPPING: (WARN, "warn"),
+    RoleState.STALLED: (BAD, "bad"),
+    RoleState.BACKOFF: (WARN, "warn"),
+    RoleState.PARKED: (BAD, "bad"),
+    RoleState.STOPPED: (BAD, "bad"),
+    RoleState.UNKNOWN: (UNKNOWN, "unknown"),
+}
+BASELINE = {
+    "off": (OFF, "muted"),
+    "collecting": (OK, "accent"),
+    "complete": (OK, "ok"),
+    "invalid": (BAD, "bad"),
+}
+METRICS = {"pass": (OK, "ok"), "fail": (BAD, "bad"), "undecided": (UNKNOWN, "unknown")}
+
+
+def health(state: HealthState) -> Span:
+    """Shape and word of a health."""
+    shape, style = HEALTH[state]
+    return f"{shape} {state.value}", style
+
+
+def role_state(view: RoleView) -> Span:
+    """Shape and word of a role's state; a role that is not wanted may be stopped."""
+    shape, style = ROLES[view.state]
+    if view.state is RoleState.STOPPED and view.role.count == 0:
+        shape, style = OFF, "muted"
+    return f"{shape} {view.state.value}", style
+
+
+def calm(seconds: float) -> str:
+    """An age in words that change seldom: a digit that ticks each second costs a slow link."""
+    return "<10s" if seconds < 10 else coarse(seconds)
+
+
+def ago(now: Moment, then: Moment | None) -> str:
+    """How long ago."""
+    return "never" if then is None else f"{calm(now.since(then))} ago"
+
+
+def until(now: Moment, then: Moment | None) -> str:
+    """How long until, or how late."""
+    if then is None:
+        return "-"
+    left = then.at - now.at
+    return f"in {calm(left)}" if left >= 0 else f"due {calm(-left)} ago"
+
+
+def since(now: Moment, then: Moment | None) -> str:
+    """`since 02:14 (3h07m)`."""
+    return f"since {clock(then)[:5]} ({coarse(now.since(then))})" if then else ""
+
+
+def held(view: RoleView, instance: Instance) -> Span:
+    """By what right an instance runs."""
+    if instance.leased:
+        word = f"leased #{instance.token}" if instance.token is not None else "leased"
+        style = ""
+    elif instance.launcher_ended:
+        word, style = "launcher ended, runs on", "muted"
+    else:
+        word, style = "adopted", "muted"
+    if instance.identity in view.surplus:
+        return f"surplus, {word}", "warn"
+    return word, style
+
+
+def runner(snapshot: Snapshot) -> Span:
+    """Who runs the monitors."""
+    daemon = snapshot.daemon
+    if daemon.here:
+        return "run by this console", "accent"
+    if not daemon.running:
+        return f"nobody runs them{': ' + daemon.reason if daemon.reason else ''}", "bad"
+    age = f", up {coarse(snapshot.moment.since(daemon.since))}" if daemon.since else ""
+    reason = f"; {daemon.reason}" if daemon.reason else ""
+    return f"run by daemon {daemon.pid}{age}{reason}", "muted"

@@ -1,0 +1,96 @@
+"""The console on a stage: a scripted box, a recording `submit`, and what the screen shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
+from console.ui.app import ConsoleApp, Wiring
+from console.ui.scripted import NOW, night
+from console.ui.wiring import Feed, Publish
+
+
+@dataclass
+class Box:
+    """A scripted box: what it shows, what it answers, what it was asked."""
+
+    snapshot: Snapshot = field(default_factory=night)
+    outcome: Outcome | Exception = field(default_factory=lambda: Outcome(True, "done as asked"))
+    asked: list[Command] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    late: float = 0.0
+    pages: list[LogPage] = field(default_factory=list)
+    app: ConsoleApp | None = None
+
+    def clock(self) -> Moment:
+        return NOW.plus(self.late)
+
+    async def feed(self, publish: Publish) -> None:
+        publish(self.snapshot)
+        await asyncio.Event().wait()
+
+    async def submit(self, command: Command) -> Outcome:
+        self.asked.append(command)
+        if self.hold is not None:
+            await self.hold.wait()
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def read_log(self, role: str, stream: str, offset: int | None) -> LogPage:
+        if self.pages:
+            return self.pages.pop(0)
+        return LogPage(f"{role}.{stream}", (), offset or 0, offset or 0, offset or 0)
+
+    def wiring(self, **other: Any) -> Wiring:
+        feeds: dict[str, Feed] = other.pop("feeds", {"all": self.feed})
+        return Wiring(
+            feeds, self.submit, self.read_log, self.clock, actor="console:ana@pts/3", **other
+        )
+
+    def news(self, **changes: Any) -> None:
+        """Publish a changed snapshot."""
+        assert self.app is not None
+        self.snapshot = replace(self.snapshot, **changes)
+        self.app.publish(self.snapshot)
+
+
+@asynccontextmanager
+async def console(
+    box: Box, size: tuple[int, int] = (120, 40), **wiring: Any
+) -> AsyncIterator[Pilot[int]]:
+    """The console running over `box`."""
+    app = box.app = ConsoleApp(box.wiring(**wiring))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield pilot
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    await pilot.pause()
+    await pilot.pause()
+
+
+async def press(pilot: Pilot[int], *keys: str) -> None:
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+def shown(pilot: Pilot[int]) -> str:
+    """Everything on the screen, dialogs and what they are laid over."""
+    screens = pilot.app.screen_stack
+    return "\n".join(
+        strip.text for screen in screens for strip in screen._compositor.render_strips()
+    )
+
+
+def themes(path: Path, name: str, text: str) -> tuple[Path, ...]:
+    (path / name).write_text(text, encoding="utf-8")
+    return (path,)

@@ -1,0 +1,277 @@
+"""What the board shows: verdict, filter, freeze, zoom, sizes, feeds, and changed cells only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from stage import Box, console, press, settle, shown
+from textual.geometry import Region
+
+from console.core.model import RoleState, Verdict
+from console.ui import app as app_module
+from console.ui.layout import Wish, arrange
+from console.ui.paint import Choice, Frame, Look, changed, line, strip
+from console.ui.pane import Pane
+from console.ui.panes import PaneModule, discover, name_of
+from console.ui.scripted import night, trouble, worker
+from console.ui.wiring import Publish
+
+SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (60, 20), (40, 10), (20, 5), (5, 3), (1, 1)]
+
+
+async def test_verdict_first() -> None:
+    async with console(Box(trouble())) as pilot:
+        first, second = shown(pilot).splitlines()[:2]
+        assert "robot-7" in first and "invoices" in first and "● LIVE" in first
+        assert second.startswith(" ✖ DOWN ")
+        assert "worker: none of 1 runs" in second and "since 05:2" in second.replace("05:1", "05:2")
+
+
+async def test_old_data_is_unknown_not_healthy() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        box.late = 65.0
+        assert box.app is not None
+        box.app.redraw()
+        await settle(pilot)
+        assert "? STALE 1m" in shown(pilot)
+        assert "? UNKNOWN" in shown(pilot)
+        assert "no news for 1m; last seen: healthy" in shown(pilot)
+
+
+async def test_before_the_first_look() -> None:
+    async def silent(publish: Publish) -> None:
+        await asyncio.Event().wait()
+
+    box = Box()
+    async with console(box, feeds={"silent": silent}) as pilot:
+        assert "waiting for the first look" in shown(pilot)
+        await press(pilot, "e", "k", "question_mark", "escape", "f", "z", "l")
+        assert box.asked == []
+        assert "nothing has been seen yet" in shown(pilot) or "no role" in shown(pilot)
+
+
+async def test_filter_counts_and_clears() -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, "slash", *"408")
+        assert "3 of 13" in shown(pilot)
+        assert "baseline-started" not in shown(pilot)
+        await press(pilot, "enter")
+        assert "filter: 408" in shown(pilot)
+        await press(pilot, "escape")
+        assert "3 of 13" not in shown(pilot)
+        assert "baseline-started" in shown(pilot)
+
+
+async def test_filter_takes_pasted_controls_visibly() -> None:
+    from textual import events
+
+    async with console(Box()) as pilot:
+        await press(pilot, "slash")
+        pilot.app.screen.focused.post_message(events.Paste("a\x1b]0;pwn\x07\nb"))  # type: ignore[union-attr]
+        await settle(pilot)
+        assert "a\\x1b]0;pwn\\x07" in shown(pilot)
+
+
+async def test_freeze_holds_the_picture_while_collection_goes_on() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "f")
+        assert "FROZEN" in shown(pilot)
+        box.news(verdict=Verdict.DOWN, roles=(replace(box.snapshot.roles[0], instances=()),))
+        box.late = 300.0
+        assert box.app is not None
+        box.app.redraw()
+        await settle(pilot)
+        assert "HEALTHY" in shown(pilot) and "DOWN" not in shown(pilot)
+        assert "FROZEN 5m" in shown(pilot)
+        await press(pilot, "r")
+        assert box.asked == []
+        assert "has no instance" in shown(pilot) or "is gone" in shown(pilot)
+        await press(pilot, "escape")
+        assert "FROZEN" not in shown(pilot)
+
+
+async def test_zoom_and_back() -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, "7", "z")
+        assert "7 Events" in shown(pilot) and "2 Monitors" not in shown(pilot)
+        await press(pilot, "6")
+        assert "6 Baseline" in shown(pilot) and "7 Events" not in shown(pilot)
+        await press(pilot, "escape")
+        assert "2 Monitors" in shown(pilot)
+
+
+async def test_a_folded_pane_unfolds_when_it_is_focused() -> None:
+    async with console(Box(), size=(80, 24)) as pilot:
+        assert "╭─ 6 Baseline" not in shown(pilot)
+        await press(pilot, "6")
+        assert "╭─ 6 Baseline" in shown(pilot)
+        await press(pilot, "1", "tab", "tab")
+        assert "╭─ 3 Queue" in shown(pilot)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_size_is_refused(size: tuple[int, int]) -> None:
+    async with console(Box(trouble()), size=size) as pilot:
+        text = shown(pilot)
+        width, height = size
+        if width >= 40 and height >= 10:
+            assert "DOWN" in text
+            assert "? help" in text and "q leave" in text
+        for name in discover():
+            assert name.TITLE in text or width < 40 or height < 10
+        assert all(len(row) <= width for row in text.splitlines())
+        if width <= 40:
+            await press(pilot, "k", "escape", "question_mark", "escape", "colon", "escape", "l")
+
+
+async def test_a_small_dialog_still_shows_its_keys() -> None:
+    async with console(Box(), size=(40, 10)) as pilot:
+        await press(pilot, "r")
+        assert "Restart worker 40864?" in shown(pilot)
+        assert "more than fits" in shown(pilot) and "y  restart" in shown(pilot)
+        await press(pilot, "escape", "colon", "end", *["down"] * 12)
+        assert "palette" in shown(pilot) and "Enter  choose" in shown(pilot)
+
+
+async def test_what_changes_under_a_dialog_is_painted_once() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        painted = 0
+
+        def count() -> None:
+            nonlocal painted
+            painted += 1
+
+        pilot.app.post_display_hook = count  # type: ignore[method-assign]
+        box.news(watchdog=replace(box.snapshot.watchdog, pid=27429))
+        await pilot.pause(0.3)
+        assert "PID 27429" in shown(pilot)
+        assert 1 <= painted <= 4
+
+
+async def test_resize_storm_ends_in_order() -> None:
+    async with console(Box()) as pilot:
+        for width, height in [(30, 8), (200, 60), (1, 1), (80, 24), (120, 40)]:
+            await pilot.resize_terminal(width, height)
+        await settle(pilot)
+        assert "╭─ 7 Events" in shown(pilot)
+
+
+@pytest.mark.parametrize("width", [40, 80, 99, 100, 120, 160])
+def test_places_never_overlap_nor_leave_the_area(width: int) -> None:
+    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    for height, focused in product(range(60), ("", "events", "baseline")):
+        cells = set()
+        for place in arrange(wishes, width, height, focused).values():
+            assert place.x + place.width <= width
+            assert place.height >= 1
+            for y in range(place.y, place.y + place.height):
+                assert y < height
+                assert (place.x, y) not in cells
+                cells.add((place.x, y))
+
+
+async def test_a_feed_that_fails_is_said_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "RETRY_S", 0.02)
+    runs = 0
+
+    async def flaky(publish: Publish) -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise RuntimeError("disk [/] \x1b[2J gone")
+        await asyncio.Event().wait()
+
+    box = Box()
+    async with console(box, feeds={"all": box.feed, "canary": flaky}) as pilot:
+        await pilot.pause(0.2)
+        assert runs == 3
+        assert "monitor canary failed: disk [/] \\x1b[2J gone" in shown(pilot)
+        assert "HEALTHY" in shown(pilot)
+        names = {worker.name for worker in pilot.app.workers if worker.group == "monitors"}
+        assert names == {"all", "canary"}
+
+
+async def test_a_pane_that_cannot_draw_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from console.ui.panes import queue
+
+    monkeypatch.setattr(queue, "view", lambda snapshot, frame: 1 / 0)
+    async with console(Box()) as pilot:
+        assert "cannot be drawn: ZeroDivisionError" in shown(pilot)
+        assert "7 Events" in shown(pilot)
+
+
+async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box()
+    async with console(box):
+        regions: list[Region] = []
+        whole: list[str] = []
+
+        def refresh(self: Pane, *areas: Region, **options: object) -> Pane:
+            regions.extend(areas)
+            if not areas:
+                whole.append(str(self.id))
+            return self
+
+        monkeypatch.setattr(Pane, "refresh", refresh)
+        box.news()
+        assert (regions, whole) == ([], [])
+        box.news(watchdog=replace(box.snapshot.watchdog, pid=27429))
+        assert whole == []
+        assert [(area.width, area.height) for area in regions] == [(1, 1)]
+
+
+def test_changed_never_splits_a_wide_character() -> None:
+    look = Look()
+    before, after = strip(line("ab漢字cd"), 12, look), strip(line("ab漢子cd"), 12, look)
+    assert changed(before, after) == (4, 2)
+    assert changed(before, before) is None
+    assert changed(strip(line("漢"), 4, look), strip(line("a"), 4, look)) == (0, 2)
+
+
+@pytest.mark.parametrize("pane", discover(), ids=name_of)
+class TestPaneContract:
+    """What every pane keeps to."""
+
+    def test_shape(self, pane: PaneModule) -> None:
+        assert pane.TITLE and pane.HELP and pane.SLOT in ("left", "right")
+        assert len(pane.KEY) == 1 and pane.KEY.isdigit()
+        assert 1 <= pane.ROWS[0] <= pane.ROWS[1]
+        assert sum(other.KEY == pane.KEY for other in discover()) == 1
+
+    @pytest.mark.parametrize("width", [1, 20, 40, 70, 150])
+    def test_draws_anything(self, pane: PaneModule, width: int) -> None:
+        empty = replace(night(), roles=(), monitors=(), events=(), queue=type(night().queue)(""))
+        bare = replace(
+            empty,
+            watchdog=type(night().watchdog)(),
+            pipeline=type(night().pipeline)(),
+            baseline=type(night().baseline)(),
+            daemon=type(night().daemon)(),
+        )
+        for snapshot in (night(), trouble(), empty, bare):
+            for choice in (None, Choice("worker"), Choice("worker", worker(7).identity)):
+                lines = pane.view(snapshot, Frame(width, 5, choice))
+                assert lines and pane.summary(snapshot).text.strip()
+                for one in [*lines, pane.summary(snapshot)]:
+                    assert strip(one, width, Look()).cell_length == width
+
+    def test_is_pure(self, pane: PaneModule) -> None:
+        assert pane.view(night(), Frame(70, 9)) == pane.view(night(), Frame(70, 9))
+
+
+async def test_every_state_is_a_word_and_a_shape() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        for state in RoleState:
+            box.news(roles=(replace(night().roles[0], state=state),))
+            await settle(pilot)
+            assert any(f"{shape} {state.value}" in shown(pilot) for shape in "●▲✖?")

@@ -1,0 +1,283 @@
+"""Foreign text, themes and terminals: shown harmlessly, never obeyed."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from stage import Box, console, press, settle, shown, themes
+from textual.pilot import Pilot
+
+from console.core.model import Event, EventKind, Instance, LogPage, Outcome, Snapshot
+from console.ui.scripted import NOW, night, process, trouble
+from console.ui.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
+
+PAYLOADS = [
+    "\x1b]0;pwn\x07",
+    "\x1b[2J\x1b[31mred\x1b[0m",
+    "\x9b31m\x90q\x9c",
+    "nul\x00bs\x08bel\x07vt\x0bdel\x7f",
+    "rlo \u202egnp.exe\u202c lri \u2066x\u2069",
+    "zero\u200bwidth\u200d\ufeff \u2028\u2029",
+    "[/] [red]markup[/red] [@click=app.quit]x[/]",
+    "tag \U000e0041 private \ue000 surrogate \udcff",
+    "漢字テスト🎉 wide",
+    "e\u0301 combining " + "a" + "\u0300" * 30,
+    "\r\n\t two\nlines",
+]
+
+
+def hostile(text: str) -> Snapshot:
+    """The same foreign text wherever foreign text can come from."""
+    calm = night()
+    base = process(40864, 1, "x", 100.0)
+    instance = Instance("worker", (replace(base, argv=("python", text)),))
+    view = replace(
+        calm.roles[0],
+        instances=(instance,),
+        reason=text,
+        role=replace(calm.roles[0].role, name=text),
+        lease=replace(calm.roles[0].lease, reason=text),
+        last_death=Event(EventKind.DIED, NOW, text, text, text),
+    )
+    return replace(
+        calm,
+        host=text,
+        box=text,
+        reasons=(text, text),
+        roles=(view,),
+        queue=replace(calm.queue, url=text, reason=text),
+        watchdog=replace(calm.watchdog, reason=text, anomalies=(text, text)),
+        pipeline=replace(
+            calm.pipeline,
+            mode=text,
+            reason=text,
+            anomalies=(text,),
+            channels=((text, 1.0, text),),
+            next_runs={text: text},
+        ),
+        baseline=replace(
+            calm.baseline,
+            reason=text,
+            metrics=(replace(calm.baseline.metrics[0], name=text, unit=text, target=text),),
+        ),
+        monitors=(replace(calm.monitors[0], name=text, result=text),),
+        events=(Event(EventKind.REFUSED, NOW, text, text, text),),
+        notices=(text,),
+    )
+
+
+def raw(pilot: Pilot[int]) -> str:
+    """Every control or invisible character that would reach the terminal."""
+    bad = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co"}
+    return "".join(
+        char
+        for screen in pilot.app.screen_stack
+        for strip in screen._compositor.render_strips()
+        for char in strip.text
+        if unicodedata.category(char) in bad
+    )
+
+
+async def test_nothing_foreign_reaches_the_terminal() -> None:
+    box = Box()
+    async with console(box, size=(160, 50)) as pilot:
+        for text in PAYLOADS:
+            box.outcome = Outcome(False, text, 1)
+            box.pages = [LogPage(text, (text, text), 0, 9, 9), LogPage(text, error=text)]
+            snapshot = hostile(text)
+            box.news(**{name.name: getattr(snapshot, name.name) for name in fields(snapshot)})
+            assert raw(pilot) == ""
+            for keys in (("home", "e", "r"), ("escape", "l"), ("escape",)):
+                await press(pilot, *keys)
+                assert raw(pilot) == ""
+            assert pilot.app.return_code is None
+            strips = pilot.app.screen._compositor.render_strips()
+            assert {cell_len(strip.text) for strip in strips} == {160}
+
+
+async def test_markup_is_only_text() -> None:
+    async with console(Box(hostile("[/] [@click=app.quit]x[/]")), size=(200, 50)) as pilot:
+        assert "[/] [@click=app.quit]x[/]" in shown(pilot)
+
+
+async def test_very_long_command_lines_and_very_many_instances() -> None:
+    calm = night()
+    many = tuple(
+        Instance("worker", (process(1000 + n, 1, "python rpa_worker.py " + "x" * 10_000, n + 1.0),))
+        for n in range(300)
+    )
+    surplus = tuple(one.identity for one in many[1:])
+    view = replace(calm.roles[0], instances=many, surplus=surplus)
+    box = Box(replace(calm, roles=(view,)))
+    async with console(box) as pilot:
+        assert "300/1" in shown(pilot) and "more" in shown(pilot)
+        await press(pilot, "end")
+        assert "▸ 1299" in shown(pilot)
+        await press(pilot, "x")
+        assert "Cancel" in shown(pilot) and "y  end them" in shown(pilot)
+        await press(pilot, "escape", "slash", *"1234")
+        assert "1 of" in shown(pilot)
+
+
+async def test_cut_text_is_marked() -> None:
+    async with console(Box(hostile("x" * 500)), size=(80, 24)) as pilot:
+        for row in shown(pilot).splitlines():
+            if "xxxx" in row:
+                assert "…" in row
+
+
+@pytest.mark.parametrize("snapshot", [night(), trouble()], ids=["night", "trouble"])
+async def test_ascii_is_ascii(snapshot: Snapshot) -> None:
+    async with console(Box(snapshot), ascii=True, size=(80, 24)) as pilot:
+        assert shown(pilot).isascii()
+        assert "o READY" in shown(pilot) and "+- 1 Processes" in shown(pilot)
+        for keys in (("k",), ("escape", "question_mark"), ("escape", "colon"), ("escape", "l")):
+            await press(pilot, *keys)
+            assert shown(pilot).isascii()
+
+
+async def test_ascii_keeps_wide_text_aligned() -> None:
+    async with console(Box(hostile("漢字")), ascii=True) as pilot:
+        assert shown(pilot).isascii()
+        assert "????" in shown(pilot)
+
+
+async def test_no_color_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with console(Box()) as pilot:
+        for strip in pilot.app.screen._compositor.render_strips():
+            for segment in strip:
+                style = segment.style
+                assert style is None or style.color is None or style.color.is_default
+                assert style is None or style.bgcolor is None or style.bgcolor.is_default
+        rows = [
+            segment.text
+            for strip in pilot.app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style and segment.style.reverse
+        ]
+        assert any("HEALTHY" in row for row in rows) and any("40864" in row for row in rows)
+
+
+# --- themes ---------------------------------------------------------------------------------
+
+
+def test_shipped_themes_are_whole() -> None:
+    found, notices = load_all([shipped_themes()])
+    assert notices == []
+    assert set(found) == {"dark", "light", "high-contrast", "colour-blind-safe", "sixteen"}
+    assert found["dark"] == FALLBACK
+    assert found["sixteen"].ansi
+
+
+async def test_every_theme_can_be_worn() -> None:
+    box = Box()
+    async with console(box, theme="sixteen") as pilot:
+        assert box.app is not None
+        for _ in box.app.themes:
+            await press(pilot, "t", "k")
+            assert f"theme: {box.app.theme_name}" in shown(pilot)
+            assert "Kill worker" in shown(pilot) and "HEALTHY" in shown(pilot)
+            await press(pilot, "escape")
+        assert box.app.theme_name == "sixteen"
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    parts = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+@pytest.mark.parametrize("name", ["dark", "light", "high-contrast", "colour-blind-safe"])
+@pytest.mark.parametrize("ground", ["background", "panel", "selection"])
+def test_every_colour_can_be_read(name: str, ground: str) -> None:
+    colours = load_all([shipped_themes()])[0][name].colours
+    for ink in ("text", "muted", "accent", "ok", "warn", "bad", "unknown"):
+        pair = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
+        contrast = (pair[1] + 0.05) / (pair[0] + 0.05)
+        assert contrast >= (3.0 if ground == "selection" else 4.5), (ink, round(contrast, 2))
+
+
+GOOD = {"name": "mine", "dark": True, "colours": dict.fromkeys(COLOURS, "#123456")}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"name": 3}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"dark": "yes"}, "dark"),
+        ({"colours": "red"}, "colours"),
+        ({"colours": {**GOOD["colours"], "ok": "grün"}}, "colours.ok"),  # type: ignore[dict-item]
+        ({"colours": {**GOOD["colours"], "ok": 1}}, "colours.ok"),  # type: ignore[dict-item]
+        ({"colours": {**GOOD["colours"], "okay": "red"}}, "colours.okay"),  # type: ignore[dict-item]
+        ({"colours": {"ok": "#123456"}}, "colours.background: is missing"),
+        ({"colours": {**GOOD["colours"], "ok": "red"}}, "either all"),  # type: ignore[dict-item]
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_broken_theme_names_its_key(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ThemeError, match=named):
+        parse({**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "name = ", "\x00", "a = " + "[" * 9000, "name = 'x'\n" * 9000, "[colours]\nok = 'red'\n"],
+)
+def test_a_broken_theme_file_is_a_notice(tmp_path: Path, text: str) -> None:
+    found, notices = load_all(themes(tmp_path, "mine.toml", text))
+    assert set(found) == {"dark"}
+    assert len(notices) == 1 and "mine.toml: " in notices[0] and len(notices[0]) < 500
+
+
+async def test_with_a_broken_theme_the_default_stays(tmp_path: Path) -> None:
+    where = themes(tmp_path, "mine.toml", "[colours]\nok = 'red'\n")
+    async with console(Box(), theme_directories=where, theme="mine", size=(200, 40)) as pilot:
+        assert "mine.toml" in shown(pilot)
+        assert pilot.app.theme == "console-dark"
+        await settle(pilot)
+        assert "HEALTHY" in shown(pilot)
+
+
+def test_binary_and_missing_directories(tmp_path: Path) -> None:
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "d.toml").mkdir()
+    found, notices = load_all([tmp_path / "nowhere", tmp_path])
+    assert set(found) == {"dark"}
+    assert len(notices) == 2
+
+
+async def test_the_operators_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
+    colours = "\n".join(f'{key} = "#0000{number:02x}"' for number, key in enumerate(COLOURS))
+    where = themes(tmp_path, "dark.toml", f'name = "dark"\ndark = true\n[colours]\n{colours}\n')
+    box = Box()
+    async with console(box, theme_directories=where):
+        assert box.app is not None
+        assert box.app.themes["dark"].colours["ok"] == "#000005"
+
+
+async def test_the_palette_previews_themes_and_puts_the_old_one_back() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "ctrl+p", *"theme: l")
+        assert pilot.app.theme == "console-light"
+        await press(pilot, "escape")
+        assert pilot.app.theme == "console-dark"
+        await press(pilot, "colon", *"theme: l", "enter")
+        assert pilot.app.theme == "console-light"
+
+
+async def test_the_palette_runs_commands() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "colon", *"ensure", "enter")
+        assert [command.verb.value for command in box.asked] == ["ensure"]
+        await press(pilot, "colon", "down", "down", "enter")
+        assert "Restart worker 40864?" in shown(pilot)
+        await press(pilot, "escape", "colon", *"no such thing", "enter")
+        assert "no such command" in shown(pilot)

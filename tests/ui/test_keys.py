@@ -1,0 +1,322 @@
+"""Every key and dialog: what is submitted, what is refused, what is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from stage import Box, console, press, settle, shown
+
+from console.core.model import (
+    BaselineView,
+    Command,
+    DaemonView,
+    Lease,
+    LeaseState,
+    Outcome,
+    RoleState,
+    Verb,
+)
+from console.ui.commands import COMMANDS
+from console.ui.deeds import DEEDS
+from console.ui.dialogs.confirm import Confirm
+from console.ui.scripted import night, trouble, worker
+
+WORKER = worker().identity
+ME = "console:ana@pts/3"
+
+
+def doubled() -> Box:
+    """Two workers, the second one surplus."""
+    calm = night()
+    second = worker(50468, 30.0, leased=False)
+    view = replace(
+        calm.roles[0],
+        instances=(calm.roles[0].instances[0], second),
+        surplus=(second.identity,),
+    )
+    return Box(replace(calm, roles=(view, calm.roles[1])))
+
+
+def test_every_command_has_a_deed_and_a_key_of_its_own() -> None:
+    assert {entry.id for entry in COMMANDS} == set(DEEDS)
+    keys = [key for entry in COMMANDS for key in (entry.key, *entry.other_keys)]
+    assert len(keys) == len(set(keys))
+    assert not {"backspace", "delete"} & set(keys)
+
+
+async def test_ensure_asks_nothing() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "e")
+        assert box.asked == [Command(Verb.ENSURE, "worker", ME, token=41)]
+        assert "● done as asked" in shown(pilot)
+
+
+async def test_restart_asks_and_names_what_it_costs() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        text = shown(pilot)
+        for part in (
+            "Restart worker 40864?",
+            "40864 › 40870  (2 processes)",
+            "leased #41",
+            "0 of 3 automatic ones in 10m",
+            "its target restarts 0 will fail",
+            "Cancel",
+            "y  restart",
+        ):
+            assert part in text
+        assert box.asked == []
+        await press(pilot, "y")
+        assert box.asked == [Command(Verb.RESTART, "worker", ME, WORKER, 41)]
+
+
+@pytest.mark.parametrize("key", ["enter", "escape", "n"])
+async def test_cancel_submits_nothing(key: str) -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r", key)
+        assert box.asked == []
+        assert not isinstance(pilot.app.screen, Confirm)
+        assert "nothing was done" in shown(pilot)
+
+
+async def test_kill_of_the_last_healthy_one_wants_its_name() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "k")
+        assert "type worker below" in shown(pilot)
+        await press(pilot, "y", "enter")
+        assert box.asked == []
+        assert isinstance(pilot.app.screen, Confirm)
+        await press(pilot, "backspace", *"worker", "enter")
+        assert box.asked == [Command(Verb.KILL, "worker", ME, WORKER, 41)]
+
+
+async def test_kill_with_empty_name_cancels() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "k", "enter")
+        assert box.asked == []
+        assert not isinstance(pilot.app.screen, Confirm)
+
+
+async def test_kill_of_a_stalled_one_wants_y_only() -> None:
+    calm = night()
+    box = Box(replace(calm, roles=(replace(calm.roles[0], state=RoleState.STALLED),)))
+    async with console(box) as pilot:
+        await press(pilot, "k", "y")
+        assert box.asked == [Command(Verb.KILL, "worker", ME, WORKER, 41)]
+
+
+async def test_a_target_that_is_replaced_is_refused() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        fresh = worker(51000, 2.0)
+        box.news(roles=(replace(box.snapshot.roles[0], instances=(fresh,)),))
+        await press(pilot, "y")
+        assert "refused: worker 40864 is gone; now 51000 runs" in shown(pilot)
+        assert isinstance(pilot.app.screen, Confirm)
+        await press(pilot, "y", "enter")
+        assert box.asked == []
+
+
+async def test_a_target_that_is_gone_is_refused_even_when_its_name_is_typed() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "k", *"worker")
+        box.news(roles=(replace(box.snapshot.roles[0], instances=()),))
+        await press(pilot, "enter")
+        assert box.asked == []
+
+
+async def test_same_pid_with_another_start_is_another_process() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        again = worker(40864, 2.0)
+        box.news(roles=(replace(box.snapshot.roles[0], instances=(again,)),))
+        await press(pilot, "y")
+        assert box.asked == []
+
+
+async def test_selection_sticks_to_the_identity() -> None:
+    box = doubled()
+    async with console(box) as pilot:
+        await press(pilot, "down")
+        view = box.snapshot.roles[0]
+        box.news(roles=(replace(view, instances=view.instances[::-1]), box.snapshot.roles[1]))
+        await settle(pilot)
+        await press(pilot, "k", "y")
+        assert [command.target for command in box.asked] == [worker(50468, 30.0).identity]
+
+
+async def test_a_selection_that_is_gone_says_so_and_does_not_jump() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        box.news(roles=(replace(box.snapshot.roles[0], instances=(worker(51000, 2.0),)),))
+        await settle(pilot)
+        assert "40864        selected, and gone" in shown(pilot)
+        await press(pilot, "r")
+        assert "the selected worker 40864 is gone" in shown(pilot)
+        await press(pilot, "up", "r", "y")
+        assert [command.target for command in box.asked] == [worker(51000, 2.0).identity]
+
+
+async def test_role_without_instance_can_only_be_ensured() -> None:
+    box = Box(trouble())
+    async with console(box) as pilot:
+        await press(pilot, "r", "k")
+        assert box.asked == []
+        assert "has no instance that could be ended" in shown(pilot)
+        await press(pilot, "e")
+        assert box.asked == [Command(Verb.ENSURE, "worker", ME, token=41)]
+
+
+async def test_role_with_two_wants_a_choice() -> None:
+    box = doubled()
+    async with console(box) as pilot:
+        await press(pilot, "home", "k")
+        assert "worker has 2 instances: choose one" in shown(pilot)
+        assert box.asked == []
+
+
+async def test_duplicates_lists_which_end_and_which_stay() -> None:
+    box = doubled()
+    async with console(box) as pilot:
+        await press(pilot, "x")
+        text = shown(pilot)
+        assert "stays  PID 40864" in text
+        assert "ends   PID 50468" in text
+        assert "keeps the oldest" in text
+        await press(pilot, "y")
+        assert box.asked == [Command(Verb.END_DUPLICATES, "worker", ME, token=41)]
+
+
+async def test_duplicates_that_changed_are_refused() -> None:
+    box = doubled()
+    async with console(box) as pilot:
+        await press(pilot, "x")
+        view = box.snapshot.roles[0]
+        box.news(roles=(replace(view, instances=view.instances[:1], surplus=()),))
+        await press(pilot, "y")
+        assert box.asked == []
+        assert "have changed meanwhile" in shown(pilot)
+
+
+async def test_no_duplicates_no_dialog() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "x")
+        assert "worker has no surplus instance" in shown(pilot)
+        assert box.asked == []
+
+
+async def test_canary_and_baseline() -> None:
+    box = Box(replace(night(), baseline=BaselineView()))
+    async with console(box) as pilot:
+        await press(pilot, "c", "b")
+        assert [command.verb for command in box.asked] == [Verb.CANARY, Verb.BASELINE]
+
+
+async def test_stopping_the_baseline_asks() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "b")
+        assert "a collection at 31 %" in shown(pilot)
+        assert box.asked == []
+        box.news(baseline=BaselineView("complete"))
+        await press(pilot, "y", "escape", "b")
+        assert [command.verb for command in box.asked] == [Verb.BASELINE]
+
+
+async def test_daemon_only_when_nobody_runs_the_monitors() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "D")
+        assert "run by daemon 38002 already" in shown(pilot)
+        box.news(daemon=DaemonView(reason="killed"))
+        await press(pilot, "D")
+        assert box.asked == [Command(Verb.START_DAEMON, actor=ME)]
+        assert "nobody runs them: killed" in shown(pilot)
+
+
+async def test_read_only_refuses_and_never_submits() -> None:
+    box = doubled()
+    async with console(box, read_only=True) as pilot:
+        assert "READ-ONLY" in shown(pilot)
+        assert " k kill" not in shown(pilot)
+        for entry in COMMANDS:
+            if entry.changes:
+                await press(pilot, entry.key, "y")
+                assert f"read-only: {entry.label} was not sent" in shown(pilot)
+        assert box.asked == []
+
+
+async def test_read_only_palette_and_help_do_not_offer_changes() -> None:
+    async with console(Box(), read_only=True) as pilot:
+        await press(pilot, "colon")
+        assert "End the selected instance" not in shown(pilot)
+        await press(pilot, "escape", "question_mark")
+        assert "End the selected instance" not in shown(pilot)
+
+
+async def test_refusals_and_failures_are_shown_as_such() -> None:
+    box = Box(outcome=Outcome(False, "PID 40864 could not be verified", 1))
+    async with console(box) as pilot:
+        await press(pilot, "e")
+        assert "✖ ensure refused: PID 40864 could not be verified" in shown(pilot)
+        box.outcome = RuntimeError("store \x1b[31mlocked")
+        await press(pilot, "e")
+        assert "✖ ensure failed: store \\x1b[31mlocked" in shown(pilot)
+        box.outcome = Outcome(False, "it does not end", 4)
+        await press(pilot, "e")
+        assert "✖ ensure timed out: it does not end" in shown(pilot)
+
+
+async def test_a_long_command_shows_its_state_and_is_not_sent_twice() -> None:
+    box = Box()
+    box.hold = asyncio.Event()
+    async with console(box) as pilot:
+        await press(pilot, "e")
+        assert "▲ ensuring worker …" in shown(pilot)
+        await press(pilot, "e")
+        assert len(box.asked) == 1
+        box.hold.set()
+        await settle(pilot)
+        assert "● done as asked" in shown(pilot)
+
+
+async def test_keys_can_be_remapped() -> None:
+    box = Box()
+    async with console(box, keys={"ensure": "E"}) as pilot:
+        await press(pilot, "e")
+        assert box.asked == []
+        await press(pilot, "E")
+        assert [command.verb for command in box.asked] == [Verb.ENSURE]
+        assert " E ensure" in shown(pilot)
+
+
+@pytest.mark.parametrize(
+    "keys", ["q", "ctrl+q", "ctrl+c", "k ctrl+c", "slash ctrl+c", "l ctrl+c", "colon ctrl+q"]
+)
+async def test_leaving_only_leaves(keys: str) -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, *keys.split())
+        assert pilot.app.return_code == 0
+        assert box.app is not None
+        assert box.app.farewell == "monitoring goes on: daemon PID 38002"
+    assert box.asked == []
+
+
+async def test_orphaned_lease_is_said() -> None:
+    calm = night()
+    lease = Lease(LeaseState.ORPHANED, reason="PID 40999 keeps it")
+    box = Box(replace(calm, roles=(replace(calm.roles[0], lease=lease),)))
+    async with console(box, size=(160, 50)) as pilot:
+        assert "lease orphaned: PID 40999 keeps it" in shown(pilot)
