@@ -12,9 +12,11 @@ from console.monitors import discover
 from console.runtime import Runtime
 from console.system import daemon
 from console.system.box import Box
+from console.system.notify import notify, ping_every_s
 from console.system.store import StoreError
 
 PRUNE_S = 3600.0
+HEARTBEAT_S = 5.0
 
 
 def run_daemon(box: Box) -> bool:
@@ -49,13 +51,25 @@ async def _until_told(box: Box) -> None:
     await asyncio.to_thread(runtime.view.refresh)
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
+    beat = asyncio.create_task(_beat(box))
+    notify("READY=1", "STATUS=running the monitors")
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (work, upkeep, waiting):
+    notify("STOPPING=1")
+    for task in (work, upkeep, beat, waiting):
         task.cancel()
-    await asyncio.gather(work, upkeep, waiting, return_exceptions=True)
+    await asyncio.gather(work, upkeep, beat, waiting, return_exceptions=True)
     if work in done:
         work.result()
+
+
+async def _beat(box: Box) -> None:
+    """Show that the loop turns: a heartbeat file for peers, pings for the service manager."""
+    pause = min(HEARTBEAT_S, ping_every_s() or HEARTBEAT_S)
+    while True:
+        daemon.beat(box.paths)
+        notify("WATCHDOG=1")
+        await asyncio.sleep(pause)
 
 
 async def _upkeep(box: Box) -> None:

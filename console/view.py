@@ -148,8 +148,9 @@ class View:
         paths = self.box.paths
         held = lease.look(paths.lease(daemon.NAME), paths.owner(daemon.NAME))
         if held.state is LeaseState.HELD and held.owner is not None:
-            owner = held.owner
-            return DaemonView(True, owner.identity.pid, owner.since, here=self.here)
+            owner, beat = held.owner, daemon.heartbeat(paths)
+            seen = Moment(beat) if beat is not None else None
+            return DaemonView(True, owner.identity.pid, owner.since, self.here, seen)
         reason = "the monitors' daemon is not running (start it: rpa-console daemon start)"
         if held.state is not LeaseState.FREE:
             reason = f"the monitors' lease is {held.state}: {held.reason}"

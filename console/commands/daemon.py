@@ -73,6 +73,30 @@ def status(options: Options, as_json: bool) -> None:
     raise click.exceptions.Exit(0 if view.running else BAD)
 
 
+@daemon.command()
+@pass_options
+def install(options: Options) -> None:
+    """Write a systemd user unit for it, and say what to run next."""
+    from console.system import daemon as role
+    from console.system import unit
+
+    path = unit.path()
+    state = options.find_state()
+    content = unit.text(role.role(state, options.find_config()), str(state))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text("utf-8", "replace") != content:
+            fail(f"{path}: is there already and differs; move it away first", BAD)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}", BAD)
+    put(str(path))
+    say("now run:")
+    say("  rpa-console daemon stop; systemctl --user daemon-reload")
+    say(f"  systemctl --user enable --now {unit.NAME}")
+    say("  loginctl enable-linger    # or it ends with your last log-out")
+
+
 def _finish(outcome: Outcome) -> None:
     (put if outcome.done else say)(outcome.message)
     raise click.exceptions.Exit(outcome.code)

@@ -21,6 +21,8 @@ from console.core.text import duration
 LATE = 1.5
 """A monitor is overdue when its last look is older than this many intervals, and `SLACK_S`."""
 SLACK_S = 10.0
+HUNG_S = 20.0
+"""A daemon that beats every five seconds and has not for so long does not turn any more."""
 NECESSARY = ("worker", "queue")
 """Without these roles nothing is automated: their absence is `down`, any other's `degraded`."""
 
@@ -47,13 +49,13 @@ def timely(
 
 
 def verdict(
-    roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView
+    roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and every reason that counts against the box, worst first."""
     roles = tuple(roles)
     # What a role's own finding says in full need not be said by its monitor again.
     said = {"worker", *(view.role.name for view in roles if view.found < view.role.count)}
-    findings = [*_roles(roles), *_monitors(monitors, said), *_daemon(daemon)]
+    findings = [*_roles(roles), *_monitors(monitors, said), *_daemon(daemon, now)]
     findings.sort(key=lambda finding: _ORDER.index(finding[0]))
     if not findings:
         return Verdict.HEALTHY, ("all roles run, all monitors are content",)
@@ -104,6 +106,12 @@ def _monitors(monitors: Iterable[MonitorView], said: set[str]) -> Iterator[Findi
                 yield Verdict.UNKNOWN, f"{view.name} monitor: {view.health.reason}"
 
 
-def _daemon(daemon: DaemonView) -> Iterator[Finding]:
+def _daemon(daemon: DaemonView, now: Moment) -> Iterator[Finding]:
     if not daemon.running and not daemon.here:
         yield Verdict.UNKNOWN, daemon.reason or "nobody runs the monitors"
+    elif daemon.heartbeat is not None and now.since(daemon.heartbeat) > HUNG_S:
+        silent = duration(now.since(daemon.heartbeat))
+        yield (
+            Verdict.UNKNOWN,
+            f"the monitors' daemon (PID {daemon.pid}) hangs: no heartbeat for {silent}",
+        )

@@ -469,6 +469,8 @@ class DaemonView:
     since: Moment | None = None
     here: bool = False
     """This very process runs them (`--no-daemon`)."""
+    heartbeat: Moment | None = None
+    """When its loop last turned."""
     reason: str = ""
 
 

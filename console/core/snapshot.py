@@ -78,7 +78,7 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         _role(role, seen.get(role.name), facts.events, worked.get(role.name), health, now)
         for role in facts.roles
     )
-    verdict, reasons = judging.verdict(roles, monitors, facts.daemon)
+    verdict, reasons = judging.verdict(roles, monitors, facts.daemon, now)
     return Snapshot(
         host=facts.host,
         box=facts.box,

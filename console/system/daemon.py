@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,20 @@ def role(state: Path, config: Path | None) -> Role:
     # Run from a checkout, the package is found where it lies, whatever the directory.
     env = {} if home.name == "site-packages" else {"PYTHONPATH": str(home)}
     return Role(NAME, match="daemon run", command=tuple(command), cwd="/", env=env, grace_s=5.0)
+
+
+def beat(paths: Paths) -> None:
+    """Say that the daemon's loop turns: the file's own time is the heartbeat."""
+    with contextlib.suppress(OSError):
+        paths.heartbeat.touch(mode=0o600)
+
+
+def heartbeat(paths: Paths) -> float | None:
+    """When the daemon's loop last turned (Unix seconds); None when it never did."""
+    try:
+        return paths.heartbeat.stat().st_mtime
+    except OSError:
+        return None
 
 
 def claim(paths: Paths, store: Store) -> Grant | None:

@@ -32,6 +32,11 @@ class Paths:
     def logs(self) -> Path:
         return self.state / "logs"
 
+    @property
+    def heartbeat(self) -> Path:
+        """Touched by the daemon as long as its loop turns."""
+        return self.state / "daemon.heartbeat"
+
     def lease(self, role: str) -> Path:
         """The role's life lock."""
         return self.locks / f"{role}.lock"

@@ -1,0 +1,39 @@
+"""The systemd unit, judged by systemd itself where it is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from console.system import daemon, unit
+
+ANALYZE = shutil.which("systemd-analyze")
+
+
+def test_the_unit_ends_the_daemon_and_no_worker() -> None:
+    text = unit.text(daemon.role(Path("/srv/box"), None), "/srv/box")
+    assert "KillMode=process" in text
+    assert "Type=notify" in text
+    assert "WatchdogSec=" in text
+    assert "Restart=on-failure" in text
+    assert '"--state-dir" "/srv/box" "daemon" "run"' in text
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("state", ["/srv/box", "/srv/a b", '/srv/100%h "quoted" $HOME\\n'])
+def test_systemd_finds_nothing_to_say(state: str, tmp_path: Path) -> None:
+    assert ANALYZE is not None
+    path = tmp_path / unit.NAME
+    path.write_text(unit.text(daemon.role(Path(state), None), state), encoding="utf-8")
+    ran = subprocess.run(
+        [ANALYZE, "verify", "--man=no", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    about_us = [line for line in ran.stderr.splitlines() if unit.NAME in line]
+    assert about_us == []
