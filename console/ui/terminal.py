@@ -27,6 +27,8 @@ RESET = (
     b"\x1b[?1049l\x1b[?25h\x1b[0m"  # alternate screen, cursor, colours
 )
 
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 class Edge:
     """The terminal as it was at the start, and the way back to it."""
@@ -36,6 +38,9 @@ class Edge:
         self._output = -1
         try:
             self._attributes = termios.tcgetattr(0)
+            if 0 in termios.tcgetwinsize(0):
+                # A line that tells no size: Textual and Rich would guess differently, for ever.
+                termios.tcsetwinsize(0, (24, 80))
             # A description of its own: the shared one must not become non-blocking for the shell.
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
             self._output = os.open(os.ttyname(2), flags)
@@ -72,7 +77,7 @@ class Edge:
 def run(app: ConsoleApp) -> int:
     """Run the console on this terminal and return its exit code."""
     edge = Edge()
-    before = {number: signal.signal(number, edge.die) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, edge.die) for number in ENDING}
     threading.Thread(target=edge.watch, name="terminal-watch", daemon=True).start()
     mouse = not os.environ.get("SSH_CONNECTION")
     try:
