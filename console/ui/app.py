@@ -21,14 +21,13 @@ from console.ui.consequence import Question
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.header import Freshness
+from console.ui.news import News
 from console.ui.paint import Line, Look, line
 from console.ui.theme import FALLBACK, load_all, shipped_themes
 from console.ui.wiring import Feed, Publish, Wiring
 
 __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
 
-NOTICE_S = 45.0
-"""How long an outcome stays on the notice line."""
 RETRY_S = 5.0
 """From a feed's end to its next start."""
 
@@ -60,9 +59,7 @@ class ConsoleApp(App[int]):
         self.farewell = ""
         self.crash = ""
         self._frozen_at: Moment | None = None
-        self._notices = broken
-        self._notice: tuple[Moment, Line] | None = None
-        self._busy: dict[tuple[str, str], str] = {}
+        self.news = News(standing=broken)
         for entry in table(wiring.keys):
             for key in (entry.key, *entry.other_keys):
                 urgent = key.startswith("ctrl+")
@@ -89,13 +86,19 @@ class ConsoleApp(App[int]):
 
     async def _follow(self, name: str, feed: Feed) -> None:
         """Keep one feed going: whatever ends it, it is started again."""
+
+        def publish(snapshot: Snapshot) -> None:
+            self.news.failed.pop(name, None)
+            self.publish(snapshot)
+
         while True:
             try:
-                await feed(self.publish)
+                await feed(publish)
                 reason = "ended"
             except Exception as error:
                 reason = f"failed: {str(error) or type(error).__name__}"
-            self.say(f"▲ monitor {name} {reason}; again in {RETRY_S:.0f} s", "warn")
+            self.news.failed[name] = f"monitor {name} {reason}; again every {RETRY_S:.0f} s"
+            self.redraw()
             await asyncio.sleep(RETRY_S)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -121,20 +124,12 @@ class ConsoleApp(App[int]):
         self.board.show(shown, fresh, self._line(now) or line())
 
     def _line(self, now: Moment) -> Line | None:
-        """The notice line: what is under way, what came of it, what is amiss."""
-        if self._busy:
-            return line((f" ▲ {', '.join(self._busy.values())} …", "accent"))
-        if self._notice and now.since(self._notice[0]) < NOTICE_S:
-            return self._notice[1]
-        notices = (*self._notices, *(self.latest.notices if self.latest else ()))
-        if not notices or self.board.word:
-            return None
-        more = f"  (1 of {len(notices)})" if len(notices) > 1 else ""
-        return line((f" ▲ {notices[0]}", "warn"), (more, "muted"))
+        seen = self.latest.notices if self.latest and not self.board.word else ()
+        return self.news.line(now, seen)
 
     def say(self, text: str, style: str = "text") -> None:
         """One line of news."""
-        self._notice = (self.wiring.clock(), line((f" {text}", style)))
+        self.news.say(self.wiring.clock(), text, style)
         self.redraw()
 
     def refuse(self, reason: str) -> None:
@@ -172,10 +167,10 @@ class ConsoleApp(App[int]):
     def order(self, command: Command, doing: str) -> None:
         """Submit a command in the background; its state shows until the outcome is there."""
         key = (command.verb.value, command.role)
-        if key in self._busy:
-            self.refuse(f"still {self._busy[key]}")
+        if key in self.news.busy:
+            self.refuse(f"still {self.news.busy[key]}")
             return
-        self._busy[key] = doing
+        self.news.busy[key] = doing
         work = self._carry_out(replace(command, actor=self.wiring.actor), key)
         self.run_worker(work, group="commands", exit_on_error=False)
         self.redraw()
@@ -186,7 +181,7 @@ class ConsoleApp(App[int]):
         except Exception as error:
             outcome = Outcome(False, f"{str(error) or type(error).__name__}", 3)
         finally:
-            self._busy.pop(key, None)
+            self.news.busy.pop(key, None)
         if outcome.done:
             self.say(f"● {outcome.message}", "ok")
         else:
@@ -236,8 +231,8 @@ class ConsoleApp(App[int]):
             self.farewell = f"monitoring goes on: daemon PID {daemon.pid}"
         else:
             self.farewell = "nobody runs the monitors; `rpa-console daemon start` does"
-        if self._busy:
-            self.farewell += f"; left while {', '.join(self._busy.values())}"
+        if self.news.busy:
+            self.farewell += f"; left while {self.news.under_way}"
         self.exit(0)
 
     def _fatal_error(self) -> None:

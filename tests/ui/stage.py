@@ -75,12 +75,11 @@ async def console(
 
 async def settle(pilot: Pilot[int]) -> None:
     await pilot.pause()
-    await pilot.pause()
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
+    """Press keys; `Pilot.press` waits until each has been dealt with."""
     await pilot.press(*keys)
-    await settle(pilot)
 
 
 def shown(pilot: Pilot[int]) -> str:

@@ -180,15 +180,18 @@ def test_places_never_overlap_nor_leave_the_area(width: int) -> None:
 async def test_a_feed_that_fails_is_said_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "RETRY_S", 0.02)
     runs = 0
+    box = Box()
 
     async def flaky(publish: Publish) -> None:
         nonlocal runs
         runs += 1
         if runs < 3:
             raise RuntimeError("disk [/] \x1b[2J gone")
+        await again.wait()
+        publish(box.snapshot)
         await asyncio.Event().wait()
 
-    box = Box()
+    again = asyncio.Event()
     async with console(box, feeds={"all": box.feed, "canary": flaky}) as pilot:
         await pilot.pause(0.2)
         assert runs == 3
@@ -196,6 +199,18 @@ async def test_a_feed_that_fails_is_said_and_started_again(monkeypatch: pytest.M
         assert "HEALTHY" in shown(pilot)
         names = {worker.name for worker in pilot.app.workers if worker.group == "monitors"}
         assert names == {"all", "canary"}
+        again.set()
+        await settle(pilot)
+        assert "monitor canary failed" not in shown(pilot)
+
+
+async def test_a_click_selects_a_row_and_focuses_its_pane() -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, "3")
+        row = next(y for y, text in enumerate(shown(pilot).splitlines()) if " 27428 " in text)
+        await pilot.click(offset=(10, row))
+        await settle(pilot)
+        assert "▸ 27428" in shown(pilot)
 
 
 async def test_a_pane_that_cannot_draw_takes_no_other_with_it(
@@ -275,3 +290,23 @@ async def test_every_state_is_a_word_and_a_shape() -> None:
             box.news(roles=(replace(night().roles[0], state=state),))
             await settle(pilot)
             assert any(f"{shape} {state.value}" in shown(pilot) for shape in "●▲✖?")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("06:00", "06:00"), ("soon", "soon"), ("9999-12-31T23:59:59-12:00", None), ("", "")],
+)
+def test_next_runs_are_times_or_left_alone(text: str, said: str | None) -> None:
+    from console.ui.panes import pipeline
+
+    calm = night()
+    box = replace(calm, pipeline=replace(calm.pipeline, next_runs={"report": text}))
+    last = pipeline.view(box, Frame(70, 9))[-1].text
+    assert f"report {text if said is None else said}" in last
+
+
+def test_the_command_begins_at_the_script() -> None:
+    from console.ui.panes import processes
+
+    rows = [row.text for row in processes.view(night(), Frame(120, 9))]
+    assert any("48M  rpa_worker.py --server" in row for row in rows)

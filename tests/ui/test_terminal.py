@@ -137,7 +137,12 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
 
 @pytest.mark.parametrize(
     ("terminal", "number"),
-    [("plain", signal.SIGTERM), ("stuck", signal.SIGTERM), ("stuck", signal.SIGHUP)],
+    [
+        ("plain", signal.SIGTERM),
+        ("stuck", signal.SIGTERM),
+        ("stuck", signal.SIGHUP),
+        ("plain", signal.SIGINT),
+    ],
     indirect=["terminal"],
 )
 def test_signal_restores_the_terminal(terminal: Terminal, number: signal.Signals) -> None:

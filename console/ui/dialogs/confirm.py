@@ -27,22 +27,29 @@ class Confirm(Sheet[bool]):
         self.question, self.snapshot, self.refusal = question, snapshot, ""
 
     def content(self) -> list[Line]:
-        """What would happen, and the keys."""
-        room = self.size.height - 4
-        lines = list(self.question.lines)
-        if len(lines) > room > 0:
-            lines = [*lines[: room - 1], line(("… more than fits here", "muted"))]
-        lines.append(line())
+        """What would happen, and the keys; on a small screen the keys come first."""
+        foot = self._foot()
+        room = self.size.height - 2 - len(foot) - (self.prompt is not None)
+        facts = list(self.question.lines)
+        if len(facts) > room > 0:
+            facts = [*facts[: room - 1], line(("… more than fits here", "muted"))]
+        return [*facts, *foot]
+
+    def _foot(self) -> list[Line]:
+        cancel = (("▸ Cancel ", "select"), ("  Enter, Esc    ", "muted"))
         if self.refusal:
-            lines.append(line(("✖ refused: ", "bad"), (self.refusal, "bad")))
-            return [*lines, line(), line(("▸ Cancel ", "select"), ("  Enter, Esc", "muted"))]
-        keys = (("▸ Cancel ", "select"), ("  Enter, Esc       ", "muted"))
+            return [line(("✖ refused: ", "bad"), (self.refusal, "bad")), line(*cancel)]
         if not self.question.word:
-            return [*lines, line(*keys, ("y", "key"), f"  {self.question.verb}")]
+            return [line(), line(*cancel, ("y", "key"), f"  {self.question.verb}")]
         word = self.question.word
-        lines.append(line("it is healthy and the last one: type ", (word, "strong"), " below"))
-        hint = (("Esc", "key"), "  cancel     ", ("Enter", "key"), f"  {self.question.verb}")
-        return [*lines, line(*hint, (f" once {word} is typed", "muted"))]
+        return [
+            line(),
+            line("it is healthy and the last one: type ", (word, "strong"), " below"),
+            line(
+                *(("Esc", "key"), "  cancel     ", ("Enter", "key"), f"  {self.question.verb}"),
+                (f" once {word} is typed", "muted"),
+            ),
+        ]
 
     def recheck(self, snapshot: Snapshot) -> None:
         """News: the question may no longer stand."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from console.core.model import PipelineView, Snapshot
 from console.ui.paint import Frame, Line, fit, line
 from console.ui.panes.watchdog import anomalies
@@ -31,7 +33,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     lines += _channels(pipe)
     lines += anomalies(pipe.anomalies)
     if pipe.next_runs:
-        runs = " · ".join(f"{name} {when}" for name, when in pipe.next_runs.items())
+        runs = " · ".join(f"{name} {_time(when)}" for name, when in pipe.next_runs.items())
         lines.append(line((fit("next", 12), "muted"), (runs, "muted")))
     return lines
 
@@ -44,6 +46,16 @@ def summary(snapshot: Snapshot) -> Line:
         f"  generated {ago(snapshot.moment, pipe.generated)} · anomalies {len(pipe.anomalies)}",
         (f"  {pipe.reason}", "warn"),
     )
+
+
+def _time(text: str) -> str:
+    """A timestamp as hours, minutes and seconds here; anything else as it is."""
+    if "T" not in text:
+        return text
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError):
+        return text
 
 
 def _channels(pipe: PipelineView) -> list[Line]:

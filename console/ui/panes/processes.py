@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from console.core.model import Instance, LeaseState, Moment, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration, size
 from console.ui.paint import Choice, Frame, Line, Span, fit, line
@@ -10,7 +12,7 @@ from console.ui.words import ago, held, role_state, until
 TITLE = "Processes"
 KEY = "1"
 SLOT = "left"
-ROWS = (6, 10)
+ROWS = (6, 12)
 HELP = (
     "One row for each role (state, found/wanted, who holds the lease, restarts) and one for "
     "each instance. An instance is a process tree: launcher > interpreter is one worker. "
@@ -112,8 +114,17 @@ def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
         (fit(size(memory), 6, right=True), ""),
     ]
     if frame.width >= 64:
-        spans += [("  ", ""), (one.root.command, "muted")]
+        spans += [("  ", ""), (_command(view, one), "muted")]
     return Line(tuple(spans), _ground(frame, choice), choice, True)
+
+
+def _command(view: RoleView, one: Instance) -> str:
+    """The command line from the script on: which interpreter it is matters less."""
+    argv, script = one.root.argv, PurePath(view.role.match).name
+    for index, part in enumerate(argv):
+        if script and PurePath(part).name == script:
+            return " ".join((script, *argv[index + 1 :]))
+    return one.root.command
 
 
 def _tree(one: Instance) -> str:

@@ -1,0 +1,43 @@
+"""The notice line: what is under way, what came of it, what is amiss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from console.core.model import Moment
+from console.ui.paint import Line, line
+
+NOTICE_S = 45.0
+"""How long an outcome stays."""
+
+
+@dataclass(slots=True)
+class News:
+    """What there is to say, most urgent first."""
+
+    busy: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Verb and role of a command -> what it is doing."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Feed -> why it is not running."""
+    standing: list[str] = field(default_factory=list)
+    last: tuple[Moment, Line] | None = None
+
+    def say(self, now: Moment, text: str, style: str) -> None:
+        """An outcome."""
+        self.last = now, line((f" {text}", style))
+
+    @property
+    def under_way(self) -> str:
+        return ", ".join(self.busy.values())
+
+    def line(self, now: Moment, seen: tuple[str, ...]) -> Line | None:
+        """One line; `seen` are the snapshot's own notices."""
+        if self.busy:
+            return line((f" ▲ {self.under_way} …", "accent"))
+        if self.last and now.since(self.last[0]) < NOTICE_S:
+            return self.last[1]
+        notices = (*self.failed.values(), *self.standing, *seen)
+        if not notices:
+            return None
+        more = f"  (1 of {len(notices)})" if len(notices) > 1 else ""
+        return line((f" ▲ {notices[0]}", "warn"), (more, "muted"))
