@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import time
 from pathlib import Path
 
 from console.core.model import Command, LogPage, Outcome, Snapshot
 from console.ui.app import ConsoleApp
+from console.ui.scripted import night, trouble
 from console.ui.wiring import Publish, Wiring
 
 
@@ -43,3 +47,26 @@ async def draw(
         await pilot.pause()
         picture = app.export_screenshot(title="rpa-console")
     await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
+
+
+SIZES = ((80, 24), (120, 40), (160, 50))
+THEMES = ("dark", "light", "high-contrast", "colour-blind-safe", "sixteen")
+
+
+async def draw_all(directory: Path) -> None:
+    """The README's pictures: one night at each size, in each theme, and what `k` asks."""
+    for columns, rows in SIZES:
+        path = directory / f"console-{columns}x{rows}-dark.svg"
+        await draw(night(), path, (columns, rows))
+    for theme in THEMES[1:]:
+        await draw(night(), directory / f"console-120x40-{theme}.svg", (120, 40), theme)
+    await draw(trouble(), directory / "trouble-120x40-dark.svg", (120, 40))
+    await draw(night(), directory / "kill-120x40-dark.svg", (120, 40), keys=("k",))
+
+
+if __name__ == "__main__":
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(draw_all(target))
