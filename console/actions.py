@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from console import collecting
+from console.core import alerts
 from console.core.model import Command, EventKind, Outcome, Verb
-from console.core.text import clock as clock_text
 from console.system import daemon
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.store import StoreError
+
+TIMED_OUT = 4
 
 if TYPE_CHECKING:
     from console.runtime import Runtime
@@ -22,27 +25,31 @@ async def run_canary(runtime: Runtime) -> Outcome:
         return Outcome(False, f"canary: unknown: {sample.error}", 3)
     told = runtime.monitors["canary"].result(sample)
     done = sample.data.get("ok") is True
-    return Outcome(done, f"canary: {told}", 0 if done else 1)
+    late = sample.data.get("failed_at") in ("taken", "finished")
+    return Outcome(done, f"canary: {told}", 0 if done else TIMED_OUT if late else 1)
 
 
 def toggle_baseline(box: Box, actor: str) -> Outcome:
     """Start collecting a baseline, or stop the one that is being collected."""
+    return collecting.toggle(box, actor)
+
+
+def acknowledge(box: Box, key: str, actor: str) -> Outcome:
+    """Take note of the alert with this key, or of every one that stands when it is empty."""
     try:
-        run = box.store.get("baseline")
-        now = box.now()
-        if isinstance(run, dict):
-            box.store.put("baseline", None)
-            box.record(EventKind.BASELINE_ENDED, "", actor, "stopped", None, None, run)
-            return Outcome(True, "baseline: stopped", changed=True)
-        hours = box.settings.baseline.hours
-        started = {"started": [now.at, now.tick, now.boot], "hours": hours}
-        box.store.put("baseline", started)
-        box.record(EventKind.BASELINE_STARTED, "", actor, f"{hours:g} h", None, None, started)
-        checkpoint = clock_text(now.plus(hours * 3600))
-        message = f"baseline: collecting for {hours:g} h, checkpoint {checkpoint}"
-        return Outcome(True, message, changed=True)
+        stand = alerts.standing(box.store.events(kinds=alerts.KINDS))
+        chosen = [one for one in stand if key in ("", one.key)]
+        if not chosen:
+            known = ", ".join(one.key for one in stand) or "none"
+            return Outcome(False, f"no alert {key or 'at all'} stands (now: {known})", 1)
+        fresh = [one for one in chosen if not one.acknowledged]
+        for one in fresh:
+            data = {"key": one.key, "alert": one.event}
+            box.record(EventKind.ALERT_ACKNOWLEDGED, "", actor, one.title, None, None, data)
     except StoreError as error:
-        return Outcome(False, f"baseline: {error}", 3)
+        return Outcome(False, f"alerts: {error}", 3)
+    told = "acknowledged" if fresh else "acknowledged already"
+    return Outcome(True, f"{told}: {', '.join(one.key for one in chosen)}", changed=bool(fresh))
 
 
 def start_daemon(box: Box, actor: str) -> Outcome:

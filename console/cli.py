@@ -6,6 +6,7 @@ or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 i
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -68,22 +69,25 @@ class Options:
         from console.system.paths import default_config
 
         if self.config is not None:
-            return self.config.expanduser().absolute()
+            return Path(os.path.expanduser(self.config)).absolute()
         default = default_config()
-        return default if default.exists() else None
+        try:
+            return default if default.exists() else None
+        except OSError:
+            return default  # who reads it is told why that cannot be
 
     def find_state(self) -> Path:
         """The state directory."""
         from console.system.paths import default_state
 
-        return (self.state or default_state()).expanduser().absolute()
+        return Path(os.path.expanduser(self.state or default_state())).absolute()
 
     @contextmanager
     def box(self, ephemeral: bool = False) -> Iterator[Box]:
         """The box these options name; what is wrong with it ends the program with a clear word."""
         from console.system.box import open_box
+        from console.system.configuration import ConfigError, load
         from console.system.paths import PathError
-        from console.system.settings import ConfigError, load
         from console.system.store import StoreError
 
         try:
@@ -103,8 +107,10 @@ class Options:
 
 
 def say(words: str) -> None:
-    """Words for a person: standard error."""
-    click.echo(words, err=True)
+    """Words for a person: standard error. They may quote a file that somebody else wrote."""
+    from console.core.text import visible
+
+    click.echo("\n".join(visible(line) for line in words.split("\n")), err=True)
 
 
 def fail(words: str, code: int) -> NoReturn:
@@ -114,8 +120,17 @@ def fail(words: str, code: int) -> NoReturn:
 
 
 def put(text: str) -> None:
-    """Data for standard output; a reader that went away is not an error."""
-    click.echo(text)
+    """Data for standard output. A reader that went away has what it wanted: we end in peace."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _hang_up()
+        raise click.exceptions.Exit(OK) from None
+
+
+def _hang_up() -> None:
+    """Standard output leads nowhere from here on: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def put_json(value: Any) -> None:
@@ -145,6 +160,10 @@ def actor(via: str = "cli") -> str:
     return f"{via}:{name}"
 
 
+PATH = click.Path(path_type=Path, readable=False)
+"""Whether it can be read is found out, and said in our words, by who reads it."""
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
@@ -153,11 +172,11 @@ def actor(via: str = "cli") -> str:
     "3 state cannot be read, 4 timed out, 130 interrupted.",
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), envvar="RPA_CONSOLE_CONFIG", metavar="FILE",
+    "--config", type=PATH, envvar="RPA_CONSOLE_CONFIG", metavar="FILE",
     help="Configuration file (environment: RPA_CONSOLE_CONFIG).",
 )  # fmt: skip
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path), envvar="RPA_CONSOLE_STATE_DIR", metavar="DIR",
+    "--state-dir", type=PATH, envvar="RPA_CONSOLE_STATE_DIR", metavar="DIR",
     help="Where locks, logs and the store are (environment: RPA_CONSOLE_STATE_DIR).",
 )  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Look, and refuse whatever would change anything.")
@@ -191,8 +210,11 @@ pass_options = click.make_pass_decorator(Options)
 
 def main() -> None:
     """The entry point of `rpa-console`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a narrow locale loses no command
     try:
-        code = rpa_console.main(standalone_mode=False)
+        code = rpa_console.main(prog_name="rpa-console", standalone_mode=False)
     except click.exceptions.Abort:
         say("interrupted")
         code = INTERRUPTED
@@ -201,7 +223,8 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = OK
+    except OSError as error:  # standard output on a full disk, above all
+        say(f"rpa-console: {error.strerror or error}")
+        _hang_up()
+        code = BAD
     sys.exit(code if isinstance(code, int) else OK)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Coroutine
+from typing import Any
 
 from console.core.model import EventKind
 from console.monitors import discover
@@ -29,11 +31,25 @@ def run_daemon(box: Box) -> bool:
         return False
     _record(box, EventKind.DAEMON_STARTED, f"PID {os.getpid()}")
     try:
-        asyncio.run(_until_told(box))
+        _complete(_until_told(box))
     finally:
         _record(box, EventKind.DAEMON_STOPPED, f"PID {os.getpid()}")
         grant.close()
     return True
+
+
+def _complete(main: Coroutine[Any, Any, None]) -> None:
+    """Like `asyncio.run`, but does not wait for threads: one may hang in a foreign file."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0.5))
+        loop.close()
 
 
 def _record(box: Box, kind: EventKind, reason: str) -> None:

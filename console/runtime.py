@@ -17,21 +17,26 @@ from console import actions
 from console.core.model import (
     Command,
     EventKind,
+    Health,
     HealthState,
     Outcome,
     Sample,
     Snapshot,
     Verb,
 )
-from console.monitors import Monitor
+from console.core.snapshot import last_seen
+from console.monitors import Monitor, worker
+from console.probing import Prober
 from console.sentry import Sentry
 from console.system.box import Box
 from console.system.guard import Guard
+from console.system.proc import ProcessError
 from console.system.store import StoreError
-from console.view import View
+from console.view import CANARY, View
 
 Publish = Callable[[Snapshot], None]
 
+UNKNOWN = HealthState.UNKNOWN
 FOLLOW_S = 0.2
 """How often a follower asks whether the store has changed: one cheap pragma."""
 REFRESH_S = 2.0
@@ -40,13 +45,6 @@ STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 SETTLE_S = 10.0
 """A verdict on a box that nobody has looked at yet is no news; after this long it is."""
-
-
-def timeout_s(monitor: Monitor, box: Box) -> float:
-    """Seconds after which a monitor's probe is given up."""
-    if monitor.NAME == "canary":
-        return box.settings.monitors.canary.deadline_s + 10.0
-    return 30.0
 
 
 def settled(snapshot: Snapshot) -> bool:
@@ -63,6 +61,7 @@ class Runtime:
     holder: bool = False
     """Whether this process holds the lease and runs them."""
     view: View = field(init=False)
+    prober: Prober = field(init=False)
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
     _wakes: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -73,6 +72,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.view = View(self.box, self.monitors, self.holder)
+        self.prober = Prober(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now)
         self._wakes = {name: asyncio.Event() for name in self.monitors}
@@ -89,13 +89,24 @@ class Runtime:
 
     async def _run(self, name: str) -> None:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""
-        monitor = self.monitors[name]
-        if not monitor.enabled(self.box.settings):
-            return
         await asyncio.sleep(STAGGER_S * sorted(self.monitors).index(name))
-        while True:
+        while not self.view.off(name):
             await self._until_due(name)
-            await self.probe(name)
+            if not self.view.off(name):
+                await self._begin(name)
+                await self.probe(name)
+
+    async def _begin(self, name: str) -> None:
+        """Remember when the canary was first sent: it may be wanted for a day only."""
+        limit_s = self.box.settings.monitors.canary.for_s
+        if name != CANARY or limit_s is None:
+            return
+        with contextlib.suppress(StoreError):
+            fact = await asyncio.to_thread(self.box.store.get, CANARY)
+            if not isinstance(fact, dict) or fact.get("for_s") != limit_s:
+                now = self.box.now()
+                began = {"for_s": limit_s, "began": [now.at, now.tick, now.boot]}
+                await asyncio.to_thread(self.box.store.put, CANARY, began)
 
     async def _until_due(self, name: str) -> None:
         """Due is the last look plus the interval, across restarts of whoever runs the monitor."""
@@ -114,38 +125,17 @@ class Runtime:
 
     async def probe(self, name: str) -> Sample:
         """One look by one monitor, kept and judged. Whatever goes wrong is an unknown sample."""
-        monitor = self.monitors[name]
-        limit = timeout_s(monitor, self.box)
-        try:
-            sample = await asyncio.wait_for(monitor.probe(self.box), limit)
-        except TimeoutError:
-            sample = Sample(name, self.box.now(), error=f"did not answer within {limit:g} s")
-        except Exception as error:
-            sample = Sample(name, self.box.now(), error=f"{type(error).__name__}: {error}"[:500])
+        sample = await self.prober.ask(name)
         looked, before = self.view.last(name) is not None, self.view.health(name)
-        await self._keep(sample)
+        await self.prober.keep(sample)
         if name == "worker":
-            await self.sentry.seen(sample)
+            server = self.view.health("queue") if "queue" in self.monitors else Health(UNKNOWN)
+            await self.sentry.seen(sample, server)
         after = self.view.health(name)
         if looked and before.state is not after.state:
             data = {"monitor": name, "state": after.state.value, "was": before.state.value}
             await self._record(EventKind.MONITOR_CHANGED, f"{name}: {after.reason}", data)
         return sample
-
-    async def _keep(self, sample: Sample) -> None:
-        """Into the store; when that fails, into memory, and the screen says so."""
-        try:
-            await asyncio.to_thread(self.box.store.add_samples, [sample])
-            self.view.trouble = None
-        except StoreError as error:
-            self.view.trouble = f"not saved: {error}"
-            self.view.keep(sample)
-            return
-        await asyncio.to_thread(self._refresh)
-
-    def _refresh(self) -> None:
-        with contextlib.suppress(StoreError):
-            self.view.refresh()
 
     async def _record(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
         with contextlib.suppress(StoreError):
@@ -178,26 +168,44 @@ class Runtime:
             yield snapshot
 
     async def _watch(self) -> None:
-        """Compose when the store has changed, and now and then because time passes."""
-        version, composed = -1, 0.0
+        """Compose when there is news, and now and then because time passes."""
+        seen, version, composed = -1, -1, float("-inf")
         loop = asyncio.get_running_loop()
         while True:
-            changed = False
-            try:
-                now_version = self.box.store.changes() + self.view.version
-                changed = now_version != version
-                if changed:
-                    version = now_version
-                    await asyncio.to_thread(self.view.refresh)
-            except StoreError as error:
-                self.view.trouble = f"the store cannot be read: {error}"
-            if changed or loop.time() - composed >= REFRESH_S:
-                composed = loop.time()
-                snapshot = await asyncio.to_thread(self.view.compose)
-                async with self._news:
-                    self._snapshot, self._composed = snapshot, self._composed + 1
-                    self._news.notify_all()
+            seen = await asyncio.to_thread(self._catch_up, seen)
+            if self.view.version != version or loop.time() - composed >= REFRESH_S:
+                version, composed = self.view.version, loop.time()
+                try:
+                    snapshot = await asyncio.to_thread(self._compose)
+                except Exception as error:  # one bad record must not still the picture for ever
+                    self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
+                else:
+                    await self._publish(snapshot)
             await asyncio.sleep(FOLLOW_S)
+
+    def _catch_up(self, seen: int) -> int:
+        """Read what is new in the store since it was in the state `seen`; its state now."""
+        try:
+            changes = self.box.store.changes()
+            if changes != seen:
+                self.view.refresh()
+        except StoreError as error:
+            self.view.unread = f"the store cannot be read: {error}"
+            return -1
+        return changes
+
+    def _compose(self) -> Snapshot:
+        """The snapshot of now. Where nobody runs the monitors, we look at the processes."""
+        self.view.seen = None
+        if not self.holder and not self.view.daemon().running:
+            with contextlib.suppress(ProcessError):
+                self.view.seen = last_seen([worker.look(self.box)])
+        return self.view.compose()
+
+    async def _publish(self, snapshot: Snapshot) -> None:
+        async with self._news:
+            self._snapshot, self._composed = snapshot, self._composed + 1
+            self._news.notify_all()
 
     def feeds(self) -> dict[str, Callable[[Publish], Coroutine[Any, Any, None]]]:
         """One coroutine for each monitor, for the console's background workers."""

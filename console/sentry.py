@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+from console import ledger
 from console.core import supervision
 from console.core.model import (
     Command,
     EventKind,
+    Health,
     Identity,
     Instance,
     Moment,
@@ -23,14 +26,15 @@ from console.core.snapshot import last_seen
 from console.core.supervision import POLICY, Repair
 from console.system import process
 from console.system.box import Box
-from console.system.files import append_rotating, write_atomically
 from console.system.guard import Guard
 from console.system.process import Gone, Handle
 from console.system.store import StoreError
+from console.worker_log import WorkerLog
 
 PULSE_S = 1.0
 CERTIFICATE_S = 1.0
 """How long a death waits for the shim's certificate before it is written without one."""
+CERTIFICATE_LOOKS = 20
 
 
 @dataclass(slots=True)
@@ -40,25 +44,39 @@ class Sentry:
     box: Box
     guard: Guard
     look_now: Callable[[str], None]
+    log: WorkerLog = field(init=False)
     _handles: dict[Identity, Handle] = field(default_factory=dict)
     _known: dict[str, dict[Identity, Instance]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _due: dict[str, Moment] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.log = WorkerLog(self.box)
+
     async def run(self) -> None:
         """Until cancelled: notice new processes and due repairs."""
-        self._log(f"Daemon started. interval={self.box.settings.monitors.worker.every_s:g}s")
+        self.log.started()
+        self.look_now("worker")  # whatever has happened while nobody watched
         try:
             while True:
-                if await asyncio.to_thread(self.box.table.stirred):
-                    await self._compare()
+                with self._going_on():
+                    if await asyncio.to_thread(self.box.table.stirred):
+                        await self._compare()
                 await asyncio.sleep(self._pause())
                 self._look_at_what_is_due()
         finally:
             for handle in self._handles.values():
                 self._forget(handle)
             self._handles.clear()
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Whatever fails is told in the log; it must not end the watch over the others."""
+        try:
+            yield
+        except Exception as error:
+            self.log.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
 
     async def _compare(self) -> None:
         """New processes: is one of them an instance that nobody has told us of?"""
@@ -71,82 +89,40 @@ class Sentry:
 
     # --- what the worker monitor saw -------------------------------------------------------
 
-    async def seen(self, sample: Sample) -> None:
+    async def seen(self, sample: Sample, server: Health) -> None:
         """Compare a look with the one before: adopt, mourn, hold a handle on each, repair."""
         if sample.error is not None:
-            self._log(f"Cannot look: {sample.error}", "WARNING")
+            self.log.line(f"Cannot look: {sample.error}", "WARNING")
             return
         roles = last_seen([sample])
         for role in self.box.roles:
-            if role.name in roles:
-                await self._role_seen(role, roles[role.name])
-        self._log_workers(roles.get("worker", Seen()))
+            with self._going_on():
+                if role.name in roles:
+                    await self._role_seen(role, roles[role.name])
+        self.log.workers(roles.get("worker", Seen()), server)
 
     async def _role_seen(self, role: Role, seen: Seen) -> None:
         now = {instance.identity: instance for instance in seen.instances}
         if role.name not in self._known:
-            self._known[role.name] = await asyncio.to_thread(self._from_ledger, role)
+            self._known[role.name] = await asyncio.to_thread(ledger.living, self.box, role)
         before = self._known[role.name]
         self._known[role.name] = now
         for identity in now.keys() - before.keys():
-            await asyncio.to_thread(self._welcome, role, now[identity], seen)
-        for identity in before.keys() - now.keys():
+            await asyncio.to_thread(ledger.welcome, self.box, role, now[identity], seen)
+        gone = before.keys() - now.keys()
+        for identity in gone:
             self._spawn(self._mourn(role, before[identity], identity))
         self._hold(now)
-        await self._decide(role, seen)
-
-    def _from_ledger(self, role: Role) -> dict[Identity, Instance]:
-        """Who should still be alive by the ledger: started or adopted, with no death on record."""
-        living: dict[Identity, Instance] = {}
-        with contextlib.suppress(StoreError):
-            for event in self.box.store.events(role=role.name):
-                if event.identity is None:
-                    continue
-                if event.kind in (EventKind.STARTED, EventKind.ADOPTED):
-                    ghost = process.ghost(event.identity, event.moment)
-                    leased = event.kind is EventKind.STARTED
-                    living[event.identity] = Instance(role.name, (ghost,), leased, event.token)
-                elif event.kind is EventKind.DIED:
-                    living.pop(event.identity, None)
-        return living
-
-    def _welcome(self, role: Role, instance: Instance, seen: Seen) -> None:
-        """Put a new instance into the ledger; who started it and said so is there already."""
-        started = instance.root.started
-        with contextlib.suppress(StoreError):
-            if instance.token is not None:
-                actor = seen.lease.owner.actor if seen.lease.owner else ""
-                self.box.record(
-                    EventKind.STARTED, role.name, actor, "", instance.identity, instance.token
-                )
-                return
-            self.box.record(
-                EventKind.ADOPTED,
-                role.name,
-                supervision.OUTSIDE,
-                f"found running, started by others {instance.uptime(self.box.now()):.0f}s ago",
-                instance.identity,
-                None,
-                {"started_at": started.at, "pids": list(instance.pids)},
-            )
+        if not gone:  # else once the death is in the ledger: the back-off counts from there
+            await self._decide(role, seen)
 
     async def _mourn(self, role: Role, instance: Instance, identity: Identity) -> None:
         """Write a death that no shim certifies: its code and cause are not ours to know."""
-        if instance.leased:
-            await asyncio.sleep(CERTIFICATE_S)
-        uptime = instance.uptime(self.box.now())
-        with contextlib.suppress(StoreError):
-            await asyncio.to_thread(
-                self.box.record,
-                EventKind.DIED,
-                role.name,
-                supervision.OUTSIDE,
-                "gone; exit code unknown: "
-                + ("its shim was killed too" if instance.leased else "not started by us"),
-                identity,
-                instance.token,
-                {"uptime_s": round(uptime, 1), "exit_code": None, "signal": None},
-            )
+        for _ in range(CERTIFICATE_LOOKS if instance.leased else 0):
+            if await asyncio.to_thread(ledger.certified, self.box, role, identity):
+                break
+            await asyncio.sleep(CERTIFICATE_S / CERTIFICATE_LOOKS)
+        await asyncio.to_thread(ledger.bury, self.box, role, instance)
         self.look_now("worker")
 
     # --- death notices from the kernel -----------------------------------------------------
@@ -213,11 +189,11 @@ class Sentry:
             self.look_now("worker")
 
     async def _start(self, role: Role, reason: str) -> None:
-        self._log(f"{role.name} not found, {reason}", "WARNING")
+        self.log.line(f"{role.name} not found, {reason}", "WARNING")
         try:
             command = Command(Verb.ENSURE, role.name, POLICY)
             outcome = await asyncio.to_thread(self.guard.carry_out, command)
-            self._log(outcome.message, "INFO" if outcome.done else "ERROR")
+            self.log.line(outcome.message, "INFO" if outcome.done else "ERROR")
         finally:
             self._busy.discard(role.name)
             self.look_now("worker")
@@ -226,32 +202,13 @@ class Sentry:
         """Give up until a person acts: one line in the ledger, one alert file."""
         with contextlib.suppress(StoreError):
             self.box.record(EventKind.PARKED, role.name, POLICY, reason)
-        self._log(f"{role.name} parked: {reason}", "ERROR")
-        text = (
-            f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
-        )
-        with contextlib.suppress(OSError):
-            write_atomically(self.box.outputs / f"ALERT_{role.name}_parked.txt", text)
+        self.log.parked(role, reason)
 
-    # --- the log of the worker monitor -----------------------------------------------------
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        async def attend() -> None:
+            with self._going_on():
+                await work
 
-    def _log_workers(self, seen: Seen) -> None:
-        if seen.instances:
-            pids = ",".join(str(instance.pid) for instance in seen.instances)
-            self._log(f"Worker alive: PID(s)={pids}")
-        else:
-            self._log("Worker not found", "WARNING")
-
-    def _log(self, line: str, level: str = "INFO") -> None:
-        from console.core.text import day_clock, visible
-
-        stamp = day_clock(self.box.now())
-        with contextlib.suppress(OSError):
-            append_rotating(
-                self.box.outputs / "worker_monitor.log", f"[{stamp}] {level} {visible(line)}"
-            )
-
-    def _spawn(self, coroutine: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+        task = asyncio.create_task(attend())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from console.core.baseline import BaselineTargets, baseline
+from console import collecting
+from console.core import alerts
 from console.core.model import (
+    Alert,
     BaselineView,
     DaemonView,
     Event,
@@ -21,16 +23,22 @@ from console.core.model import (
     Snapshot,
 )
 from console.core.record import Seen
+from console.core.runs import shown
 from console.core.snapshot import Facts, MonitorFacts, compose
+from console.core.text import duration
 from console.monitors import Monitor
+from console.notices import notices
 from console.system import daemon, lease
 from console.system.box import Box
-from console.system.files import FileError, read_json
 
 HISTORY_S = 8 * 3600.0
-KEPT = 6_000
-"""Samples kept in memory of each monitor."""
+KEPT = 20_000
+"""Samples kept in memory of each monitor: enough for the longest baseline at the usual pace."""
 EVENTS = 2_000
+ALERTS = 10_000
+TIMEOUT_S = 30.0
+BASELINE, CANARY = "baseline", "canary"
+"""Facts of the store: the run under way; when the canary began to be sent."""
 
 
 @dataclass(slots=True)
@@ -42,36 +50,68 @@ class View:
     here: bool = False
     """This process runs the monitors."""
     history_s: float = HISTORY_S
-    trouble: str | None = None
-    """What is wrong with the store, for the screen."""
+    unread: str | None = None
+    """Why the store cannot be read, for the screen."""
+    unsaved: str | None = None
+    """What could not be written to it, and why."""
     version: int = 0
-    """Rises with what this process itself has learnt."""
+    """Rises with what has been learnt."""
     seen: Mapping[str, Seen] | None = None
     """A look of our own, for a command that does not rely on a daemon."""
     _samples: dict[str, deque[Sample]] = field(default_factory=dict)
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
     _last_sample: int = -1
     _last_event: int = 0
-    _baseline: object = None
+    _generation: int = 0
+    _facts: dict[str, object] = field(default_factory=dict)
+    _alerts: tuple[Alert, ...] = ()
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def refresh(self) -> None:
         """Read what is new. Raises StoreError."""
         with self._guard:
             store = self.box.store
+            known = {key: store.get(key) for key in (BASELINE, collecting.LAST, CANARY)}
+            if store.generation != self._generation:
+                self._forget()
             if self._last_sample < 0:
-                self._last_sample = store.newest_sample_id()
-                since = self.box.now().at - self.history_s
-                for name in self.monitors:
-                    self._history(name).extend(store.samples(name, since, KEPT))
-            for sample in store.samples_after(self._last_sample):
+                self._load(known[BASELINE])
+            samples = store.samples_after(self._last_sample)
+            events = store.events(self._last_event, limit=EVENTS)
+            for sample in samples:
                 self._history(sample.monitor).append(sample)
                 self._last_sample = sample.id
-            for event in store.events(self._last_event, limit=EVENTS):
+            for event in events:
                 self._events.append(event)
                 self._last_event = event.id
-            self._baseline = store.get("baseline")
-            self.version += 1
+            self._alerts = alerts.standing(events, self._alerts)
+            if samples or events or known != self._facts:
+                self._facts, self.version = known, self.version + 1
+            self.unread = None
+
+    def _load(self, run: object) -> None:
+        """The past: as long as is judged by, and at least each monitor's last look."""
+        store = self.box.store
+        self._last_sample, now = store.newest_sample_id(), self.box.now()
+        # An alert can stand for longer than the ledger is kept in memory.
+        self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
+        began = now.since(Moment(*run["started"])) if isinstance(run, dict) else 0.0
+        since = now.at - max(self.history_s, began)
+        for name in self.monitors:
+            past = store.samples(name, since, KEPT) or store.samples(name, limit=1)
+            self._history(name).extend(one for one in past if one.id <= self._last_sample)
+        self.version += 1
+
+    def _forget(self) -> None:
+        self._generation, self._last_sample, self._last_event = self.box.store.generation, -1, 0
+        self._samples.clear()
+        self._events.clear()
+        self._alerts = ()
+
+    def reload(self) -> None:
+        """Read everything anew at the next refresh: the store has got what we kept for it."""
+        with self._guard:
+            self._forget()
 
     def keep(self, sample: Sample) -> None:
         """Remember what the store could not take."""
@@ -84,16 +124,32 @@ class View:
 
     def last(self, name: str) -> Sample | None:
         """A monitor's newest sample."""
-        history = self._history(name)
-        return history[-1] if history else None
+        with self._guard:
+            history = self._history(name)
+            return history[-1] if history else None
 
     def health(self, name: str) -> Health:
         """What a monitor makes of its own history."""
-        return self._judge(self.monitors[name], list(self._history(name)), self.box.now())
+        with self._guard:
+            history = list(self._history(name))
+        return self._judge(name, history, self.box.now())
+
+    def off(self, name: str) -> str | None:
+        """Why a monitor does not run, or None when it does."""
+        if not self.monitors[name].enabled(self.box.settings):
+            return "switched off"
+        limit_s = self.box.settings.monitors.canary.for_s
+        began = self._facts.get(CANARY)
+        if name != CANARY or limit_s is None or not isinstance(began, dict):
+            return None
+        ran = began.get("for_s") == limit_s and self.box.now().since(Moment(*began["began"]))
+        return f"has run for {duration(limit_s)}, as configured" if ran >= limit_s else None
 
     def last_verdict(self) -> str | None:
         """The verdict that the ledger knows."""
-        for event in reversed(self._events):
+        with self._guard:
+            events = list(self._events)
+        for event in reversed(events):
             if event.kind is EventKind.VERDICT_CHANGED:
                 return str(event.data.get("verdict"))
         return None
@@ -105,41 +161,56 @@ class View:
         with self._guard:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
-            events = list(self._events)
+            events, stand = list(self._events), self._alerts
         settings = self.box.settings
-        return compose(
+        snapshot = compose(
             Facts(
                 host=self.box.host,
                 box=self.box.name,
                 queue_url=settings.queue.url,
                 roles=self.box.roles,
-                monitors={n: self._facts(n, histories[n], now) for n in self.monitors},
+                monitors={n: self._monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 seen=self.seen,
                 daemon=self.daemon(),
+                alerts=stand,
                 baseline=self._baseline_view(histories, events, now),
-                notices=self._notices(),
             ),
             now,
         )
+        troubles = tuple(one for one in (self.unread, self.unsaved) if one)
+        return replace(snapshot, notices=(*troubles, *notices(self.box, snapshot)))
 
-    def _facts(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
+    def _monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
         monitor = self.monitors[name]
         last = history[-1] if history else None
         return MonitorFacts(
             name=name,
             every_s=monitor.every(self.box.settings),
             history=history,
-            health=self._judge(monitor, history, now),
-            result=monitor.result(last) if last is not None and last.error is None else "",
-            timeout_s=30.0,
+            health=self._judge(name, history, now),
+            result=self._result(monitor, last),
+            timeout_s=self.timeout_s(name),
         )
 
-    def _judge(self, monitor: Monitor, history: list[Sample], now: Moment) -> Health:
-        if not monitor.enabled(self.box.settings):
-            return Health(HealthState.OFF, "switched off")
+    def timeout_s(self, name: str) -> float:
+        """Seconds after which a monitor's probe is given up."""
+        deadline_s = self.box.settings.monitors.canary.deadline_s
+        return deadline_s + TIMEOUT_S if name == CANARY else TIMEOUT_S
+
+    def _result(self, monitor: Monitor, last: Sample | None) -> str:
+        if last is None or last.error is not None:
+            return ""
         try:
-            return monitor.judge(history, now, self.box.settings)
+            return monitor.result(last)
+        except Exception as error:
+            return f"cannot be told: {type(error).__name__}: {error}"
+
+    def _judge(self, name: str, history: list[Sample], now: Moment) -> Health:
+        if reason := self.off(name):
+            return Health(HealthState.OFF, reason)
+        try:
+            return self.monitors[name].judge(history, now, self.box.settings)
         except Exception as error:
             return Health(HealthState.UNKNOWN, f"cannot judge: {type(error).__name__}: {error}")
 
@@ -149,7 +220,8 @@ class View:
         held = lease.look(paths.lease(daemon.NAME), paths.owner(daemon.NAME))
         if held.state is LeaseState.HELD and held.owner is not None:
             owner, beat = held.owner, daemon.heartbeat(paths)
-            seen = Moment(beat) if beat is not None else None
+            # An older one is of the daemon before, and says nothing of this one.
+            seen = Moment(beat) if beat is not None and beat >= owner.since.at else None
             return DaemonView(True, owner.identity.pid, owner.since, self.here, seen)
         reason = "the monitors' daemon is not running (start it: rpa-console daemon start)"
         if held.state is not LeaseState.FREE:
@@ -159,48 +231,7 @@ class View:
     def _baseline_view(
         self, histories: Mapping[str, list[Sample]], events: list[Event], now: Moment
     ) -> BaselineView:
-        run = self._baseline
-        if not isinstance(run, dict) or "started" not in run:
-            return BaselineView()
+        run, last = self._facts.get(BASELINE), self._facts.get(collecting.LAST)
         samples = [sample for history in histories.values() for sample in history]
         samples.sort(key=lambda sample: sample.moment.at)
-        return baseline(Moment(*run["started"]), samples, events, self.targets(), now)
-
-    def targets(self) -> BaselineTargets:
-        """The baseline's targets as configured."""
-        wanted, monitors = self.box.settings.baseline, self.box.settings.monitors
-        return BaselineTargets(
-            hours=wanted.hours,
-            success_rate=wanted.success_rate,
-            latency_s=wanted.latency_s,
-            uptime=wanted.uptime,
-            queue_size=wanted.queue_size,
-            restarts=wanted.restarts,
-            coverage=wanted.coverage,
-            worker_every_s=monitors.worker.every_s,
-            queue_every_s=monitors.queue.every_s,
-        )
-
-    def _notices(self) -> tuple[str, ...]:
-        """What was not found, and which line of configuration would name it."""
-        notices = [self.trouble] if self.trouble else []
-        for role in self.box.roles:
-            if not role.command:
-                notices.append(
-                    f"{role.name}: can be watched and ended, not started: "
-                    f"add `command = [...]` under [roles.{role.name}]"
-                )
-        if self.box.settings.outputs is None and not self._has_heartbeat():
-            notices.append(
-                f'no status files in {self.box.outputs}: add `outputs = "DIRECTORY"` to read them'
-            )
-        if self.box.config is None:
-            notices.append("no configuration file: `rpa-console config init` writes one")
-        return tuple(notices)
-
-    def _has_heartbeat(self) -> bool:
-        try:
-            read_json(self.box.outputs / self.box.settings.monitors.watchdog.file)
-        except FileError:
-            return False
-        return True
+        return shown(run, last, samples, events, collecting.targets(self.box), now)

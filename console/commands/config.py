@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -78,6 +79,12 @@ match = "task_watchdog.py"
 # queue_size = 10       # below
 # restarts = 0          # at most
 
+[alerts]
+# hook = ["/usr/local/bin/tell-me"]   # gets the alert as JSON on standard input
+# timeout_s = 10
+# retries = 2
+# look_s = 5            # what is wrong in two looks in a row is an alert
+
 [retention]
 # samples_days = 14
 # events_days = 400
@@ -98,7 +105,8 @@ def init(options: Options) -> None:
     """Write a commented configuration. An existing one is never touched."""
     from console.system.paths import default_config
 
-    path = (options.config or default_config()).expanduser().absolute()
+    options.writable()
+    path = Path(os.path.expanduser(options.config or default_config())).absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
@@ -145,9 +153,9 @@ def validate(options: Options) -> None:
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration."""
-    from console.system import settings
+    from console.system import configuration
 
-    put_json(settings.schema())
+    put_json(configuration.schema())
 
 
 @config.command()
@@ -160,7 +168,7 @@ def path(options: Options) -> None:
 
 
 def _load(options: Options) -> Settings:
-    from console.system.settings import ConfigError, load
+    from console.system.configuration import ConfigError, load
 
     try:
         return load(options.find_config())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 from console.cli import BAD, UNREADABLE, Options, actor, fail, pass_options, put, put_json, say
@@ -29,6 +32,8 @@ def run(options: Options) -> None:
             fail(str(error), UNREADABLE)
         if not ran:
             fail("another process runs this box's monitors", BAD)
+    sys.stdout.flush()
+    os._exit(0)  # a thread that hangs in a foreign file must not keep us: nothing is half written
 
 
 @daemon.command()
@@ -80,6 +85,7 @@ def install(options: Options) -> None:
     from console.system import daemon as role
     from console.system import unit
 
+    options.writable()
     path = unit.path()
     state = options.find_state()
     content = unit.text(role.role(state, options.find_config()), str(state))

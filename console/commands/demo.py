@@ -77,7 +77,7 @@ def _kept_directory() -> Iterator[Path]:
 def _run(directory: Path, options: Options, fault: str | None, headless: bool) -> int:
     from console.rig.box import free_port, write_box
     from console.system.box import open_box
-    from console.system.settings import load
+    from console.system.configuration import load
 
     config = write_box(directory, free_port())
     say(f"the demo's box: {directory}")

@@ -63,7 +63,7 @@ def _kernel(options: Options) -> Iterator[Finding]:
 
 
 def _configuration(options: Options) -> Iterator[Finding]:
-    from console.system.settings import ConfigError, load
+    from console.system.configuration import ConfigError, load
 
     path = options.find_config()
     try:
@@ -113,9 +113,13 @@ def _daemon(options: Options) -> Iterator[Finding]:
     daemon = snapshot.daemon
     yield "daemon", daemon.running, f"PID {daemon.pid}" if daemon.running else daemon.reason
     for monitor in snapshot.monitors:
-        age = duration(snapshot.moment.since(monitor.last.moment)) if monitor.last else "never"
+        since = monitor.last and duration(snapshot.moment.since(monitor.last.moment))
         bad = daemon.running and monitor.health.state in ("overdue", "unknown")
-        yield f"  {monitor.name}", not bad, f"{monitor.health.state}, last looked {age} ago"
+        yield (
+            f"  {monitor.name}",
+            not bad,
+            (f"{monitor.health.state}, last looked {since} ago" if since else monitor.health.state),
+        )
 
 
 def _session(options: Options) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import click
 from console.cli import Options, pass_options, put
 
 _FOLLOW_S = 0.5
+_BURST = 100_000
 
 
 @click.command()
@@ -24,13 +25,13 @@ def events(options: Options, follow: bool, role: str | None, limit: int, as_json
     from console.core.report import event_data, event_line
 
     with options.box(ephemeral=not follow) as box:
-        last = 0
+        last, version = 0, box.store.changes()
         while True:
             for event in box.store.events(last, role, limit):
                 put(json.dumps(event_data(event)) if as_json else event_line(event))
                 last = event.id
             if not follow:
                 return
-            version = box.store.changes()
-            while box.store.changes() == version:
+            while (now := box.store.changes()) == version:
                 time.sleep(_FOLLOW_S)
+            version, limit = now, _BURST  # of what is new, nothing is left out

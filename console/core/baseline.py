@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 
+from console.core import early
 from console.core.foreign import count, number
 from console.core.model import BaselineView, Event, EventKind, MetricView, Moment, Sample
 from console.core.stats import increases, percentile, wilson
+from console.core.text import clock, duration
 from console.core.window import GONE, Window, observed, presence
 
 ROLE = "worker"
@@ -30,6 +33,7 @@ class BaselineTargets:
     coverage: float = 95.0
     worker_every_s: float = 300.0
     queue_every_s: float = 10.0
+    canary_every_s: float = 1800.0
 
     @property
     def length_s(self) -> float:
@@ -41,10 +45,25 @@ class _Run(Window):
     """The run so far."""
 
     settings: BaselineTargets
+    zone: tzinfo | None = None
+    hopeless: bool = False
+    """Nothing that is still to come can make it valid."""
 
     @property
     def complete(self) -> bool:
         return self.elapsed_s >= self.settings.length_s
+
+    def note(self, verdict: str, evidence: str, failed: str, still: str) -> str:
+        """The evidence, and what is decided early: by what it has failed, or would still fail."""
+        if verdict == "fail":
+            said = failed if self.complete or not failed else f"fails already: {failed}"
+        else:
+            said = "" if self.complete or self.hopeless else still
+        return "; ".join(filter(None, (evidence, said)))
+
+    def clock(self, moment: Moment) -> str:
+        """When, to the minute, for people."""
+        return clock(moment, self.zone)[:5]
 
 
 def baseline(
@@ -53,12 +72,15 @@ def baseline(
     events: Sequence[Event],
     settings: BaselineTargets,
     now: Moment,
+    spoilt: str = "",
+    zone: tzinfo | None = None,
 ) -> BaselineView:
     """The run that began at `started`, from the samples and the ledger of its time, oldest first.
 
-    Samples from shortly before the start are welcome: they tell what held as it began.
+    Samples from shortly before the start are welcome: they tell what held as it began. `spoilt`:
+    why it proves nothing, whatever was measured. `zone`: the machine's own when None.
     """
-    run = _Run(started, min(now.since(started), settings.length_s), settings)
+    run = _Run(started, min(now.since(started), settings.length_s), settings, zone)
     worker = [one for one in samples if one.monitor == "worker"]
     queue = [one for one in samples if one.monitor == "queue"]
     inside = [event for event in events if event.role == ROLE and run.holds(event.moment)]
@@ -66,7 +88,10 @@ def baseline(
     queue_s = observed(queue, settings.queue_every_s, run)
     seen_s = (up_s + down_s + queue_s) / 2
     unseen_s = run.elapsed_s - seen_s
-    invalid = unseen_s > settings.length_s * (1 - settings.coverage / 100) + 1e-6
+    unseen = unseen_s > settings.length_s * (1 - settings.coverage / 100) + 1e-6
+    reasons = [spoilt, _reason(unseen_s, settings) if unseen else ""]
+    invalid = any(reasons)
+    run = replace(run, hopeless=invalid)
     metrics = (
         _success(queue, run),
         _latency(samples, run),
@@ -81,7 +106,7 @@ def baseline(
         progress=run.elapsed_s / settings.length_s,
         coverage=seen_s / run.elapsed_s if run.elapsed_s else None,
         metrics=tuple(_unproven(one) for one in metrics) if invalid else metrics,
-        reason=_reason(unseen_s, settings) if invalid else "",
+        reason="; ".join(filter(None, reasons)),
     )
 
 
@@ -108,8 +133,12 @@ def _success(queue: Sequence[Sample], run: _Run) -> MetricView:
     share = 100.0 * good / ended if ended else None
     target = run.settings.success_rate
     interval = wilson(good, ended)
-    note = f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
-    verdict = _decided(share is not None and share >= target, share, run)
+    known = f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
+    lost = target >= 100 and good < ended
+    met = share is not None and share >= target
+    verdict = "fail" if lost else _decided(met, share, run)
+    failed = f"{ended - good:.0f} of {ended:.0f} failed"
+    note = run.note(verdict, known, failed, early.share(good, ended, target))
     return MetricView("success_rate", share, "%", f">= {target:g}", verdict, int(ended), note)
 
 
@@ -137,8 +166,18 @@ def _latency(samples: Sequence[Sample], run: _Run) -> MetricView:
     target = run.settings.latency_s
     verdict = _decided(worst is not None and worst < target, worst, run)
     value = worst if worst is not None and math.isfinite(worst) else None
-    note = "p95, nearest rank" + (f"; {lost} without an answer" if lost else "")
+    slow = sum(one >= target for one in values)
+    to_come = int((run.settings.length_s - run.elapsed_s) // run.settings.canary_every_s)
+    told = [f"p95, nearest rank{_beside(values)}", f"{lost} without an answer" if lost else ""]
+    failed, still = f"{slow} of {len(values)} slow", early.slow(slow, len(values), to_come)
+    note = run.note(verdict, "; ".join(filter(None, told)), failed, still)
     return MetricView("latency_s", value, "s", f"< {target:g}", verdict, len(values), note)
+
+
+def _beside(values: Sequence[float]) -> str:
+    """The median and the 99th percentile, where they are known."""
+    told = [(share, percentile(values, share)) for share in (50, 99)]
+    return "".join(f", p{s} {v:.2f}" for s, v in told if v is not None and math.isfinite(v))
 
 
 def _uptime(up_s: float, down_s: float, n: int, run: _Run) -> MetricView:
@@ -148,19 +187,23 @@ def _uptime(up_s: float, down_s: float, n: int, run: _Run) -> MetricView:
     lost = 100.0 * down_s / run.settings.length_s > 100.0 - target + 1e-9
     met = share is not None and share >= target - 1e-9
     unknown = 100.0 * (1 - seen_s / run.elapsed_s) if run.elapsed_s else 0.0
-    note = f"{unknown:.1f} % unknown" if unknown >= 0.05 else ""
     verdict = "fail" if lost else _decided(met, share, run)
+    still = early.away(down_s, run.settings.length_s * (1 - target / 100))
+    decided = run.note(verdict, "", f"away {duration(down_s)} in all", still)
+    note = "; ".join(filter(None, (decided, f"{unknown:.1f} % unknown" if unknown >= 0.05 else "")))
     return MetricView("uptime", share, "%", f">= {target:g}", verdict, n, note)
 
 
 def _queue_size(queue: Sequence[Sample], run: _Run) -> MetricView:
-    sizes = [count(one.data.get("size")) for one in queue if run.holds(one.moment)]
-    known = [size for size in sizes if size is not None]
-    largest = max(known, default=None)
+    sizes = [(count(one.data.get("size")), one) for one in queue if run.holds(one.moment)]
+    known = [(size, one) for size, one in sizes if size is not None]
+    largest, longest = max(known, key=lambda pair: pair[0], default=(None, None))
     target = run.settings.queue_size
     lost = largest is not None and largest >= target
     verdict = "fail" if lost else _decided(True, largest, run)
-    return MetricView("queue_size", largest, "", f"< {target}", verdict, len(known), "largest")
+    failed = f"{largest} at {run.clock(longest.moment)}" if longest else ""
+    note = run.note(verdict, "largest", failed, f"passes unless {target} wait at once")
+    return MetricView("queue_size", largest, "", f"< {target}", verdict, len(known), note)
 
 
 def _restarts(events: Sequence[Event], run: _Run) -> MetricView:
@@ -173,7 +216,9 @@ def _restarts(events: Sequence[Event], run: _Run) -> MetricView:
             restarts, gone, at = restarts + 1, False, event.moment
     target = run.settings.restarts
     verdict = "fail" if restarts > target else _decided(True, restarts, run)
-    note = f"last after {run.when(at) / 3600:.1f} h" if at else ""
+    several = f"{restarts} restarts, the last" if restarts > 1 else "a restart"
+    failed = f"{several} at {run.clock(at)}" if at else ""
+    note = run.note(verdict, "", failed, early.tally(restarts, target, "restart"))
     return MetricView("restarts", restarts, "", f"<= {target}", verdict, restarts, note)
 
 

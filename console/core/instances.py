@@ -81,7 +81,9 @@ def _parents(processes: Iterable[Process]) -> dict[int, int]:
         parent = by_pid.get(process.ppid)
         if parent is None or guards(process) or parent.identity.ticks > process.identity.ticks:
             continue
-        if process.pid not in (parent.pid, *_above(parent.pid, parents)):
+        # Only among processes of one tick can there be a loop.
+        same = parent.identity.ticks == process.identity.ticks
+        if not same or process.pid not in (parent.pid, *_above(parent.pid, parents)):
             parents[process.pid] = parent.pid
     return parents
 

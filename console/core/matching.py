@@ -90,6 +90,8 @@ def _launched(program: str, arguments: Sequence[str]) -> Sequence[str]:
         word = arguments[index]
         if word == "--":
             return arguments[index + 1 :]
+        if program == "uv" and word in ("-m", "--module"):
+            return ("python", "-m", *arguments[index + 1 :])
         if word in values:
             index += 2
         elif word.startswith("-") and len(word) > 1:
@@ -159,6 +161,9 @@ def _script_runs(code: str, match: str, depth: int) -> bool:
 
 def mentions(argv: Sequence[str], match: str) -> bool:
     """Whether a command line may run `match` under a program name that tells nothing."""
+    stem = match.rsplit("/", 1)[-1].removesuffix(".py")
+    if not any(stem in word for word in argv):
+        return False
     return any(_named(word, match) for word in argv[:6]) or runs(argv, match)
 
 

@@ -268,6 +268,8 @@ class Verb(StrEnum):
     CANARY = "canary"
     BASELINE = "baseline"
     START_DAEMON = "start-daemon"
+    ACKNOWLEDGE = "acknowledge"
+    """Its `role` is the alert's key; without one, every alert that stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +323,9 @@ class EventKind(StrEnum):
     BASELINE_STARTED = "baseline-started"
     BASELINE_ENDED = "baseline-ended"
     NOTICED = "noticed"
+    ALERT_RAISED = "alert-raised"
+    ALERT_RESOLVED = "alert-resolved"
+    ALERT_ACKNOWLEDGED = "alert-acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +479,32 @@ class DaemonView:
     reason: str = ""
 
 
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person should know of, from when it was raised until it is resolved."""
+
+    key: str
+    """`SUBJECT.PROBLEM`: `worker.down`."""
+    severity: Severity
+    title: str
+    reason: str
+    since: Moment
+    acknowledged: str = ""
+    """Who has taken note of it; empty while nobody has."""
+    event: int = 0
+    """The line of the ledger that raised it."""
+
+    @property
+    def subject(self) -> str:
+        return self.key.partition(".")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The immutable whole that a frame renders."""
@@ -496,6 +527,8 @@ class Snapshot:
     events: tuple[Event, ...] = ()
     """Newest last."""
     daemon: DaemonView = DaemonView()
+    alerts: tuple[Alert, ...] = ()
+    """What stands, worst first."""
     notices: tuple[str, ...] = ()
     """What was not found and which line of configuration would name it; store troubles."""
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from console.core import health as judging
 from console.core import supervision, views
+from console.core.alerts import standing
 from console.core.instances import surplus
 from console.core.model import (
+    Alert,
     BaselineView,
     DaemonView,
     Event,
@@ -28,6 +30,7 @@ from console.core.record import Seen, decode
 from console.core.supervision import Memory
 
 SHOWN_EVENTS = 200
+NOBODY = "nobody has looked yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Facts:
     """A look of our own; None: the worker monitor's newest sample is what there is."""
     daemon: DaemonView = DaemonView()
     baseline: BaselineView = BaselineView()
+    alerts: tuple[Alert, ...] | None = None
+    """What stands; None: what `events` say."""
     notices: tuple[str, ...] = field(default=())
 
 
@@ -73,9 +78,9 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
     queue_samples = [*histories.get("queue", ()), *histories.get("canary", ())]
     unknown = Health(HealthState.OFF, "switched off")
     worked = evidence(histories)
-    seen = facts.seen if facts.seen is not None else last_seen(histories.get("worker", ()))
+    seen, unseen = _seen(facts, health.get("worker"))
     roles = tuple(
-        _role(role, seen.get(role.name), facts.events, worked.get(role.name), health, now)
+        _role(role, seen.get(role.name, unseen), facts.events, worked.get(role.name), health, now)
         for role in facts.roles
     )
     verdict, reasons = judging.verdict(roles, monitors, facts.daemon, now)
@@ -98,8 +103,19 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         monitors=monitors,
         events=tuple(facts.events[-SHOWN_EVENTS:]),
         daemon=facts.daemon,
+        alerts=standing(facts.events) if facts.alerts is None else facts.alerts,
         notices=facts.notices,
     )
+
+
+def _seen(facts: Facts, watched: Health | None) -> tuple[Mapping[str, Seen], str]:
+    """The roles as they were seen, and why one that is not among them is unknown."""
+    if facts.seen is not None:
+        return facts.seen, NOBODY
+    if watched is not None and watched.state in (HealthState.OFF, HealthState.OVERDUE):
+        return {}, f"the worker monitor is {watched.state}: {watched.reason}"
+    monitor = facts.monitors.get("worker")
+    return last_seen(monitor.history if monitor else ()), NOBODY
 
 
 def _monitor(facts: MonitorFacts, now: Moment) -> MonitorView:
@@ -130,7 +146,7 @@ def last_seen(history: Sequence[Sample]) -> dict[str, Seen]:
 
 def _role(
     role: Role,
-    seen: Seen | None,
+    seen: Seen | str,
     events: Sequence[Event],
     worked: Moment | None,
     health: Mapping[str, Health],
@@ -138,8 +154,8 @@ def _role(
 ) -> RoleView:
     ledger = [event for event in events if event.role == role.name]
     memory = supervision.remember(ledger, role)
-    if seen is None:
-        return RoleView(role, RoleState.UNKNOWN, "nobody has looked yet")
+    if isinstance(seen, str):
+        return RoleView(role, RoleState.UNKNOWN, seen)
     state, reason = supervision.state(
         role, memory, seen.instances, seen.lease, worked, _stalled(role, health), now
     )

@@ -5,15 +5,14 @@ Everything that decides about a role lives in this file; nothing here touches an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from console.core.instances import surplus
+from console.core.memory import OUTSIDE, POLICY, Memory, deliberate, remember
 from console.core.model import (
     Command,
-    Event,
-    EventKind,
     Identity,
     Instance,
     Lease,
@@ -25,82 +24,10 @@ from console.core.model import (
 )
 from console.core.text import duration
 
-POLICY, OUTSIDE = "policy", "outside"
+__all__ = ["OUTSIDE", "POLICY", "Memory", "deliberate", "remember"]
+
 WITNESSED = {"worker", "watchdog", "queue", "pipeline"}
 """The roles whose work, and not only their life, some monitor can see."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a role's ledger adds up to."""
-
-    wanted: bool = False
-    """It has run, and no person has ended it since: if it is gone, that was not asked for."""
-    asked: Event | None = None
-    """The last kill or restart that was asked for and is not yet answered by a start."""
-    parked: Event | None = None
-    restarts: tuple[Moment, ...] = ()
-    """Automatic attempts to start, since a person last took charge."""
-    streak: int = 0
-    """Deaths in a row without a healthy run between them."""
-    starts: int = 0
-    started: Event | None = None
-    died: Event | None = None
-
-
-def remember(events: Iterable[Event], role: Role) -> Memory:
-    """Fold a role's ledger, oldest event first."""
-    memory = Memory()
-    for event in events:
-        memory = _after(memory, event, role)
-    return memory
-
-
-def _after(memory: Memory, event: Event, role: Role) -> Memory:
-    match event.kind:
-        case EventKind.STARTED:
-            return _after_start(memory, event)
-        case EventKind.ADOPTED:
-            return replace(memory, wanted=True, asked=None, started=event)
-        case EventKind.CONFIRMED | EventKind.RELEASED if event.actor != POLICY:
-            return replace(memory, parked=None, restarts=(), streak=0, asked=None)
-        case EventKind.ASKED:
-            return replace(memory, asked=event, wanted=event.data.get("verb") != Verb.KILL)
-        case EventKind.FAILED if event.data.get("verb") == Verb.ENSURE and event.actor == POLICY:
-            return replace(
-                memory,
-                restarts=(*memory.restarts, event.moment),
-                streak=memory.streak + 1,
-                died=event,
-            )
-        case EventKind.DIED:
-            return _after_death(memory, event, role)
-        case EventKind.PARKED:
-            return replace(memory, parked=event)
-        case _:
-            return memory
-
-
-def _after_start(memory: Memory, event: Event) -> Memory:
-    memory = replace(memory, wanted=True, asked=None, started=event, starts=memory.starts + 1)
-    if event.actor == POLICY:
-        return replace(memory, restarts=(*memory.restarts, event.moment))
-    return replace(memory, parked=None, restarts=(), streak=0)
-
-
-def _after_death(memory: Memory, event: Event, role: Role) -> Memory:
-    if deliberate(event, memory.asked):
-        return replace(memory, died=event)
-    ran = float(event.data.get("uptime_s") or 0.0)
-    streak = 1 if ran >= role.policy.healthy_s else memory.streak + 1
-    restarts = () if ran >= role.policy.unpark_s else memory.restarts
-    return replace(memory, died=event, streak=streak, restarts=restarts)
-
-
-def deliberate(death: Event, asked: Event | None) -> bool:
-    """Whether this death is the answer to what somebody asked for."""
-    return asked is not None and asked.identity == death.identity
-
 
 # --- policy ---------------------------------------------------------------------------------
 
@@ -126,9 +53,13 @@ def repair(
     role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
 ) -> Decision:
     """What policy does about a role that may have died."""
-    if instances or not memory.wanted or not role.policy.enabled or not role.command:
+    if len(instances) >= role.count or not memory.wanted:
         return Decision(Repair.NOTHING)
-    if lease.state is LeaseState.HELD or lease.state is LeaseState.UNKNOWN:
+    if not role.policy.enabled or not role.command:
+        return Decision(Repair.NOTHING)
+    if lease.state is LeaseState.UNKNOWN:
+        return Decision(Repair.NOTHING, lease.reason)
+    if lease.state is LeaseState.HELD and not instances:
         return Decision(Repair.NOTHING, "the lease is held")
     if memory.parked is not None:
         return Decision(Repair.NOTHING, memory.parked.reason)
@@ -168,8 +99,13 @@ def permit(command: Command, role: Role, instances: Sequence[Instance], lease: L
     if lease.state is LeaseState.REPLACED and command.verb is Verb.ENSURE and not instances:
         owner = lease.owner.identity.pid if lease.owner else "?"
         return f"the lock file was removed or replaced while PID {owner} lives; end that one first"
-    if command.verb in (Verb.KILL, Verb.RESTART) and command.target is not None:
+    if command.verb not in (Verb.KILL, Verb.RESTART):
+        return None
+    if command.target is not None:
         return _permit_target(command, command.target, instances)
+    if command.token is not None and all(i.token != command.token for i in instances):
+        tokens = ", ".join(str(instance.token) for instance in instances) or "none"
+        return f"nothing runs under token {command.token} (now: {tokens})"
     return None
 
 
@@ -200,7 +136,7 @@ def targets(command: Command, role: Role, instances: Sequence[Instance]) -> tupl
     if command.target is not None:
         instance = find(instances, command.target)
         return (instance,) if instance else ()
-    return tuple(instances)
+    return tuple(i for i in instances if command.token in (None, i.token))
 
 
 # --- the state ------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
+from console.system.aside import aside
 from console.system.http import fetch
 from console.system.settings import Settings
 
@@ -26,4 +26,4 @@ async def ask(
         deadline_s=min(deadline_s or settings.queue.timeout_s, settings.queue.timeout_s),
         limit=limit,
     )
-    return (await asyncio.to_thread(request)).data
+    return (await aside(request)).data

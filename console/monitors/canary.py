@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -69,11 +68,12 @@ async def _await_result(
     settings: Settings, task_id: str, ends: float
 ) -> tuple[Mapping[str, Any] | None, str]:
     """The task's result, or None at the deadline, and the last trouble on the way."""
+    from asyncio import sleep
     from urllib.parse import quote
 
     pause, trouble = FIRST_S, ""
     while (left := ends - time.monotonic()) > 0:
-        await asyncio.sleep(min(pause, left))
+        await sleep(min(pause, left))
         pause = min(pause * GROWTH, LONGEST_S)
         try:
             path = f"/api/results/{quote(task_id, safe='')}"

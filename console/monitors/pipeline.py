@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from console.core.foreign import as_list, local_time, number, table, text
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
 from console.monitors import _channels
+from console.system.aside import aside
 from console.system.files import FileError, Problem, read_json, write_atomically
 from console.system.settings import Settings
 
@@ -44,7 +44,7 @@ async def probe(box: Box) -> Sample:
     mode = box.settings.monitors.pipeline.mode
     status: Mapping[str, Any] | FileError
     try:
-        status = table((await asyncio.to_thread(read_json, path))[0])
+        status = table((await aside(read_json, path))[0])
     except FileError as error:
         status = error
     if mode == "auto":
@@ -117,10 +117,10 @@ async def _collect(box: Box, path: Path) -> dict[str, Any]:
     next_runs = {NAME: now.at + every(box.settings)}
     if canary:
         next_runs["canary"] = canary[-1].moment.at + box.settings.monitors.canary.every_s
-    status = await asyncio.to_thread(_compose, queue, canary, next_runs, now)
+    status = await aside(_compose, queue, canary, next_runs, now)
     seen = _seen(status, now) | {"generated_at": now.at}
     try:
-        await asyncio.to_thread(_publish, path, status)
+        await aside(_publish, path, status)
     except FileError as error:
         seen["problem"] = f"cannot write {path.name}: {error}"
     return seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from console.core.foreign import as_list, count, flag, local_time, number, table, text
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
+from console.system.aside import aside
 from console.system.files import FileError, Problem, read_json
 from console.system.settings import Settings
 
@@ -49,7 +49,7 @@ async def probe(box: Box) -> Sample:
         first = min(instances, key=lambda instance: instance.root.started.at)
         seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
     try:
-        status, _ = await asyncio.to_thread(read_json, path)
+        status, _ = await aside(read_json, path)
         seen.update(_status(table(status), box.now()))
     except FileError as error:
         seen["problem"] = str(error)

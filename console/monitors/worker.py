@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.record import Seen, encode
 from console.core.snapshot import last_seen
+from console.system.aside import aside
 from console.system.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def enabled(settings: Settings) -> bool:
 
 async def probe(box: Box) -> Sample:
     """Look at every role at once."""
-    return await asyncio.to_thread(look, box)
+    return await aside(look, box)
 
 
 def look(box: Box) -> Sample:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.core import instances as grouping
-from console.core.instances import BOX_VARIABLE, TOKEN_VARIABLE
+from console.core.instances import MARKS, ROLE_VARIABLE, TOKEN_VARIABLE
 from console.core.model import (
     Event,
     EventKind,
@@ -27,8 +25,9 @@ from console.core.model import (
     Sample,
 )
 from console.system import clock, daemon, lease, process
+from console.system.aside import aside
 from console.system.meter import Meter
-from console.system.paths import Paths
+from console.system.paths import PathError, Paths
 from console.system.settings import Settings
 from console.system.store import Store
 
@@ -73,13 +72,13 @@ class Box:
 
     @property
     def host(self) -> str:
-        return socket.gethostname()
+        return os.uname().nodename
 
     @property
     def outputs(self) -> Path:
         """Where the automation's status files are."""
         named = self.settings.outputs
-        return Path(named).expanduser() if named else self.paths.state / "outputs"
+        return Path(os.path.expanduser(named)) if named else self.paths.state / "outputs"
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -100,7 +99,7 @@ class Box:
     def observe(self, roles: Sequence[Role], full: bool = False) -> list[Observation]:
         """Instances and leases of the roles. Raises ProcessError."""
         seen = self.table.look(self._pids, full)
-        variables = {BOX_VARIABLE, TOKEN_VARIABLE, *(k for r in roles for k in r.match_env)}
+        variables = {*MARKS, *(k for r in roles for k in r.match_env)}
         detailed = {
             one.pid: process.details(one, variables) for one in grouping.candidates(roles, seen)
         }
@@ -129,7 +128,7 @@ class Box:
         role = self.role(role_name)
         if role is None:
             return ()
-        observed = await asyncio.to_thread(self.observe, [role])
+        observed = await aside(self.observe, [role])
         return observed[0].instances
 
     # --- remembering -----------------------------------------------------------------------
@@ -137,7 +136,7 @@ class Box:
     async def history(self, monitor: str, since_s: float) -> list[Sample]:
         """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
         since = self.now().at - since_s
-        return await asyncio.to_thread(self.store.samples, monitor, since)
+        return await aside(self.store.samples, monitor, since)
 
     def record(
         self,
@@ -161,8 +160,9 @@ def slot_name(role: Role, slot: int) -> str:
 
 
 def _own_lineage(processes: Mapping[int, Process]) -> set[int]:
-    """Ourselves: a console is never a worker, whatever its command line says."""
-    return {os.getpid()} & set(processes)
+    """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
+    own = grouping.lineage(os.getpid(), processes.values())
+    return {one.pid for one in own if one.pid == os.getpid() or grouping.by_code(one.argv)}
 
 
 def attribute(
@@ -185,11 +185,19 @@ def attribute(
         return found, held
     whole = _owned(owner, processes)
     if not whole:
-        return found, held
+        return [_by_mark(role, instance, held) for instance in found], held
     pids = {one.pid for one in whole}
     rest = [instance for instance in found if instance.pid not in pids]
     leased = held.state is LeaseState.HELD
     return [*rest, Instance(role.name, whole, leased=leased, token=owner.token)], held
+
+
+def _by_mark(role: Role, instance: Instance, held: Lease) -> Instance:
+    """Between a worker's first instruction and its record, its marks say that it is leased."""
+    marks = instance.root.env.get(ROLE_VARIABLE), instance.root.env.get(TOKEN_VARIABLE)
+    if held.state is LeaseState.HELD and held.owner and marks == (role.name, str(held.owner.token)):
+        return replace(instance, leased=True, token=held.owner.token)
+    return instance
 
 
 def _owned(owner: Owner, processes: Iterable[Process]) -> tuple[Process, ...]:
@@ -198,10 +206,7 @@ def _owned(owner: Owner, processes: Iterable[Process]) -> tuple[Process, ...]:
     root = by_pid.get(owner.identity.pid)
     if root is None or root.identity != owner.identity or root.state == "Z" or owner.shim is None:
         return ()
-    children: dict[int, list[Process]] = {}
-    for one in by_pid.values():
-        children.setdefault(one.ppid, []).append(one)
-    return grouping.tree(root, children)
+    return grouping.tree(root, grouping.children_of(by_pid.values()))
 
 
 @contextmanager
@@ -213,7 +218,11 @@ def open_box(
     `ephemeral`: look only, leave no file behind when there is no store yet.
     """
     paths = Paths(state)
-    if ephemeral and not paths.store.exists():
+    try:
+        begun = paths.store.exists()
+    except OSError as error:
+        raise PathError(f"{paths.store}: cannot be read: {error.strerror}") from error
+    if ephemeral and not begun:
         store = Store(None)
     else:
         paths.prepare()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from console.core.model import Event, EventKind, Identity, Moment
-from console.system.store import Store
+from console.system.store import Store, StoreError
+
+_TRIES = 3
+"""A busy store is waited for, five seconds each: the worker dies only once."""
 
 
 def write(store: str, certificate: dict[str, Any]) -> None:
@@ -14,7 +18,7 @@ def write(store: str, certificate: dict[str, Any]) -> None:
 
     The start goes before it, in case whoever asked for it was killed before saying so.
     """
-    ledger = Store(Path(store))
+    ledger = _open(Path(store))
     about = {
         "role": certificate["role"],
         "identity": Identity.parse(certificate["identity"]),
@@ -33,3 +37,14 @@ def write(store: str, certificate: dict[str, Any]) -> None:
         )
     )
     ledger.close()
+
+
+def _open(path: Path) -> Store:
+    for left in reversed(range(_TRIES)):
+        try:
+            return Store(path)
+        except StoreError:
+            if not left:
+                raise
+            time.sleep(0.1)
+    raise AssertionError("unreachable")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -197,7 +196,7 @@ def _lines(raw: bytes, start: int) -> tuple[str, ...]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Put `text` in place whole, or leave the old file as it was. Raises FileError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     with _explained():
         raw = text.encode()
         path.parent.mkdir(parents=True, exist_ok=True)

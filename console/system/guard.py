@@ -8,17 +8,14 @@ instead of queueing up; killing its holder at any point costs nothing but a wait
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from console.core import supervision
 from console.core.model import (
     Command,
     EventKind,
-    Instance,
     LeaseState,
     Outcome,
     Owner,
@@ -26,24 +23,19 @@ from console.core.model import (
     Verb,
 )
 from console.core.text import duration, visible
-from console.system import clock, launch, lease, process, tree
-from console.system.box import Box, Observation, slot_name
+from console.system import clock, launch, lease, tree, witness
+from console.system.box import Box, Observation
+from console.system.decision import Busy, decision
+from console.system.ending import REFUSED, Refused, Undertaker, nudge
 from console.system.lease import LeaseError
 from console.system.process import ProcessError
+from console.system.starting import occupied, start
 from console.system.store import StoreError
 
-REFUSED, UNREADABLE, TIMED_OUT = 1, 3, 4
+UNREADABLE, TIMED_OUT = 3, 4
 _POLL_S = 0.02
 PATIENCE_S = 30.0
 """How long a caller waits for another one that is at work on the same role."""
-
-
-class Refused(Exception):
-    """A command is not carried out; the message says why."""
-
-    def __init__(self, reason: str, code: int = REFUSED) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -63,6 +55,8 @@ class Guard:
             return self._carry_out(command, role)
         except Refused as refusal:
             return self._refuse(command, str(refusal), refusal.code)
+        except Busy as busy:
+            return self._refuse(command, str(busy), TIMED_OUT)
         except (LeaseError, ProcessError) as error:
             return self._refuse(command, str(error), REFUSED)
         except StoreError as error:
@@ -71,14 +65,16 @@ class Guard:
     def _carry_out(self, command: Command, role: Role) -> Outcome:
         if command.dry_run:
             return self._rehearse(command, role)
-        if command.verb is Verb.ENSURE and (outcome := self._confirm(command, role)):
+        if outcome := self._joined(command, role):
             return outcome
-        with self._decision(role, command) as joined:
+        before = self._newest_event()
+        path = self.box.paths.decision(role.name)
+        with decision(path, self.patience_s, lambda: self._joined(command, role)) as joined:
             if joined is not None:
                 return joined
             match command.verb:
                 case Verb.ENSURE:
-                    return self._ensure(command, role)
+                    return self._failed(role, before) or self._ensure(command, role)
                 case Verb.RESTART:
                     return self._restart(command, role)
                 case Verb.KILL | Verb.END_DUPLICATES:
@@ -87,15 +83,16 @@ class Guard:
                     raise Refused(f"{command.verb} is not done to a role", 2)
 
     def _refuse(self, command: Command, reason: str, code: int) -> Outcome:
-        with contextlib.suppress(StoreError):
-            data = {"verb": command.verb.value}
-            self.box.record(
-                EventKind.REFUSED, command.role, command.actor, reason, command.target, None, data
-            )
+        if not command.dry_run:
+            with contextlib.suppress(StoreError):
+                data = {"verb": command.verb.value}
+                about = (command.role, command.actor, reason, command.target, command.token)
+                self.box.record(EventKind.REFUSED, *about, data)
         return Outcome(False, f"{command.verb} {command.role}: refused: {reason}", code)
 
     def _look(self, role: Role) -> Observation:
-        return self.box.observe([role])[0]
+        """Decisions are made on what is read now, never on what was known."""
+        return self.box.observe([role], full=True)[0]
 
     # --- ensure ----------------------------------------------------------------------------
 
@@ -111,214 +108,137 @@ class Guard:
         seen = self._look(role)
         if not self._settled(role, seen):
             return None
+        witness.tell_starts(self.box, role, seen, command.actor)
         pids = ", ".join(str(instance.pid) for instance in seen.instances)
         whose = "adopted" if any(i.adopted for i in seen.instances) else "leased"
-        first = seen.instances[0] if seen.instances else None
-        self.box.record(
-            EventKind.CONFIRMED,
-            role.name,
-            command.actor,
-            f"PID {pids} runs ({whose})" if first else "none is wanted, none runs",
-            first.identity if first else None,
-            first.token if first else None,
-        )
+        first = seen.instances[0]
+        about = (f"PID {pids} runs ({whose})", first.identity, first.token)
+        self.box.record(EventKind.CONFIRMED, role.name, command.actor, *about)
         message = f"{role.name}: already running: PID {pids} ({whose})"
-        return Outcome(True, message, 0, first.pid if first else None)
+        return Outcome(True, message, 0, first.pid)
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
         """Make the number right: end what is too much, start what is missing."""
         deadline = clock.tick() + self.patience_s
-        changed: Outcome | None = None
+        wish = replace(command, verb=Verb.ENSURE, target=None, token=None)
+        undertaker = Undertaker(self.box, wish, role)
+        done: list[Outcome] = []
         while clock.tick() < deadline:
             seen = self._look(role)
-            if reason := supervision.permit(command, role, seen.instances, seen.lease):
+            if reason := supervision.permit(wish, role, seen.instances, seen.lease):
                 raise Refused(reason)
+            outcome = None
             if len(seen.instances) > role.count:
-                changed = self._end(command, role, seen, EventKind.ENDED)
-                if not changed.done:
-                    return changed
-            elif len(seen.instances) == role.count:
-                if self._settled(role, seen):
-                    return changed or self._confirm(command, role) or Outcome(True, role.name)
+                outcome = undertaker.end(supervision.targets(wish, role, seen.instances), seen)
+            elif len(seen.instances) < role.count:
+                outcome = self._fill(command, role, seen, undertaker)
+            elif self._settled(role, seen):
+                witness.tell_starts(self.box, role, seen, command.actor)
+                return _sum(done) or self._confirm(command, role) or Outcome(True, role.name)
+            else:
                 time.sleep(_POLL_S)
-            elif (changed := self._fill(command, role, seen)) and not changed.done:
-                return changed
-        raise Refused(f"not settled within {duration(self.patience_s)}", TIMED_OUT)
+            if outcome is not None:
+                done.append(outcome)
+                if not outcome.done:
+                    return outcome
+        raise Refused(f"not settled within {duration(self.patience_s)}{_held_by(seen)}", TIMED_OUT)
 
-    def _fill(self, command: Command, role: Role, seen: Observation) -> Outcome | None:
+    def _fill(
+        self, command: Command, role: Role, seen: Observation, undertaker: Undertaker
+    ) -> Outcome | None:
         """Start one instance in the first free slot; None when there is a reason to look again."""
         for slot, held in enumerate(seen.leases):
             if held.state is LeaseState.ORPHANED:
-                self._end_leftovers(command, role, slot, seen)
+                undertaker.end_leftovers(slot, held)
                 return None
-            if held.state is LeaseState.FREE:
-                return self._start(command, role, slot)
+            if held.state is LeaseState.FREE and not occupied(held, seen):
+                return start(self.box, command, role, slot)
+        if all(held.state is LeaseState.UNKNOWN for held in seen.leases):
+            raise Refused(seen.lease.reason)
+        nudge(seen.leases)
         time.sleep(_POLL_S)
         return None
-
-    def _start(self, command: Command, role: Role, slot: int) -> Outcome | None:
-        """Take the lease, look again, take a token, hand all to a shim."""
-        name, paths = slot_name(role, slot), self.box.paths
-        grant = lease.take(paths.lease(name))
-        if grant is None:
-            return None
-        try:
-            if len(self._look(role).instances) >= role.count:
-                return None  # a worker that lost its lock is seen all the same
-            token = self.box.store.grant(role.name)
-            own = process.identify(os.getpid())
-            assert own is not None
-            lease.write_owner(
-                paths.owner(name), Owner(own, token, clock.now(), None), paths.lease(name)
-            )
-            report = launch.launch(self.box, role, slot, grant.descriptor, token, command.actor)
-        finally:
-            grant.close()
-        return self._record_start(command, role, token, report)
-
-    def _record_start(
-        self, command: Command, role: Role, token: int, report: launch.Report
-    ) -> Outcome:
-        data = {"verb": Verb.ENSURE.value}
-        if report.identity is not None and report.settled:
-            self.box.record(
-                EventKind.STARTED, role.name, command.actor, "", report.identity, token, data
-            )
-            message = f"{role.name}: started: PID {report.identity.pid}, token {token}"
-            return Outcome(True, message, 0, report.identity.pid, changed=True)
-        reason = visible(report.reason, 500)
-        self.box.record(
-            EventKind.FAILED, role.name, command.actor, reason, report.identity, token, data
-        )
-        return Outcome(False, f"{role.name}: not started: {reason}", REFUSED)
 
     # --- restart and kill ------------------------------------------------------------------
 
     def _restart(self, command: Command, role: Role) -> Outcome:
-        """End it, then start it, under one decision lock."""
-        seen = self._look(role)
+        """End it, then start it, under one decision lock; what cannot be started is not ended."""
+        undertaker = Undertaker(self.box, command, role)
+        seen = undertaker.await_quiet(self.patience_s)
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
-        if seen.instances or seen.lease.state is LeaseState.ORPHANED:
-            ended = self._end(command, role, seen, EventKind.ENDED)
-            if not ended.done:
-                return ended
-        return self._ensure(command, role)
+        if reason := launch.hopeless(role):
+            raise Refused(f"it could not be started again: {reason}")
+        if any(held.state is LeaseState.UNKNOWN for held in seen.leases):
+            raise Refused(f"it could not be started again: {seen.lease.reason}")
+        ended = undertaker.end(supervision.targets(command, role, seen.instances), seen)
+        return ended if not ended.done else self._ensure(command, role)
 
     def _kill(self, command: Command, role: Role) -> Outcome:
-        seen = self._look(role)
+        undertaker = Undertaker(self.box, command, role)
+        seen = undertaker.await_quiet(self.patience_s)
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
-        return self._end(command, role, seen, EventKind.ENDED)
-
-    def _end(self, command: Command, role: Role, seen: Observation, kind: EventKind) -> Outcome:
-        """End the command's targets, whole trees, and leftovers that keep a lease."""
-        targets = supervision.targets(command, role, seen.instances)
-        if not targets and command.verb in (Verb.KILL, Verb.RESTART):
-            for slot, held in enumerate(seen.leases):
-                if held.state is LeaseState.ORPHANED:
-                    return self._end_leftovers(command, role, slot, seen)
-        if not targets:
-            return Outcome(True, f"{role.name}: nothing to end")
-        outcomes = [self._end_one(command, role, instance, kind) for instance in targets]
-        failed = [outcome for outcome in outcomes if not outcome.done]
-        message = "; ".join(outcome.message for outcome in outcomes)
-        return Outcome(not failed, message, REFUSED if failed else 0, changed=True)
-
-    def _end_one(
-        self, command: Command, role: Role, instance: Instance, kind: EventKind
-    ) -> Outcome:
-        surplus = command.verb in (Verb.ENSURE, Verb.END_DUPLICATES)
-        data = {"verb": command.verb.value, "pids": list(instance.pids)}
-        why = f"surplus: keep the {role.keep}" if surplus else ""
-        record = self.box.record
-        if not surplus:
-            record(
-                EventKind.ASKED, role.name, command.actor, why, instance.identity,
-                instance.token, data,
-            )  # fmt: skip
-        grace = 0.0 if command.force else role.grace_s
-        ended = tree.end(instance, self.box, grace)
-        if ended.left:
-            reason = f"still there: {ended.why}"
-            record(
-                EventKind.FAILED, role.name, command.actor, reason, instance.identity,
-                instance.token, data,
-            )  # fmt: skip
-            return Outcome(False, f"{role.name}: PID {instance.pid}: {reason}", REFUSED)
-        if instance.leased:
-            self._await_release(role)
-        reason = ", ".join(filter(None, (why, ended.how)))
-        record(kind, role.name, command.actor, reason, instance.identity, instance.token, data)
-        return Outcome(True, f"{role.name}: ended PID {instance.pid} ({reason})", changed=True)
-
-    def _await_release(self, role: Role) -> None:
-        """Wait for the shim to write its certificate and let go, so that a start finds it free."""
-        deadline = clock.tick() + role.grace_s + 5.0
-        while clock.tick() < deadline:
-            if self._look(role).lease.state is not LeaseState.HELD:
-                return
-            time.sleep(_POLL_S)
-
-    def _end_leftovers(self, command: Command, role: Role, slot: int, seen: Observation) -> Outcome:
-        """End what a dead worker left behind that keeps its lease: proven by the lock it holds."""
-        held = seen.leases[slot]
-        ended = tree.end_holders(self.box, role.name, slot_name(role, slot), held, role.grace_s)
-        pids = ", ".join(map(str, held.holders))
-        if ended.left:
-            raise Refused(f"its lease is held by leftover PID {pids}: {ended.why}")
-        self.box.record(
-            EventKind.ENDED, role.name, command.actor, f"leftovers kept the lease: PID {pids}",
-            held.owner.identity if held.owner else None,
-            held.owner.token if held.owner else None, {"pids": list(held.holders)},
-        )  # fmt: skip
-        return Outcome(True, f"{role.name}: ended leftover PID {pids}", changed=True)
+        return undertaker.end(supervision.targets(command, role, seen.instances), seen)
 
     # --- rehearsing and joining ------------------------------------------------------------
 
     def _rehearse(self, command: Command, role: Role) -> Outcome:
         """What the command would do now."""
         seen = self._look(role)
-        if reason := supervision.permit(command, role, seen.instances, seen.lease):
-            return Outcome(False, f"{role.name}: would be refused: {reason}", REFUSED)
         ends = supervision.targets(command, role, seen.instances)
-        steps = [f"end PID {', '.join(map(str, one.pids))}" for one in ends]
         left = len(seen.instances) - len(ends)
-        if command.verb in (Verb.ENSURE, Verb.RESTART) and left < role.count:
+        starts = command.verb in (Verb.ENSURE, Verb.RESTART) and left < role.count
+        refusals = [supervision.permit(command, role, seen.instances, seen.lease)]
+        refusals += [tree.forbidden(one, self.box) for one in ends]
+        if starts and role.command:
+            refusals.append(launch.hopeless(role))
+        if reason := next(filter(None, refusals), None):
+            return Outcome(False, f"{role.name}: would be refused: {reason}", REFUSED)
+        steps = [f"end PID {', '.join(map(str, one.pids))}" for one in ends]
+        if starts:
             steps.append(f"start {role.count - left}: {visible(' '.join(role.command), 200)}")
         return Outcome(True, f"{role.name}: would {', then '.join(steps) or 'do nothing'}")
 
-    @contextmanager
-    def _decision(self, role: Role, command: Command) -> Iterator[Outcome | None]:
-        """Hold the role's decision lock; yields an outcome instead when somebody else's did it."""
-        import portalocker
+    def _newest_event(self) -> int:
+        newest = self.box.store.events(limit=1)
+        return newest[-1].id if newest else 0
 
-        descriptor = lease.open_lock(self.box.paths.decision(role.name))
-        try:
-            joined = None
-            deadline = clock.tick() + self.patience_s
-            flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
-            while joined is None:
-                try:
-                    portalocker.lock(descriptor, flags)
-                    break
-                except portalocker.exceptions.LockException:
-                    joined = self._wait_for_others(role, command, deadline)
-            yield joined
-        finally:
-            os.close(descriptor)
+    def _joined(self, command: Command, role: Role) -> Outcome | None:
+        """The answer that is there without the decision lock: another's worker is ours as well.
 
-    def _wait_for_others(self, role: Role, command: Command, deadline: float) -> Outcome | None:
-        if clock.tick() > deadline:
-            others = _pids(lease.openers(self.box.paths.decision(role.name)))
-            raise Refused(f"another command is still at work (PID {others})", TIMED_OUT)
-        time.sleep(_POLL_S)
+        Asked again and again by those who wait, so it looks at the lease alone until that is held.
+        """
         if command.verb is not Verb.ENSURE:
             return None
-        known = lease.read_owner(self.box.paths.owner(role.name))
-        young = known is None or clock.now().since(known[0].since) < role.settle_s
-        return None if young else self._confirm(command, role)
+        held = lease.look(self.box.paths.lease(role.name), self.box.paths.owner(role.name))
+        owner = held.owner
+        if owner is None or owner.shim is None or held.state is not LeaseState.HELD:
+            return None
+        return self._confirm(command, role) if _old_enough(owner, role) else None
+
+    def _failed(self, role: Role, before: int) -> Outcome | None:
+        """The failure of a start that was tried while we waited: trying at once is no better."""
+        for event in reversed(self.box.store.events(before, role.name)):
+            if event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE:
+                tried = f"tried just now by {event.actor}: {event.reason}"
+                return Outcome(False, f"{role.name}: not started: {tried}", REFUSED)
+        return None
 
 
-def _pids(pids: Sequence[int]) -> str:
-    return ", ".join(str(pid) for pid in pids if pid != os.getpid()) or "unknown"
+def _old_enough(owner: Owner, role: Role) -> bool:
+    return clock.now().since(owner.since) >= role.settle_s
+
+
+def _held_by(seen: Observation) -> str:
+    pids = ", ".join(str(pid) for held in seen.leases for pid in held.holders)
+    return f" ({seen.lease.reason}: PID {pids})" if pids else ""
+
+
+def _sum(done: Sequence[Outcome]) -> Outcome | None:
+    """Several steps as one answer."""
+    if not done:
+        return None
+    pids = [outcome.pid for outcome in done if outcome.pid is not None]
+    message = "; ".join(outcome.message for outcome in done)
+    return Outcome(True, message, 0, pids[0] if pids else None, changed=True)

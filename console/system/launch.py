@@ -67,7 +67,7 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
 
 def _unmarked() -> dict[str, str]:
     """Our environment without the marks: a caller that is leased itself must not pass them on."""
-    foreign = (*MARKS, LEASE_FD_VARIABLE)
+    foreign = (*MARKS, LEASE_FD_VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
     return {key: value for key, value in os.environ.items() if key not in foreign}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from console.core.model import Identity, Instance
 from console.system import clock, process
 
+MOST = 5_000
+
 
 @dataclass(slots=True)
 class Meter:
@@ -19,7 +21,10 @@ class Meter:
         now = clock.tick()
         seconds, resident = process.usage(instance.pids)
         before = self._last.get(instance.identity)
-        self._last = {**self._last, instance.identity: (now, seconds)}
+        self._last.pop(instance.identity, None)
+        self._last[instance.identity] = (now, seconds)
+        while len(self._last) > MOST:  # those that died are the ones not read for longest
+            del self._last[next(iter(self._last))]
         if before is None or now - before[0] < 0.5:
             return None, resident
         return round(max(0.0, 100.0 * (seconds - before[1]) / (now - before[0])), 1), resident

@@ -58,6 +58,8 @@ class Paths:
         for directory in (self.state, self.locks, self.logs):
             try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileExistsError:
+                pass  # what it is instead of a directory is said below
             except OSError as error:
                 raise PathError(f"{directory}: cannot be made: {error.strerror}") from error
             check_private(directory)

@@ -15,6 +15,7 @@ from console.system import clock
 
 PROC = Path("/proc")
 LINUX = sys.platform.startswith("linux") and PROC.is_dir()
+_CHUNK = 8192
 HZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -27,13 +28,14 @@ class Gone(ProcessError):
 
 
 def read(path: str, limit: int = 4096) -> bytes:
+    """The beginning of a file of `/proc`: a short read is the whole of it. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        chunks = []
-        while limit > 0 and (chunk := os.read(descriptor, limit)):
-            chunks.append(chunk)
-            limit -= len(chunk)
-        return b"".join(chunks)
+        raw = chunk = os.read(descriptor, _CHUNK)
+        while len(chunk) == _CHUNK and len(raw) < limit:
+            chunk = os.read(descriptor, _CHUNK)
+            raw += chunk
+        return raw[:limit]
     finally:
         os.close(descriptor)
 

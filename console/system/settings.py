@@ -1,36 +1,22 @@
-"""Configuration: one TOML file, checked against a schema, refused with file, key, found, allowed.
-
-Order of precedence: command-line flags, then environment, then the file, then these defaults.
-The file is never rewritten: it belongs to the person who wrote it.
-"""
+"""The shape of the configuration: every table, key, default and limit."""
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+import os
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from console.core.instances import refuse_match
 from console.core.model import RestartPolicy, Role
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-MAX_BYTES = 1_000_000
-RESERVED = "monitors"
 
 WELL_KNOWN = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
 """The roles of a box without configuration, and what they match."""
-
-
-class ConfigError(Exception):
-    """Unusable configuration: the message names file, key, what was found, what is allowed."""
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,6 +127,15 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
     events_days: Annotated[float, Meta(gt=0, le=3650)] = 400.0
 
 
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told when something goes wrong."""
+
+    hook: list[Text] = []
+    timeout_s: Seconds = 10.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    look_s: Seconds = 5.0
+
+
 class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     """The console's looks."""
 
@@ -158,6 +153,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     monitors: Monitors = Monitors()
     baseline: Baseline = Baseline()
     retention: Retention = Retention()
+    alerts: Alerts = Alerts()
     screen: Screen = Screen()
 
     def all_roles(self) -> tuple[Role, ...]:
@@ -184,101 +180,4 @@ def _role(name: str, settings: RoleSettings) -> Role:
 
 
 def _expand(path: str | None) -> str | None:
-    return str(Path(path).expanduser()) if path is not None else None
-
-
-def load(path: Path | None) -> Settings:
-    """The settings in `path`, or the defaults when it is None. Raises ConfigError."""
-    return parse(read(path), str(path)) if path is not None else Settings()
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The file as TOML tables. A byte order mark is tolerated. Raises ConfigError."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
-        return tomllib.loads(raw.decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-
-
-def parse(tables: Mapping[str, Any], source: str) -> Settings:
-    """Settings from TOML tables. Raises ConfigError that names `source` and the key."""
-    tables = dict(tables)
-    raw_roles = tables.pop("roles", {})
-    settings: Settings = _convert(tables, Settings, source, "")
-    if not isinstance(raw_roles, dict):
-        raise ConfigError(f"{source}: roles: expected a table, found {_found(raw_roles)}")
-    roles = {}
-    for name, table in raw_roles.items():
-        prefix = f"roles.{name}"
-        if name == RESERVED:
-            raise ConfigError(f"{source}: {prefix}: the name is reserved for our own daemon")
-        _convert(name, Name, source, prefix)
-        role = roles[name] = _convert(table, RoleSettings, source, prefix)
-        _check_role(name, role, source)
-    return msgspec.structs.replace(settings, roles=roles)
-
-
-def _check_role(name: str, role: RoleSettings, source: str) -> None:
-    """What a type cannot say: a match that would catch everything, a command that is empty."""
-    match = role.match or WELL_KNOWN.get(name, "")
-    if not match:
-        raise ConfigError(
-            f"{source}: roles.{name}.match: missing: expected the base name of the role's script"
-        )
-    if reason := refuse_match(match):
-        raise ConfigError(f"{source}: roles.{name}.match: found {match!r}: {reason}")
-
-
-def _convert(value: Any, shape: Any, source: str, prefix: str) -> Any:
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), value, shape, source, prefix)) from None
-
-
-def _explain(message: str, value: Any, shape: Any, source: str, prefix: str) -> str:
-    """`file: key: what is wrong, found …` from msgspec's `what - at $.path`."""
-    what, _, where = message.partition(" - at `")
-    where = where.rstrip("`").removeprefix("key in ").removeprefix("$").removeprefix(".")
-    key = ".".join(part for part in (prefix, where) if part)
-    unknown = re.match(r"Object contains unknown field `(.*)`", what)
-    if unknown:
-        allowed = ", ".join(_fields(shape, where))
-        key = ".".join(filter(None, (key, unknown[1])))
-        return f"{source}: {key}: unknown key; allowed: {allowed}"
-    found = _dig(value, where)
-    return f"{source}: {key or 'the file'}: {what}, found {_found(found)}"
-
-
-def _dig(value: Any, path: str) -> Any:
-    for part in re.findall(r"[^.\[\]]+", path):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-    return value
-
-
-def _found(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _fields(shape: Any, path: str) -> tuple[str, ...]:
-    """The keys that the table at `path` may hold."""
-    for part in filter(None, path.split(".")):
-        shape = get_type_hints(shape)[part]
-    return tuple(shape.__struct_fields__)
-
-
-def schema() -> dict[str, Any]:
-    """The configuration's JSON Schema."""
-    return msgspec.json.schema(Settings)
+    return os.path.expanduser(path) if path is not None else None

@@ -17,7 +17,8 @@ from typing import Any
 
 import apsw
 
-from console.core.model import Event, EventKind, Identity, Moment, Sample
+from console.core.model import Event, EventKind, Sample
+from console.system import rows
 
 _VERSION = 1
 _SCHEMA = """
@@ -35,9 +36,6 @@ CREATE UNIQUE INDEX one_death ON events (identity) WHERE kind = 'died';
 CREATE TABLE tokens (role TEXT PRIMARY KEY, token INTEGER NOT NULL) STRICT;
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
-_SAMPLE = "id, monitor, at, tick, boot, data, error"
-_EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
-TEXT_LIMIT = 4_000
 
 
 class StoreError(Exception):
@@ -50,21 +48,49 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         """Open or make the store; None keeps everything in memory. Raises StoreError."""
         self.path = path
+        self.generation = 0
+        """Rises when the file was removed or replaced and a new one was opened: ids begin anew."""
         self._guard = threading.RLock()
-        try:
-            self._connection = self._open()
-        except (apsw.Error, OSError) as error:
-            raise StoreError(f"{path}: {_why(error)}") from error
+        self._connection = self._open()
+        self._inode = self._look()
 
     def _open(self) -> apsw.Connection:
-        if self.path is not None:
-            # SQLite would make the file with the umask's mode: ours is private from the start.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-        connection = apsw.Connection(str(self.path) if self.path else ":memory:")
-        connection.set_busy_timeout(5_000)
-        connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
-        self._migrate(connection)
+        try:
+            if self.path is not None:
+                # SQLite would make it with the umask's mode: ours is private from the start.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+            connection = apsw.Connection(str(self.path) if self.path else ":memory:")
+            try:
+                connection.set_busy_timeout(5_000)
+                connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+                self._migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except (apsw.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {_why(error)}") from error
         return connection
+
+    def _look(self) -> tuple[int, int] | None:
+        """Which file lies at our path."""
+        try:
+            status = os.stat(self.path) if self.path is not None else None
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if status else None
+
+    def _current(self) -> apsw.Connection:
+        """The connection, opened anew where the file is not ours any more.
+
+        What is written to a file without a name is lost, and nobody would be told.
+        """
+        if self.path is not None and self._look() != self._inode:
+            old, self._connection = self._connection, self._open()
+            self._inode, self.generation = self._look(), self.generation + 1
+            # Or closing it would remove the journal of the file that took its name.
+            old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            old.close()
+        return self._connection
 
     def _migrate(self, connection: apsw.Connection) -> None:
         version = connection.pragma("user_version")
@@ -92,7 +118,7 @@ class Store:
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._guard:
             try:
-                return self._connection.execute(sql, values).fetchall()
+                return self._current().execute(sql, values).fetchall()
             except apsw.Error as error:
                 raise StoreError(f"{self.path}: {_why(error)}") from error
 
@@ -100,15 +126,16 @@ class Store:
         """Run all statements in one transaction; the rows each returned."""
         with self._guard:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                connection = self._current()
+                connection.execute("BEGIN IMMEDIATE")
                 try:
-                    rows = [self._connection.execute(s, v).fetchall() for s, v in statements]
-                    self._connection.execute("COMMIT")
+                    answers = [connection.execute(s, v).fetchall() for s, v in statements]
+                    connection.execute("COMMIT")
                 except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
                     raise
-                return rows
+                return answers
             except apsw.Error as error:
                 raise StoreError(f"{self.path}: {_why(error)}") from error
 
@@ -117,20 +144,20 @@ class Store:
     def add_samples(self, samples: Iterable[Sample]) -> None:
         """Keep observations. Raises StoreError."""
         sql = "INSERT INTO samples (monitor, at, tick, boot, data, error) VALUES (?,?,?,?,?,?)"
-        self._write((sql, _sample_row(sample)) for sample in samples)
+        self._write((sql, rows.sample_row(sample)) for sample in samples)
 
     def samples(self, monitor: str, since: float = 0.0, limit: int = 100_000) -> list[Sample]:
         """A monitor's newest `limit` samples from `since` (Unix seconds) on, oldest first."""
         sql = (
-            f"SELECT {_SAMPLE} FROM samples WHERE monitor = ? AND at >= ?"
+            f"SELECT {rows.SAMPLE} FROM samples WHERE monitor = ? AND at >= ?"
             " ORDER BY at DESC, id DESC LIMIT ?"
         )
-        return [_sample(row) for row in reversed(self._read(sql, (monitor, since, limit)))]
+        return [rows.sample(row) for row in reversed(self._read(sql, (monitor, since, limit)))]
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""
-        sql = f"SELECT {_SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
-        return [_sample(row) for row in self._read(sql, (last, limit))]
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
+        return [rows.sample(row) for row in self._read(sql, (last, limit))]
 
     def newest_sample_id(self) -> int:
         """The id of the sample written last; 0 when there is none."""
@@ -144,16 +171,22 @@ class Store:
             "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
             " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"
         )
-        rows = self._write([(sql, _event_row(event))])[0]
-        return rows[0][0] if rows else None
+        written = self._write([(sql, rows.event_row(event))])[0]
+        return written[0][0] if written else None
 
-    def events(self, after: int = 0, role: str | None = None, limit: int = 1_000) -> list[Event]:
-        """The newest `limit` lines after id `after`, of one role or of all, oldest first."""
-        where, values = "id > ?", [after]
-        if role is not None:
-            where, values = f"{where} AND role = ?", [*values, role]  # type: ignore[list-item]
-        sql = f"SELECT {_EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?"
-        return [_event(row) for row in reversed(self._read(sql, (*values, limit)))]
+    def events(
+        self,
+        after: int = 0,
+        role: str | None = None,
+        limit: int = 1_000,
+        kinds: Sequence[EventKind] = (),
+    ) -> list[Event]:
+        """The newest `limit` lines after id `after`, oldest first; of a role or of some kinds."""
+        where, values = "id > ?", [after, *filter(None, [role]), *kinds]
+        where += " AND role = ?" if role else ""
+        where += f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        sql = f"SELECT {rows.EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?"
+        return [rows.event(row) for row in reversed(self._read(sql, (*values, limit)))]
 
     # --- tokens and facts ------------------------------------------------------------------
 
@@ -174,14 +207,16 @@ class Store:
 
     def get(self, key: str) -> Any:
         """The value under `key`, or None."""
-        rows = self._read("SELECT value FROM facts WHERE key = ?", (key,))
-        return json.loads(rows[0][0]) if rows else None
+        found = self._read("SELECT value FROM facts WHERE key = ?", (key,))
+        return json.loads(found[0][0]) if found else None
 
     # --- upkeep ----------------------------------------------------------------------------
 
     def changes(self) -> int:
-        """A number that differs when another connection has written: far cheaper than a query."""
-        return int(self._read("PRAGMA data_version")[0][0])
+        """A number that differs when anybody has written: far cheaper than a query."""
+        others = int(self._read("PRAGMA data_version")[0][0])
+        with self._guard:
+            return others + self._connection.total_changes() + (self.generation << 32)
 
     def check(self) -> str | None:
         """What SQLite finds damaged, or None. Raises StoreError."""
@@ -213,51 +248,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, apsw.BusyError):
         return "another process has kept it locked for five seconds"
     return str(error) or type(error).__name__
-
-
-def _clean(text: str) -> str:
-    """Text that SQLite can keep: lone surrogates escaped, and of bounded length."""
-    return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _sample_row(sample: Sample) -> tuple[Any, ...]:
-    moment = sample.moment
-    error = _clean(sample.error) if sample.error is not None else None
-    return (sample.monitor, moment.at, moment.tick, moment.boot, json.dumps(sample.data), error)
-
-
-def _sample(row: Sequence[Any]) -> Sample:
-    key, monitor, at, tick, boot, data, error = row
-    return Sample(monitor, Moment(at, tick, boot), json.loads(data), error, key)
-
-
-def _event_row(event: Event) -> tuple[Any, ...]:
-    moment = event.moment
-    return (
-        event.kind.value,
-        moment.at,
-        moment.tick,
-        moment.boot,
-        event.role,
-        _clean(event.actor),
-        _clean(event.reason),
-        str(event.identity) if event.identity else None,
-        event.token,
-        json.dumps(event.data),
-    )
-
-
-def _event(row: Sequence[Any]) -> Event:
-    key, kind, at, tick, boot, role, actor, reason, identity, token, data = row
-    known = kind if kind in set(EventKind) else EventKind.NOTICED
-    return Event(
-        kind=EventKind(known),
-        moment=Moment(at, tick, boot),
-        role=role,
-        actor=actor,
-        reason=reason,
-        identity=Identity.parse(identity) if identity else None,
-        token=token,
-        data=json.loads(data),
-        id=key,
-    )

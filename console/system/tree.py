@@ -8,14 +8,16 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from console.core.instances import MARKS, tree
-from console.core.model import Identity, Instance, Lease, Process
+from console.core.instances import MARKS, children_of, lineage, tree
+from console.core.model import Identity, Instance, Lease
 from console.system import clock, lease, process
 from console.system.box import Box
 from console.system.process import Gone, Handle, ProcessError
 
-_ROUNDS = 20
 _AFTER_KILL_S = 5.0
+
+Members = Callable[[Iterable[Identity]], list[Identity]]
+"""Who is to be ended, as it stands now; what was found before is found again while it lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,47 +29,95 @@ class Ending:
     left: tuple[int, ...] = ()
     """PIDs that are still there."""
     why: str = ""
+    """Why they are; empty when nothing is left."""
+
+
+def forbidden(instance: Instance, box: Box) -> str | None:
+    """Why we may not end an instance, told before anything is signalled; None when we may."""
+    own = _own_pids(box)
+    for identity in _members(instance, box, ()):
+        if identity.pid in own:
+            return f"PID {identity.pid} is this very command, or has started it"
+        with contextlib.suppress(Gone):
+            try:
+                handle = Handle(identity)
+                try:
+                    handle.send(0)
+                finally:
+                    handle.close()
+            except Gone:
+                raise
+            except ProcessError as error:
+                return str(error)
+    return None
+
+
+def _own_pids(box: Box) -> set[int]:
+    """Ourselves and our ancestors: the shell or connection of the person who asks."""
+    return {one.pid for one in lineage(os.getpid(), box.table.look())}
 
 
 def end(instance: Instance, box: Box, grace_s: float) -> Ending:
     """Terminate, wait `grace_s`, kill: the instance's whole tree, wherever it has moved."""
-    return _end(lambda: _members(instance, box), grace_s)
+    return _end(lambda known: _members(instance, box, known), grace_s)
 
 
-def end_holders(box: Box, role: str, name: str, held: Lease, grace_s: float) -> Ending:
-    """End the leftovers that hold the lease `name` whose owner is gone, and carry its token.
+def end_strays(box: Box, role: str, token: int, spare: set[int], grace_s: float) -> Ending:
+    """End what a dead worker left behind, known by its marks; we may be such a one ourselves."""
+    own = _own_pids(box) | spare
 
-    A holder without the token cannot be verified, and stays.
-    """
-    token = held.owner.token if held.owner else None
-
-    def members() -> list[Identity]:
-        seen = (process.identify(pid) for pid in lease.holders(box.paths.lease(name)))
-        return [one for one in seen if one is not None and _carries(one.pid, box.name, role, token)]
+    def members(known: Iterable[Identity]) -> list[Identity]:
+        seen = (one.identity for one in box.table.look(full=True) if one.pid not in own)
+        return [one for one in seen if _carries(one.pid, box.name, role, token)]
 
     return _end(members, grace_s)
 
 
-def _members(instance: Instance, box: Box) -> list[Identity]:
-    """The tree as it is now: descendants of its root, and whoever carries its token.
+def end_holders(
+    box: Box, role: str, name: str, held: Lease, grace_s: float, force: bool = False
+) -> Ending:
+    """End the leftovers that hold the lease `name` whose owner is gone, and carry its token.
+
+    A holder without the token cannot be verified, and stays unless a person insists.
+    """
+    token = held.owner.token if held.owner else None
+
+    def verified(pid: int) -> bool:
+        return force or _carries(pid, box.name, role, token)
+
+    def members(known: Iterable[Identity]) -> list[Identity]:
+        seen = (process.identify(pid) for pid in lease.holders(box.paths.lease(name)))
+        return [one for one in seen if one is not None and verified(one.pid)]
+
+    holders = lease.holders(box.paths.lease(name))
+    strangers = tuple(pid for pid in holders if not verified(pid))
+    if strangers:
+        return Ending("", strangers, f"it does not carry token {token}, so it cannot be verified")
+    if not holders:
+        return Ending("", (), "the holder cannot be seen: another user's process?")
+    if own := _own_pids(box) & set(holders):
+        return Ending("", tuple(own), "that is this very command, or has started it")
+    return _end(members, grace_s)
+
+
+def _members(instance: Instance, box: Box, known: Iterable[Identity]) -> list[Identity]:
+    """The tree as it is now: descendants of whom we know, and whoever carries its token.
 
     The second finds children that were orphaned when the shim was killed: the environment of a
     process is inherited and kept.
     """
     seen = {one.pid: one for one in box.table.look(full=True)}
-    children: dict[int, list[Process]] = {}
-    for one in seen.values():
-        children.setdefault(one.ppid, []).append(one)
-    members = dict.fromkeys(one.identity for one in instance.processes)
-    for known in tuple(members):
-        current = seen.get(known.pid)
-        if current is not None and current.identity == known:
+    children = children_of(seen.values())
+    members = dict.fromkeys([*(one.identity for one in instance.processes), *known])
+    for identity in tuple(members):
+        current = seen.get(identity.pid)
+        if current is not None and current.identity == identity:
             members.update(dict.fromkeys(one.identity for one in tree(current, children)))
     role, token = instance.role, instance.token
     if token is not None:
         marked = (one for one in seen.values() if _carries(one.pid, box.name, role, token))
         members.update(dict.fromkeys(one.identity for one in marked))
-    return [one for one in members if one.pid != os.getpid()]
+    return list(members)
 
 
 def _carries(pid: int, box: str, role: str, token: int | None) -> bool:
@@ -76,25 +126,20 @@ def _carries(pid: int, box: str, role: str, token: int | None) -> bool:
     return process.environment(pid, set(marks)) == marks
 
 
-def _end(members: Callable[[], list[Identity]], grace_s: float) -> Ending:
+def _end(members: Members, grace_s: float) -> Ending:
     handles: dict[Identity, Handle] = {}
     refused: dict[int, str] = {}
     try:
-        _signal(members(), handles, refused, signal.SIGTERM)
-        living = process.wait_dead(list(handles.values()), grace_s)
-        killed = bool(living)
+        _signal(members(()), handles, refused, signal.SIGTERM)
+        late = process.wait_dead(list(handles.values()), grace_s)
+        how = f"killed after {grace_s:g}s" if late else "gracefully"
         deadline = clock.tick() + _AFTER_KILL_S
-        for _ in range(_ROUNDS):
-            late = [one for one in members() if process.alive(one)]
-            if not late:
-                return Ending(f"killed after {grace_s:g}s" if killed else "gracefully")
-            killed = True
-            _signal(late, handles, refused, signal.SIGKILL)
-            process.wait_dead([handles[one] for one in late if one in handles], 0.5)
-            if clock.tick() > deadline or all(one.pid in refused for one in late):
-                break
-        left = [one for one in members() if process.alive(one)]
-        return Ending("killed", tuple(one.pid for one in left), _why(left, refused))
+        while living := [one for one in members(handles) if process.alive(one)]:
+            if clock.tick() > deadline or all(one.pid in refused for one in living):
+                return Ending("", tuple(one.pid for one in living), _why(living, refused))
+            _signal(living, handles, refused, signal.SIGKILL)
+            process.wait_dead([handles[one] for one in living if one in handles], 0.5)
+        return Ending(how)
     finally:
         for handle in handles.values():
             handle.close()
@@ -107,22 +152,23 @@ def _signal(
     number: signal.Signals,
 ) -> None:
     for identity in members:
-        with contextlib.suppress(Gone):
+        try:
             handle = handles.get(identity) or Handle(identity)
             handles[identity] = handle
-            try:
-                handle.send(number)
-                handle.send(signal.SIGCONT)  # a stopped process hears SIGTERM only then
-            except Gone:
-                raise
-            except ProcessError as error:
-                refused[identity.pid] = str(error)
+            handle.send(number)
+            handle.send(signal.SIGCONT)  # a stopped process hears SIGTERM only then
+        except Gone:
+            continue
+        except ProcessError as error:
+            refused[identity.pid] = str(error)
 
 
 def _why(left: Iterable[Identity], refused: dict[int, str]) -> str:
     reasons = []
+    states = {one.pid: one.state for one in process.Table().look()}
     for one in left:
-        state = {seen.pid: seen.state for seen in process.Table().look()}.get(one.pid, "?")
-        stuck = "in uninterruptible sleep: the kernel ends it when its I/O returns"
-        reasons.append(refused.get(one.pid) or f"PID {one.pid} {stuck if state == 'D' else ''}")
+        does = "does not die, and the kernel does not say why"
+        if states.get(one.pid) == "D":
+            does = "is in uninterruptible sleep: the kernel ends it when its I/O returns"
+        reasons.append(refused.get(one.pid) or f"PID {one.pid} {does}")
     return "; ".join(reasons)

@@ -1,0 +1,137 @@
+"""The daemon's side of alerts: transitions into the ledger, files for whoever looks, the hook."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from console.core import alerts
+from console.core.alerts import Watch
+from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.text import day_clock
+from console.system.box import Box
+from console.system.files import FileError, write_atomically
+from console.system.store import StoreError
+from console.telling import KNOWN, RAISED, RESOLVED
+
+PAST = 10_000
+"""Lines about alerts that are read at the start."""
+ACTOR = "daemon"
+
+
+@dataclass(slots=True)
+class Alerting:
+    """Keeps ledger, files and hook true to what stands. One of them for a box: the daemon's."""
+
+    box: Box
+    _watch: Watch = Watch()
+    _stand: tuple[Alert, ...] = ()
+    _cursor: int | None = None
+    """The last line of the ledger that was read; None before the first look."""
+    _unwritten: list[Event] = field(default_factory=list)
+    """What the store has not taken yet."""
+    _files: dict[str, str] = field(default_factory=dict)
+    """Name -> text of the alert files as we have left them."""
+
+    @property
+    def stand(self) -> tuple[Alert, ...]:
+        """What stands, worst first."""
+        return self._stand
+
+    def look(self, snapshot: Snapshot) -> list[tuple[str, Alert]]:
+        """One more look: (state, alert) of whatever a hook should be told of."""
+        told = self._catch_up()
+        self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot)
+        for alert in raised:
+            self._turn(EventKind.ALERT_RAISED, alert, snapshot)
+        for alert in resolved:
+            self._turn(EventKind.ALERT_RESOLVED, alert, snapshot)
+        keys = {alert.key for alert in raised}
+        told += [(RAISED, alert) for alert in self._stand if alert.key in keys]
+        self._write_files()
+        return told + [(RESOLVED, alert) for alert in resolved]
+
+    # --- the ledger ------------------------------------------------------------------------
+
+    def _catch_up(self) -> list[tuple[str, Alert]]:
+        """What others have written since: a person may have acknowledged one."""
+        with contextlib.suppress(StoreError):
+            after, first = self._cursor or 0, self._cursor is None
+            events = self.box.store.events(after, kinds=alerts.KINDS, limit=PAST)
+            self._cursor = events[-1].id if events else after
+            self._stand = alerts.standing([*events, *self._unwritten], self._stand)
+            self._save()
+            if first:
+                self._files = dict.fromkeys(_past_files(events), "")
+                return [(KNOWN, alert) for alert in self._stand]
+        return []
+
+    def _turn(self, kind: EventKind, alert: Alert, snapshot: Snapshot) -> None:
+        """Write one transition: now, or as soon as the store takes it."""
+        role = alert.subject if snapshot.role(alert.subject) else ""
+        data = {"key": alert.key, "severity": alert.severity.value, "title": alert.title}
+        if kind is EventKind.ALERT_RESOLVED:
+            data["alert"] = alert.event  # type: ignore[assignment]
+        reason = alert.reason if kind is EventKind.ALERT_RAISED else alert.title
+        event = Event(kind, snapshot.moment, role, ACTOR, reason, data=data)
+        self._unwritten.append(event)
+        self._stand = alerts.standing([event], self._stand)
+        self._save()
+
+    def _save(self) -> None:
+        with contextlib.suppress(StoreError):
+            while self._unwritten:
+                event = self._unwritten[0]
+                written = self.box.store.add_event(event)
+                del self._unwritten[0]
+                key = event.data["key"]
+                if event.kind is EventKind.ALERT_RAISED:
+                    self._stand = tuple(
+                        replace(one, event=written or 0) if one.key == key else one
+                        for one in self._stand
+                    )
+
+    # --- files -----------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """Where the alert files are."""
+        return self.box.outputs / "alerts"
+
+    def _write_files(self) -> None:
+        """A file for each alert that stands, none for any other; what fails is tried again."""
+        wanted = {file_name(alert): self._text(alert) for alert in self._stand}
+        for name, text in wanted.items():
+            if self._files.get(name) != text:
+                with contextlib.suppress(FileError):
+                    write_atomically(self.directory / name, text)
+                    self._files[name] = text
+        for name in self._files.keys() - wanted.keys():
+            with contextlib.suppress(OSError):
+                (self.directory / name).unlink(missing_ok=True)
+                del self._files[name]
+
+    def _text(self, alert: Alert) -> str:
+        lines = [
+            f"{alert.severity.value.upper()}: {alert.title}",
+            alert.reason,
+            f"since {day_clock(alert.since)} on {self.box.host}, ledger line {alert.event}",
+            f"acknowledged by {alert.acknowledged}" if alert.acknowledged else "",
+            f"rpa-console alerts ack {alert.key}",
+        ]
+        return "\n".join(filter(None, lines)) + "\n"
+
+
+def _past_files(events: Iterable[Event]) -> set[str]:
+    """The files of alerts of the past: a daemon that was killed may have left some."""
+    raised = [event for event in events if event.kind is EventKind.ALERT_RAISED]
+    return {file_name(alert) for event in raised for alert in alerts.standing([event])}
+
+
+def file_name(alert: Alert) -> str:
+    """`CRITICAL_worker.down.txt`; a key that the ledger was made to hold leads nowhere else."""
+    key = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_"
+                  for char in alert.key)  # fmt: skip
+    return f"{Severity(alert.severity).value.upper()}_{key[:100]}.txt"

@@ -1,0 +1,240 @@
+"""Baselines, kept: starting and ending a run, what it leaves on the disk, what spoils it.
+
+A run is a fact of the store, so it goes on in whatever process looks next. Beginnings and ends
+are decided under one lock: two keys pressed at once start one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from console.core import runs
+from console.core.baseline import BaselineTargets
+from console.core.foreign import as_list, table
+from console.core.learning import Thresholds, learn, thresholds
+from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
+from console.core.text import clock, utc
+from console.system.box import Box
+from console.system.configuration import MAX_BYTES
+from console.system.decision import Busy, decision
+from console.system.files import FileError, write_atomically
+from console.system.lock import LeaseError
+from console.system.store import StoreError
+
+RUN, LAST = "baseline", "baseline-last"
+"""Facts of the store: the run under way; the one before, with its result."""
+FEWEST_HOURS, MOST_HOURS = 6.0, 8.0
+PATIENCE_S = 5.0
+BEFORE_S = 600.0
+"""Samples from shortly before a run tell what held as it began."""
+EVENTS = 100_000
+REFUSED, UNREADABLE = 1, 3
+
+# --- what a run is judged by ----------------------------------------------------------------
+
+
+def targets(box: Box) -> BaselineTargets:
+    """The baseline's targets as configured."""
+    wanted, monitors = box.settings.baseline, box.settings.monitors
+    return BaselineTargets(
+        hours=wanted.hours,
+        success_rate=wanted.success_rate,
+        latency_s=wanted.latency_s,
+        uptime=wanted.uptime,
+        queue_size=wanted.queue_size,
+        restarts=wanted.restarts,
+        coverage=wanted.coverage,
+        worker_every_s=monitors.worker.every_s,
+        queue_every_s=monitors.queue.every_s,
+        canary_every_s=monitors.canary.every_s,
+    )
+
+
+def conditions(box: Box) -> dict[str, Any]:
+    """What must not change while a run lasts: its targets, and what it is that is measured."""
+    told = {f"baseline.{key}": value for key, value in asdict(targets(box)).items()}
+    told.pop("baseline.hours")  # the run keeps its own
+    told["queue.url"] = box.settings.queue.url
+    for role in box.roles:
+        about = repr((role.command, role.cwd, sorted(role.env.items())))
+        told[f"roles.{role.name}.count"] = role.count
+        # A command line can hold a secret: whether it changed is all that must be known.
+        told[f"roles.{role.name}.command"] = hashlib.sha256(about.encode()).hexdigest()[:16]
+    return told
+
+
+def measured(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sample]]:
+    """A run by everything that the store has of it, and the samples within. Raises StoreError."""
+    began = runs.began(run)
+    if began is None:
+        return BaselineView(), []
+    names = ("worker", "queue", "canary")
+    samples = [one for name in names for one in box.store.samples(name, began.at - BEFORE_S)]
+    samples.sort(key=lambda one: one.moment.at)
+    events = box.store.events(limit=EVENTS, role="worker")
+    view = runs.shown(run, None, samples, events, targets(box), now)
+    return view, [one for one in samples if one.moment.at >= began.at]
+
+
+# --- beginning and ending -------------------------------------------------------------------
+
+
+def _decided(box: Box, act: Callable[[], Outcome]) -> Outcome:
+    """Carry out under the lock; what goes wrong becomes a clear word."""
+    try:
+        with decision(box.paths.decision("baseline.run"), PATIENCE_S, lambda: None):
+            return act()
+    except (Busy, LeaseError, StoreError, FileError) as error:
+        return Outcome(False, f"baseline: {error}", UNREADABLE)
+
+
+def start(box: Box, actor: str, hours: float | None = None) -> Outcome:
+    """Start a run, unless one is under way."""
+
+    def act() -> Outcome:
+        if began := runs.began(box.store.get(RUN)):
+            return Outcome(False, f"baseline: collecting since {clock(began)}", REFUSED)
+        now, length = box.now(), hours or box.settings.baseline.hours
+        run = {"started": [now.at, now.tick, now.boot], "hours": length}
+        box.store.put(RUN, {**run, "conditions": conditions(box)})
+        box.record(EventKind.BASELINE_STARTED, "", actor, f"{length:g} h", None, None, run)
+        checkpoint = clock(now.plus(length * 3600))
+        words = f"baseline: collecting for {length:g} h, checkpoint {checkpoint}"
+        return Outcome(True, words, changed=True)
+
+    return _decided(box, act)
+
+
+def stop(box: Box, actor: str) -> Outcome:
+    """End the run now and keep what it has shown."""
+    return _decided(box, lambda: _close(box, actor, "stopped"))
+
+
+def cancel(box: Box, actor: str) -> Outcome:
+    """End the run and keep nothing of it but the ledger's line."""
+
+    def act() -> Outcome:
+        run = box.store.get(RUN)
+        if runs.began(run) is None:
+            return _none()
+        box.store.put(RUN, None)
+        about = {key: value for key, value in table(run).items() if key != "conditions"}
+        box.record(EventKind.BASELINE_ENDED, "", actor, "cancelled", None, None, about)
+        return Outcome(True, "baseline: cancelled; nothing is kept of it", changed=True)
+
+    return _decided(box, act)
+
+
+def toggle(box: Box, actor: str) -> Outcome:
+    """Start a run, or stop the one under way: what the key does."""
+    try:
+        under_way = runs.began(box.store.get(RUN)) is not None
+    except StoreError as error:
+        return Outcome(False, f"baseline: {error}", UNREADABLE)
+    return stop(box, actor) if under_way else start(box, actor)
+
+
+def _none() -> Outcome:
+    return Outcome(False, "baseline: none is being collected", REFUSED)
+
+
+def _close(box: Box, actor: str, how: str) -> Outcome:
+    """End the run with its result in the ledger, in the store and on the disk."""
+    run = table(box.store.get(RUN))
+    began, now = runs.began(run), box.now()
+    if began is None:
+        return _none()
+    view, samples = measured(box, run, now)
+    finished = view.state == "complete"
+    document = runs.result(view, learn(samples, began) if finished else None, now)
+    about = {"started": run["started"], "hours": run.get("hours"), "result": document}
+    word = document["conclusion"]
+    box.record(EventKind.BASELINE_ENDED, "", actor, f"{how}: {word}", None, None, about)
+    box.store.put(LAST, about)
+    box.store.put(RUN, None)
+    path = _write(box, document, learnt=word == "pass")
+    return Outcome(True, f"baseline: {how}: {word}; written to {path}", changed=True)
+
+
+# --- on the disk ----------------------------------------------------------------------------
+
+
+def directory(box: Box) -> Path:
+    """Where the results of all runs are."""
+    return box.paths.state / "baselines"
+
+
+def thresholds_file(box: Box) -> Path:
+    """What the last good run has taught."""
+    return box.paths.state / "thresholds.toml"
+
+
+def _write(box: Box, document: dict[str, Any], learnt: bool) -> Path:
+    import tomli_w
+
+    stamp = str(document["started_at"]).replace(":", "").replace("-", "").partition(".")[0]
+    path = directory(box) / f"{stamp}Z.toml"
+    write_atomically(path, tomli_w.dumps(document))
+    if learnt:  # what failed is no example of how things should be
+        known = {"baseline": path.name, "thresholds": document["thresholds"]}
+        write_atomically(thresholds_file(box), tomli_w.dumps(known))
+    return path
+
+
+def history(box: Box) -> list[tuple[str, object]]:
+    """(name, document) of every run on the disk, oldest first; None for one that is unreadable."""
+    paths = sorted(directory(box).glob("*.toml"))
+    return [(path.stem, read(path)) for path in paths]
+
+
+def read(path: Path) -> object:
+    """A TOML document, or None when it cannot be read."""
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.loads(file.read(MAX_BYTES).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def learnt(box: Box) -> Thresholds | None:
+    """The thresholds in force; None where no run has passed yet, or nobody can read them."""
+    document = read(thresholds_file(box))
+    return thresholds(document) if document is not None else None
+
+
+# --- the daemon's part ----------------------------------------------------------------------
+
+
+def attend(box: Box) -> None:
+    """Once a look: is the run spoilt by a change, is it over? Raises StoreError."""
+    run = box.store.get(RUN)
+    began = runs.began(run)
+    if began is None:
+        return
+    if _spoilt(box, run):
+        _decided(box, lambda: _spoil(box))
+    if box.now().since(began) >= runs.targets(run, targets(box)).length_s:
+        _decided(box, lambda: _close(box, "daemon", "complete"))
+
+
+def _spoilt(box: Box, run: object) -> list[str]:
+    """What has changed since the run began and has not been told yet."""
+    known = table(table(run).get("conditions"))
+    told = set(map(str, as_list(table(run).get("spoilt"))))
+    return [one for one in runs.changed(known, conditions(box)) if known and one not in told]
+
+
+def _spoil(box: Box) -> Outcome:
+    run = table(box.store.get(RUN))
+    if found := _spoilt(box, run):
+        box.store.put(RUN, {**run, "spoilt": [*as_list(run.get("spoilt")), *found]})
+        about = {"started": utc(runs.began(run)), "changed": found}
+        words = f"the baseline is invalid: {'; '.join(found)}"[:1000]
+        box.record(EventKind.NOTICED, "", "daemon", words, None, None, about)
+    return Outcome(True, "baseline: looked at")

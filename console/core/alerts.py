@@ -1,0 +1,175 @@
+"""Alerts as a fold of the ledger: what is wrong now, against what stands, gives what to write.
+
+An alert is raised once, when two looks in a row have found it, and resolved when two looks in a
+row have not. What cannot be seen is neither: an alert about it stands as it stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from console.core.health import NECESSARY
+from console.core.model import (
+    Alert,
+    Event,
+    EventKind,
+    HealthState,
+    LeaseState,
+    MonitorView,
+    RoleState,
+    RoleView,
+    Severity,
+    Snapshot,
+)
+from console.core.text import visible
+
+CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+KINDS = (EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED, EventKind.ALERT_ACKNOWLEDGED)
+_ORDER = tuple(Severity)
+
+# --- the ledger -----------------------------------------------------------------------------
+
+
+def standing(events: Iterable[Event], before: Iterable[Alert] = ()) -> tuple[Alert, ...]:
+    """The alerts that stand after `events` (oldest first), worst first, then oldest first."""
+    known = {alert.key: alert for alert in before}
+    for event in events:
+        key = str(event.data.get("key", ""))
+        match event.kind:
+            case EventKind.ALERT_RAISED if key and key not in known:
+                known[key] = _alert(key, event)
+            case EventKind.ALERT_RESOLVED:
+                known.pop(key, None)
+            case EventKind.ALERT_ACKNOWLEDGED if key in known:
+                known[key] = replace(known[key], acknowledged=event.actor or "somebody")
+    return tuple(sorted(known.values(), key=_rank))
+
+
+def _rank(alert: Alert) -> tuple[int, float, str]:
+    return _ORDER.index(alert.severity), alert.since.at, alert.key
+
+
+def _alert(key: str, event: Event) -> Alert:
+    told = event.data.get("severity")
+    severity = Severity(told) if told in set(Severity) else WARNING
+    title = str(event.data.get("title") or key)
+    return Alert(key, severity, title, event.reason, event.moment, event=event.id)
+
+
+# --- one look after the other ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the look before has found out, and what is not yet believed of it."""
+
+    appearing: frozenset[str] = field(default_factory=frozenset)
+    """Wrong, and no alert yet."""
+    fading: frozenset[str] = field(default_factory=frozenset)
+    """An alert, and nothing wrong any more."""
+
+
+def step(
+    watch: Watch, stand: Iterable[Alert], snapshot: Snapshot
+) -> tuple[Watch, tuple[Alert, ...], tuple[Alert, ...]]:
+    """After one more look: what to remember, what to raise, what to resolve."""
+    known = {alert.key: alert for alert in stand}
+    wrong = {alert.key: alert for alert in findings(snapshot)}
+    hidden = unclear(snapshot)
+    fresh = frozenset(wrong.keys() - known.keys())
+    gone = frozenset(key for key in known.keys() - wrong.keys() if known[key].subject not in hidden)
+    raised = tuple(wrong[key] for key in sorted(fresh & watch.appearing))
+    resolved = tuple(known[key] for key in sorted(gone & watch.fading))
+    return Watch(fresh, gone), raised, resolved
+
+
+def unclear(snapshot: Snapshot) -> set[str]:
+    """The subjects of which nothing can be said now."""
+    blind = (HealthState.UNKNOWN, HealthState.OVERDUE)
+    hidden = {view.name for view in snapshot.monitors if view.health.state in blind}
+    if "worker" in hidden:  # its looks tell of every role
+        hidden |= {view.role.name for view in snapshot.roles}
+    return hidden | {v.role.name for v in snapshot.roles if v.state is RoleState.UNKNOWN}
+
+
+# --- what is wrong --------------------------------------------------------------------------
+
+
+def findings(snapshot: Snapshot) -> tuple[Alert, ...]:
+    """Everything that is wrong in one snapshot, each key once, worst first."""
+    found: dict[str, Alert] = {}
+    for key, severity, title, reason in (
+        *_roles(snapshot.roles),
+        *_monitors(snapshot),
+        *_baseline(snapshot),
+    ):
+        # A role that is absent says the same as the monitor that misses it.
+        found.setdefault(key, Alert(key, severity, title, visible(reason, 500), snapshot.moment))
+    return tuple(sorted(found.values(), key=_rank))
+
+
+_Row = tuple[str, Severity, str, str]
+
+
+def _roles(roles: Iterable[RoleView]) -> Iterator[_Row]:
+    for view in roles:
+        name, wanted = view.role.name, view.role.count
+        severe = CRITICAL if name in NECESSARY else WARNING
+        if view.state is RoleState.UNKNOWN:
+            continue
+        if view.found > wanted:
+            pids = ", ".join(str(one.pid) for one in view.instances)
+            reason = f"{view.found} instances where {wanted} is wanted: PID {pids}"
+            yield f"{name}.duplicates", severe, f"{name}: duplicates", reason
+        elif view.found < wanted and view.state is not RoleState.STARTING:
+            yield f"{name}.down", severe, f"{name} is down", _absence(view)
+            if view.state is RoleState.PARKED:
+                yield f"{name}.parked", severe, f"{name} is parked", view.reason
+        elif view.state is RoleState.STALLED:
+            yield f"{name}.stalled", severe, f"{name} does no work", view.reason
+        if view.lease.state in (LeaseState.ORPHANED, LeaseState.REPLACED):
+            pids = ", ".join(map(str, view.lease.holders)) or "?"
+            reason = view.lease.reason or f"held by PID {pids}"
+            yield f"{name}.lease", WARNING, f"{name}: lease {view.lease.state.value}", reason
+
+
+def _absence(view: RoleView) -> str:
+    """Why it is not there: what its last death says, and what policy makes of it."""
+    death = view.last_death.reason if view.last_death else ""
+    return "; ".join(dict.fromkeys(filter(None, (death, view.reason)))) or "not found"
+
+
+def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
+    for view in snapshot.monitors:
+        match view.health.state:
+            case HealthState.FAILING if view.name == "worker":
+                continue  # its roles say it better
+            case HealthState.FAILING if view.name == "queue":
+                yield _queue(snapshot, view)
+            case HealthState.FAILING:
+                if (role := snapshot.role(view.name)) and role.found < role.role.count:
+                    continue
+                yield f"{view.name}.failing", WARNING, f"{view.name} fails", view.health.reason
+            case HealthState.OVERDUE:
+                yield f"{view.name}.blind", WARNING, f"{view.name} is overdue", view.health.reason
+            case HealthState.UNKNOWN if view.last is not None and view.last.error is not None:
+                title = f"{view.name} cannot be seen"
+                yield f"{view.name}.blind", WARNING, title, view.health.reason
+
+
+def _queue(snapshot: Snapshot, view: MonitorView) -> _Row:
+    """A queue that is too long is another thing than a server that does not answer."""
+    if snapshot.queue.size is not None:
+        return "queue.long", CRITICAL, "the queue is too long", view.health.reason
+    return "queue.down", CRITICAL, "the queue server does not answer", view.health.reason
+
+
+def _baseline(snapshot: Snapshot) -> Iterator[_Row]:
+    view = snapshot.baseline
+    if view.state == "invalid":
+        yield "baseline.invalid", INFO, "the baseline is invalid", view.reason
+    failed = [one for one in view.metrics if one.verdict == "fail"]
+    if failed and view.state != "off":
+        words = "; ".join(f"{one.name.replace('_', ' ')}: {one.note}" for one in failed)
+        yield "baseline.failed", INFO, "the baseline fails", words

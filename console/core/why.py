@@ -1,0 +1,215 @@
+"""Why a role last died, restarted or stayed down: one chain, read from the ledger.
+
+Symptom -> detector -> rule and threshold -> action -> outcome, each with its time and the lines of
+the ledger that say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from console.core import supervision
+from console.core.inquest import BORN, Case, ids, last_words, living, uptime, who
+from console.core.model import (
+    Event,
+    EventKind,
+    Lease,
+    LeaseState,
+    Moment,
+    Role,
+    Verb,
+)
+from console.core.supervision import Repair
+from console.core.text import duration, visible
+
+SURPLUS = (Verb.ENSURE, Verb.END_DUPLICATES)
+_WORDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of the chain."""
+
+    part: str
+    """`symptom`, `detector`, `rule`, `action` or `outcome`."""
+    text: str
+    moment: Moment | None = None
+    events: tuple[int, ...] = ()
+
+
+def why(role: Role, events: Iterable[Event], now: Moment) -> tuple[Step, ...]:
+    """The chain of the last death, or of the last start that failed; else why there is none."""
+    events = tuple(events)
+    ledger = tuple(event for event in events if event.role == role.name)
+    focus = next((event for event in reversed(ledger) if _fatal(event)), None)
+    if focus is None:
+        return (_uneventful(role, ledger, now),)
+    signs = tuple(e for e in events if e.id < focus.id and _sign(e, role))
+    case = Case(role, ledger, focus, now, signs[-1:])
+    return (_symptom(case), _detector(case), _rule(case), *_action(case), _outcome(case))
+
+
+def _fatal(event: Event) -> bool:
+    if event.kind is EventKind.DIED:
+        return True
+    return event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE
+
+
+def _sign(event: Event, role: Role) -> bool:
+    """What shows that a living role does not work."""
+    if event.kind is EventKind.STALLED and event.role == role.name:
+        return True
+    if event.kind is not EventKind.MONITOR_CHANGED or role.name != "worker":
+        return False
+    return event.data.get("monitor") == "canary" and event.data.get("state") == "failing"
+
+
+def _uneventful(role: Role, ledger: Sequence[Event], now: Moment) -> Step:
+    born = next((event for event in reversed(ledger) if event.kind in BORN), None)
+    if born is not None:
+        whose = "was adopted" if born.kind is EventKind.ADOPTED else f"was started by {born.actor}"
+        age = duration(now.since(born.moment))
+        pid = f"PID {born.identity.pid}" if born.identity else role.name
+        words = f"nothing to explain: {pid} {whose} {age} ago and has not died since"
+        return Step("outcome", words, born.moment, (born.id,))
+    told = ledger[-1] if ledger else None
+    words = f"{role.name} has never been started, as far as the ledger goes back"
+    if told is not None:
+        words += f"; the last word on it: {told.kind.value}: {visible(told.reason, _WORDS)}"
+    return Step("outcome", words, told.moment if told else None, (told.id,) if told else ())
+
+
+# --- the five links -------------------------------------------------------------------------
+
+
+def _symptom(case: Case) -> Step:
+    focus, born = case.focus, case.same(*BORN)
+    if case.failed:
+        words = f"a start did not succeed: {visible(case.failed.reason, _WORDS)}"
+        return Step(
+            "symptom", words, focus.moment, ids(focus, case.failed, case.same(EventKind.DIED))
+        )
+    if case.asked is None:
+        how = f"{visible(focus.reason, _WORDS)}{uptime(focus)}{last_words(focus)}"
+        words = f"{case.pid} was gone: {how}"
+        return Step("symptom", words, focus.moment, ids(focus))
+    if case.asked.data.get("verb") in SURPLUS:
+        words = f"{case.pid} ran beside what was wanted: {case.role.count}"
+        return Step("symptom", words, case.asked.moment, ids(born, case.asked))
+    if case.signs and (born is None or case.signs[-1].id > born.id):
+        sign = case.signs[-1]
+        return Step("symptom", visible(sign.reason, _WORDS), sign.moment, ids(sign))
+    words = f"none: the ledger shows nothing wrong with {case.pid}{uptime(focus, 'after')}"
+    return Step("symptom", words, case.asked.moment, ids(born))
+
+
+def _detector(case: Case) -> Step:
+    by = case.asked or case.failed or case.focus
+    if case.asked is not None:
+        words = f"{who(by.actor)} asked for it"
+    elif case.failed is not None:
+        words = f"{who(by.actor)}, who tried to start it, did not see it live"
+    else:
+        words = {
+            "shim": "its shim, which waits for it, saw it die and certified it",
+            "guard": "the next command that looked found it dead",
+            "outside": "the worker monitor looked, and it was gone: nobody can tell how it ended",
+        }.get(by.actor, who(by.actor))
+    return Step("detector", words, by.moment, ids(by))
+
+
+def _rule(case: Case) -> Step:
+    role, asked = case.role, case.asked
+    if asked is not None and asked.data.get("verb") in SURPLUS:
+        words = f"at most {role.count} may run; the {role.keep} stays"
+        return Step("rule", words, asked.moment, ids(asked))
+    if asked is not None and asked.data.get("verb") == Verb.KILL:
+        words = f"kill: {role.grace_s:g} s of grace; what a person ends stays down until an ensure"
+        return Step("rule", words, asked.moment, ids(asked))
+    if asked is not None:
+        words = f"restart: {role.grace_s:g} s of grace to end, then a new start"
+        return Step("rule", words, asked.moment, ids(asked))
+    if not role.policy.enabled:
+        return Step("rule", "automatic restarts are switched off", case.focus.moment)
+    if not role.command:
+        return Step("rule", "no command is configured to start it again", case.focus.moment)
+    return Step("rule", _policy(case), case.focus.moment, ids(case.focus))
+
+
+def _policy(case: Case) -> str:
+    """The restart policy as it stood at this death."""
+    policy = case.role.policy
+    upto = case.ledger[: case.ledger.index(case.focus) + 1]
+    memory = supervision.remember(upto, case.role)
+    if not memory.wanted:
+        return "policy starts again only what has run and was not ended by a person"
+    recent = supervision.recent_restarts(case.role, memory, case.focus.moment)
+    delay = policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1)
+    limit = f"at most {policy.limit} restarts in {duration(policy.window_s)}"
+    if recent >= policy.limit:
+        return f"{limit}: all {recent} are used up, so it is parked"
+    wait = f"{min(delay, policy.backoff_max_s):g} s of back-off"
+    deaths = f"death {memory.streak} in a row" if memory.streak > 1 else "first death in a row"
+    return f"restart {recent + 1} of {policy.limit} after {wait} ({deaths}); {limit}"
+
+
+def _action(case: Case) -> Iterable[Step]:
+    """What was done about it: ended, started, tried, parked."""
+    ended = case.same(EventKind.ENDED)
+    if case.asked is not None:
+        told = ended or case.focus
+        words = f"{case.pid} ended: {visible(told.reason, _WORDS)}"
+        yield Step("action", words, told.moment, ids(case.focus, ended))
+        if case.asked.data.get("verb") in (Verb.KILL, *SURPLUS):
+            return
+    done = case.after(EventKind.STARTED, EventKind.ADOPTED, EventKind.FAILED, EventKind.PARKED)
+    if done is not None:
+        yield Step("action", _deed(case, done), done.moment, ids(done))
+    elif case.asked is None:
+        yield Step("action", *_pending(case))
+
+
+def _deed(case: Case, done: Event) -> str:
+    late = duration(done.moment.since(case.focus.moment))
+    pid = f"PID {done.identity.pid}" if done.identity else case.role.name
+    match done.kind:
+        case EventKind.STARTED:
+            return f"{who(done.actor)} started {pid} under token {done.token}, {late} later"
+        case EventKind.ADOPTED:
+            return f"{pid}, started by somebody else, was adopted {late} later"
+        case EventKind.PARKED:
+            return "parked: no further automatic start"
+        case _:
+            return f"{who(done.actor)} tried and failed: {visible(done.reason, _WORDS)}"
+
+
+def _pending(case: Case) -> tuple[str, Moment | None]:
+    memory = supervision.remember(case.ledger, case.role)
+    free = Lease(LeaseState.FREE)
+    decision = supervision.repair(case.role, memory, (), free, case.now)
+    if decision.repair is Repair.WAIT and decision.at is not None:
+        left = duration(decision.at.since(case.now))
+        return f"waits: {decision.reason}, due in {left}", decision.at
+    if decision.repair in (Repair.START, Repair.PARK):
+        return f"none yet: {decision.reason}", None
+    return "none: nobody has started it again", None
+
+
+def _outcome(case: Case) -> Step:
+    """How it stands now, by the ledger."""
+    left = living(case.ledger)
+    if left:
+        pids = ", ".join(f"PID {one.identity.pid}" for one in left if one.identity)
+        age = duration(case.now.since(left[-1].moment))
+        words = f"{pids} runs, for {age} now" if len(left) == 1 else f"{pids} run"
+        return Step("outcome", words, left[-1].moment, ids(*left))
+    gone = duration(case.now.since(case.focus.moment))
+    parked = case.after(EventKind.PARKED)
+    if parked is not None:
+        words = f"parked for {duration(case.now.since(parked.moment))} now: a person must act"
+        return Step("outcome", f"{words}: {visible(parked.reason, _WORDS)}", None, ids(parked))
+    if case.asked is not None and case.asked.data.get("verb") == Verb.KILL:
+        words = f"down for {gone} now, as {who(case.asked.actor)} wished"
+        return Step("outcome", words, None, ids(case.asked))
+    return Step("outcome", f"not running for {gone} now")

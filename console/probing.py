@@ -1,0 +1,75 @@
+"""Asks the monitors and keeps what they say, whatever they or the store do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.core.model import Sample
+from console.monitors import Monitor
+from console.system import rows
+from console.system.box import Box
+from console.system.store import StoreError
+from console.view import View
+
+UNSAVED = 10_000
+"""Samples kept in memory until the store takes them again."""
+
+
+@dataclass(slots=True)
+class Prober:
+    """One look at a time by each monitor, into the store or, while that fails, into memory."""
+
+    box: Box
+    monitors: Mapping[str, Monitor]
+    view: View
+    _asked: dict[str, asyncio.Task[Sample]] = field(default_factory=dict)
+    _unsaved: deque[Sample] = field(default_factory=lambda: deque(maxlen=UNSAVED))
+    _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def ask(self, name: str) -> Sample:
+        """The monitor's own answer, or an unknown sample that says why there is none.
+
+        A probe that hangs is left alone: a thread cannot be ended, and a second one would hang
+        as well, until there were none left for the others.
+        """
+        limit_s = self.view.timeout_s(name)
+        task = self._asked.get(name)
+        if task is None or task.done():
+            task = asyncio.create_task(self._probe(name), name=f"probe {name}")
+            self._asked[name] = task
+        done, _ = await asyncio.wait({task}, timeout=limit_s)
+        if done:
+            return task.result()
+        return Sample(name, self.box.now(), error=f"did not answer within {limit_s:g} s")
+
+    async def _probe(self, name: str) -> Sample:
+        try:
+            sample = await self.monitors[name].probe(self.box)
+            rows.sample_row(sample)  # what cannot be stored was no observation
+        except Exception as error:
+            return Sample(name, self.box.now(), error=f"{type(error).__name__}: {error}"[:500])
+        return sample
+
+    async def keep(self, sample: Sample) -> None:
+        """Keep a sample. What the store cannot take goes there with a later one; it is told."""
+        async with self._saving:
+            try:
+                await asyncio.to_thread(self.box.store.add_samples, [*self._unsaved, sample])
+            except StoreError as error:
+                self._unsaved.append(sample)
+                self.view.unsaved = f"{len(self._unsaved)} samples not saved yet: {error}"
+                self.view.keep(sample)
+                return
+            if self._unsaved:
+                self._unsaved.clear()
+                self.view.unsaved = None
+                self.view.reload()
+        await asyncio.to_thread(self._refresh)
+
+    def _refresh(self) -> None:
+        with contextlib.suppress(StoreError):
+            self.view.refresh()

@@ -1,0 +1,81 @@
+"""Records to rows of the store, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from console.core.model import Event, EventKind, Identity, Moment, Sample
+
+SAMPLE = "id, monitor, at, tick, boot, data, error"
+EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
+TEXT_LIMIT = 4_000
+
+
+def _clean(text: str) -> str:
+    """Text that SQLite can keep: lone surrogates escaped, and of bounded length."""
+    return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def sample_row(sample: Sample) -> tuple[Any, ...]:
+    """The values of a sample, for the columns after the id."""
+    moment = sample.moment
+    error = _clean(sample.error) if sample.error is not None else None
+    return (sample.monitor, moment.at, moment.tick, moment.boot, json.dumps(sample.data), error)
+
+
+def sample(row: Sequence[Any]) -> Sample:
+    """The sample of a row as `SAMPLE` selects it."""
+    key, monitor, at, tick, boot, data, error = row
+    return Sample(monitor, Moment(at, tick, boot), _table(data), error, key)
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """The values of an event, for the columns after the id."""
+    moment = event.moment
+    return (
+        event.kind.value,
+        moment.at,
+        moment.tick,
+        moment.boot,
+        event.role,
+        _clean(event.actor),
+        _clean(event.reason),
+        str(event.identity) if event.identity else None,
+        event.token,
+        json.dumps(event.data),
+    )
+
+
+def event(row: Sequence[Any]) -> Event:
+    """The event of a row as `EVENT` selects it."""
+    key, kind, at, tick, boot, role, actor, reason, identity, token, data = row
+    known = kind if kind in set(EventKind) else EventKind.NOTICED
+    return Event(
+        kind=EventKind(known),
+        moment=Moment(at, tick, boot),
+        role=role,
+        actor=actor,
+        reason=reason,
+        identity=_identity(identity),
+        token=token,
+        data=_table(data),
+        id=key,
+    )
+
+
+def _table(text: str) -> dict[str, Any]:
+    """A JSON object; empty where somebody has damaged the row: one row must not cost them all."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _identity(text: str | None) -> Identity | None:
+    try:
+        return Identity.parse(text) if text else None
+    except ValueError:
+        return None

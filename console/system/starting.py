@@ -1,0 +1,69 @@
+"""Starting one instance: take the lease, look again, hand all to a shim."""
+
+from __future__ import annotations
+
+import os
+
+from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
+from console.core.text import visible
+from console.system import clock, launch, lease, process, tree, witness
+from console.system.box import Box, Observation, slot_name
+from console.system.ending import REFUSED, Refused
+from console.system.process import ProcessError
+
+
+def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
+    """Start an instance in a slot; None when there is a reason to look again."""
+    name, paths = slot_name(role, slot), box.paths
+    grant = lease.take(paths.lease(name))
+    if grant is None:
+        return None
+    try:
+        # From here to the claim nobody else can start one; what was seen before is too old.
+        seen = box.observe([role], full=True)[0]
+        before = seen.leases[slot]
+        if len(seen.instances) >= role.count or occupied(before, seen):
+            return None
+        _clear(box, role, before.owner, seen)
+        token = box.store.grant(role.name)
+        own = process.identify(os.getpid())
+        if own is None:
+            raise ProcessError("the process table does not show ourselves")
+        claim = Owner(own, token, clock.now(), None, command.actor)
+        lease.write_owner(paths.owner(name), claim, paths.lease(name))
+        report = launch.launch(box, role, slot, grant.descriptor, token, command.actor)
+    finally:
+        grant.close()
+    return _record(box, command, role, token, report)
+
+
+def occupied(held: Lease, seen: Observation) -> bool:
+    """Whether a slot's worker lives without its lock: it closed it, and its shim was killed."""
+    return held.owner is not None and any(i.token == held.owner.token for i in seen.instances)
+
+
+def _clear(box: Box, role: Role, before: Owner | None, seen: Observation) -> None:
+    """Bury the last owner if nobody has, and end what it left behind without the lock."""
+    if before is None:
+        return
+    witness.bury(box, role, before)
+    spare = {pid for instance in seen.instances for pid in instance.pids}
+    strays = tree.end_strays(box, role.name, before.token, spare, role.grace_s)
+    if strays.why:
+        raise Refused(f"a leftover of token {before.token} is still there: {strays.why}")
+
+
+def _record(
+    box: Box, command: Command, role: Role, token: int, report: launch.Report
+) -> Outcome | None:
+    data = {"verb": Verb.ENSURE.value}
+    about = (report.identity, token, data)
+    if report.identity is not None and report.settled:
+        box.record(EventKind.STARTED, role.name, command.actor, "", *about)
+        message = f"{role.name}: started: PID {report.identity.pid}, token {token}"
+        return Outcome(True, message, 0, report.identity.pid, changed=True)
+    if not report.failed:
+        return None  # slow, or its shim was killed: the next look tells
+    reason = visible(report.reason, 500)
+    box.record(EventKind.FAILED, role.name, command.actor, reason, *about)
+    return Outcome(False, f"{role.name}: not started: {reason}", REFUSED)

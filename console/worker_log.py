@@ -1,0 +1,51 @@
+"""`worker_monitor.log`, in the wording that its readers know, with date and level; and alerts."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from console.core.model import Health, HealthState, Role
+from console.core.record import Seen
+from console.core.text import day_clock, visible
+from console.system.box import Box
+from console.system.files import FileError, append_rotating, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLog:
+    """The log of one box."""
+
+    box: Box
+
+    def started(self) -> None:
+        """The monitors begin to run."""
+        self.line(f"Daemon started. interval={self.box.settings.monitors.worker.every_s:g}s")
+
+    def workers(self, seen: Seen, server: Health) -> None:
+        """One look: who lives, and how the server is."""
+        if seen.instances:
+            pids = ",".join(str(instance.pid) for instance in seen.instances)
+            self.line(f"Worker alive: PID(s)={pids}")
+        else:
+            self.line("Worker not found", "WARNING")
+        well = server.state is HealthState.OK
+        words = "OK" if well else f"{server.state}: {server.reason}"
+        self.line(f"Server health {words}", "INFO" if well else "WARNING")
+
+    def parked(self, role: Role, reason: str) -> None:
+        """A role is given up until a person acts: said here, and in a file of its own."""
+        self.line(f"{role.name} parked: {reason}", "ERROR")
+        text = (
+            f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
+        )
+        with contextlib.suppress(FileError):
+            write_atomically(self.box.outputs / f"ALERT_{role.name}_parked.txt", text)
+
+    def line(self, words: str, level: str = "INFO") -> None:
+        """One line. A disk that is full must not stop the watch."""
+        stamp = day_clock(self.box.now())
+        with contextlib.suppress(FileError):
+            append_rotating(
+                self.box.outputs / "worker_monitor.log", f"[{stamp}] {level} {visible(words)}"
+            )

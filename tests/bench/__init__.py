@@ -1,0 +1,1 @@
+"""What it costs, beside what a person would use instead: `make bench`."""

@@ -1,0 +1,79 @@
+"""One-shot commands: ours, bare Python, and what others ask their daemons with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from tests.bench import rivals
+from tests.bench.plan import Plan, say
+from tests.bench.quiet import Box, milliseconds, quiet_box
+from tests.bench.table import Row, least, median, of
+
+NAME = "commands"
+IMPORTS = {
+    "--version": "import click",
+    "status --json": "import click, msgspec, apsw, tomllib, json, datetime",
+    "ensure, healthy": "import click, msgspec, apsw, tomllib, json, datetime, subprocess",
+}
+"""What each of our commands cannot do without."""
+BUDGET = "≤ 3 × `python -c pass` + the imports it cannot do without; below the others"
+
+
+def measure(plan: Plan) -> Iterator[Row]:
+    """Every command, one after another, round by round."""
+    runs: defaultdict[str, list[float]] = defaultdict(list)
+    with quiet_box() as box, rivals.serving() as rival:
+        words = our_commands(box)
+        calls = dict(words)
+        calls["python -c pass"] = [sys.executable, "-c", "pass"]
+        calls |= {name: [sys.executable, "-c", IMPORTS[name[:-8]]] for name in bare(IMPORTS)}
+        timed = {name: _timer(argv) for name, argv in calls.items()} | rival.asking()
+        for number in range(1, plan.rounds + 1):
+            say(f"commands, round {number}")
+            for _ in range(plan.calls):
+                for name, call in timed.items():
+                    runs[name].append(call())
+        for name, argv in words.items():
+            yield _row(name, runs)
+            yield _textual(name, argv)
+
+
+def our_commands(box: Box) -> dict[str, list[str]]:
+    """Those that are asked most."""
+    return {
+        "--version": box.argv("--version"),
+        "status --json": box.argv("status", "--json"),
+        "ensure, healthy": box.argv("ensure", "worker"),
+    }
+
+
+def bare(names: object) -> list[str]:
+    """What the bare imports of a command are called."""
+    return [f"{name} imports" for name in IMPORTS]
+
+
+def _timer(argv: list[str]) -> Callable[[], float]:
+    return lambda: milliseconds(argv)
+
+
+def _row(name: str, runs: defaultdict[str, list[float]]) -> Row:
+    """Median of the command beside its limit."""
+    python, imports = median(runs["python -c pass"]), median(runs[f"{name} imports"])
+    own = 3 * python + imports - python
+    peers = ("supervisorctl status", "pm2 jlist")
+    limit = least(own, *(of(runs, peer) for peer in peers))
+    shown = ("python -c pass", f"{name} imports", *peers)
+    return Row(name, "ms", BUDGET, runs[name], limit, {who: runs[who] for who in shown})
+
+
+def _textual(name: str, argv: list[str]) -> Row:
+    """How many modules of Textual a command imports."""
+    line = [sys.executable, "-X", "importtime", *argv]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False).stderr
+    modules = [line.split("|")[-1].strip() for line in told.splitlines() if "|" in line]
+    found = sum(module.split(".")[0] == "textual" for module in modules)
+    figure = f"{name}: modules of Textual imported"
+    return Row(figure, "", "never", [float(found)], 0.0, note=f"{len(modules)} modules in all")

@@ -1,0 +1,159 @@
+"""Starting, many callers at once, and the death of a worker until it is seen and made good."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from console.rig import scripting
+from console.rig.box import SCRIPTS
+from tests.bench import rivals
+from tests.bench.plan import Plan, say
+from tests.bench.quiet import Box, empty_box, milliseconds, quiet_box
+from tests.bench.table import Row, median, of
+from tests.bench.terminal import Terminal
+
+NAME = "guarding"
+MANY, FEW = 64, 16
+PLAIN = {"roles": {"worker": {"command": ["sleep", "3600"], "settle_s": 0.0}}}
+"""A worker whose own start takes no time, and that need not settle."""
+BACKOFF_S = 0.01
+EAGER = {"roles": {"worker": {"restart": {"backoff_s": BACKOFF_S, "limit": 1000}}}}
+"""Policy that does not wait: what is left is our own time."""
+
+
+def measure(plan: Plan) -> Iterator[Row]:
+    """The guard's figures, then the sentry's."""
+    yield from starts(plan)
+    yield from deaths(plan)
+
+
+# --- starting --------------------------------------------------------------------------------
+
+
+def starts(plan: Plan) -> Iterator[Row]:
+    """One caller, sixteen and sixty-four, each time from nothing to a running worker."""
+    runs: defaultdict[str, list[float]] = defaultdict(list)
+    strays = 0
+    with empty_box(PLAIN) as box, rivals.serving() as rival:
+        box.run("ensure", "worker")
+        for number in range(1, plan.rounds + 1):
+            say(f"ensure, round {number}")
+            for _ in range(plan.calls):
+                runs["ours"].append(from_nothing(box))
+                for who, call in rival.starting().items():
+                    runs[who].append(call())
+            for callers in (FEW, MANY):
+                took, workers = at_once(box, callers)
+                runs[f"{callers} callers"].append(took)
+                strays += workers != 1
+        box.run("kill", "worker", "--yes")
+    rivalling = {who: values for who, values in runs.items() if who.endswith("start")}
+    yield Row(
+        "ensure: from nothing to a running worker", "ms",
+        "≤ `supervisorctl start` with `startsecs=0`", runs["ours"],
+        of(runs, "supervisorctl start"), rivalling,
+    )  # fmt: skip
+    yield _many(
+        f"{MANY} callers of ensure at once", "≤ 64 × one call", runs, of(runs, "ours", MANY)
+    )
+    linear = of(runs, f"{FEW} callers", MANY / FEW)
+    yield _many(f"{MANY} callers beside {FEW}", "no worse than linearly", runs, linear)
+    yield Row("crowds that made other than one worker", "", "0", [float(strays)], 0.0)
+
+
+def _many(figure: str, budget: str, runs: dict[str, list[float]], limit: float | None) -> Row:
+    """A row about the crowd."""
+    others = {f"{FEW} callers": runs[f"{FEW} callers"], "one": runs["ours"]}
+    return Row(figure, "ms", budget, runs[f"{MANY} callers"], limit, others)
+
+
+def from_nothing(box: Box) -> float:
+    """Milliseconds of an ensure that starts; ending the one before is not timed."""
+    box.run("kill", "worker", "--yes")
+    return box.run("ensure", "worker")
+
+
+def at_once(box: Box, callers: int) -> tuple[float, int]:
+    """(milliseconds until the last has its answer, how many workers they were told of)."""
+    box.run("kill", "worker", "--yes")
+    line = box.argv("ensure", "worker", "--json")
+    began = time.perf_counter()
+    asked = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(callers)]
+    answers = [one.communicate(timeout=300)[0] for one in asked]
+    took = (time.perf_counter() - began) * 1000
+    return took, len({re.search(r'"pid": (\w+)', answer or '"pid": none')[1] for answer in answers})  # type: ignore[index]
+
+
+# --- dying -----------------------------------------------------------------------------------
+
+
+def deaths(plan: Plan) -> Iterator[Row]:
+    """Kill the worker under the eyes of a console; when is it told, when is it READY again."""
+    rows, ready, own = [], [], []
+    with quiet_box(EAGER) as box, work_for(box), Terminal(box.argv()) as terminal:
+        terminal.shows(lambda text: "HEALTHY" in text)
+        for number in range(1, plan.rounds * 3 + 1):
+            say(f"death {number}")
+            terminal.shows(lambda text: _state(text, "worker") == "READY")
+            terminal.read(2.0)
+            own.append(own_start())
+            pid, killed = box.pid("worker"), time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            rows.append((terminal.shows(_gone(pid)) - killed) * 1000)
+            terminal.shows(lambda text: _state(text, "worker") == "READY")
+            ready.append(terminal.arrivals[-1][0] - killed)
+        terminal.quit(["q"])
+    yield Row("death of a worker to its row on the screen", "ms", "≤ 200 ms", rows, 200.0)
+    limit = 1.0 + median(own)
+    yield Row(
+        "death of a worker to READY", "s", "≤ 1 s + the worker's own start", ready, limit,
+        {"own start": own}, note=f"back-off set to {BACKOFF_S:g} s",
+    )  # fmt: skip
+
+
+def own_start() -> float:
+    """Seconds that the worker takes to start, with nobody else in it."""
+    return milliseconds([sys.executable, str(SCRIPTS / "rpa_worker.py"), "--help"]) / 1000
+
+
+def _gone(pid: int) -> Callable[[str], bool]:
+    """The instance's row is no more, or its death is told."""
+    row = re.compile(rf"│[ ▸]*{pid} [^\n]*leased")
+    return lambda text: not row.search(text) or _state(text, "worker") not in ("READY", "RUNNING")
+
+
+def _state(text: str, role: str) -> str:
+    """The state of a role as the screen tells it."""
+    found = re.search(rf"│[ ▸]*{role} +\S+ ([A-Z]+) ", text)
+    return found[1] if found else ""
+
+
+@contextmanager
+def work_for(box: Box) -> Iterator[None]:
+    """Something to do for whoever is READY: five tasks a second."""
+    url = str(box.ask("status")["queue"]["url"])
+    over = threading.Event()
+
+    def feed() -> None:
+        while not over.wait(0.2):
+            try:
+                scripting.call(url, "/api/tasks/create", {"type": "health_check", "data": {}})
+            except scripting.NoAnswer:
+                continue
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

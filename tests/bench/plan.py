@@ -1,0 +1,52 @@
+"""How thorough a run is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+began = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rounds, and how long each look lasts."""
+
+    rounds: int
+    quick: bool
+
+    @property
+    def window_s(self) -> float:
+        """How long a terminal program is watched."""
+        return 10.0 if self.quick else 30.0
+
+    @property
+    def calm_s(self) -> float:
+        """From the first paint until the watching begins."""
+        return 3.0 if self.quick else 6.0
+
+    @property
+    def presses(self) -> int:
+        return 4 if self.quick else 10
+
+    @property
+    def calls(self) -> int:
+        """How often a command that takes milliseconds is run in each round."""
+        return 3 if self.quick else 7
+
+    @property
+    def crowd(self) -> int:
+        """Processes that are added to the box."""
+        return 2_000
+
+    @property
+    def growth_s(self) -> float:
+        """How long an hour is, its intervals compressed."""
+        return 60.0 if self.quick else 300.0
+
+
+def say(words: str) -> None:
+    """Where it has got to, on standard error."""
+    sys.stderr.write(f"{time.monotonic() - began:6.0f} s  {words}\n")
+    sys.stderr.flush()

@@ -1,0 +1,125 @@
+"""A box of real programs in which nothing happens, and our own commands on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from console.rig.box import free_port, write_box
+from console.rig.keeper import MARK, end_box, mark
+
+OURS = str(Path(sys.executable).with_name("rpa-console"))
+ROLES = ("queue", "worker", "watchdog", "pipeline")
+Change = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box, and how to ask it."""
+
+    directory: Path
+    config: Path
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What marks a process as one of this box's."""
+        return {MARK: mark(self.directory)}
+
+    def argv(self, *words: str) -> list[str]:
+        """Our command line on this box."""
+        return [OURS, "--config", str(self.config), "--state-dir", str(self.state), *words]
+
+    def run(self, *words: str) -> float:
+        """Run one of our commands to a good end; the milliseconds it took."""
+        return milliseconds(self.argv(*words))
+
+    def ask(self, *words: str) -> Any:
+        """What one of our commands says as JSON."""
+        done = subprocess.run(self.argv(*words, "--json"), capture_output=True, timeout=60)
+        return json.loads(done.stdout)
+
+    @property
+    def daemon(self) -> int:
+        """The PID of the monitors' daemon."""
+        return int(self.ask("daemon", "status")["pid"])
+
+    @property
+    def shims(self) -> list[int]:
+        """The PIDs of the shims: each lease's owner file names its own."""
+        owners = [json.loads(file.read_text()) for file in self.state.rglob("*owner*")]
+        return sorted({int(one["shim"].split(":")[0]) for one in owners if one.get("shim")})
+
+    def pid(self, role: str) -> int:
+        """The PID of the role's first instance."""
+        found = next(one for one in self.ask("status")["roles"] if one["name"] == role)
+        return int(found["instances"][0]["pid"])
+
+
+def milliseconds(argv: list[str], env: Mapping[str, str] | None = None) -> float:
+    """How long a command takes to a good end. Raises CalledProcessError."""
+    began = time.perf_counter()
+    subprocess.run(argv, env=env, capture_output=True, check=True, timeout=120)
+    return (time.perf_counter() - began) * 1000
+
+
+@contextmanager
+def empty_box(change: Change | None = None) -> Iterator[Box]:
+    """A box that is configured, with nothing running; ended and removed after."""
+    directory = Path(tempfile.mkdtemp(prefix="rpa-console-bench-"))
+    try:
+        config = write_box(directory, free_port())
+        settings = tomllib.loads(config.read_text())
+        del settings["roles"]["trickle"]
+        config.write_text(tomli_w.dumps(_merged(settings, change or {})))
+        yield Box(directory, config)
+    finally:
+        end_box(directory)
+
+
+@contextmanager
+def quiet_box(change: Change | None = None) -> Iterator[Box]:
+    """A box whose programs and daemon run, and which has been found healthy."""
+    with empty_box(change) as box:
+        start(box)
+        yield box
+
+
+def start(box: Box) -> None:
+    """Start all of it, the way an operator would."""
+    for role in ROLES:
+        box.run("ensure", role)
+    box.run("daemon", "start")
+    await_verdict(box)
+
+
+def await_verdict(box: Box, patience_s: float = 40.0) -> None:
+    """Until the box is healthy. Raises TimeoutError."""
+    deadline = time.monotonic() + patience_s
+    while (verdict := box.ask("status")["verdict"]) != "healthy":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the quiet box is {verdict}")
+        time.sleep(0.5)
+
+
+def _merged(settings: dict[str, Any], change: Change) -> dict[str, Any]:
+    """Tables are merged, values replaced."""
+    for key, value in change.items():
+        below = settings.get(key)
+        nested = isinstance(value, dict) and isinstance(below, dict)
+        settings[key] = _merged(below, value) if nested else value
+    return settings

@@ -1,0 +1,56 @@
+"""Years of history in a moment: rows as the monitors write them, at their default intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import apsw
+
+from console.core.model import EventKind
+from console.system import clock
+
+DAY_S = 86_400
+SAMPLES: dict[str, tuple[int, dict[str, object]]] = {
+    "queue": (
+        10,
+        {
+            "size": 0, "urgent": 0, "normal": 0, "low": 0, "inflight": 0, "completed": 5_000,
+            "successful": 4_990, "failed": 10, "oldest_s": None, "oldest_lease_s": None,
+            "elapsed_s": 0.004, "clock_off_s": 0.0, "status": "ok", "problem": None,
+        },
+    ),
+    "watchdog": (30, {"pid": 4242, "instances": 1, "heartbeat_at": 0.0, "anomalies": []}),
+    "pipeline": (30, {"mode": "read", "anomalies": []}),
+    "canary": (1_800, {"ok": True, "latency_s": 0.2, "work_s": 0.1, "queue_s": 0.1}),
+    "worker": (300, {"roles": {}, "instances": []}),
+}  # fmt: skip
+"""Monitor -> seconds between two looks, and what one saw."""
+EVENT_S = 3_600
+"""A line of the ledger an hour, and one role."""
+
+
+def fill(path: Path, days: float, times: float = 1.0) -> None:
+    """Write so many days of samples and ledger into a store, the newest a moment ago.
+
+    `times`: everything happened so many times as fast.
+    """
+    now = clock.now()
+    with apsw.Connection(str(path)) as connection:
+        for monitor, (usual, data) in SAMPLES.items():
+            every, count = usual / times, int(days * DAY_S / usual)
+            connection.execute(
+                "WITH RECURSIVE step(n) AS (SELECT ? UNION ALL SELECT n - 1 FROM step WHERE n > 1)"
+                " INSERT INTO samples (monitor, at, tick, boot, data)"
+                " SELECT ?, ? - n * ?, ? - n * ?, ?, ? FROM step",
+                (count, monitor, now.at, every, now.tick, every, now.boot, json.dumps(data)),
+            )
+        connection.execute(
+            "WITH RECURSIVE step(n) AS (SELECT ? UNION ALL SELECT n - 1 FROM step WHERE n > 1)"
+            " INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
+            " SELECT ?, ? - n * ?, ? - n * ?, ?, 'worker', 'cli:ana@pts/3', 'PID 1 runs', '{}'"
+            " FROM step",
+            (int(days * DAY_S / EVENT_S), EventKind.CONFIRMED.value, now.at, EVENT_S, now.tick,
+             EVENT_S, now.boot),
+        )  # fmt: skip
+    connection.close()

@@ -1,0 +1,295 @@
+"""Which processes are a worker, and which only speak of one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core.instances import (
+    BOX_VARIABLE,
+    belongs,
+    by_code,
+    candidates,
+    children_of,
+    group,
+    lineage,
+    refuse_match,
+    runs,
+    surplus,
+)
+from console.core.model import Identity, Instance, Moment, Process, Role
+
+BOOT = "b"
+ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py"))
+
+WORKERS = """
+python rpa_worker.py --server http://127.0.0.1:8091 --interval 0.5 --log-level INFO
+python3 rpa_worker.py
+python3.11 ./rpa_worker.py
+/usr/bin/python3.11d rpa_worker.py
+pythonw.exe rpa_worker.py
+C:\\venv\\Scripts\\python.exe C:\\agi\\rpa_worker.py
+/home/ana/agi/.venv/bin/python rpa_worker.py
+pypy3 -u rpa_worker.py
+python -u -X dev -W error rpa_worker.py
+python -I -S rpa_worker.py
+python -- rpa_worker.py
+python -m package.rpa_worker
+python -m rpa_worker --interval 1
+python -X importtime -m a.b.rpa_worker
+python -m pdb rpa_worker.py
+python -m cProfile -o out.prof rpa_worker.py
+./rpa_worker.py
+/opt/rpa/rpa_worker.py --interval 1
+uv run rpa_worker.py
+uv run --with httpx python rpa_worker.py
+uv run --python 3.11 -- python rpa_worker.py
+uv run -m package.rpa_worker
+sh -c|python rpa_worker.py
+bash -lc|cd /agi && exec python rpa_worker.py
+/bin/sh -c|PYTHONUNBUFFERED=1 python rpa_worker.py; echo done
+sh -ec|sleep 1; exec python rpa_worker.py >> out.log 2>&1
+-bash -c|python rpa_worker.py
+timeout 60 python rpa_worker.py
+timeout -k 5 -s INT 60 python rpa_worker.py
+timeout --signal=INT 60 python rpa_worker.py
+nohup python rpa_worker.py
+nice -n 10 nohup python rpa_worker.py
+env python rpa_worker.py
+env -i A=1 B=2 python rpa_worker.py
+/usr/bin/env -u HOME python rpa_worker.py
+sudo -u rpa python rpa_worker.py
+sudo -E -u rpa -- env A=1 python rpa_worker.py
+doas -u rpa python rpa_worker.py
+runuser -u rpa -- python rpa_worker.py
+setsid python rpa_worker.py
+stdbuf -o L python rpa_worker.py
+xvfb-run -a python rpa_worker.py
+poetry run python rpa_worker.py
+sudo -u rpa timeout 5 sh -c|exec python rpa_worker.py
+""".strip().splitlines()
+
+IMPOSTORS = """
+vim rpa_worker.py
+nano /agi/rpa_worker.py
+emacs rpa_worker.py
+code rpa_worker.py
+less rpa_worker.py
+cat rpa_worker.py
+grep rpa_worker.py -r .
+grep -rn rpa_worker .
+tail -f rpa_worker.log
+tail -F /agi/outputs/rpa_worker.py
+watch python rpa_worker.py
+watch ls rpa_worker.py
+ssh host python rpa_worker.py
+ssh host|python rpa_worker.py
+scp rpa_worker.py host:
+rsync rpa_worker.py host:
+git log rpa_worker.py
+python other.py rpa_worker.py
+python other.py --script rpa_worker.py
+python -m pytest rpa_worker.py
+python -m black rpa_worker.py
+python -m package.rpa_worker_old
+python -c|import rpa_worker
+python -c|open('rpa_worker.py').read() rpa_worker.py
+python my_rpa_worker.py
+python rpa_worker.py.bak
+python rpa_worker
+python rpa_worker.pyc
+python /agi/rpa_worker.py/other.py
+python --version
+python -i
+sh -c|vim rpa_worker.py
+sh -c|grep rpa_worker.py log
+sh -c|tail -f rpa_worker.log
+bash -c|echo python rpa_worker.py
+bash -c|cat "python rpa_worker.py
+bash rpa_worker.py.sh
+timeout 60 tail -f rpa_worker.log
+sudo -u rpa vim rpa_worker.py
+sudo vim rpa_worker.py
+env EDITOR=vim less rpa_worker.py
+man rpa_worker.py
+rpa_worker
+""".strip().splitlines()
+
+
+def argv(line: str) -> tuple[str, ...]:
+    """Words of a line; what stands after a bar is one word."""
+    head, bar, last = line.partition("|")
+    return (*head.split(), last) if bar else tuple(head.split())
+
+
+@pytest.mark.parametrize("line", WORKERS)
+def test_runs_the_worker(line: str) -> None:
+    assert runs(argv(line), "rpa_worker.py")
+
+
+@pytest.mark.parametrize("line", IMPOSTORS)
+def test_only_mentions_it(line: str) -> None:
+    assert not runs(argv(line), "rpa_worker.py")
+
+
+@given(st.lists(st.text(max_size=12), max_size=8))
+def test_no_command_line_breaks_it(words: list[str]) -> None:
+    runs(words, "rpa_worker.py")
+    runs([*words, "rpa_worker.py"], "rpa_worker.py")
+    runs(["sh", "-c", " ".join([*words, "rpa_worker.py"])], "rpa_worker.py")
+
+
+def test_a_path_as_match_must_agree_in_its_last_parts() -> None:
+    assert runs(("python", "/home/a/agi/rpa_worker.py"), "agi/rpa_worker.py")
+    assert not runs(("python", "/home/a/old/rpa_worker.py"), "agi/rpa_worker.py")
+    assert not runs(("python", "rpa_worker.py"), "agi/rpa_worker.py")
+
+
+@pytest.mark.parametrize(
+    "match", ["", "*", "*.py", "python", "python3.11", "sh", "sudo", "uv", ".."]
+)
+def test_a_match_that_catches_everything_is_refused(match: str) -> None:
+    assert refuse_match(match)
+
+
+@pytest.mark.parametrize("match", ["rpa-console", "shim.py", "__main__.py"])
+def test_the_console_itself_is_refused(match: str) -> None:
+    assert refuse_match(match) == "that is the console itself"
+
+
+def test_usable_matches() -> None:
+    assert refuse_match("rpa_worker.py") is None and refuse_match("agi/rpa_worker.py") is None
+
+
+# --- trees --------------------------------------------------------------------------------------
+
+
+def proc(
+    pid: int, ppid: int, line: str = "bash", ticks: int | None = None, **more: object
+) -> Process:
+    """A process as the table shows it."""
+    start = pid if ticks is None else ticks
+    started = Moment(start / 100, start / 100, BOOT)
+    return Process(Identity(pid, start, BOOT), ppid, argv(line), started, **more)  # type: ignore[arg-type]
+
+
+def pids(instances: tuple[Instance, ...]) -> list[tuple[int, ...]]:
+    """The trees' PIDs."""
+    return [instance.pids for instance in instances]
+
+
+def test_a_launcher_and_its_interpreter_are_one() -> None:
+    seen = [
+        proc(3648, 1, "/agi/.venv/bin/python rpa_worker.py"),
+        proc(52928, 3648, "/usr/bin/python3.11 rpa_worker.py"),
+        proc(60000, 1, "vim rpa_worker.py"),
+    ]
+    assert pids(group(ROLE, seen, "box")) == [(3648, 52928)]
+
+
+def test_a_long_chain_is_one_and_children_belong_to_it() -> None:
+    seen = [
+        proc(10, 1, "sudo -u rpa timeout 9 sh -c|python rpa_worker.py"),
+        proc(11, 10, "timeout 9 sh -c|python rpa_worker.py"),
+        proc(12, 11, "sh -c|python rpa_worker.py"),
+        proc(13, 12, "python rpa_worker.py"),
+        proc(14, 13, "chromium --headless"),
+        proc(15, 14, "chromium --type=gpu"),
+        proc(16, 13, "defunct", state="Z"),
+    ]
+    assert pids(group(ROLE, seen, "box")) == [(10, 11, 12, 13, 14, 15)]
+
+
+def test_two_roots_are_two_oldest_first() -> None:
+    seen = [proc(20, 1, "python rpa_worker.py", 900), proc(30, 1, "python rpa_worker.py", 100)]
+    found = group(ROLE, seen, "box")
+    assert pids(found) == [(30,), (20,)]
+    assert pids(surplus(ROLE, found)) == [(20,)]
+    newest = Role("worker", match="rpa_worker.py", keep="newest")
+    assert pids(surplus(newest, found)) == [(30,)]
+
+
+def test_a_shim_guards_an_instance_of_its_own() -> None:
+    shim = "python -I -S /x/console/system/shim.py worker 3 4 5"
+    seen = [
+        proc(10, 1, "python rpa_worker.py"),
+        proc(11, 10, shim),
+        proc(12, 11, "python rpa_worker.py"),
+    ]
+    assert pids(group(ROLE, seen, "box")) == [(10,), (12,)]
+
+
+def test_a_torn_list_makes_no_strange_family() -> None:
+    younger = [proc(10, 1, "python rpa_worker.py", 500), proc(11, 10, "python rpa_worker.py", 100)]
+    assert pids(group(ROLE, younger, "box")) == [(11,), (10,)], "a parent younger than its child"
+    loop = [
+        proc(10, 11, "python rpa_worker.py", 7),
+        proc(11, 10, "python rpa_worker.py", 7),
+        proc(12, 12, "python rpa_worker.py", 7),
+    ]
+    assert pids(group(ROLE, loop, "box")) == [(11, 10), (12,)]
+
+
+def test_boxes_are_told_apart() -> None:
+    seen = proc(10, 1, "python rpa_worker.py", cwd="/a", env={BOX_VARIABLE: "one", "PORT": "1"})
+    assert belongs(seen, ROLE, "one") and not belongs(seen, ROLE, "two")
+    here = Role("worker", match="rpa_worker.py", match_cwd="/a", match_env={"PORT": "1"})
+    there = Role("worker", match="rpa_worker.py", match_cwd="/b")
+    other = Role("worker", match="rpa_worker.py", match_env={"PORT": "2"})
+    assert belongs(seen, here, "one")
+    assert not belongs(seen, there, "one") and not belongs(seen, other, "one")
+    unmarked = proc(10, 1, "python rpa_worker.py")
+    assert belongs(unmarked, ROLE, "one") and not belongs(unmarked, there, "one")
+
+
+def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:
+    seen = proc(10, 1, "/agi/rpa-runner rpa_worker.py")
+    assert candidates([ROLE], [seen]) == (seen,)
+    assert not belongs(seen, ROLE, "box")
+    assert belongs(
+        proc(10, 1, "/agi/rpa-runner rpa_worker.py", exe="/usr/bin/python3.11"), ROLE, "b"
+    )
+    assert not belongs(proc(10, 1, "/agi/edit rpa_worker.py", exe="/usr/bin/vim"), ROLE, "b")
+
+
+def test_lineage_and_code() -> None:
+    seen = [proc(1, 0, "init"), proc(5, 1, "sh -c|rpa-console ensure"), proc(9, 5, "rpa-console")]
+    assert [one.pid for one in lineage(9, seen)] == [9, 5, 1]
+    assert by_code(argv("bash -lc|x")) and not by_code(argv("bash")) and not by_code(())
+
+
+LINES = ["python rpa_worker.py", "sh -c|python rpa_worker.py", "bash", "vim rpa_worker.py",
+         "python -I -S /x/console/system/shim.py worker 3 4 5"]  # fmt: skip
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Process]:
+    """Any table, torn ones included: loops, parents that are gone, zombies, equal starts."""
+    count = draw(st.integers(0, 12))
+    return [
+        proc(
+            pid,
+            draw(st.integers(0, 13)),
+            draw(st.sampled_from(LINES)),
+            draw(st.integers(0, 5)),
+            state=draw(st.sampled_from("SSSRTZ")),
+        )
+        for pid in range(1, count + 1)
+    ]
+
+
+@given(tables())
+def test_grouping_is_a_partition(seen: list[Process]) -> None:
+    found = group(ROLE, seen, "box")
+    members = [pid for instance in found for pid in instance.pids]
+    assert len(members) == len(set(members)), "nobody is counted twice"
+    assert {one.pid for one in seen if belongs(one, ROLE, "box")} <= set(members)
+    assert all(belongs(instance.root, ROLE, "box") for instance in found)
+    children = children_of(seen)
+    starters = {child.pid: pid for pid, some in children.items() for child in some}
+    for instance in found:
+        for one in instance.processes[1:]:
+            assert starters[one.pid] is not None
+    assert list(found) == sorted(found, key=lambda i: (i.identity.ticks, i.pid))
+    assert group(ROLE, list(reversed(seen)), "box") == found, "whatever the order of the list"

@@ -1,0 +1,290 @@
+"""The commands as scripts and people use them: streams, documents, questions, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:
+    first = box.run("ensure")
+    assert (first.returncode, first.stderr) == (0, "")
+    (pid,) = box.workers()
+    assert str(pid) in first.stdout
+    again = box.document("ensure")
+    assert again == {
+        "schema": 1,
+        "command": "ensure",
+        "role": "worker",
+        "done": True,
+        "changed": False,
+        "pid": pid,
+        "message": again["message"],
+    }
+    assert box.workers() == [pid]
+
+
+@pytest.mark.parametrize("command", ["ensure", "restart", "kill"])
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(box: Any, command: str) -> None:
+    if command != "ensure":
+        box.run("ensure")
+    before, ledger = box.workers(), box.events()
+    said = box.run(command, "--dry-run")
+    assert said.returncode == 0
+    assert "would" in said.stdout
+    assert box.workers() == before
+    assert box.events() == ledger
+
+
+def test_what_ends_something_asks_a_terminal_and_refuses_a_pipe(box: Any) -> None:
+    box.run("ensure")
+    (pid,) = box.workers()
+    for command in ("kill", "restart"):
+        refused = box.run(command)
+        assert refused.returncode == 1
+        assert "--yes" in refused.stderr
+        assert str(pid) in refused.stderr
+        assert refused.stdout == ""
+    assert box.workers() == [pid]
+    assert _ask(box, "kill", b"n\n") == 1
+    assert box.workers() == [pid]
+    assert _ask(box, "kill", b"y\n") == 0
+    assert box.workers() == []
+
+
+def _ask(box: Any, command: str, answer: bytes) -> int:
+    """Run a command that asks, on a terminal, and answer."""
+    master, slave = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "console", *box.options, command],
+            stdin=slave,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=box.environment,
+        )
+        os.write(master, answer)
+        return process.wait(30)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_restart_and_kill_do_it_when_told_yes(box: Any) -> None:
+    box.run("ensure")
+    (before,) = box.workers()
+    assert box.run("restart", "--yes").returncode == 0
+    (after,) = box.workers()
+    assert after != before
+    killed = box.document("kill", "--yes", "--force")
+    assert (killed["done"], killed["changed"], killed["command"]) == (True, True, "kill")
+    assert box.workers() == []
+    nothing = box.run("kill", "--yes")
+    assert nothing.returncode == 0
+    assert "nothing" in nothing.stdout
+
+
+def test_duplicates_ends_the_surplus_only(box: Any, wait_for: Callable[..., Any]) -> None:
+    box.run("ensure")
+    (first,) = box.workers()
+    mark = {"RPA_CONSOLE_BOX": str(box.state)}
+    script = str(box.directory / "rpa_worker.py")
+    with subprocess.Popen([sys.executable, "-I", "-S", script], env=mark) as second:
+        wait_for(lambda: len(box.workers()) == 2)
+        said = box.run("status")
+        assert "2 instances where 1 is wanted" in said.stdout
+        assert box.run("kill", "--duplicates", "--yes").returncode == 0
+        assert second.wait(10) == -signal.SIGTERM
+    assert box.workers() == [first]
+
+
+def test_read_only_refuses_what_would_change_anything(box: Any) -> None:
+    box.run("ensure")
+    before, ledger = box.workers(), box.events()
+    for command in (
+        ["ensure"], ["restart", "--yes"], ["kill", "--yes"], ["canary"], ["daemon", "start"],
+        ["daemon", "stop"], ["daemon", "run"], ["config", "init"],
+    ):  # fmt: skip
+        refused = box.bare(*box.options, "--read-only", *command)
+        assert (refused.returncode, refused.stdout) == (1, ""), command
+        assert "read-only" in refused.stderr
+    assert box.bare(*box.options, "--read-only", "kill", "--dry-run").returncode == 0
+    assert box.bare(*box.options, "--read-only", "status").returncode in (0, 1)
+    assert box.workers() == before
+    assert box.events() == ledger
+
+
+def test_read_only_may_also_be_configured(box: Any) -> None:
+    box.write(read_only=True)
+    assert box.run("ensure").returncode == 1
+    assert box.workers() == []
+
+
+def test_what_is_not_known_is_a_usage_error(box: Any) -> None:
+    for arguments in (["bogus"], ["ensure", "nobody"], ["status", "--bogus"], ["events", "-n0"]):
+        refused = box.run(*arguments)
+        assert (refused.returncode, refused.stdout) == (2, ""), arguments
+        assert refused.stderr
+    assert "worker, watchdog" in box.run("ensure", "nobody").stderr
+
+
+def test_a_role_without_a_command_is_refused_with_the_missing_line(box: Any) -> None:
+    refused = box.run("ensure", "watchdog")
+    assert refused.returncode == 1
+    assert "command = [...]" in refused.stderr
+    assert "[roles.watchdog]" in refused.stderr
+
+
+def test_a_worker_that_cannot_start_is_a_clear_refusal(box: Any) -> None:
+    box.write(worker={"command": ["/nowhere/python", "rpa_worker.py"]})
+    refused = box.run("ensure")
+    assert refused.returncode == 1
+    assert "/nowhere/python" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_without_a_terminal_the_bare_command_names_status(machine: Any) -> None:
+    refused = machine.bare()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "rpa-console status" in refused.stderr
+    assert list(machine.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_cannot_draw_is_refused(machine: Any, term: str) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.run(
+        [sys.executable, "-m", "console"],
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        env=machine.environment | {"TERM": term},
+        timeout=30,
+        check=False,
+    )
+    os.close(slave)
+    os.close(master)
+    assert process.returncode == 2
+    assert b"cannot be drawn" in process.stderr
+    assert b"\x1b" not in process.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(box: Any) -> None:
+    for command in ("status", "events", "config show", "config schema"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        ended = subprocess.run(
+            [sys.executable, "-m", "console", *box.options, *command.split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=box.environment,
+            timeout=30,
+            check=False,
+        )
+        os.close(writing)
+        assert (ended.returncode, ended.stderr) == (0, b""), command
+
+
+def test_a_full_disk_under_standard_output_is_said(box: Any) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "console", *box.options, "status"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=box.environment,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == b"rpa-console: No space left on device\n"
+
+
+def test_a_narrow_locale_costs_no_command(machine: Any) -> None:
+    machine.write(worker={"match": "/Ωmega/rpa_worker.py"})
+    shown = machine.run("config", "show", env={"PYTHONIOENCODING": "latin-1"})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "/\\u03a9mega/" in shown.stdout
+    status = machine.run("status", "--json", env={"PYTHONIOENCODING": "latin-1"})
+    assert json.loads(status.stdout)["schema"] == 1
+
+
+def test_interrupted_is_130(box: Any, wait_for: Callable[..., Any]) -> None:
+    box.run("ensure")
+    process = box.start("events", "--follow")
+    assert "started" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in words
+
+
+def test_following_shows_what_happens_and_loses_nothing(box: Any) -> None:
+    box.run("ensure")
+    process = box.start("events", "--follow", "--json", "--limit", "1")
+    json.loads(process.stdout.readline())
+    box.run("restart", "--yes")
+    kinds: list[str] = []
+    while "started" not in kinds:
+        kinds.append(json.loads(process.stdout.readline())["kind"])
+    assert kinds[0] == "asked"
+    assert "died" in kinds
+    process.terminate()
+
+
+def test_events_are_lines_for_people_and_documents_for_scripts(box: Any) -> None:
+    box.run("ensure")
+    (pid,) = box.workers()
+    line = box.run("events").stdout
+    assert "started" in line
+    assert f"PID {pid}" in line
+    (event,) = box.events("started")
+    assert (event["pid"], event["role"], event["token"]) == (pid, "worker", 1)
+    assert event["actor"].startswith("cli:")
+    assert box.run("events", "--role", "watchdog").stdout == ""
+
+
+def test_a_canary_without_a_queue_fails_and_says_where(box: Any) -> None:
+    failed = box.run("canary")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "not accepted: refused" in failed.stderr
+    document = box.document("canary")
+    assert document["done"] is False
+    assert document["canary"]["failed_at"] == "accepted"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_what_the_shell_needs(machine: Any, shell: str) -> None:
+    said = machine.bare("completion", shell)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "_RPA_CONSOLE_COMPLETE" in said.stdout
+
+
+def test_help_and_version_stand_by_themselves(machine: Any) -> None:
+    version = machine.bare("--version")
+    assert (version.returncode, version.stdout) == (0, "rpa-console, version 0.1.0\n")
+    for arguments in (["--help"], ["kill", "-h"], ["daemon", "--help"], ["config", "--help"]):
+        said = machine.bare(*arguments)
+        assert (said.returncode, said.stderr) == (0, ""), arguments
+        assert said.stdout.startswith("Usage: rpa-console")
+
+
+def test_doctor_answers_also_where_everything_is_wrong(machine: Any) -> None:
+    healthy = machine.bare("doctor", "--json")
+    found = {one["check"]: one for one in json.loads(healthy.stdout)["findings"]}
+    assert {"sqlite", "state", "daemon", "configuration"} <= found.keys()
+    machine.config.parent.mkdir()
+    machine.config.write_text("[queue\n")
+    machine.state.write_text("a file where a directory should be")
+    sick = machine.run("doctor")
+    assert sick.returncode == 1
+    assert "not TOML" in sick.stdout
+    assert "not a directory" in sick.stdout
+    assert "Traceback" not in sick.stderr

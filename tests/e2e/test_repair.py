@@ -1,0 +1,271 @@
+"""Workers that die, daemons that die: what is repaired, what is left alone, and what is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+Wait = Callable[..., Any]
+
+
+@pytest.fixture
+def watched(box: Any) -> Any:
+    """A box with a running worker and its daemon."""
+    assert box.run("ensure").returncode == 0
+    assert box.run("daemon", "start").returncode == 0
+    return box
+
+
+def daemon_pid(box: Any) -> int:
+    document = box.document("daemon", "status")
+    assert document["running"], document
+    return int(document["pid"])
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_ensures_at_the_same_moment_start_one_worker(box: Any) -> None:
+    callers = [box.start("ensure") for _ in range(6)]
+    said = [caller.communicate(timeout=40)[0] for caller in callers]
+    assert [caller.returncode for caller in callers] == [0] * 6, said
+    (pid,) = box.workers()
+    assert all(str(pid) in words for words in said)
+    assert len(box.events("started")) == 1
+
+
+def test_a_killed_worker_is_told_within_a_second_and_repaired(watched: Any, wait_for: Wait) -> None:
+    (pid,) = watched.workers()
+    follower = watched.start("events", "--follow", "--json", "--limit", "1")
+    follower.stdout.readline()
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    line = follower.stdout.readline()
+    assert time.monotonic() - began < 1.0
+    follower.terminate()
+    assert '"died"' in line
+    assert "SIGKILL" in line
+    (after,) = wait_for(lambda: [one for one in watched.workers() if one != pid])
+    started = wait_for(lambda: watched.events("started")[1:])
+    assert (started[0]["pid"], started[0]["actor"]) == (after, "policy")
+    worker = watched.document("status")["roles"][0]
+    assert [one["pid"] for one in worker["instances"]] == [after]
+
+
+def test_a_death_is_visible_within_a_second_without_a_daemon(box: Any) -> None:
+    box.run("ensure")
+    (pid,) = box.workers()
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    worker = box.document("status")["roles"][0]
+    assert time.monotonic() - began < 1.0
+    assert worker["instances"] == []
+
+
+def test_three_restarts_then_it_is_parked_until_a_person_acts(
+    watched: Any, wait_for: Wait
+) -> None:
+    for restarts in range(4):
+        (pid,) = wait_for(watched.workers)
+        wait_for(lambda: len(watched.events("started")) == restarts + 1)  # noqa: B023
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: gone(pid))  # noqa: B023
+    wait_for(lambda: watched.events("parked"))
+    worker = watched.document("status")["roles"][0]
+    assert (worker["state"], worker["instances"]) == ("PARKED", [])
+    assert "a person must act" in worker["reason"]
+    assert "parked" in " ".join(watched.document("status")["reasons"])
+    outputs = watched.directory / "outputs"
+    (alert,) = outputs.glob("ALERT_worker_parked*")
+    assert "rpa-console restart worker" in alert.read_text()
+    log = outputs / "worker_monitor.log"
+    pulse = len(log.read_text())
+    watched.run("ensure")
+    assert len(watched.workers()) == 1
+    wait_for(lambda: len(log.read_text()) > pulse)
+    assert len(watched.events("parked")) == 1
+    assert watched.document("status")["roles"][0]["state"] == "RUNNING"
+
+
+def test_what_a_person_ended_stays_ended_until_an_ensure(watched: Any, wait_for: Wait) -> None:
+    log = watched.directory / "outputs" / "worker_monitor.log"
+    assert watched.run("kill", "--yes").returncode == 0
+    wait_for(lambda: "Worker not found" in log.read_text())
+    # Longer than any back-off of this box: policy had its chance, and looked.
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        assert watched.workers() == []
+    assert watched.document("status")["roles"][0]["state"] == "STOPPED"
+    assert watched.run("ensure").returncode == 0
+    assert len(watched.workers()) == 1
+
+
+def test_a_killed_daemon_takes_nobody_along_and_a_second_goes_on(
+    watched: Any, wait_for: Wait
+) -> None:
+    (worker,) = watched.workers()
+    first = daemon_pid(watched)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: gone(first))
+    assert watched.workers() == [worker]
+    document = watched.document("status")
+    assert document["daemon"]["running"] is False
+    assert any("daemon is not running" in reason for reason in document["reasons"])
+    assert [one["pid"] for one in document["roles"][0]["instances"]] == [worker]
+
+    os.kill(worker, signal.SIGKILL)  # while nobody watches
+    wait_for(lambda: gone(worker))
+    assert watched.run("daemon", "start").returncode == 0
+    assert daemon_pid(watched) != first
+    (after,) = wait_for(watched.workers, 15, "the second daemon repairs what it missed")
+    assert after != worker
+    deaths = [one["pid"] for one in watched.events("died") if one["role"] == "worker"]
+    assert deaths == [worker]
+    assert len(watched.events("daemon-started")) == 2
+    assert watched.events("daemon-stopped") == []
+
+
+def test_there_is_one_daemon(watched: Any) -> None:
+    pid = daemon_pid(watched)
+    second = watched.run("daemon", "run")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert "another process runs" in second.stderr
+    assert str(pid) in watched.run("daemon", "start").stdout
+    assert daemon_pid(watched) == pid
+
+
+def test_stopping_the_daemon_leaves_the_workers(watched: Any) -> None:
+    workers, pid = watched.workers(), daemon_pid(watched)
+    process = psutil.Process(pid)
+    assert process.terminal() is None
+    assert os.getsid(pid) != os.getsid(0)
+    began = time.monotonic()
+    assert watched.run("daemon", "stop").returncode == 0
+    assert time.monotonic() - began < 4
+    assert gone(pid)
+    assert watched.workers() == workers
+    said = watched.run("daemon", "status")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "not running" in said.stderr
+    assert watched.events("daemon-stopped")
+
+
+def test_the_daemon_ends_in_two_seconds_also_while_a_monitor_waits(
+    machine: Any, wait_for: Wait
+) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        machine.write(queue={"url": url, "timeout_s": 60})
+        daemon = machine.start("daemon", "run")
+        silent.settimeout(15)
+        silent.accept()
+        began = time.monotonic()
+        daemon.terminate()
+        assert daemon.wait(10) == 0
+        assert time.monotonic() - began < 2.0
+    assert wait_for(lambda: machine.events("daemon-stopped"))
+
+
+def test_a_daemon_in_the_foreground_is_one_like_any_other(box: Any, wait_for: Wait) -> None:
+    daemon = box.start("daemon", "run")
+    wait_for(lambda: box.document("daemon", "status")["running"])
+    assert daemon_pid(box) == daemon.pid
+    daemon.send_signal(signal.SIGINT)
+    assert daemon.wait(10) == 0
+    assert box.document("daemon", "status")["running"] is False
+
+
+def test_a_daemon_survives_a_directory_that_takes_no_files(machine: Any, wait_for: Wait) -> None:
+    """Outputs that cannot be written cost the files, not the watch."""
+    machine.write(outputs="/proc/nowhere")
+    machine.run("ensure")
+    assert machine.run("daemon", "start").returncode == 0
+    (pid,) = machine.workers()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: [one for one in machine.workers() if one != pid])
+
+
+def test_relative_directories_are_those_of_the_configuration(machine: Any, wait_for: Wait) -> None:
+    """The daemon works elsewhere than its caller, and must find the same files."""
+    machine.write(
+        outputs="files",
+        worker={"cwd": ".", "command": [sys.executable, "-I", "-S", "rpa_worker.py"]},
+    )
+    assert machine.run("ensure").returncode == 0
+    assert machine.run("daemon", "start").returncode == 0
+    wait_for((machine.directory / "files" / "worker_monitor.log").exists)
+    (pid,) = machine.workers()
+    assert psutil.Process(pid).cwd() == str(machine.directory)
+
+
+def test_the_canary_stops_after_its_time(machine: Any, wait_for: Wait) -> None:
+    machine.write(monitors={"canary": {"every_s": 0.2, "for_s": 1.0}})
+    machine.run("daemon", "start")
+
+    def canary() -> dict[str, Any]:
+        document = machine.document("status")
+        return next(one for one in document["monitors"] if one["name"] == "canary")
+
+    off = wait_for(lambda: one if (one := canary())["state"] == "off" else None, 15)
+    assert off["reason"] == "has run for 1s, as configured"
+    assert off["next_run"] is None
+    last = off["last_run"]
+    machine.run("daemon", "stop")
+    machine.run("daemon", "start")
+    machine.document("status")
+    assert canary()["last_run"] == last
+    assert machine.run("canary").returncode == 1  # a person may still send one
+
+
+def test_monitors_that_are_switched_off_do_not_look(machine: Any, wait_for: Wait) -> None:
+    off = {name: {"enabled": False} for name in ("canary", "queue", "pipeline", "watchdog")}
+    machine.write(monitors=off)
+    machine.run("ensure")
+    machine.run("daemon", "start")
+    outputs = machine.directory / "outputs"
+    wait_for((outputs / "worker_monitor.log").exists)
+    document = wait_for(
+        lambda: one if (one := machine.document("status"))["verdict"] != "unknown" else None
+    )
+    states = {one["name"]: (one["state"], one["last_run"]) for one in document["monitors"]}
+    assert states.pop("worker")[0] != "off"
+    assert set(states.values()) == {("off", None)}
+    assert not (outputs / "realtime_pipeline_status.json").exists()
+
+
+def test_the_pipeline_is_collected_where_nobody_else_does(machine: Any, wait_for: Wait) -> None:
+    machine.write(monitors={"pipeline": {"every_s": 0.5}})
+    machine.run("daemon", "start")
+    outputs = Path(machine.directory / "outputs")
+    wait_for((outputs / "realtime_pipeline_status.json").exists)
+    wait_for((outputs / "realtime_pipeline_status.md").exists)
+
+
+def test_two_boxes_on_one_machine_know_their_own(machine: Any, tmp_path: Path) -> None:
+    """Told apart by what the configuration names: here by an environment variable."""
+    machine.write(worker={"match_env": {"LINE": "a"}, "env": {"LINE": "a"}})
+    machine.run("ensure")
+    (ours,) = machine.workers()
+    script = str(machine.directory / "rpa_worker.py")
+    other = subprocess.Popen([sys.executable, "-I", "-S", script], env={"LINE": "b"})
+    try:
+        worker = machine.document("status")["roles"][0]
+        assert [one["pid"] for one in worker["instances"]] == [ours]
+    finally:
+        other.kill()
+        other.wait()

@@ -1,0 +1,262 @@
+"""`status --json` is a contract; and it tells the truth, whoever looks and whatever is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import psutil
+import pytest
+
+NUMBER = (int, float)
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+NONE = type(None)
+
+INSTANCE = {
+    "pid": int, "pids": list, "started_at": str, "uptime_s": NUMBER, "leased": bool,
+    "adopted": bool, "command": str,
+}  # fmt: skip
+ROLE = {"name": str, "wanted": int, "state": str, "instances": list}
+QUEUE = {
+    "url": str, "state": str, "size": (int, NONE), "inflight": (int, NONE),
+    "completed": (int, NONE), "failed": (int, NONE), "age_s": (*NUMBER, NONE),
+}  # fmt: skip
+MONITOR = {
+    "name": str, "state": str, "last_run": (str, NONE), "age_s": (*NUMBER, NONE),
+    "next_run": (str, NONE), "result": (str, NONE),
+}  # fmt: skip
+WATCHDOG = {
+    "pid": (int, NONE), "age_s": (*NUMBER, NONE), "heartbeat_age_s": (*NUMBER, NONE),
+    "anomalies": list,
+}  # fmt: skip
+PIPELINE = {
+    "state": str, "generated_at": (str, NONE), "age_s": (*NUMBER, NONE), "anomalies": list,
+}  # fmt: skip
+BASELINE = {
+    "state": str, "started_at": (str, NONE), "checkpoint_at": (str, NONE),
+    "progress": (*NUMBER, NONE), "coverage": (*NUMBER, NONE), "metrics": list,
+}  # fmt: skip
+METRIC = {
+    "name": str, "value": (*NUMBER, NONE), "unit": str, "target": str, "verdict": str, "n": int,
+}  # fmt: skip
+STATES = {
+    "STOPPED", "STARTING", "RUNNING", "READY", "STALLED", "STOPPING", "BACKOFF", "PARKED",
+    "UNKNOWN",
+}  # fmt: skip
+
+
+def check(table: dict[str, Any], shape: dict[str, Any]) -> None:
+    """Every key of the contract is there, with a value of its type."""
+    for key, kind in shape.items():
+        assert key in table, key
+        assert isinstance(table[key], kind), (key, table[key])
+        if isinstance(table[key], str) and key.endswith(("_at", "_run")):
+            assert STAMP.fullmatch(table[key]), (key, table[key])
+
+
+def check_contract(document: dict[str, Any]) -> None:
+    """The whole document, as the scripts rely on it."""
+    check(document, {"schema": int, "host": str, "at": str, "verdict": str, "reasons": list})
+    assert document["schema"] == 1
+    assert STAMP.fullmatch(document["at"])
+    assert document["verdict"] in ("healthy", "degraded", "down", "unknown")
+    for role in document["roles"]:
+        check(role, ROLE)
+        assert role["state"] in STATES
+        for instance in role["instances"]:
+            check(instance, INSTANCE)
+            assert instance["pid"] == instance["pids"][0]
+    check(document["queue"], QUEUE)
+    names = ["canary", "pipeline", "queue", "watchdog", "worker"]
+    assert sorted(one["name"] for one in document["monitors"]) == names
+    for monitor in document["monitors"]:
+        check(monitor, MONITOR)
+        assert monitor["state"] in ("ok", "failing", "overdue", "unknown", "off")
+    check(document["watchdog"], WATCHDOG)
+    check(document["pipeline"], PIPELINE)
+    check(document["baseline"], BASELINE)
+    assert document["baseline"]["state"] in ("off", "collecting", "complete", "invalid")
+    for metric in document["baseline"]["metrics"]:
+        check(metric, METRIC)
+
+
+def test_a_fresh_machine_gets_the_truth_and_keeps_no_file(machine: Any) -> None:
+    looked = machine.bare("status", "--json")
+    assert looked.returncode == 1
+    document = json.loads(looked.stdout)
+    check_contract(document)
+    assert [role["name"] for role in document["roles"]] == ["worker", "watchdog"]
+    assert document["queue"]["url"] == "http://127.0.0.1:8091"
+    notes = "\n".join(document["notices"])
+    for words in ("[roles.worker]", "[roles.watchdog]", 'outputs = "DIRECTORY"', "config init"):
+        assert words in notes
+    for role, script in zip(document["roles"], ("rpa_worker.py", "task_watchdog.py"), strict=True):
+        # A machine that runs tests may run a worker of somebody else's: then that one is shown.
+        assert role["instances"] or f"no process runs {script}" in notes
+    text = machine.bare("status")
+    assert all(note in text.stdout for note in document["notices"])
+    for quiet in ("events", "daemon status", "doctor"):
+        machine.bare(*quiet.split())
+    assert list(machine.home.iterdir()) == []
+
+
+def test_it_agrees_with_the_process_table(box: Any) -> None:
+    box.run("ensure")
+    (pid,) = box.workers()
+    document = box.document("status")
+    check_contract(document)
+    worker = document["roles"][0]
+    (instance,) = worker["instances"]
+    process = psutil.Process(pid)
+    assert instance["pids"] == [pid, *(child.pid for child in process.children())]
+    assert instance["command"] == " ".join(process.cmdline())
+    assert (instance["leased"], instance["adopted"], instance["token"]) == (True, False, 1)
+    at = process.create_time()
+    assert abs(_unix(instance["started_at"]) - at) < 2
+    assert abs(instance["uptime_s"] - (_unix(document["at"]) - at)) < 2
+    assert (worker["state"], worker["wanted"]) == ("RUNNING", 1)
+    box.run("kill", "--yes")
+    worker = box.document("status")["roles"][0]
+    assert (worker["state"], worker["instances"]) == ("STOPPED", [])
+    assert worker["reason"].startswith("ended by cli:")
+
+
+def _unix(stamp: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def test_a_worker_of_others_is_adopted_as_a_tree(box: Any, wait_for: Callable[..., Any]) -> None:
+    """What a launcher and its interpreter are: one worker."""
+    script = str(box.directory / "rpa_worker.py")
+    command = f"{sys.executable} -I -S {script} & echo; wait"
+    launcher = psutil.Popen(
+        ["/bin/sh", "-c", command], env={"RPA_CONSOLE_BOX": str(box.state)}, stdout=-3
+    )
+    (pid,) = wait_for(box.workers)
+    worker = box.document("status")["roles"][0]
+    (instance,) = worker["instances"]
+    assert pid in instance["pids"]
+    assert (instance["adopted"], instance["leased"]) == (True, False)
+    said = box.run("ensure")
+    assert "adopted" in said.stdout
+    assert box.workers() == [pid]
+    assert box.run("kill", "--yes").returncode == 0
+    launcher.wait(10)
+
+
+def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]) -> None:
+    machine.write_rig()
+    for role in ("queue", "worker", "watchdog", "pipeline", "trickle"):
+        assert machine.run("ensure", role).returncode == 0
+    assert machine.run("daemon", "start").returncode == 0
+    wait_for(lambda: machine.run("status").returncode == 0, 20, "healthy")
+    document = machine.document("status")
+    check_contract(document)
+    assert document["verdict"] == "healthy"
+    assert document["daemon"]["running"] is True
+    states = {role["name"]: role["state"] for role in document["roles"]}
+    assert (states["worker"], states["queue"]) == ("READY", "READY")
+    assert document["queue"]["completed"] >= 1
+    assert document["watchdog"]["heartbeat_age_s"] < 60
+    log = (machine.directory / "outputs" / "worker_monitor.log").read_text()
+    stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]"
+    assert re.search(rf"{stamp} INFO Daemon started\. interval=300s", log)
+    assert re.search(rf"{stamp} INFO Worker alive: PID\(s\)=\d+", log)
+    assert re.search(rf"{stamp} INFO Server health OK", log)
+
+
+# --- what cannot be read --------------------------------------------------------------------
+
+
+def broken(box: Any) -> str:
+    """What status says of a state that it cannot read; everything else stays as it was."""
+    said = box.run("status")
+    assert (said.returncode, said.stdout) == (3, "")
+    assert "Traceback" not in said.stderr
+    assert str(box.state) in said.stderr
+    return str(said.stderr)
+
+
+def test_a_damaged_store_is_said_and_kept(box: Any) -> None:
+    box.run("ensure")
+    box.run("kill", "--yes")
+    store = box.state / "store.sqlite"
+    garbage = b"this was a database once, before somebody wrote into it" * 100
+    for leftover in box.state.glob("store.sqlite*"):
+        leftover.unlink()
+    store.write_bytes(garbage)
+    assert "damaged or not a database" in broken(box)
+    assert box.run("ensure").returncode == 3
+    assert box.workers() == []
+    assert store.read_bytes() == garbage
+
+
+def test_a_store_of_a_newer_version_is_not_touched(box: Any) -> None:
+    box.run("ensure")
+    connection = apsw.Connection(str(box.state / "store.sqlite"))
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    assert "written by another version (schema 99" in broken(box)
+
+
+def test_a_directory_that_others_may_write_to_is_refused(box: Any) -> None:
+    box.run("ensure")
+    box.state.chmod(0o777)
+    assert f"chmod go-w {box.state}" in broken(box)
+    box.state.chmod(0o700)
+
+
+def test_a_file_in_place_of_the_directory_is_refused(box: Any) -> None:
+    box.state.write_text("not a directory")
+    assert box.run("ensure").returncode == 3
+    assert "not a directory" in box.run("ensure").stderr.lower()
+
+
+AS_NOBODY = """
+import encodings.utf_8_sig, os, sys, tempfile, tomllib
+from console.cli import main, rpa_console
+with tempfile.TemporaryDirectory() as place:  # imports what nobody could not read any more
+    rpa_console.main(["--state-dir", place, "status", "--json"], standalone_mode=False)
+    rpa_console.main(["--state-dir", place, "ensure"], standalone_mode=False)
+sys.stdout = open(1, "w", closefd=False)
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+main()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_state_is_refused_with_the_owner(box: Any, tmp_path: Path) -> None:
+    box.run("ensure")
+    for directory in (box.directory, tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    box.config.chmod(0o644)
+    assert _as_nobody(box, *box.options) == (3, "Permission denied")
+    box.state.chmod(0o755)
+    assert _as_nobody(box, *box.options) == (3, "belongs to uid 0, not to you")
+    (box.home / ".config" / "rpa-console").mkdir(parents=True)
+    box.home.chmod(0o700)
+    assert _as_nobody(box) == (2, "Permission denied")
+
+
+def _as_nobody(box: Any, *options: str) -> tuple[int, str]:
+    """The exit code and the reason of `status`, run by another user."""
+    said = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *options, "status"],
+        capture_output=True,
+        text=True,
+        env=box.environment,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in said.stderr
+    return said.returncode, said.stderr.strip().splitlines()[-1].rpartition(": ")[2]

@@ -1,0 +1,124 @@
+"""The long proof: `python tests/prove.py [ROUNDS]`; prints its table, exits 1 if a zero is none.
+
+Contention, murder, the real command, PID reuse, and two old patterns that must show duplicates.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "system")]
+
+from arena import Arena, arena  # noqa: E402
+from battle import (  # noqa: E402
+    Tally,
+    by_command_line,
+    by_guard,
+    by_looking,
+    by_mutex,
+    fight,
+    write_config,
+)
+
+HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "most at once",
+         "split answers", "not healed", "unexplained", "seconds")  # fmt: skip
+
+
+def row(name: str, tally: Tally) -> tuple[str, ...]:
+    """A line of the table."""
+    values = (
+        tally.rounds, tally.callers, tally.killed, tally.starts, tally.duplicate_rounds,
+        tally.most_at_once, tally.split_answers, tally.not_healed, len(tally.unexplained),
+        round(tally.seconds),
+    )  # fmt: skip
+    return (name, *map(str, values))
+
+
+def say(cells: tuple[str, ...]) -> None:
+    """Print a line of the table, now."""
+    sys.stdout.write("| " + " | ".join(cells) + " |\n")
+    sys.stdout.flush()
+
+
+def wrapped(a: Arena) -> Arena:
+    """The worker behind a wrapper that needs 0.3 s before it becomes the worker."""
+    a.settings.roles["worker"].command[:] = a.shell("sleep 0.3")
+    return a
+
+
+def configured(a: Arena) -> Arena:
+    """With a file for the real command line."""
+    write_config(a)
+    return a
+
+
+def battle(
+    name: str, fought: Callable[[Arena], Tally], ready: Callable[[Arena], Arena], settle_s: float
+) -> Tally:
+    """One arena, one line."""
+    with tempfile.TemporaryDirectory() as place, arena(Path(place) / "a", settle_s=settle_s) as a:
+        tally = fought(ready(a))
+    say(row(name, tally))
+    for note in (*tally.notes, *tally.unexplained)[:10]:
+        sys.stderr.write(f"  {note}\n")
+    return tally
+
+
+def strangers(rounds: int) -> bool:
+    """PID reuse, forced: signals that reached somebody who was not meant."""
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--fork", "--pid", "--mount-proc",
+         sys.executable, str(HERE / "system" / "strangers.py"), str(rounds)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    words = done.stdout.split() or ["not possible here:", done.stderr.strip()]
+    sys.stdout.write(f"\nPID given away again: {' '.join(words)}\n")
+    return done.returncode == 77 or words[2:4] == ["hit", "0"]
+
+
+def main(rounds: int) -> int:
+    """All of it; 0 when zeros are where they are due."""
+    seed = int(os.environ.get("RPA_BATTLE_SEED", str(int(time.time()))))
+    some = max(1, rounds // 10)
+    sys.stdout.write(
+        f"{time.strftime('%Y-%m-%d')}, {platform.release()}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} CPUs, seed {seed}\n\n"
+    )
+    say(HEADS)
+    say(tuple("---" for _ in HEADS))
+
+    def same(a: Arena) -> Arena:
+        return a
+
+    dice = random.Random(seed)
+    good = [
+        battle("contention", lambda a: fight(a, by_guard, rounds), same, 0.1),
+        battle("contention, wrapper", lambda a: fight(a, by_guard, some), wrapped, 0.5),
+        battle("murder", lambda a: fight(a, by_guard, rounds, murder=dice), same, 0.1),
+        battle("murder, wrapper", lambda a: fight(a, by_guard, some, murder=dice), wrapped, 0.5),
+        battle("the real command", lambda a: fight(a, by_command_line, some), configured, 0.1),
+    ]
+    bad = [
+        battle("contrast: look, then start", lambda a: fight(a, by_looking, some), wrapped, 0.5),
+        battle("contrast: mutex given up", lambda a: fight(a, by_mutex, some), wrapped, 0.5),
+    ]
+    known = strangers(5 * rounds)
+    clean = all(
+        t.duplicate_rounds == 0 == t.not_healed + t.split_answers + len(t.unexplained)
+        and t.most_at_once <= 1
+        for t in good
+    )
+    return 0 if clean and known and all(t.duplicate_rounds for t in bad) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))

@@ -1,0 +1,270 @@
+"""A box with real workers in it, and a judge of its own: what no code under test can bend.
+
+Each worker tries a lock of the arena's when it starts, and appends a line that says whether
+another worker held it. That lock is let go by the kernel when the worker dies, at once and
+whatever else happens; so a line with `DUPLICATE` is proof that two have lived at one time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from console.core.instances import BOX_VARIABLE
+from console.core.model import Command, Event, EventKind, Instance, Outcome, Verb
+from console.system import process
+from console.system.box import Box, Observation, open_box
+from console.system.guard import Guard
+from console.system.settings import RoleSettings, Settings
+
+T = TypeVar("T")
+Make = Callable[..., "Arena"]
+PYTHON = (sys.executable, "-I", "-S")
+NAME = "rpa_worker.py"
+
+WORKER = """
+import fcntl, os, signal, sys, time
+arena, modes = sys.argv[1], sys.argv[2:]
+def say(name, text):
+    fd = os.open(os.path.join(arena, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(fd, (text + "\\n").encode())
+    os.close(fd)
+if "slow" in modes:
+    time.sleep(0.3)
+truth = os.open(os.path.join(arena, "truth"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+try:
+    fcntl.flock(truth, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    alone = "ok"
+except BlockingIOError:
+    alone = "DUPLICATE"
+if "many" in modes:
+    alone = "ok"
+say("starts", f"{os.getpid()} {os.environ.get('RPA_CONSOLE_TOKEN', '-')} {alone}")
+if "deaf" in modes:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if "needs" in modes:
+    os.environ["A_VARIABLE_THAT_IS_MISSING"]
+if "close" in modes:
+    os.closerange(3, truth)
+    os.closerange(truth + 1, 256)
+for mode in modes:
+    if mode.startswith("child"):  # keeps every descriptor, as os.system does
+        if os.fork() == 0:
+            os.close(truth)
+            if "session" in mode:
+                os.setsid()
+            if "deaf" in mode:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            say("children", str(os.getpid()))
+            if "fork" not in mode:
+                os.execv("/bin/sleep", ["sleep", "600"])
+            time.sleep(600)
+            os._exit(0)
+    if mode.startswith("exit"):
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(int(mode[4:]))
+    if mode.startswith("print"):
+        block = b"x" * 99 + b"\\n"
+        for _ in range(int(mode[5:]) // 100_000):
+            os.write(1, block * 1000)
+say("ready", str(os.getpid()))
+while True:
+    time.sleep(600)
+"""
+
+
+def wait_for(condition: Callable[[], T], timeout: float = 15.0) -> T:
+    """Call the condition until it holds, and return what it said."""
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s")
+        time.sleep(0.01)
+    return answer
+
+
+class Arena:
+    """One box with one role, `worker`, and everything that ever ran in it."""
+
+    def __init__(self, place: Path, stack: ExitStack, **role: Any) -> None:
+        self.place = place
+        self.script = place / NAME
+        self.script.write_text(WORKER)
+        modes = role.pop("modes", "").split()
+        role.setdefault("command", [*PYTHON, str(self.script), str(place), *modes])
+        role.setdefault("match", str(self.script))
+        role.setdefault("settle_s", 0.1)
+        role.setdefault("grace_s", 3.0)
+        self.settings = Settings(roles={"worker": RoleSettings(**role)})
+        self.box: Box = stack.enter_context(open_box(self.settings, place / "state"))
+        self.guard = Guard(self.box)
+
+    # --- acting ----------------------------------------------------------------------------
+
+    def do(self, verb: Verb, actor: str = "test", **more: Any) -> Outcome:
+        """Carry out a command on the worker."""
+        return self.guard.carry_out(Command(verb, "worker", actor, **more))
+
+    def ensure(self, **more: Any) -> Outcome:
+        """Ensure, which must succeed."""
+        outcome = self.do(Verb.ENSURE, **more)
+        assert outcome.done, outcome.message
+        return outcome
+
+    def look(self) -> Observation:
+        """The worker's role as it is now."""
+        role = self.box.role("worker")
+        assert role is not None
+        return self.box.observe([role], full=True)[0]
+
+    def only(self) -> Instance:
+        """The one instance that there must be."""
+        (instance,) = self.look().instances
+        return instance
+
+    def shim(self) -> int:
+        """The PID of the worker's shim."""
+        owner = self.look().lease.owner
+        assert owner is not None and owner.shim is not None
+        return owner.shim.pid
+
+    def outside(self, *modes: str, env: dict[str, str] | None = None) -> int:
+        """A worker that somebody else has started; its PID."""
+        pid = os.posix_spawn(
+            PYTHON[0],
+            [*PYTHON, str(self.script), str(self.place), *modes],
+            {**os.environ, **(env or {})},
+            setsid=True,
+        )
+        STARTED.append(pid)
+        wait_for(lambda: str(pid) in self.lines("ready"))
+        return pid
+
+    def shell(self, words: str) -> list[str]:
+        """A command that runs the worker from a shell, after `words`."""
+        run = shlex.join([*PYTHON, str(self.script), str(self.place)])
+        return ["/bin/sh", "-c", f"{words}; exec {run}"]
+
+    # --- evidence --------------------------------------------------------------------------
+
+    def lines(self, name: str) -> list[str]:
+        """What the workers have written into one of their files."""
+        try:
+            return (self.place / name).read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    @property
+    def duplicates(self) -> list[str]:
+        """Starts of a worker while another one lived."""
+        return [line for line in self.lines("starts") if line.endswith("DUPLICATE")]
+
+    def living(self) -> list[int]:
+        """PIDs of all living processes of this arena: workers, children, not shims."""
+        mark = os.fsencode(str(self.script))
+        children = {int(pid) for pid in self.lines("children")}
+        return [one for one in pids() if one in children or mark in words(one)]
+
+    def events(self, *kinds: EventKind) -> list[Event]:
+        """The ledger of the role, of some kinds or all."""
+        return [e for e in self.box.store.events(role="worker") if not kinds or e.kind in kinds]
+
+    def unexplained(self) -> list[str]:
+        """Workers that ever started under a token and lack a start or, if dead, a death."""
+        told = {(e.kind, e.identity.pid) for e in self.events() if e.identity}
+        missing = []
+        for line in self.lines("starts"):
+            pid, token, _ = line.split()
+            if token == "-":
+                continue
+            if (EventKind.STARTED, int(pid)) not in told:
+                missing.append(f"{line}: no start")
+            if int(pid) not in self.living() and (EventKind.DIED, int(pid)) not in told:
+                missing.append(f"{line}: no death")
+        return missing
+
+    def deaths(self) -> list[Event]:
+        """The certificates so far."""
+        return self.events(EventKind.DIED)
+
+    def clear(self) -> None:
+        """End, by PID, whatever has run here."""
+        box = {BOX_VARIABLE: self.box.name}
+        for _ in range(100):
+            shims = [p for p in pids() if holds_open(p, self.place)]
+            marked = [p for p in pids() if process.environment(p, set(box)) == box]
+            rest = {*self.living(), *shims, *marked} - {os.getpid()}
+            if not rest:
+                break
+            for pid in rest:
+                kill(pid)
+            time.sleep(0.01)
+        reap()
+
+
+STARTED: list[int] = []
+"""Our own children, to be reaped."""
+
+
+def reap() -> None:
+    """Collect our dead children."""
+    for pid in list(STARTED):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        STARTED.remove(pid)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def dead(pid: int) -> bool:
+    """Whether a process is gone or a zombie."""
+    stat = process.identify(pid)
+    return stat is None or not process.alive(stat)
+
+
+def pids() -> list[int]:
+    """Every living process."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and not dead(int(name))]
+
+
+def words(pid: int) -> list[bytes]:
+    """The command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def holds_open(pid: int, place: Path) -> bool:
+    """Whether a shim has a file of the arena open."""
+    if not any(word.endswith(b"/console/system/shim.py") for word in words(pid)):
+        return False
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{name}").startswith(f"{place}/"):
+                    return True
+    return False
+
+
+@contextmanager
+def arena(place: Path, **role: Any) -> Iterator[Arena]:
+    """An arena in a directory of its own; nothing of it is left afterwards."""
+    place.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        made = Arena(place, stack, **role)
+        stack.callback(made.clear)
+        yield made

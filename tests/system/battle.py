@@ -1,0 +1,288 @@
+"""Contention and murder: many callers at once, kills at random moments, and an honest count.
+
+Callers are forked from one small process and released together by a barrier (a pipe that is
+closed). What is counted comes from the workers' own lock and log (see `arena`), and from an
+observer that samples the process table all the while; not from the code under test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import portalocker
+from arena import Arena, dead, holds_open, kill, pids, wait_for, words
+
+from console.core.model import Command, Verb
+from console.system import lock
+from console.system.box import open_box
+from console.system.guard import Guard
+
+CALLERS = 64
+assert portalocker  # imported once here, not in every caller
+EVERY_S = 0.02
+"""How often the observer looks, and the murderer may strike."""
+Strategy = Callable[[Arena], str]
+
+
+@dataclass
+class Tally:
+    """What came of all rounds."""
+
+    rounds: int = 0
+    callers: int = 0
+    killed: int = 0
+    """Callers, shims and workers that were ended by SIGKILL."""
+    starts: int = 0
+    duplicate_rounds: int = 0
+    most_at_once: int = 0
+    """The most workers that the observer has seen alive at one look."""
+    looks: int = 0
+    split_answers: int = 0
+    """Rounds without murder in which callers named different PIDs."""
+    unclear: int = 0
+    """Callers that neither succeeded nor said why."""
+    not_healed: int = 0
+    """Rounds after which one `ensure` did not lead to exactly one."""
+    unexplained: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        shown["unexplained"] = len(self.unexplained)
+        del shown["notes"]
+        shown["seconds"] = round(self.seconds, 1)
+        return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def by_guard(a: Arena) -> str:
+    """The product: what every `rpa-console ensure` does."""
+    with open_box(a.settings, a.place / "state") as box:
+        outcome = Guard(box).carry_out(Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}"))
+    return json.dumps([outcome.code, outcome.pid, outcome.message])
+
+
+def by_command_line(a: Arena) -> str:
+    """The product from its outside: the real command in a process of its own."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "console", "--config", str(a.place / "config.toml"),
+            "--state-dir", str(a.place / "state"), "ensure", "worker", "--json",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    answer = json.loads(done.stdout or "{}")
+    return json.dumps([done.returncode, answer.get("pid"), done.stderr])
+
+
+def _spawn(a: Arena) -> int:
+    role = a.box.role("worker")
+    assert role is not None
+    command = list(role.command)
+    return os.posix_spawn(command[0], command, os.environ, setsid=True)
+
+
+def _seen(a: Arena) -> list[int]:
+    mark = os.fsencode(str(a.script))
+    return [pid for pid in pids() if mark in words(pid)]
+
+
+def by_looking(a: Arena) -> str:
+    """Contrast: look, then start."""
+    found = _seen(a)
+    return json.dumps([0, found[0] if found else _spawn(a), ""])
+
+
+def by_mutex(a: Arena) -> str:
+    """Contrast: a mutex with a time-out, held while looking and starting, as scripts have it."""
+    descriptor = os.open(a.place / "mutex", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + 0.2
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        time.sleep(0.01)  # WaitOne with a time-out; what it returned is not looked at
+    found = _seen(a)
+    answer = json.dumps([0, found[0] if found else _spawn(a), ""])
+    os.close(descriptor)
+    return answer
+
+
+class Round:
+    """One barrier's worth of callers."""
+
+    def __init__(self, a: Arena, strategy: Strategy, callers: int) -> None:
+        self.ready = os.pipe()
+        self.barrier = os.pipe()
+        self.answers = os.pipe()
+        gc.freeze()  # what the callers share with us need not be copied for each
+        self.callers = [self._fork(a, strategy) for _ in range(callers)]
+        gc.unfreeze()
+        os.close(self.answers[1])
+        os.close(self.barrier[0])
+        os.close(self.ready[1])
+        waited = 0
+        while waited < callers:
+            waited += len(os.read(self.ready[0], callers))
+        os.close(self.ready[0])
+
+    def _fork(self, a: Arena, strategy: Strategy) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            gc.disable()
+            os.close(self.barrier[1])
+            os.write(self.ready[1], b".")
+            os.read(self.barrier[0], 1)
+            os.write(self.answers[1], strategy(a).encode() + b"\n")
+            code = 0
+        finally:
+            os._exit(code)
+
+    def go(self) -> None:
+        """Release all callers at one moment."""
+        os.close(self.barrier[1])
+
+    def hear(self, meanwhile: Callable[[], None]) -> list[list[object]]:
+        """Every answer, until the last caller is gone."""
+        raw, due = b"", 0.0
+        poll = select.poll()
+        poll.register(self.answers[0], select.POLLIN | select.POLLHUP)
+        while True:
+            if time.monotonic() > due:
+                meanwhile()
+                due = time.monotonic() + EVERY_S
+            if not poll.poll(EVERY_S * 1000):
+                continue
+            if not (chunk := os.read(self.answers[0], 65_536)):
+                break
+            raw += chunk
+        os.close(self.answers[0])
+        for pid in self.callers:
+            os.waitpid(pid, 0)
+        return [json.loads(line) for line in raw.splitlines()]
+
+
+def _shims(a: Arena) -> list[int]:
+    return [pid for pid in pids() if holds_open(pid, a.place)]
+
+
+def _murderer(
+    a: Arena, dice: random.Random, tally: Tally, callers: list[int]
+) -> Callable[[], None]:
+    """Kills somebody now and then; each call is a chance."""
+    until = time.monotonic() + dice.uniform(0.3, 2.5)
+    left = list(callers)
+
+    def perhaps() -> None:
+        if time.monotonic() > until or dice.random() > 0.6:
+            return
+        kind = dice.choice(["caller"] * 6 + ["shim", "worker"])
+        some = {"caller": lambda: left, "shim": lambda: _shims(a), "worker": lambda: _seen(a)}
+        victims = some[kind]()
+        for victim in dice.sample(victims, min(len(victims), 8 if kind == "caller" else 1)):
+            kill(victim)
+            tally.killed += 1
+            if victim in left:
+                left.remove(victim)
+
+    return perhaps
+
+
+def fight(
+    a: Arena,
+    strategy: Strategy,
+    rounds: int,
+    callers: int = CALLERS,
+    murder: random.Random | None = None,
+) -> Tally:
+    """Rounds of contention, with murder or without; each begins with nothing running."""
+    tally, began = Tally(), time.monotonic()
+    for _ in range(rounds):
+        _one_round(a, strategy, callers, murder, tally)
+    tally.unexplained = a.unexplained()
+    tally.starts = len(a.lines("starts"))
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+def _one_round(
+    a: Arena, strategy: Strategy, callers: int, murder: random.Random | None, tally: Tally
+) -> None:
+    before = len(a.duplicates)
+    fighters = Round(a, strategy, callers)
+    perhaps = _murderer(a, murder, tally, fighters.callers) if murder else None
+
+    def watch() -> None:
+        tally.looks += 1
+        tally.most_at_once = max(tally.most_at_once, len(_seen(a)))
+        if perhaps is not None:
+            perhaps()
+
+    fighters.go()
+    answers = fighters.hear(watch)
+    tally.rounds += 1
+    tally.callers += callers
+    tally.unclear += sum(1 for code, pid, _ in answers if code == 0 and not pid)
+    if murder is None:
+        tally.split_answers += len({pid for code, pid, _ in answers if code == 0}) > 1
+        tally.unclear += callers - len(answers) + sum(1 for code, *_ in answers if code)
+    if strategy in (by_guard, by_command_line):
+        _heal(a, tally)
+    else:
+        begun = {str(pid) for _, pid, _ in answers}
+        wait_for(lambda: begun <= {line.split()[0] for line in a.lines("starts")})
+    tally.duplicate_rounds += len(a.duplicates) > before
+    _rest(a)
+
+
+def _heal(a: Arena, tally: Tally) -> None:
+    """One more ensure: exactly one, whatever has been killed."""
+    outcome = a.do(Verb.ENSURE)
+    living = [pid for pid in _seen(a) if not dead(pid)]
+    if not outcome.done or living != [outcome.pid]:
+        tally.not_healed += 1
+        tally.notes.append(f"not healed: {outcome.message}; living: {living}")
+
+
+def _rest(a: Arena) -> None:
+    """End the round's workers, by PID; wait until the shims have certified them and are gone."""
+
+    def gone() -> bool:
+        living = _seen(a)
+        for pid in living:
+            kill(pid)
+        return not living and not _shims(a)
+
+    wait_for(gone)
+    wait_for(lambda: not lock.held(a.box.paths.lease("worker")))
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def write_config(a: Arena) -> Path:
+    """The arena's configuration as a file, for the real command line."""
+    role = a.settings.roles["worker"]
+    command = ", ".join(json.dumps(word) for word in role.command)
+    text = (
+        f"[roles.worker]\nmatch = {json.dumps(role.match)}\ncommand = [{command}]\n"
+        f"settle_s = {role.settle_s}\ngrace_s = {role.grace_s}\n"
+    )
+    path = a.place / "config.toml"
+    path.write_text(text)
+    return path

@@ -1,0 +1,65 @@
+"""Forces PID reuse in a PID namespace: `strangers.py ROUNDS`; counts strangers that were hit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from console.system import process
+from console.system.process import Gone, Handle, Table
+
+LAST = Path("/proc/sys/kernel/ns_last_pid")
+SLEEP = ["/bin/sleep", "600"]
+
+
+def spawn(pid: int) -> int:
+    """A process under a chosen PID."""
+    LAST.write_text(str(pid - 1))
+    return os.posix_spawn(SLEEP[0], SLEEP, os.environ)
+
+
+def end(pid: int) -> None:
+    """End our child, and reap it: now its PID is free."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def main(rounds: int) -> int:
+    """Each round: somebody is meant, dies, and a stranger gets the PID."""
+    reused = hit = cached = 0
+    table = Table()
+    try:
+        LAST.write_text("200")
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 77
+    for _ in range(rounds):
+        meant = spawn(300)
+        identity = process.identify(meant)
+        assert identity is not None
+        early = Handle(identity)
+        table.look()
+        end(meant)
+        time.sleep(0.011)  # one tick of the kernel's clock: the start time tells them apart
+        stranger = spawn(300)
+        reused += stranger == meant
+        cached += any(p.identity == identity for p in table.look())
+        with contextlib.suppress(Gone):
+            early.send(signal.SIGKILL)
+        with contextlib.suppress(Gone):
+            Handle(identity).send(signal.SIGKILL)
+        hit += os.waitpid(stranger, os.WNOHANG) != (0, 0)
+        early.close()
+        end(stranger)
+    sys.stdout.write(f"reused {reused} hit {hit} cached {cached}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,77 @@
+"""Contention and murder in the size of a test run; `tests/prove.py` runs the long versions."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+from arena import Arena, Make
+from battle import (
+    Strategy,
+    Tally,
+    by_command_line,
+    by_guard,
+    by_looking,
+    by_mutex,
+    fight,
+    write_config,
+)
+
+ROUNDS = int(os.environ.get("RPA_BATTLE_ROUNDS", "5"))
+SEED = int(os.environ.get("RPA_BATTLE_SEED", "20251103"))
+
+
+def slow(make: Make) -> Arena:
+    """A worker that is started by a wrapper, and cannot be known for 0.3 s."""
+    a = make(settle_s=0.5)
+    a.settings.roles["worker"].command[:] = a.shell("sleep 0.3")
+    return a
+
+
+def proved(tally: Tally) -> None:
+    """Nothing that must never be."""
+    assert tally.duplicate_rounds == 0 and tally.most_at_once <= 1, tally
+    assert tally.split_answers == 0 and tally.unclear == 0, tally
+    assert tally.not_healed == 0, tally.notes
+    assert not tally.unexplained, tally.unexplained
+
+
+@pytest.mark.timeout(600)
+def test_contention(make: Make, record_property: pytest.RecordProperty) -> None:
+    tally = fight(make(), by_guard, ROUNDS)
+    record_property("tally", str(tally))
+    proved(tally)
+    assert tally.starts == ROUNDS
+
+
+@pytest.mark.timeout(600)
+def test_contention_for_a_worker_behind_a_wrapper(make: Make) -> None:
+    proved(fight(slow(make), by_guard, max(1, ROUNDS // 3)))
+
+
+@pytest.mark.timeout(600)
+def test_murder(make: Make, record_property: pytest.RecordProperty) -> None:
+    tally = fight(make(), by_guard, ROUNDS, murder=random.Random(SEED))
+    record_property("tally", str(tally))
+    proved(tally)
+    assert tally.killed > 0
+
+
+@pytest.mark.timeout(600)
+def test_murder_behind_a_wrapper(make: Make) -> None:
+    proved(fight(slow(make), by_guard, max(1, ROUNDS // 3), murder=random.Random(SEED + 1)))
+
+
+@pytest.mark.timeout(600)
+def test_the_real_command(make: Make) -> None:
+    a = make()
+    write_config(a)
+    proved(fight(a, by_command_line, max(1, ROUNDS // 5), callers=16))
+
+
+@pytest.mark.parametrize("strategy", [by_looking, by_mutex])
+def test_the_judge_can_find_guilty(make: Make, strategy: Strategy) -> None:
+    """Without a lock, and with a mutex that is given up after a while, there are duplicates."""
+    tally = fight(slow(make), strategy, 1)
+    assert tally.duplicate_rounds == 1 and tally.most_at_once > 1, tally

@@ -1,0 +1,343 @@
+"""The guard over real processes, real locks and a real ledger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import portalocker
+import pytest
+from arena import PYTHON, STARTED, Make, dead, kill, wait_for
+
+from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
+from console.system import lock
+from console.system.guard import Guard
+
+COMMAND = Command(Verb.ENSURE, "worker", "test")
+
+
+def kinds(events: list[Event]) -> list[EventKind]:
+    """What happened, in order."""
+    return [event.kind for event in events]
+
+
+def test_ensure_starts_one_and_then_finds_it(make: Make) -> None:
+    a = make()
+    first, again = a.ensure(), a.ensure()
+    assert (first.changed, again.changed) == (True, False)
+    assert first.pid == again.pid == a.only().pid
+    assert a.only().leased and a.only().token == 1
+    assert a.look().lease.state is LeaseState.HELD
+    assert kinds(a.events()) == [EventKind.STARTED, EventKind.CONFIRMED]
+
+
+def test_kill_is_certified_and_told(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid
+    assert a.do(Verb.KILL).done
+    assert pid and dead(pid) and not a.look().instances
+    assert a.look().lease.state is LeaseState.FREE
+    assert a.deaths()[0].data["signal"] == "SIGTERM"
+    told = [EventKind.STARTED, EventKind.ASKED, EventKind.DIED, EventKind.ENDED]
+    assert kinds(a.events()) == told and not a.unexplained()
+
+
+def test_a_deaf_worker_is_killed_after_its_grace(make: Make) -> None:
+    a = make(modes="deaf", grace_s=0.3)
+    pid = a.ensure().pid
+    wait_for(lambda: a.lines("ready"))
+    outcome = a.do(Verb.KILL)
+    assert outcome.done and "killed after 0.3s" in outcome.message and pid and dead(pid)
+    assert a.deaths()[0].data["signal"] == "SIGKILL"
+
+
+def test_force_does_not_wait(make: Make) -> None:
+    a = make(modes="deaf", grace_s=60.0)
+    a.ensure()
+    wait_for(lambda: a.lines("ready"))
+    began = os.times().elapsed
+    assert a.do(Verb.KILL, force=True).done and os.times().elapsed - began < 30
+
+
+def test_a_stopped_worker_is_stalled_and_can_be_ended(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid or 0
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: a.only().root.state == "T")
+    assert a.look().lease.state is LeaseState.HELD
+    assert a.do(Verb.KILL).done and dead(pid)
+    assert a.deaths()[0].data["signal"] == "SIGTERM"
+
+
+def test_a_stopped_shim_is_woken(make: Make) -> None:
+    a = make()
+    pid, shim = a.ensure().pid or 0, a.shim()
+    os.kill(shim, signal.SIGSTOP)
+    kill(pid)
+    wait_for(lambda: dead(pid))
+    assert a.ensure().pid != pid, "the stopped shim kept the lease of a dead worker"
+    assert not a.duplicates and not a.unexplained()
+
+
+def test_restart_replaces_it_under_a_higher_token(make: Make) -> None:
+    a = make()
+    first = a.only() if a.ensure() else None
+    outcome = a.do(Verb.RESTART, target=first.identity if first else None, token=1)
+    assert outcome.done, outcome.message
+    assert a.only().token == 2 and outcome.pid == a.only().pid
+    assert not a.duplicates and not a.unexplained()
+
+
+def test_a_target_that_was_replaced_is_refused(make: Make) -> None:
+    a = make()
+    a.ensure()
+    first = a.only().identity
+    assert a.do(Verb.RESTART).done
+    second = a.only()
+    for verb in (Verb.KILL, Verb.RESTART):
+        outcome = a.do(verb, target=first)
+        assert (outcome.done, outcome.code) == (False, 1)
+        assert "no longer running" in outcome.message
+    assert not a.do(Verb.KILL, target=second.identity, token=1).done, "an older number"
+    assert not a.do(Verb.KILL, token=1).done
+    assert a.only().identity == second.identity
+    assert kinds(a.events(EventKind.REFUSED)) == [EventKind.REFUSED] * 4
+    assert a.do(Verb.KILL, token=2).done
+
+
+def test_a_restart_that_cannot_start_leaves_things_as_they_were(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid
+    a.script.chmod(0o600)
+    role = a.settings.roles["worker"]
+    role.command[0] = "/nowhere/python"
+    outcome = a.do(Verb.RESTART)
+    assert not outcome.done and "/nowhere/python" in outcome.message
+    assert a.only().pid == pid and not a.events(EventKind.ASKED)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["/nowhere/at/all"], "No such file"),
+        (["no-such-program-anywhere"], "No such file"),
+        (["/etc/passwd"], "Permission denied"),
+        ([*PYTHON, "-c", "raise SystemExit(3)"], "exited with code 3"),
+        (["/bin/sh", "-c", "kill -9 $$"], "SIGKILL"),
+        ([*PYTHON, "-c", "import os; os.environ['MISSING_ONE']"], "MISSING_ONE"),
+    ],
+)
+def test_what_cannot_run_is_told_and_leaves_the_lease_free(
+    make: Make, command: list[str], says: str
+) -> None:
+    a = make(command=command, settle_s=0.5)
+    outcome = a.do(Verb.ENSURE)
+    assert (outcome.done, outcome.code) == (False, 1) and says in outcome.message
+    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
+    assert EventKind.FAILED in kinds(a.events())
+
+
+def test_a_missing_directory_is_named(make: Make) -> None:
+    a = make(cwd="/nowhere/at/all")
+    assert "/nowhere/at/all" in a.do(Verb.ENSURE).message
+
+
+def test_dry_run_changes_nothing(make: Make) -> None:
+    a = make()
+    outcome = a.do(Verb.ENSURE, dry_run=True)
+    assert outcome.done and "would start 1" in outcome.message
+    pid = a.ensure().pid
+    before = a.box.store.events()
+    for verb in (Verb.KILL, Verb.RESTART):
+        assert f"end PID {pid}" in a.do(verb, dry_run=True).message
+    assert "do nothing" in a.do(Verb.ENSURE, dry_run=True).message
+    assert not a.do(Verb.KILL, dry_run=True, target=Identity(1, 1, "x")).done
+    assert a.box.store.events() == before and a.only().pid == pid
+
+
+def test_what_others_started_is_adopted_and_can_be_ended(make: Make) -> None:
+    a = make()
+    pid = a.outside()
+    outcome = a.ensure()
+    assert outcome.pid == pid and not outcome.changed and "adopted" in outcome.message
+    assert a.only().adopted and kinds(a.events())[0] is EventKind.ADOPTED
+    assert a.do(Verb.RESTART).done and dead(pid)
+    assert a.only().leased and not a.duplicates
+    assert [e.identity.pid for e in a.deaths() if e.identity] == [pid]
+
+
+@pytest.mark.parametrize("keep", ["oldest", "newest"])
+def test_too_many_are_ended_by_the_rule(make: Make, keep: str) -> None:
+    a = make(keep=keep, modes="many")
+    first = a.ensure().pid
+    second = a.outside("many")
+    assert len(a.look().instances) == 2
+    stays, goes = (first, second) if keep == "oldest" else (second, first)
+    outcome = a.do(Verb.END_DUPLICATES)
+    assert outcome.done and f"keep the {keep}" in outcome.message
+    assert a.only().pid == stays and goes and dead(goes)
+    assert a.ensure().pid == stays
+    assert f"keep the {keep}" in a.events(EventKind.ENDED)[0].reason
+
+
+def test_ensure_ends_the_surplus_too(make: Make) -> None:
+    a = make(modes="many")
+    for _ in range(3):
+        a.outside("many")
+    assert a.ensure().changed and len(a.look().instances) == 1
+
+
+def test_two_slots_two_workers(make: Make) -> None:
+    a = make(count=2, modes="many")
+    assert a.ensure().done
+    both = a.look()
+    assert len(both.instances) == 2 and all(one.leased for one in both.instances)
+    assert {one.token for one in both.instances} == {1, 2}
+    kill(both.instances[0].pid)
+    wait_for(lambda: len(a.look().instances) == 1)
+    assert a.ensure().done and len(a.look().instances) == 2
+    kept = both.instances[1].identity
+    assert kept in {one.identity for one in a.look().instances}
+    assert a.do(Verb.KILL).done and not a.look().instances and not a.unexplained()
+
+
+def test_a_wrapper_counts_before_it_has_become_the_worker(make: Make) -> None:
+    a = make(match="nothing_like_it.py")
+    a.settings.roles["worker"].command[:] = a.shell("sleep 0.3")
+    pid = a.ensure().pid
+    assert a.only().pid == pid and not a.lines("starts")
+    assert a.ensure().pid == pid
+    wait_for(lambda: a.lines("starts"))
+    assert a.only().pid == pid and not a.duplicates
+
+
+def test_two_boxes_do_not_see_each_other(make: Make) -> None:
+    a, b = make("a"), make("b")
+    for one in (a, b):
+        one.settings.roles["worker"].command[3:] = [str(a.script), str(one.place)]
+    b.settings = b.box.settings = a.settings.__class__(
+        roles={"worker": a.settings.roles["worker"].__class__(
+            match=str(a.script), command=[*PYTHON, str(a.script), str(b.place)], settle_s=0.1)}
+    )  # fmt: skip
+    first, second = a.ensure().pid, b.ensure().pid
+    assert first != second
+    assert (a.only().pid, b.only().pid) == (first, second)
+    assert a.do(Verb.KILL).done and b.only().pid == second, "only its own"
+
+
+def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:
+    a = make()
+    assert a.do(Verb.KILL).message == "worker: nothing to end"
+    assert a.events(EventKind.ASKED)[0].data["verb"] == "kill"
+
+
+def test_our_own_ancestors_are_never_ended(make: Make) -> None:
+    """A worker that asks for its own end, as a person's shell might by accident."""
+    a = make()
+    a.script.write_text(
+        "import subprocess, sys, time\n"
+        "subprocess.run([sys.executable, *sys.argv[1:]])\n"
+        "open(sys.argv[-1] + '/done', 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    ask = Path(__file__).with_name("ask.py")
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, str(a.script), str(ask), "kill", str(a.script), str(a.place)],
+        os.environ,
+    )
+    STARTED.append(pid)
+    wait_for((a.place / "done").exists)
+    said = (a.place / "answer").read_text()
+    assert "refused" in said and "has started it" in said and not dead(pid)
+    assert not a.events(EventKind.ASKED)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start a process as somebody else")
+def test_another_users_worker_is_shown_and_refused(make: Make) -> None:
+    """Root in a user namespace of its own has no right over uid 65534."""
+    a = make()
+    if (pid := os.fork()) == 0:
+        os.setuid(65534)
+        os.execv("/bin/sleep", [str(a.script), "600"])
+    STARTED.append(pid)
+    wait_for(lambda: a.look().instances)
+    ask = Path(__file__).with_name("ask.py")
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, str(ask), "kill",
+         str(a.script), str(a.place)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare" in done.stderr:
+        pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
+    said = (a.place / "answer").read_text()
+    assert f"no permission to signal PID {pid}" in said and not dead(pid), done.stderr
+    assert not a.events(EventKind.ASKED)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "directory"])
+def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
+    a = make()
+    path = a.box.paths.decision("worker")
+    path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
+    outcome = a.do(Verb.ENSURE)
+    assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
+    assert not a.lines("starts")
+
+
+@pytest.mark.parametrize("kind", ["symlink", "directory"])
+def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
+    a = make()
+    path = a.box.paths.lease("worker")
+    path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
+    outcome = a.do(Verb.ENSURE)
+    assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
+    assert not a.lines("starts") and a.events(EventKind.REFUSED)
+
+
+def test_patience_ends_with_who_is_at_work(make: Make) -> None:
+    a = make()
+    a.guard.patience_s = 0.2
+    path = a.box.paths.decision("worker")
+    descriptor = lock.open_lock(path)
+    portalocker.lock(descriptor, portalocker.LockFlags.EXCLUSIVE)
+    try:
+        outcome = a.do(Verb.ENSURE)
+        assert (outcome.done, outcome.code) == (False, 4)
+        assert str(os.getpid()) in outcome.message
+    finally:
+        os.close(descriptor)
+    a.guard.patience_s = 30.0
+    assert a.ensure().done
+
+
+def test_those_who_wait_share_a_failure(make: Make) -> None:
+    a = make(command=["/bin/sh", "-c", "sleep 0.2; exit 7"], settle_s=2.0)
+    outcomes = []
+    callers = [
+        threading.Thread(target=lambda: outcomes.append(Guard(a.box).carry_out(COMMAND)))
+        for _ in range(8)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all("code 7" in outcome.message for outcome in outcomes) and len(outcomes) == 8
+    assert len(a.events(EventKind.FAILED)) < 4, "each caller has tried for itself"
+
+
+def test_an_unknown_role_is_a_usage_error(make: Make) -> None:
+    outcome = make().guard.carry_out(Command(Verb.ENSURE, "nobody"))
+    assert outcome.code == 2 and "worker" in outcome.message
+
+
+def test_without_a_command_nothing_is_started(make: Make) -> None:
+    a = make(command=[])
+    outcome = a.do(Verb.ENSURE)
+    assert outcome.code == 1 and "[roles.worker]" in outcome.message
+    a.outside()
+    assert a.ensure().done and not a.do(Verb.RESTART).done and len(a.look().instances) == 1

@@ -1,0 +1,192 @@
+"""The life lock: who holds it, through which deaths, and which files are refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from arena import Make, dead, kill, wait_for
+
+from console.core.model import LeaseState, Verb
+from console.system import lease, lock
+from console.system.lease import LeaseError
+
+HOLD = """
+import sys
+from pathlib import Path
+from console.system import lock
+grant = lock.take(Path(sys.argv[1]))
+print("taken" if grant else "held", flush=True)
+sys.stdin.read()
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[str]:
+    """A process that takes the lock, says so, and keeps it until its input ends."""
+    root = str(Path(lock.__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """Its next line."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_one_takes_it_and_looking_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    assert not lock.held(path), "a file that is not there is not held"
+    with holder(path) as first:
+        assert said(first) == "taken"
+        assert lock.held(path) and lock.take(path) is None
+        assert lock.holders(path) == (first.pid,)
+        first.kill()
+    wait_for(lambda: not lock.held(path))
+    grant = lock.take(path)
+    assert grant is not None and lock.holders(path) == (os.getpid(),)
+    grant.close()
+    assert path.exists() and path.read_bytes() == b"", "never unlinked, never written"
+
+
+def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    lock.open_lock(path)
+    probe = "import sys\nfrom pathlib import Path\nfrom console.system import lock\n"
+    probe += "print('on', flush=True)\nwhile True: lock.held(Path(sys.argv[1]))"
+    root = str(Path(lock.__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", probe, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    ) as prober:
+        said(prober)
+        for _ in range(2000):
+            grant = lock.take(path)
+            assert grant is not None, "a prober was taken for a holder"
+            grant.close()
+        prober.kill()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "directory", "fifo", "hard link"])
+def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "x.lock", tmp_path / "precious"
+    if kind != "dangling":
+        other.write_text("precious")
+    if kind in ("symlink", "dangling"):
+        path.symlink_to(other)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        os.link(other, path)
+    for attempt in (lock.take, lock.held):
+        with pytest.raises(LeaseError, match=r"x\.lock"):
+            attempt(path)
+    assert kind == "dangling" or other.read_text() == "precious"
+    assert lease.look(path, tmp_path / "none").state is LeaseState.UNKNOWN
+
+
+def test_a_wide_mode_is_narrowed(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    path.touch(0o644)
+    grant = lock.take(path)
+    assert grant is not None and path.stat().st_mode & 0o777 == 0o600
+    grant.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_anothers_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    path.touch(0o600)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(LeaseError, match="belongs to uid 65534"):
+        lock.take(path)
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", "null", '{"identity": "x"}', "\0" * 99])
+def test_a_broken_record_says_nothing(tmp_path: Path, record: str) -> None:
+    (tmp_path / "owner").write_text(record)
+    assert lease.read_owner(tmp_path / "owner") is None
+    assert lease.look(tmp_path / "x.lock", tmp_path / "owner").state is LeaseState.FREE
+
+
+def test_it_survives_the_shim(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid
+    kill(a.shim())
+    wait_for(lambda: dead(a.shim()))
+    seen = a.look()
+    assert seen.lease.state is LeaseState.HELD and seen.instances[0].leased
+    assert a.ensure().pid == pid and not a.duplicates
+
+
+def test_it_survives_a_worker_that_closes_everything(make: Make) -> None:
+    a = make(modes="close")
+    pid = a.ensure().pid
+    wait_for(lambda: a.lines("ready"))
+    assert a.look().lease.state is LeaseState.HELD, "the shim holds it too"
+    kill(a.shim())
+    wait_for(lambda: not lock.held(a.box.paths.lease("worker")))
+    # Now nothing holds it, and still no second one: whoever takes the lease looks again.
+    assert a.ensure().pid == pid
+    assert a.do(Verb.ENSURE).pid == pid and not a.duplicates
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "symlink"])
+def test_a_lost_lock_file_starts_no_second_one(make: Make, how: str) -> None:
+    a = make()
+    pid = a.ensure().pid
+    path = a.box.paths.lease("worker")
+    path.unlink()
+    if how == "replaced":
+        path.touch(0o600)
+    elif how == "symlink":
+        path.symlink_to("/etc/passwd")
+    state = a.look().lease.state
+    assert state is (LeaseState.UNKNOWN if how == "symlink" else LeaseState.REPLACED)
+    outcome = a.do(Verb.ENSURE)
+    assert outcome.pid == pid and outcome.done and not a.duplicates
+    if how == "symlink":
+        refused = a.do(Verb.RESTART)
+        assert not refused.done and "symbolic link" in refused.message and not dead(pid or 0)
+    assert a.do(Verb.KILL).done and dead(pid or 0)
+
+
+def test_orphaned_has_a_name_and_a_way_out(make: Make) -> None:
+    a = make(modes="child-session")
+    pid = a.ensure().pid
+    child = int(wait_for(lambda: a.lines("children"))[0])
+    kill(a.shim())
+    kill(pid or -1)
+    wait_for(lambda: a.look().lease.state is LeaseState.ORPHANED)
+    assert a.look().lease.holders == (child,)
+    again = a.ensure()
+    assert again.pid != pid and dead(child) and not a.duplicates
+    assert "leftover" in " ".join(event.reason for event in a.events())
+    assert not a.unexplained()
+
+
+def test_a_holder_that_cannot_be_verified_is_refused(make: Make) -> None:
+    a = make()
+    a.ensure()
+    assert a.do(Verb.KILL).done
+    with holder(a.box.paths.lease("worker")) as stranger:
+        assert said(stranger) == "taken"
+        outcome = a.do(Verb.ENSURE)
+        assert not outcome.done and str(stranger.pid) in outcome.message
+        assert "--force" in outcome.message and stranger.poll() is None
+        assert not a.do(Verb.KILL).done and stranger.poll() is None
+        assert a.do(Verb.KILL, force=True).done
+        assert stranger.wait(5) < 0
+    assert a.ensure().done

@@ -1,0 +1,129 @@
+"""The process table and signals: a PID given away again never leads to a stranger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from arena import wait_for
+
+from console.core.model import Identity
+from console.system import clock, proc, process
+from console.system.process import Gone, Handle, Table
+
+ROUNDS = int(os.environ.get("RPA_STRANGERS", "40"))
+STRANGERS = Path(__file__).with_name("strangers.py")
+
+
+def child() -> subprocess.Popen[bytes]:
+    """A process that does nothing."""
+    return subprocess.Popen(["/bin/sleep", "600"])
+
+
+def test_an_identity_is_pid_ticks_and_boot() -> None:
+    me = process.identify(os.getpid())
+    assert me is not None and me.pid == os.getpid() and me.boot == clock.boot_id()
+    assert Identity.parse(str(me)) == me and process.alive(me)
+    assert not process.alive(Identity(me.pid, me.ticks, "another boot"))
+    assert not process.alive(Identity(me.pid, me.ticks + 1, me.boot))
+    assert process.identify(2**22 + 1) is None
+
+
+def test_a_signal_reaches_the_one_that_was_meant() -> None:
+    with child() as one:
+        identity = process.identify(one.pid)
+        assert identity is not None
+        handle = Handle(identity)
+        assert not handle.dead
+        handle.send(signal.SIGTERM)
+        assert process.wait_dead([handle], 5.0) == [] and handle.dead
+        assert one.wait(5) == -signal.SIGTERM
+        with pytest.raises(Gone):
+            handle.send(signal.SIGTERM)
+        handle.close()
+        with pytest.raises(Gone):
+            Handle(identity)
+
+
+def test_another_ones_ticks_are_refused() -> None:
+    with child() as one:
+        identity = process.identify(one.pid)
+        assert identity is not None
+        with pytest.raises(Gone):
+            Handle(Identity(identity.pid, identity.ticks - 1, identity.boot))
+        assert one.poll() is None
+        one.kill()
+
+
+def test_without_pidfd_the_identity_is_checked_before_each_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    with child() as one:
+        identity = process.identify(one.pid)
+        assert identity is not None
+        handle = Handle(identity)
+        assert not handle.dead and process.wait_dead([handle], 0.1) == [handle]
+        handle.send(signal.SIGKILL)
+        assert process.wait_dead([handle], 5.0) == []
+        one.wait(5)
+        with pytest.raises(Gone):
+            handle.send(signal.SIGKILL)
+
+
+def test_a_zombie_is_dead() -> None:
+    one = child()
+    identity = process.identify(one.pid)
+    assert identity is not None
+    handle = Handle(identity)
+    one.kill()
+    assert wait_for(lambda: handle.dead) and not process.alive(identity)
+    assert [p.state for p in Table().look() if p.pid == one.pid] == ["Z"]
+    one.wait(5)
+    handle.close()
+
+
+def test_a_table_sees_an_old_process_become_another_program() -> None:
+    """By exec a PID keeps its start: a long-lived table must read it again when asked."""
+    code = "import os, sys; sys.stdin.read(1); os.execv('/bin/sleep', ['sleep', '600'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as one:
+        table = Table()
+        table.look()
+        assert one.stdin is not None
+        one.stdin.write(b"x")
+        one.stdin.flush()
+        wait_for(
+            lambda: {p.pid: p.argv for p in table.look(full=True)}[one.pid] == ("sleep", "600")
+        )
+        one.kill()
+
+
+def test_names_with_brackets_and_newlines_do_not_confuse_it(tmp_path: Path) -> None:
+    odd = tmp_path / "a) R 1 (b\n"
+    odd.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(odd), "600"]) as one:
+        stat = wait_for(lambda: proc.stat_of(one.pid))
+        assert stat[1] == os.getpid()
+        one.kill()
+
+
+def test_usage_of_the_gone_is_nothing() -> None:
+    assert process.usage([2**22 + 1]) == (0.0, 0)
+    assert process.usage([os.getpid()])[1] > 1_000_000
+
+
+def test_a_pid_that_is_given_away_again_is_a_stranger() -> None:
+    """In a PID namespace of its own, where the next PID can be chosen."""
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--fork", "--pid", "--mount-proc",
+         sys.executable, str(STRANGERS), str(ROUNDS)],
+        capture_output=True, text=True, check=False, timeout=150,
+    )  # fmt: skip
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"PIDs cannot be chosen here: {done.stderr.strip()[-200:]}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["reused", str(ROUNDS), "hit", "0", "cached", "0"]

@@ -1,0 +1,144 @@
+"""The shim: what it costs, what it certifies, how it bounds a log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from arena import Make, dead, kill, wait_for
+
+from console.core.model import EventKind, LeaseState, Verb
+from console.system import launch, lock, shim
+
+USS_KB = 9_000
+
+
+def test_it_is_small_and_owes_nothing_to_the_project(make: Make) -> None:
+    a = make()
+    a.ensure()
+    rollup = Path(f"/proc/{a.shim()}/smaps_rollup").read_text()
+    private = [line.split() for line in rollup.splitlines() if line.startswith("Private_")]
+    assert sum(int(line[1]) for line in private) <= USS_KB
+    maps = Path(f"/proc/{a.shim()}/maps").read_text()
+    assert "apsw" not in maps and "site-packages" not in maps
+
+
+def test_it_imports_little() -> None:
+    code = (
+        "import sys\nexec(compile(open(sys.argv[1]).read(), 'shim', 'exec'), {'__name__': 'x'})\n"
+    )
+    code += "print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", code, str(shim.__file__)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    heavy = {"json", "typing", "contextlib", "asyncio", "pathlib", "subprocess", "re", "console"}
+    loaded = set(done.stdout.split())
+    assert "fcntl" in loaded and not heavy & loaded
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV"), (signal.SIGTERM, "SIGTERM")],
+)
+def test_a_death_is_in_the_ledger_within_a_second(make: Make, number: int, name: str) -> None:
+    a = make()
+    pid = a.ensure().pid or 0
+    began = time.monotonic()
+    kill(pid, number)
+    (death,) = wait_for(a.deaths)
+    assert time.monotonic() - began < 3.0, "the aim is one second on a quiet machine"
+    assert death.data["signal"] == name and death.data["exit_code"] is None
+    assert death.identity and death.identity.pid == pid and death.token == 1
+    assert 0 <= death.data["uptime_s"] < 30
+    assert death.moment.at - a.events()[0].moment.at >= death.data["uptime_s"] - 0.5
+    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
+
+
+def test_a_death_has_its_code_and_last_words(make: Make) -> None:
+    a = make(modes="exit7", settle_s=0.0)
+    a.do(Verb.ENSURE)
+    (death,) = wait_for(a.deaths)
+    assert death.data["exit_code"] == 7 and death.data["stderr"] == ["last words"]
+    kinds = {event.kind for event in a.events()}
+    assert {EventKind.STARTED, EventKind.DIED} <= kinds and not a.unexplained()
+
+
+def test_a_killed_shim_is_made_good_by_the_next_start(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid or 0
+    kill(a.shim())
+    kill(pid)
+    wait_for(lambda: dead(pid) and not lock.held(a.box.paths.lease("worker")))
+    assert not a.deaths()
+    a.ensure()
+    (death,) = a.deaths()
+    assert "cause is unknown" in death.reason and death.token == 1 and not a.unexplained()
+
+
+def test_sigterm_to_the_shim_ends_the_worker(make: Make) -> None:
+    a = make(modes="deaf", grace_s=0.3)
+    pid, own = a.ensure().pid or 0, a.shim()
+    wait_for(lambda: a.lines("ready"))
+    kill(own, signal.SIGTERM)
+    wait_for(lambda: dead(pid) and dead(own))
+    assert a.deaths()[0].data["signal"] == "SIGKILL"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGPIPE])
+def test_a_terminal_that_goes_does_not_matter(make: Make, number: int) -> None:
+    a = make()
+    pid = a.ensure().pid
+    kill(a.shim(), number)
+    assert a.ensure().pid == pid and not dead(a.shim())
+
+
+def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "LOG_BYTES", 200_000)
+    a = make(modes="print50000000")
+    a.ensure()
+    log = a.box.paths.log("worker", "out")
+    wait_for(lambda: a.lines("ready"))
+    wait_for(lambda: log.stat().st_size <= 200_000)
+    old = log.with_name(f"{log.name}.1")
+    assert old.stat().st_size <= 200_000 and old.read_bytes().endswith(b"x\n")
+    assert not dead(a.only().pid), "the worker has not noticed"
+
+
+def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
+    a = make()
+    victim = a.place / "precious"
+    victim.write_text("precious")
+    a.box.paths.log("worker", "out").symlink_to(victim)
+    outcome = a.do(Verb.ENSURE)
+    assert not outcome.done and victim.read_text() == "precious"
+
+
+def test_the_workers_path_is_where_its_program_is_looked_for(make: Make) -> None:
+    a = make(match="my-own-sleep")
+    place = a.place / "bin"
+    place.mkdir()
+    shutil.copy("/bin/sleep", place / "my-own-sleep")
+    role = a.settings.roles["worker"]
+    role.env["PATH"] = str(place)
+    role.command[:] = ["my-own-sleep", "600"]
+    assert a.ensure().done
+    assert a.do(Verb.KILL).done
+
+
+def test_the_worker_knows_its_marks_and_nobody_elses(make: Make) -> None:
+    os.environ["RPA_CONSOLE_TOKEN"] = "77"
+    try:
+        a = make()
+        a.ensure()
+    finally:
+        del os.environ["RPA_CONSOLE_TOKEN"]
+    environ = Path(f"/proc/{a.only().pid}/environ").read_bytes().split(b"\0")
+    assert b"RPA_CONSOLE_TOKEN=1" in environ and b"RPA_CONSOLE_ROLE=worker" in environ
+    assert b"RPA_CONSOLE_BOX=" + os.fsencode(a.box.name) in environ
+    marks = Path(f"/proc/{a.shim()}/environ").read_bytes()
+    assert b"RPA_CONSOLE_TOKEN" not in marks

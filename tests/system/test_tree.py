@@ -1,0 +1,82 @@
+"""Ending whole trees, wherever their members have gone, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from arena import STARTED, Make, dead, kill, wait_for
+
+from console.core.model import Command, EventKind, Verb
+from console.system import process
+
+
+@pytest.mark.parametrize("shim", ["alive", "killed"])
+@pytest.mark.parametrize("child", ["child", "child-session", "child-session-deaf", "child-fork"])
+def test_grandchildren_go_with_it(make: Make, child: str, shim: str) -> None:
+    a = make(modes=child, grace_s=0.5)
+    pid = a.ensure().pid or 0
+    (one,) = wait_for(lambda: a.lines("children"))
+    if shim == "killed":
+        kill(a.shim())
+        wait_for(lambda: dead(a.shim()))
+    assert a.do(Verb.KILL).done
+    assert dead(pid) and dead(int(one)) and not a.living()
+    assert not a.unexplained()
+
+
+@pytest.mark.parametrize("child", ["child", "child-session-deaf"])
+def test_the_shim_ends_what_a_dead_worker_left(make: Make, child: str) -> None:
+    a = make(modes=child, grace_s=0.3)
+    pid = a.ensure().pid or 0
+    (one,) = wait_for(lambda: a.lines("children"))
+    kill(pid)
+    wait_for(lambda: dead(int(one)))
+    wait_for(lambda: not a.living())
+
+
+def test_a_stray_without_the_lock_is_ended_before_the_next_start(make: Make) -> None:
+    a = make(modes="close child-session")
+    pid = a.ensure().pid or 0
+    (one,) = wait_for(lambda: a.lines("children"))
+    kill(a.shim())
+    kill(pid)
+    wait_for(lambda: dead(pid))
+    assert not dead(int(one))
+    assert a.ensure().pid != pid and dead(int(one)) and not a.duplicates
+
+
+def test_another_roles_worker_of_the_same_number_lives_on(make: Make) -> None:
+    a = make()
+    roles = a.settings.roles
+    twin = a.place / "twin.py"
+    twin.write_text("import time\nwhile True: time.sleep(600)\n")
+    command = [*roles["worker"].command[:3], str(twin)]
+    roles["twin"] = roles["worker"].__class__(match=str(twin), command=command, settle_s=0.1)
+    other = a.guard.carry_out(Command(Verb.ENSURE, "twin", "test"))
+    assert other.done and a.ensure().done, "both now run under token 1"
+    assert a.do(Verb.KILL).done and other.pid and not dead(other.pid)
+    assert a.guard.carry_out(Command(Verb.KILL, "twin", "test")).done
+
+
+def test_a_zombie_is_no_worker_and_no_obstacle(make: Make) -> None:
+    a = make()
+    pid = a.outside()
+    os.kill(pid, signal.SIGKILL)
+    identity = process.identify(pid)
+    wait_for(lambda: dead(pid))
+    assert identity and process.identify(pid) == identity, "nobody has reaped it"
+    assert not a.look().instances
+    assert a.ensure().pid != pid
+    os.waitpid(pid, 0)
+    STARTED.remove(pid)
+
+
+def test_nothing_is_signalled_when_one_member_is_out_of_reach(make: Make) -> None:
+    a = make()
+    pid = a.outside()
+    a.box.table.look()
+    outcome = a.do(Verb.KILL, target=process.identify(os.getpid()))
+    assert not outcome.done and not dead(pid)
+    assert not a.events(EventKind.ASKED)
