@@ -30,11 +30,16 @@ _COMMANDS = {
     "restart": "act",
     "kill": "act",
     "events": "events",
+    "why": "why",
+    "alerts": "alerts",
+    "report": "report",
+    "baseline": "baseline",
     "canary": "canary",
     "daemon": "daemon",
     "config": "config",
     "doctor": "doctor",
     "demo": "demo",
+    "serve": "serve",
     "completion": "completion",
 }
 """Command -> the file of `console/commands` that holds it."""

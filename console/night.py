@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from console import collecting
 from console.alerting import ACTOR, Alerting
 from console.core import handover, since
+from console.core.markdown import markdown
 from console.core.model import Alert, EventKind, Moment, Snapshot
 from console.system.box import Box
 from console.system.files import write_atomically
@@ -93,5 +94,5 @@ class Night:
     def _hand_over(self, snapshot: Snapshot) -> None:
         """Write the document that the next person reads. Raises FileError, StoreError."""
         events = self.box.store.events(limit=EVENTS)
-        document = handover.compose(snapshot, events, since.DEFAULT_S)
-        write_atomically(self.box.outputs / "handover.md", handover.markdown(document))
+        document = handover.compose(snapshot, events, since.ago(since.DAY_S, snapshot.moment))
+        write_atomically(self.box.outputs / "handover.md", markdown(document))

@@ -26,6 +26,7 @@ from console.core.model import (
 )
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
+from console.night import Night
 from console.probing import Prober
 from console.sentry import Sentry
 from console.system.box import Box
@@ -64,6 +65,7 @@ class Runtime:
     prober: Prober = field(init=False)
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
+    night: Night = field(init=False)
     _wakes: dict[str, asyncio.Event] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _snapshot: Snapshot | None = None
@@ -75,6 +77,7 @@ class Runtime:
         self.prober = Prober(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now)
+        self.night = Night(self.box, self.view.refresh)
         self._wakes = {name: asyncio.Event() for name in self.monitors}
 
     # --- running ---------------------------------------------------------------------------
@@ -86,10 +89,12 @@ class Runtime:
                 group.create_task(self._run(name), name=name)
             group.create_task(self.sentry.run(), name="sentry")
             group.create_task(self._tell_verdicts(), name="verdicts")
+            group.create_task(self.night.run(self.snapshots()), name="night")
 
     async def _run(self, name: str) -> None:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""
-        await asyncio.sleep(STAGGER_S * sorted(self.monitors).index(name))
+        order = sorted(self.monitors, key=lambda one: (one != "worker", one))
+        await asyncio.sleep(STAGGER_S * order.index(name))
         while not self.view.off(name):
             await self._until_due(name)
             if not self.view.off(name):
@@ -220,6 +225,7 @@ class Runtime:
                     if name == "worker":
                         group.create_task(self.sentry.run())
                         group.create_task(self._tell_verdicts())
+                        group.create_task(self.night.run(self.snapshots()))
                 shown = None
                 async for snapshot in self.snapshots():
                     monitor = snapshot.monitor(name)
@@ -239,6 +245,9 @@ class Runtime:
             return await asyncio.to_thread(actions.toggle_baseline, self.box, command.actor)
         if command.verb is Verb.START_DAEMON:
             return await asyncio.to_thread(actions.start_daemon, self.box, command.actor)
+        if command.verb is Verb.ACKNOWLEDGE:
+            key, actor = command.role, command.actor
+            return await asyncio.to_thread(actions.acknowledge, self.box, key, actor)
         outcome = await asyncio.to_thread(self.guard.carry_out, command)
         self.look_now("worker")
         return outcome

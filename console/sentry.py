@@ -24,7 +24,7 @@ from console.core.model import (
 from console.core.record import Seen
 from console.core.snapshot import last_seen
 from console.core.supervision import POLICY, Repair
-from console.system import process
+from console.system import proc, process
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.process import Gone, Handle
@@ -63,12 +63,23 @@ class Sentry:
                 with self._going_on():
                     if await asyncio.to_thread(self.box.table.stirred):
                         await self._compare()
+                    if await asyncio.to_thread(self._stopped):
+                        self.look_now("worker")
                 await asyncio.sleep(self._pause())
                 self._look_at_what_is_due()
         finally:
             for handle in self._handles.values():
                 self._forget(handle)
             self._handles.clear()
+
+    def _stopped(self) -> bool:
+        """Whether an instance was stopped (SIGSTOP) or went on since the last look."""
+        return any(
+            (now := proc.stat_of(one.pid)) is not None
+            and (now[0] == "T") is not (one.root.state == "T")
+            for known in tuple(self._known.values())
+            for one in known.values()
+        )
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:

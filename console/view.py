@@ -169,7 +169,7 @@ class View:
                 box=self.box.name,
                 queue_url=settings.queue.url,
                 roles=self.box.roles,
-                monitors={n: self._monitor(n, histories[n], now) for n in self.monitors},
+                monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 seen=self.seen,
                 daemon=self.daemon(),
@@ -181,7 +181,8 @@ class View:
         troubles = tuple(one for one in (self.unread, self.unsaved) if one)
         return replace(snapshot, notices=(*troubles, *notices(self.box, snapshot)))
 
-    def _monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
+    def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
+        """What a snapshot is told of one monitor."""
         monitor = self.monitors[name]
         last = history[-1] if history else None
         return MonitorFacts(

@@ -19,13 +19,12 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "system")]
 
 from arena import Arena, arena  # noqa: E402
-from battle import (  # noqa: E402
-    Tally,
+from battle import Tally, fight  # noqa: E402
+from strategies import (  # noqa: E402
     by_command_line,
     by_guard,
     by_looking,
     by_mutex,
-    fight,
     write_config,
 )
 

@@ -92,6 +92,16 @@ def test_the_screen_knows_the_core_alone() -> None:
     assert offences(in_room("ui"), forbidden) == []
 
 
+def test_the_web_is_only_under_web_and_knows_nobody_else() -> None:
+    others = [path for path in FILES if room(path) != "web"]
+    assert offences(others, lambda name: name.split(".")[0] == "aiohttp") == []
+
+    def forbidden(name: str) -> bool:
+        return name.startswith("console") and not name.startswith("console.web")
+
+    assert offences(in_room("web"), forbidden) == []
+
+
 def test_nobody_below_knows_the_runtime_or_the_screen() -> None:
     def forbidden(name: str) -> bool:
         return name.startswith(("console.runtime", "console.ui", "console.cli", "console.commands"))

@@ -68,13 +68,21 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     """Everything that the screen may ask of the world."""
     import asyncio
 
-    from console.core.model import LogPage
+    from console.core.model import LogPage, Moment, Snapshot
+    from console.core.trends import Trends
     from console.monitors import discover
+    from console.past import Past
     from console.runtime import Runtime
     from console.system.files import tail
     from console.ui.wiring import Wiring
 
-    runtime = Runtime(box, discover(), holder)
+    runtime, store = Runtime(box, discover(), holder), Past(box, discover())
+
+    async def trends(until: Moment | None) -> Trends:
+        return await asyncio.to_thread(store.trends, until)
+
+    async def past(around: Moment, way: int) -> Snapshot | None:
+        return await asyncio.to_thread(store.snapshot, around, way)
 
     async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
         return await asyncio.to_thread(tail, box.paths.log(role, stream), offset)
@@ -90,6 +98,8 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         theme_directories=(user_themes(),),
         ascii=ascii_only or not _unicode(),
         keys=box.settings.screen.keys,
+        trends=trends,
+        past=past,
     )
 
 

@@ -19,6 +19,8 @@ TOGETHER_S = 900.0
 """Beyond this a start is no answer to a death any more."""
 FLAP_S = 600.0
 """Changes of one thing within this time of each other are one line."""
+MOST_CHANGES = 4
+"""So many of them are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def _ids(event: Event) -> tuple[int, ...]:
 def _tell(told: _Chronicle, event: Event) -> None:
     if event.kind in _DAEMON:
         event = replace(event, role=MONITORS)
-    for way in (_alert, _episode, _repeat):
+    for way in (_alert, _change, _episode, _repeat):
         if way(told, event):
             return
     told.repeated.pop(event.role, None)
@@ -126,7 +128,7 @@ def _episode(told: _Chronicle, event: Event) -> bool:
 def _own(event: Event) -> str:
     """What another line about the very same process adds."""
     if event.kind is EventKind.DIED:
-        return f"it {event.reason or 'ended'}{uptime(event)}"
+        return f"died{uptime(event)}: {event.reason}"
     return ""
 
 
@@ -168,30 +170,32 @@ def _alert(told: _Chronicle, event: Event) -> bool:
 
 def _repeat(told: _Chronicle, event: Event) -> bool:
     """Whether the event says again what was last said of its subject."""
-    same: tuple[EventKind, object]
-    match event.kind:
-        case EventKind.CONFIRMED:
-            subject, same, flaps = event.role, (event.kind, event.identity), False
-        case EventKind.REFUSED | EventKind.FAILED | EventKind.NOTICED:
-            subject, same, flaps = event.role, (event.kind, event.reason), False
-        case EventKind.MONITOR_CHANGED | EventKind.VERDICT_CHANGED:
-            subject, same, flaps = _changing(event), (event.kind, None), True
-        case _:
-            return False
-    known, index = told.repeated.get(subject, (None, -1))
-    quick = not flaps or event.moment.since(_last(told.lines, index)) <= FLAP_S
-    if known == same and quick:
-        told.join(index, event, more=1)
-        if flaps:
-            told.lines[index] = replace(told.lines[index], text=visible(sentence(event), 1000))
+    if event.kind is EventKind.CONFIRMED:
+        same: object = (event.kind, event.identity)
+    elif event.kind in (EventKind.REFUSED, EventKind.FAILED, EventKind.NOTICED):
+        same = (event.kind, event.reason)
     else:
-        told.repeated[subject] = same, told.add(event, sentence(event))
+        return False
+    known, index = told.repeated.get(event.role, (None, -1))
+    if known == same:
+        told.join(index, event, more=1)
+    else:
+        told.repeated[event.role] = same, told.add(event, sentence(event))
     return True
 
 
-def _changing(event: Event) -> str:
-    return f".{event.kind.value} {event.data.get('monitor', '')}"
-
-
-def _last(lines: list[Line], index: int) -> Moment:
-    return lines[index].until or lines[index].at if index >= 0 else Moment(0.0)
+def _change(told: _Chronicle, event: Event) -> bool:
+    """Changes to and fro in a short time are one line: how it went, and how often."""
+    if event.kind not in (EventKind.MONITOR_CHANGED, EventKind.VERDICT_CHANGED):
+        return False
+    subject = f".{event.kind.value} {event.data.get('monitor', '')}"
+    _, index = told.repeated.get(subject, (None, -1))
+    line = told.lines[index] if index >= 0 else None
+    if line is None or event.moment.since(line.until or line.at) > FLAP_S:
+        told.repeated[subject] = None, told.add(event, sentence(event))
+        return True
+    state = str(event.data.get("verdict" if subject.startswith(".verdict") else "state"))
+    late = duration(event.moment.since(line.until or line.at))
+    words = f"{state} {late} later" if len(line.events) < MOST_CHANGES else ""
+    told.join(index, event, words, more=0 if words else 1)
+    return True

@@ -47,6 +47,19 @@ class Case:
     def pid(self) -> str:
         return f"PID {self.focus.identity.pid}" if self.focus.identity else self.role.name
 
+    def answers(self) -> list[Event]:
+        """What was done about it: starts, failed ones as such, deaths of those, parking."""
+        later = self.ledger[self.ledger.index(self.focus) + 1 :]
+        later = tuple(e for e in later if e.identity is None or e.identity != self.focus.identity)
+        failed = {e.identity for e in later if e.kind is EventKind.FAILED and e.identity}
+        kinds = (*BORN, EventKind.FAILED, EventKind.PARKED, EventKind.DIED)
+        return [
+            event
+            for event in later
+            if event.kind in kinds
+            and (event.kind is EventKind.FAILED or event.identity not in failed)
+        ]
+
     def after(self, *kinds: EventKind) -> Event | None:
         """The first later line of these kinds about another process."""
         at = self.ledger.index(self.focus)

@@ -410,6 +410,14 @@ class QueueView:
     success_rate: float | None = None
     """Percent, over what the store has seen; None while nothing was finished."""
     latency_s: float | None = None
+    oldest_s: float | None = None
+    """Age of the oldest waiting task."""
+    lease_s: float | None = None
+    """Age of the oldest task in flight."""
+    finished: Moment | None = None
+    """When a task was last seen to have been finished."""
+    drain_s: float | None = None
+    """Until what waits is done, at the pace of the last minutes; None: nothing is being done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def _asked(event: Event) -> str:
 
 
 def _died(event: Event) -> str:
-    return f"{event.role}: {_pid(event)} {event.reason}{uptime(event)}{last_words(event)}"
+    return f"{event.role}: {_pid(event)} died{uptime(event)}: {event.reason}{last_words(event)}"
 
 
 def _verdict(event: Event) -> str:

@@ -71,8 +71,8 @@ def repair(
         )
         return Decision(Repair.PARK, reason)
     delay = min(policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1), policy.backoff_max_s)
-    if memory.died is not None and now.since(memory.died.moment) < delay:
-        due = memory.died.moment.plus(delay)
+    due = memory.died.moment.plus(delay) if memory.died is not None else now
+    if due.since(now) > 0:
         return Decision(Repair.WAIT, f"restart {recent + 1} of {policy.limit}", due)
     return Decision(Repair.START, f"restart {recent + 1} of {policy.limit}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from console.core.baseline import tasks_ended
 from console.core.foreign import as_list, count, number, table, text
@@ -14,6 +15,10 @@ from console.core.model import (
     Sample,
     WatchdogView,
 )
+from console.core.stats import increase
+
+PACE_S, PACE_LOOKS = 600.0, 600
+"""How far back the pace of the work is measured."""
 
 
 def queue_view(url: str, samples: Sequence[Sample], health: Health, now: Moment) -> QueueView:
@@ -40,7 +45,31 @@ def queue_view(url: str, samples: Sequence[Sample], health: Health, now: Moment)
         failed=count(data.get("failed")),
         success_rate=100.0 * good / ended if ended else None,
         latency_s=_latency(samples),
+        oldest_s=number(data.get("oldest_s")),
+        lease_s=number(data.get("oldest_lease_s")),
+        finished=_finished(answered, now),
+        drain_s=_drain(answered, count(data.get("size"))),
     )
+
+
+def _finished(looks: Sequence[Sample], now: Moment) -> Moment | None:
+    """The newest look at which more tasks had been finished than at the one before."""
+    for newer, older in pairwise(reversed(looks)):
+        new, old = count(newer.data.get("completed")), count(older.data.get("completed"))
+        if new is not None and old is not None and new > old:
+            return _not_after(newer.moment, now)
+    return None
+
+
+def _drain(looks: Sequence[Sample], size: int | None) -> float | None:
+    """Seconds that what waits will take at the pace of the last minutes."""
+    recent = [one for one in looks[-PACE_LOOKS:] if looks[-1].moment.since(one.moment) <= PACE_S]
+    told = [(count(one.data.get("completed")), one) for one in recent]
+    known = [(float(done), one) for done, one in told if done is not None]
+    if not size or len(known) < 2:
+        return 0.0 if size == 0 else None
+    done, took = increase([n for n, _ in known]), known[-1][1].moment.since(known[0][1].moment)
+    return size * took / done if done else None
 
 
 def _newest_look_failed(samples: Sequence[Sample], answered: Sequence[Sample]) -> bool:

@@ -25,6 +25,8 @@ from console.core.text import duration, visible
 
 SURPLUS = (Verb.ENSURE, Verb.END_DUPLICATES)
 _WORDS = 200
+MOST = 8
+"""Actions that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def why(role: Role, events: Iterable[Event], now: Moment) -> tuple[Step, ...]:
     """The chain of the last death, or of the last start that failed; else why there is none."""
     events = tuple(events)
     ledger = tuple(event for event in events if event.role == role.name)
-    focus = next((event for event in reversed(ledger) if _fatal(event)), None)
+    focus = _first_of_row([event for event in ledger if _fatal(event)], ledger, role)
     if focus is None:
         return (_uneventful(role, ledger, now),)
     signs = tuple(e for e in events if e.id < focus.id and _sign(e, role))
@@ -54,6 +56,22 @@ def _fatal(event: Event) -> bool:
     if event.kind is EventKind.DIED:
         return True
     return event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE
+
+
+def _first_of_row(fatal: Sequence[Event], ledger: Sequence[Event], role: Role) -> Event | None:
+    """The last death; in a row of deaths that nobody asked for, the one that began it."""
+    asked = {event.identity for event in ledger if event.kind is EventKind.ASKED}
+    focus: Event | None = None
+    for event in reversed(fatal):
+        if focus is not None:
+            long = focus.moment.since(event.moment) > role.policy.window_s
+            if long or event.identity in asked:
+                return focus
+        focus = event
+        healthy = float(event.data.get("uptime_s") or 0.0) >= role.policy.healthy_s
+        if event.identity in asked or (event.kind is EventKind.DIED and healthy):
+            return focus
+    return focus
 
 
 def _sign(event: Event, role: Role) -> bool:
@@ -163,10 +181,10 @@ def _action(case: Case) -> Iterable[Step]:
         yield Step("action", words, told.moment, ids(case.focus, ended))
         if case.asked.data.get("verb") in (Verb.KILL, *SURPLUS):
             return
-    done = case.after(EventKind.STARTED, EventKind.ADOPTED, EventKind.FAILED, EventKind.PARKED)
-    if done is not None:
+    answers = case.answers()
+    for done in answers[:MOST]:
         yield Step("action", _deed(case, done), done.moment, ids(done))
-    elif case.asked is None:
+    if not answers and case.asked is None:
         yield Step("action", *_pending(case))
 
 
@@ -179,9 +197,12 @@ def _deed(case: Case, done: Event) -> str:
         case EventKind.ADOPTED:
             return f"{pid}, started by somebody else, was adopted {late} later"
         case EventKind.PARKED:
-            return "parked: no further automatic start"
+            return f"parked, {late} later: no further automatic start"
+        case EventKind.DIED:
+            return f"{pid} died as well{uptime(done)}: {visible(done.reason, _WORDS)}"
         case _:
-            return f"{who(done.actor)} tried and failed: {visible(done.reason, _WORDS)}"
+            tried = f"{who(done.actor)} tried and failed, {late} later"
+            return f"{tried}: {visible(done.reason, _WORDS)}"
 
 
 def _pending(case: Case) -> tuple[str, Moment | None]:

@@ -94,8 +94,6 @@ class Guard:
         """Decisions are made on what is read now, never on what was known."""
         return self.box.observe([role], full=True)[0]
 
-    # --- ensure ----------------------------------------------------------------------------
-
     def _settled(self, role: Role, seen: Observation) -> bool:
         """The wanted number runs, and has outlived its settle time."""
         now = clock.now()
@@ -131,6 +129,8 @@ class Guard:
             if len(seen.instances) > role.count:
                 outcome = undertaker.end(supervision.targets(wish, role, seen.instances), seen)
             elif len(seen.instances) < role.count:
+                if sum(one.pid is not None for one in done) >= role.count:
+                    return _lost(role, done)
                 outcome = self._fill(command, role, seen, undertaker)
             elif self._settled(role, seen):
                 witness.tell_starts(self.box, role, seen, command.actor)
@@ -233,6 +233,12 @@ def _old_enough(owner: Owner, role: Role) -> bool:
 def _held_by(seen: Observation) -> str:
     pids = ", ".join(str(pid) for held in seen.leases for pid in held.holders)
     return f" ({seen.lease.reason}: PID {pids})" if pids else ""
+
+
+def _lost(role: Role, done: Sequence[Outcome]) -> Outcome:
+    """What was started is gone again: starting it for ever is policy's business, not ours."""
+    pids = ", ".join(str(one.pid) for one in done if one.pid is not None)
+    return Outcome(False, f"{role.name}: started PID {pids}, which is gone again", REFUSED)
 
 
 def _sum(done: Sequence[Outcome]) -> Outcome | None:

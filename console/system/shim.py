@@ -82,10 +82,6 @@ class Worker:
                 self.status, self.dead = status, True
         return self.dead
 
-    def signal(self, number: int) -> None:
-        """Signal it. It is our child and not reaped yet, so its PID is still its own."""
-        os.kill(self.pid, number)
-
     def write_owner(self) -> None:
         """Say beside the lock who holds it: information, never proof. Raises OSError."""
         spec, lock = self.spec, os.fstat(self.lease)
@@ -182,12 +178,12 @@ def wait(worker: Worker, wake: int, status: int) -> int:
             before, sizes = sizes, [rotate(p, spec["log_bytes"]) for p in spec["logs"].values()]
             check = now + (_QUIET_S if sizes == before else _BUSY_S)
         if ending and now >= ending:
-            worker.signal(signal.SIGKILL)
+            os.kill(worker.pid, signal.SIGKILL)  # our child, not reaped: its PID is its own
             ending = now + _AFTER_KILL_S
         due = min([check, *([settle] if status >= 0 else []), *([ending] if ending else [])])
         if asked_to_end(wake, max(0.0, due - now)) and not ending:
-            worker.signal(signal.SIGTERM)
-            worker.signal(signal.SIGCONT)
+            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGCONT)
             ending = now + spec["grace_s"]
     return status
 

@@ -9,6 +9,7 @@ the WAL from being checkpointed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -146,13 +147,13 @@ class Store:
         sql = "INSERT INTO samples (monitor, at, tick, boot, data, error) VALUES (?,?,?,?,?,?)"
         self._write((sql, rows.sample_row(sample)) for sample in samples)
 
-    def samples(self, monitor: str, since: float = 0.0, limit: int = 100_000) -> list[Sample]:
-        """A monitor's newest `limit` samples from `since` (Unix seconds) on, oldest first."""
-        sql = (
-            f"SELECT {rows.SAMPLE} FROM samples WHERE monitor = ? AND at >= ?"
-            " ORDER BY at DESC, id DESC LIMIT ?"
-        )
-        return [rows.sample(row) for row in reversed(self._read(sql, (monitor, since, limit)))]
+    def samples(
+        self, monitor: str, since: float = 0.0, limit: int = 100_000, until: float = math.inf
+    ) -> list[Sample]:
+        """A monitor's newest `limit` samples `since` to `until` (Unix seconds), oldest first."""
+        where = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?"
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+        return [*map(rows.sample, reversed(self._read(sql, (monitor, since, until, limit))))]
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""
@@ -180,9 +181,10 @@ class Store:
         role: str | None = None,
         limit: int = 1_000,
         kinds: Sequence[EventKind] = (),
+        until: float = math.inf,
     ) -> list[Event]:
         """The newest `limit` lines after id `after`, oldest first; of a role or of some kinds."""
-        where, values = "id > ?", [after, *filter(None, [role]), *kinds]
+        where, values = "id > ? AND at <= ?", [after, until, *filter(None, [role]), *kinds]
         where += " AND role = ?" if role else ""
         where += f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         sql = f"SELECT {rows.EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?"
@@ -200,9 +202,7 @@ class Store:
 
     def put(self, key: str, value: Any) -> None:
         """Remember a small JSON value under a key."""
-        sql = (
-            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-        )
+        sql = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
         self._write([(sql, (key, json.dumps(value)))])
 
     def get(self, key: str) -> Any:

@@ -14,16 +14,16 @@ from textual.app import App
 from textual.screen import Screen
 
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
-from console.core.text import visible
+from console.core.text import clock, visible
 from console.ui.board import Board
 from console.ui.commands import table
 from console.ui.consequence import Question
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
-from console.ui.header import Freshness
 from console.ui.news import News
 from console.ui.paint import Line, Look, line
 from console.ui.theme import FALLBACK, load_all, shipped_themes
+from console.ui.travel import Travel
 from console.ui.wiring import Feed, Publish, Wiring
 
 __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
@@ -53,12 +53,11 @@ class ConsoleApp(App[int]):
         self.theme_name = wiring.theme if wiring.theme in self.themes else FALLBACK.name
         self.theme = f"console-{self.theme_name}"
         self.entries = table(wiring.keys, wiring.read_only)
-        self.board = Board(self.look, self.entries, wiring.read_only)
+        self.board = Board(self.look, self.entries, wiring.read_only, wiring.trends is not None)
         self.latest: Snapshot | None = None
-        self.frozen: Snapshot | None = None
+        self.travel = Travel(wiring, self.say, self.redraw)
         self.farewell = ""
         self.crash = ""
-        self._frozen_at: Moment | None = None
         self.news = News(standing=broken)
         for entry in table(wiring.keys):
             for key in (entry.key, *entry.other_keys):
@@ -79,6 +78,7 @@ class ConsoleApp(App[int]):
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
             self.run_worker(work, name=name, group="monitors", exit_on_error=False)
+        self.run_worker(self.travel.keep_trends(), group="trends", exit_on_error=False)
         self.set_interval(1.0, self.redraw)
         self.redraw()
 
@@ -111,21 +111,17 @@ class ConsoleApp(App[int]):
     def redraw(self) -> None:
         """Show what is known, with the ages of this moment."""
         now = self.wiring.clock()
-        shown = self.frozen or self.latest
-        if shown is None:
+        scene = self.travel.scene(self.latest, now)
+        if scene is None:
             empty = line((" waiting for the first look at the box …", "muted"))
             self.board.notice.present([self._line(now) or empty])
             return
-        fresh = Freshness(now.since(shown.moment))
-        if self._frozen_at is not None:
-            fresh = replace(fresh, frozen_for=now.since(self._frozen_at))
-        else:
-            shown = replace(shown, moment=now)
-        self.board.show(shown, fresh, self._line(now) or line())
+        self.board.trends, self.board.span_s = self.travel.trends, self.travel.span
+        self.board.show(*scene, self._line(now) or line())
 
     def _line(self, now: Moment) -> Line | None:
-        seen = self.latest.notices if self.latest and not self.board.word else ()
-        return self.news.line(now, seen)
+        quiet = self.latest is None or self.board.word or self.travel.away
+        return self.news.line(now, () if quiet or self.latest is None else self.latest.notices)
 
     def say(self, text: str, style: str = "text") -> None:
         """One line of news."""
@@ -143,7 +139,10 @@ class ConsoleApp(App[int]):
         if self.screen is not self.board and id != "leave":
             return
         entry = next(entry for entry in table({}) if entry.id == id)
-        if entry.changes and self.wiring.read_only:
+        away = self.travel.away
+        if entry.changes and away is not None:
+            self.refuse(f"this is the past ({clock(away)}): {entry.label} was not sent; Esc is now")
+        elif entry.changes and self.wiring.read_only:
             self.refuse(f"read-only: {entry.label} was not sent")
         elif entry.changes and self.latest is None:
             self.refuse("nothing has been seen yet")
@@ -192,17 +191,15 @@ class ConsoleApp(App[int]):
 
     def freeze(self) -> None:
         """Hold the picture still, or let it go on."""
-        if self.frozen is not None:
-            self.action_thaw()
-            return
-        self._frozen_at = self.wiring.clock()
-        self.frozen = self.latest and replace(self.latest, moment=self._frozen_at)
-        self.redraw()
+        self.travel.freeze(self.latest)
+
+    def go(self, way: int, seconds: float = 0.0) -> None:
+        """Look at another moment."""
+        self.run_worker(self.travel.go(way, seconds), group="travel", exit_on_error=False)
 
     def action_thaw(self) -> None:
         """Back to now."""
-        self.frozen = self._frozen_at = None
-        self.redraw()
+        self.travel.home()
 
     def wear(self, name: str) -> None:
         """Put on a theme."""

@@ -12,10 +12,12 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from console.core.model import Snapshot
+from console.core.trends import DAY_S, Trends
 from console.ui.commands import Entry
 from console.ui.dialogs.sheet import Prompt
+from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
-from console.ui.layout import Place, Wish, arrange
+from console.ui.layout import Place, Wish, arrange, tops
 from console.ui.paint import Choice, Frame, Line, Look, line
 from console.ui.pane import Pane
 from console.ui.panes import PaneModule, discover, name_of
@@ -37,7 +39,9 @@ class Board(Screen[None]):
         Binding("shift+tab", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, look: Look, entries: Sequence[Entry], read_only: bool) -> None:
+    def __init__(
+        self, look: Look, entries: Sequence[Entry], read_only: bool, graphs: bool = False
+    ) -> None:
         super().__init__()
         self._compositor = SparingCompositor()
         self.modules: dict[str, PaneModule] = {name_of(module): module for module in discover()}
@@ -50,10 +54,14 @@ class Board(Screen[None]):
         self.keys = Pane(id="keys", framed=False)
         self.prompt = Prompt("filter: a word or a PID", id="filter")
         self.prompt.display = False
-        self.entries, self.read_only = tuple(entries), read_only
+        self.entries, self.read_only, self.graphs = tuple(entries), read_only, graphs
+        self.trends: Trends | None = None
+        self.span_s = DAY_S
         self.choice: Choice | None = None
         self.word, self.zoomed = "", ""
         self._hidden: list[str] = []
+        self._needs: dict[str, int] = {}
+        """The most lines that each pane had to show: it grows and does not shrink again."""
         self._shown: tuple[Snapshot, Freshness, Line] | None = None
         self.dress(look)
 
@@ -89,22 +97,29 @@ class Board(Screen[None]):
             self.choice = _first(snapshot)
         width = self.size.width
         lines = header(snapshot, fresh, self.read_only, width)
+        if self.trends is not None:
+            lines.append(Line((*strip_line(self.trends, width),), "panel"))
         self.top.present(lines if self.size.height > 2 else lines[1:])
+        needs = dict(self._needs)
         for name, module in self.modules.items():
             self._present(name, module, snapshot)
         self.notice.present([notice if notice.spans else self._idle()])
         self.keys.present([footer(self.entries, width)])
+        if needs != self._needs and not self.zoomed:
+            self.place()
 
     def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
-        frame = Frame(max(0, pane.size.width - 3), pane.room, self.choice)
+        width = max(0, pane.size.width - 3)
+        frame = Frame(width, pane.room, self.choice, self.trends, self.span_s)
         try:
-            lines, summary = module.view(snapshot, frame), module.summary(snapshot)
+            lines, summary = module.view(snapshot, frame), module.summary(snapshot, frame)
         except Exception as error:  # One pane's fault must not take the others' sight.
             lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
             summary = lines[0]
+        self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
         pane.present(lines, summary, self.word)
 
     def _idle(self) -> Line:
@@ -143,11 +158,14 @@ class Board(Screen[None]):
     def place(self) -> None:
         """Give every widget its rectangle. Only a resize, zoom or focus comes here."""
         width, height = self.size
-        top = 2 if height > 2 else min(1, height)
+        top = tops(height, self.graphs)
         keys = 1 if height > 1 else 0
         notice = 1 if height > 3 else 0
         free = max(0, height - top - keys - notice)
-        wishes = [Wish(name, module.SLOT, *module.ROWS) for name, module in self.modules.items()]
+        wishes = [
+            Wish(name, one.SLOT, one.ROWS[0], max(one.ROWS[0], self._needs.get(name, 0)))
+            for name, one in self.modules.items()
+        ]
         places = arrange(wishes, width, free, self.focus_name)
         if self.zoomed:
             places = {self.zoomed: Place(0, 0, width, free)}

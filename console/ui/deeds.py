@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.core.model import Command, Snapshot, Verb
@@ -11,9 +11,14 @@ from console.ui.commands import symbol
 from console.ui.dialogs.help import Help
 from console.ui.dialogs.log import Log
 from console.ui.dialogs.palette import Offer, Palette
+from console.ui.dialogs.why import Why
 
 if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
+
+
+STRIDE_S = 600.0
+"""How far `<` and `>` go."""
 
 
 def _role(app: ConsoleApp) -> str:
@@ -95,6 +100,55 @@ def log(app: ConsoleApp, now: Snapshot) -> None:
     app.push_screen(Log(role, app.wiring.read_log, app.look))
 
 
+def why(app: ConsoleApp, now: Snapshot) -> None:
+    """The chain of the selected role's last death, at the moment that is shown."""
+    shown = app.travel.past or now
+    view = shown.role(_role(app))
+    if view is None:
+        app.refuse("no role is selected")
+        return
+    app.push_screen(Why(view.role, shown, app.look))
+
+
+def acknowledge(app: ConsoleApp, now: Snapshot) -> None:
+    """The alert that the header names; the next one at the next press."""
+    fresh = [alert for alert in now.alerts if not alert.acknowledged]
+    if not fresh:
+        app.refuse("every alert is noted already" if now.alerts else "no alert stands")
+        return
+    app.order(Command(Verb.ACKNOWLEDGE, fresh[0].key), f"noting: {fresh[0].title}")
+
+
+def earlier(app: ConsoleApp, now: Snapshot) -> None:
+    """To the event before what is shown."""
+    app.go(-1)
+
+
+def later(app: ConsoleApp, now: Snapshot) -> None:
+    """To the event after what is shown, or to now."""
+    app.go(1)
+
+
+def back(app: ConsoleApp, now: Snapshot) -> None:
+    """Ten minutes before what is shown."""
+    app.go(-1, -STRIDE_S)
+
+
+def on(app: ConsoleApp, now: Snapshot) -> None:
+    """Ten minutes after what is shown, or to now."""
+    app.go(1, STRIDE_S)
+
+
+def shorter(app: ConsoleApp, now: Snapshot) -> None:
+    """Graphs over less time."""
+    app.travel.stretch(-1)
+
+
+def longer(app: ConsoleApp, now: Snapshot) -> None:
+    """Graphs over more time."""
+    app.travel.stretch(1)
+
+
 def filter(app: ConsoleApp, now: Snapshot) -> None:
     """Opens the filter line."""
     app.board.ask_filter()
@@ -111,11 +165,8 @@ def zoom(app: ConsoleApp, now: Snapshot) -> None:
 
 
 def theme(app: ConsoleApp, now: Snapshot) -> None:
-    """The next one by name."""
-    names = sorted(app.themes)
-    at = names.index(app.theme_name) + 1
-    app.wear(names[at % len(names)])
-    app.say(f"theme: {app.theme_name}")
+    """The palette's themes, each worn while it is lit."""
+    _offer(app, _themes(app), "Themes")
 
 
 def help(app: ConsoleApp, now: Snapshot) -> None:
@@ -128,7 +179,16 @@ def help(app: ConsoleApp, now: Snapshot) -> None:
 def palette(app: ConsoleApp, now: Snapshot) -> None:
     """Commands, and themes previewed while they are lit."""
     offers = [Offer(one.id, one.label, one.help, symbol(one.key)) for one in app.entries]
-    offers += [Offer(f"theme:{name}", f"theme: {name}", "") for name in sorted(app.themes)]
+    _offer(app, [*offers, *_themes(app)])
+
+
+def _themes(app: ConsoleApp) -> list[Offer]:
+    names = sorted(app.themes, key=lambda name: (name != app.theme_name, name))
+    worn = {app.theme_name: "worn now"}
+    return [Offer(f"theme:{name}", f"theme: {name}", worn.get(name, "")) for name in names]
+
+
+def _offer(app: ConsoleApp, offers: Sequence[Offer], title: str = "Palette") -> None:
     worn = app.theme_name
 
     def lit(id: str) -> None:
@@ -138,10 +198,12 @@ def palette(app: ConsoleApp, now: Snapshot) -> None:
     def done(id: str | None) -> None:
         if id is None or not id.startswith("theme:"):
             app.wear(worn)
+        else:
+            app.say(f"theme: {app.theme_name}")
         if id is not None and not id.startswith("theme:"):
             app.call_later(app.action_command, id)
 
-    screen = Palette(offers, app.look, lit)
+    screen = Palette(offers, app.look, lit, title)
     app.push_screen(screen, done)
 
 
@@ -163,6 +225,14 @@ DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
         canary,
         baseline,
         filter,
+        why,
+        acknowledge,
+        earlier,
+        later,
+        back,
+        on,
+        shorter,
+        longer,
         freeze,
         zoom,
         palette,

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from console.core.model import Snapshot, Verdict
-from console.core.text import coarse
+from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
+from console.core.text import clock, coarse
 from console.ui.commands import Entry, symbol
 from console.ui.paint import Line, Span, both, line
-from console.ui.words import VERDICTS, calm, since
+from console.ui.words import VERDICTS, ago, calm, since
 
 STALE_S = 15.0
 """Data older than this says nothing about now."""
+STUCK_S = 300.0
+"""Tasks wait and none was finished for so long: alive, and doing nothing?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class Freshness:
 
     age: float
     frozen_for: float | None = None
+    past: Moment | None = None
+    """The moment that is shown instead of now, and how long ago it was."""
+    ago: float = 0.0
 
     @property
     def stale(self) -> bool:
@@ -30,7 +35,7 @@ class Freshness:
 
 
 def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
-    """Where, and the verdict."""
+    """Where, the verdict, and what lives behind it."""
     badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
     where = line(
         (" rpa-console", "key"),
@@ -39,10 +44,13 @@ def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) ->
         base="panel",
     )
     live = Line((*badge, *_liveness(fresh)), "panel")
-    return [both(where, live, width), _verdict(snapshot, fresh, width)]
+    return [both(where, live, width), _verdict(snapshot, fresh, width), _vitals(snapshot, width)]
 
 
 def _liveness(fresh: Freshness) -> tuple[Span, ...]:
+    if fresh.past is not None:
+        text = f" ◆ PAST {clock(fresh.past)} · {coarse(fresh.ago)} ago · Esc is now "
+        return ((text, "chip-warn"), (" ", ""))
     if fresh.frozen_for is not None:
         text = f" FROZEN {calm(fresh.frozen_for)} · f goes on "
         return ((text, "chip-warn"), (" ", ""))
@@ -74,6 +82,51 @@ def _calm(snapshot: Snapshot) -> str:
         for view in snapshot.roles
     )
     return " · ".join(counts) or "nothing is wrong"
+
+
+def _vitals(snapshot: Snapshot, width: int) -> Line:
+    """Green but stuck? The heartbeat beside the last finished task; who watches; what stands."""
+    queue, now = snapshot.queue, snapshot.moment
+    idle = now.since(queue.finished) if queue.finished else None
+    stuck = bool(queue.size) and (idle is None or idle > STUCK_S)
+    done = f"last task {ago(now, queue.finished)}" if queue.finished else "no task seen done"
+    waits = f" while {queue.size} wait" if stuck else ""
+    left = line(
+        (f" heartbeat {ago(now, snapshot.watchdog.heartbeat)}", "muted"),
+        (" · ", "muted"),
+        (f"▲ stuck? {done}{waits}" if stuck else done, "warn" if stuck else "muted"),
+        (" · ", "muted"),
+        _watchers(snapshot),
+        base="panel",
+    )
+    return both(left, Line((_alerts(snapshot), (" ", "")), "panel"), width)
+
+
+def _watchers(snapshot: Snapshot) -> Span:
+    """Who watches the watchers: the monitors that look when they should."""
+    if not (snapshot.daemon.running or snapshot.daemon.here):
+        return "▲ nobody runs the monitors", "bad"
+    on = [one for one in snapshot.monitors if one.health.state is not HealthState.OFF]
+    late = [
+        one.name for one in on if one.health.state in (HealthState.OVERDUE, HealthState.UNKNOWN)
+    ]
+    if late:
+        return f"▲ blind: {', '.join(late)}", "warn"
+    return f"{len(on)} monitors on time", "muted"
+
+
+def _alerts(snapshot: Snapshot) -> Span:
+    """What stands, and whether somebody has taken note of it."""
+    stand = snapshot.alerts
+    if not stand:
+        return "no alert", "muted"
+    fresh = [alert for alert in stand if not alert.acknowledged]
+    count = f"{len(stand)} alert{'s' if len(stand) > 1 else ''}"
+    if not fresh:
+        return f" {count}, noted ", "chip-unknown"
+    worst = "bad" if fresh[0].severity is Severity.CRITICAL else "warn"
+    noted = f", {len(stand) - len(fresh)} noted" if len(fresh) < len(stand) else ""
+    return f" ▲ {count}{noted}: {fresh[0].title} ", f"chip-{worst}"
 
 
 def footer(entries: Sequence[Entry], width: int) -> Line:

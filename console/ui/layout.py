@@ -29,6 +29,13 @@ class Place:
     height: int
 
 
+def tops(height: int, graphs: bool) -> int:
+    """Lines of the header: the verdict first, then where, then what lives, then the last day."""
+    if height <= 2:
+        return min(1, height)
+    return 2 if height < 20 else 3 if height < 30 or not graphs else 4
+
+
 def arrange(wishes: Sequence[Wish], width: int, height: int, focused: str = "") -> dict[str, Place]:
     """Places in an area of `width` by `height`. A pane that found no room is left out."""
     if width < TWO_COLUMNS:

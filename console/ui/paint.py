@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from console.core.model import Identity
 from console.core.text import visible
+from console.core.trends import DAY_S, Trends
 
 Span = tuple[str, str]
 """Text and the name of its style."""
@@ -19,8 +20,8 @@ Span = tuple[str, str]
 _ASCII = str.maketrans(
     dict(
         zip(
-            "●▲✖○◆▸›…·–—→↑↓█▓░━─│╭╮╰╯≥≤",
-            "o!x.*>>~.--" + ">^v##.=-|++++><",
+            "●▲✖○◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▁▂▃▄▅▆▇█",
+            "o!x.*>>~.--" + ">^v#.=-|++++><|_,:-=+*#",
             strict=True,
         )
     )
@@ -58,6 +59,9 @@ class Frame:
     width: int
     height: int
     choice: Choice | None = None
+    trends: Trends | None = None
+    span_s: float = DAY_S
+    """How much of the day the graphs show."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from console.core.model import Command, LogPage, Outcome, Snapshot
+from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
+from console.core.trends import Trends
 from console.ui.app import ConsoleApp
 from console.ui.scripted import night, trouble
+from console.ui.scripted_day import day
 from console.ui.wiring import Publish, Wiring
 
 
@@ -27,8 +29,17 @@ def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wirin
     async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
         return LogPage(f"{role}.{stream}.log")
 
+    async def trends(until: Moment | None) -> Trends:
+        return day()
+
     return Wiring(
-        {"picture": feed}, submit, read_log, lambda: snapshot.moment, theme=theme, ascii=ascii
+        {"picture": feed},
+        submit,
+        read_log,
+        lambda: snapshot.moment,
+        theme=theme,
+        ascii=ascii,
+        trends=trends,
     )
 
 

@@ -186,6 +186,10 @@ def night() -> Snapshot:
             4,
             98.2,
             1.31,
+            oldest_s=42.0,
+            lease_s=1.0,
+            finished=past(21.0),
+            drain_s=96.0,
         ),
         watchdog=WatchdogView(HealthState.OK, "", past(14.0), 27428, past(24_228.0), past(12.0)),
         pipeline=PipelineView(

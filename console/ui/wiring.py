@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
+from console.core.trends import Trends
 
 Publish = Callable[[Snapshot], None]
 Feed = Callable[[Publish], Coroutine[Any, Any, None]]
@@ -32,3 +33,7 @@ class Wiring:
     ascii: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
     """Command id -> key, for those that are remapped."""
+    trends: Callable[[Moment | None], Awaitable[Trends]] | None = None
+    """The day until a moment, or until now; without it there are no graphs."""
+    past: Callable[[Moment, int], Awaitable[Snapshot | None]] | None = None
+    """What was known at a moment, or at the event before (-1) or after (1) it; None: nothing."""

@@ -92,7 +92,7 @@ def held(view: RoleView, instance: Instance) -> Span:
         word = f"leased #{instance.token}" if instance.token is not None else "leased"
         style = ""
     elif instance.launcher_ended:
-        word, style = "launcher ended, runs on", "muted"
+        word, style = "launcher ended", "muted"
     else:
         word, style = "adopted", "muted"
     if instance.identity in view.surplus:

@@ -119,10 +119,14 @@ class Machine:
         """What a command prints with --json."""
         return json.loads(self.run(*arguments, "--json").stdout)
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None, *arguments: str) -> list[dict[str, Any]]:
         """The ledger, of one kind or whole."""
-        lines = self.run("events", "--limit", "1000", "--json").stdout.splitlines()
+        lines = self.run("events", "--limit", "1000", "--json", *arguments).stdout.splitlines()
         return [one for one in map(json.loads, lines) if kind in (None, one["kind"])]
+
+    def lives(self, kind: str) -> list[dict[str, Any]]:
+        """What the ledger says of the worker, of one kind."""
+        return self.events(kind, "--role", "worker")
 
     def workers(self) -> list[int]:
         """The worker processes of the box as the system lists them: an oracle of our own."""
@@ -134,7 +138,7 @@ class Machine:
                 living = process.status() != psutil.STATUS_ZOMBIE
             except psutil.Error:
                 continue
-            if ours and living and any(word.endswith("/rpa_worker.py") for word in argv[1:5]):
+            if ours and living and any(Path(word).name == "rpa_worker.py" for word in argv[1:5]):
                 found.append(process.pid)
         return found
 

@@ -7,16 +7,16 @@ whatever else happens; so a line with `DUPLICATE` is proof that two have lived a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from beings import STARTED, dead, holds_open, kill, pids, reap, wait_for, words
 
 from console.core.instances import BOX_VARIABLE
 from console.core.model import Command, Event, EventKind, Instance, Outcome, Verb
@@ -25,8 +25,8 @@ from console.system.box import Box, Observation, open_box
 from console.system.guard import Guard
 from console.system.settings import RoleSettings, Settings
 
-T = TypeVar("T")
 Make = Callable[..., "Arena"]
+__all__ = ["STARTED", "Arena", "arena", "dead", "holds_open", "kill", "pids", "wait_for", "words"]
 PYTHON = (sys.executable, "-I", "-S")
 NAME = "rpa_worker.py"
 
@@ -79,16 +79,6 @@ say("ready", str(os.getpid()))
 while True:
     time.sleep(600)
 """
-
-
-def wait_for(condition: Callable[[], T], timeout: float = 15.0) -> T:
-    """Call the condition until it holds, and return what it said."""
-    deadline = time.monotonic() + timeout
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s")
-        time.sleep(0.01)
-    return answer
 
 
 class Arena:
@@ -175,7 +165,11 @@ class Arena:
 
     def events(self, *kinds: EventKind) -> list[Event]:
         """The ledger of the role, of some kinds or all."""
-        return [e for e in self.box.store.events(role="worker") if not kinds or e.kind in kinds]
+        return [
+            e
+            for e in self.box.store.events(role="worker", limit=100_000)
+            if not kinds or e.kind in kinds
+        ]
 
     def unexplained(self) -> list[str]:
         """Workers that ever started under a token and lack a start or, if dead, a death."""
@@ -208,56 +202,6 @@ class Arena:
                 kill(pid)
             time.sleep(0.01)
         reap()
-
-
-STARTED: list[int] = []
-"""Our own children, to be reaped."""
-
-
-def reap() -> None:
-    """Collect our dead children."""
-    for pid in list(STARTED):
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                continue
-        STARTED.remove(pid)
-
-
-def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signal a process that may be gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def dead(pid: int) -> bool:
-    """Whether a process is gone or a zombie."""
-    stat = process.identify(pid)
-    return stat is None or not process.alive(stat)
-
-
-def pids() -> list[int]:
-    """Every living process."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and not dead(int(name))]
-
-
-def words(pid: int) -> list[bytes]:
-    """The command line of a process."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def holds_open(pid: int, place: Path) -> bool:
-    """Whether a shim has a file of the arena open."""
-    if not any(word.endswith(b"/console/system/shim.py") for word in words(pid)):
-        return False
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/fd/{name}").startswith(f"{place}/"):
-                    return True
-    return False
 
 
 @contextmanager

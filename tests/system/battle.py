@@ -8,32 +8,26 @@ observer that samples the process table all the while; not from the code under t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import json
 import os
 import random
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import portalocker
-from arena import Arena, dead, holds_open, kill, pids, wait_for, words
+from arena import Arena, dead, holds_open, kill, pids, wait_for
+from strategies import Strategy, by_command_line, by_guard, seen
 
-from console.core.model import Command, Verb
+from console.core.model import Verb
 from console.system import lock
-from console.system.box import open_box
-from console.system.guard import Guard
 
 CALLERS = 64
 assert portalocker  # imported once here, not in every caller
 EVERY_S = 0.02
 """How often the observer looks, and the murderer may strike."""
-Strategy = Callable[[Arena], str]
 
 
 @dataclass
@@ -65,59 +59,6 @@ class Tally:
         del shown["notes"]
         shown["seconds"] = round(self.seconds, 1)
         return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-
-
-def by_guard(a: Arena) -> str:
-    """The product: what every `rpa-console ensure` does."""
-    with open_box(a.settings, a.place / "state") as box:
-        outcome = Guard(box).carry_out(Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}"))
-    return json.dumps([outcome.code, outcome.pid, outcome.message])
-
-
-def by_command_line(a: Arena) -> str:
-    """The product from its outside: the real command in a process of its own."""
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "console", "--config", str(a.place / "config.toml"),
-            "--state-dir", str(a.place / "state"), "ensure", "worker", "--json",
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    answer = json.loads(done.stdout or "{}")
-    return json.dumps([done.returncode, answer.get("pid"), done.stderr])
-
-
-def _spawn(a: Arena) -> int:
-    role = a.box.role("worker")
-    assert role is not None
-    command = list(role.command)
-    return os.posix_spawn(command[0], command, os.environ, setsid=True)
-
-
-def _seen(a: Arena) -> list[int]:
-    mark = os.fsencode(str(a.script))
-    return [pid for pid in pids() if mark in words(pid)]
-
-
-def by_looking(a: Arena) -> str:
-    """Contrast: look, then start."""
-    found = _seen(a)
-    return json.dumps([0, found[0] if found else _spawn(a), ""])
-
-
-def by_mutex(a: Arena) -> str:
-    """Contrast: a mutex with a time-out, held while looking and starting, as scripts have it."""
-    descriptor = os.open(a.place / "mutex", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + 0.2
-    while time.monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        time.sleep(0.01)  # WaitOne with a time-out; what it returned is not looked at
-    found = _seen(a)
-    answer = json.dumps([0, found[0] if found else _spawn(a), ""])
-    os.close(descriptor)
-    return answer
 
 
 class Round:
@@ -192,7 +133,7 @@ def _murderer(
         if time.monotonic() > until or dice.random() > 0.6:
             return
         kind = dice.choice(["caller"] * 6 + ["shim", "worker"])
-        some = {"caller": lambda: left, "shim": lambda: _shims(a), "worker": lambda: _seen(a)}
+        some = {"caller": lambda: left, "shim": lambda: _shims(a), "worker": lambda: seen(a)}
         victims = some[kind]()
         for victim in dice.sample(victims, min(len(victims), 8 if kind == "caller" else 1)):
             kill(victim)
@@ -229,7 +170,7 @@ def _one_round(
 
     def watch() -> None:
         tally.looks += 1
-        tally.most_at_once = max(tally.most_at_once, len(_seen(a)))
+        tally.most_at_once = max(tally.most_at_once, len(seen(a)))
         if perhaps is not None:
             perhaps()
 
@@ -245,7 +186,9 @@ def _one_round(
         _heal(a, tally)
     else:
         begun = {str(pid) for _, pid, _ in answers}
-        wait_for(lambda: begun <= {line.split()[0] for line in a.lines("starts")})
+        while not begun <= {line.split()[0] for line in a.lines("starts")}:
+            watch()
+        watch()
     tally.duplicate_rounds += len(a.duplicates) > before
     _rest(a)
 
@@ -253,7 +196,7 @@ def _one_round(
 def _heal(a: Arena, tally: Tally) -> None:
     """One more ensure: exactly one, whatever has been killed."""
     outcome = a.do(Verb.ENSURE)
-    living = [pid for pid in _seen(a) if not dead(pid)]
+    living = [pid for pid in seen(a) if not dead(pid)]
     if not outcome.done or living != [outcome.pid]:
         tally.not_healed += 1
         tally.notes.append(f"not healed: {outcome.message}; living: {living}")
@@ -263,7 +206,7 @@ def _rest(a: Arena) -> None:
     """End the round's workers, by PID; wait until the shims have certified them and are gone."""
 
     def gone() -> bool:
-        living = _seen(a)
+        living = seen(a)
         for pid in living:
             kill(pid)
         return not living and not _shims(a)
@@ -273,16 +216,3 @@ def _rest(a: Arena) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-
-
-def write_config(a: Arena) -> Path:
-    """The arena's configuration as a file, for the real command line."""
-    role = a.settings.roles["worker"]
-    command = ", ".join(json.dumps(word) for word in role.command)
-    text = (
-        f"[roles.worker]\nmatch = {json.dumps(role.match)}\ncommand = [{command}]\n"
-        f"settle_s = {role.settle_s}\ngrace_s = {role.grace_s}\n"
-    )
-    path = a.place / "config.toml"
-    path.write_text(text)
-    return path

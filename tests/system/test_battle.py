@@ -7,14 +7,13 @@ import random
 
 import pytest
 from arena import Arena, Make
-from battle import (
+from battle import Tally, fight
+from strategies import (
     Strategy,
-    Tally,
     by_command_line,
     by_guard,
     by_looking,
     by_mutex,
-    fight,
     write_config,
 )
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
-import portalocker
 import pytest
-from arena import PYTHON, STARTED, Make, dead, kill, wait_for
+from arena import PYTHON, Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
-from console.system import lock
-from console.system.guard import Guard
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -90,60 +83,6 @@ def test_restart_replaces_it_under_a_higher_token(make: Make) -> None:
     assert outcome.done, outcome.message
     assert a.only().token == 2 and outcome.pid == a.only().pid
     assert not a.duplicates and not a.unexplained()
-
-
-def test_a_target_that_was_replaced_is_refused(make: Make) -> None:
-    a = make()
-    a.ensure()
-    first = a.only().identity
-    assert a.do(Verb.RESTART).done
-    second = a.only()
-    for verb in (Verb.KILL, Verb.RESTART):
-        outcome = a.do(verb, target=first)
-        assert (outcome.done, outcome.code) == (False, 1)
-        assert "no longer running" in outcome.message
-    assert not a.do(Verb.KILL, target=second.identity, token=1).done, "an older number"
-    assert not a.do(Verb.KILL, token=1).done
-    assert a.only().identity == second.identity
-    assert kinds(a.events(EventKind.REFUSED)) == [EventKind.REFUSED] * 4
-    assert a.do(Verb.KILL, token=2).done
-
-
-def test_a_restart_that_cannot_start_leaves_things_as_they_were(make: Make) -> None:
-    a = make()
-    pid = a.ensure().pid
-    a.script.chmod(0o600)
-    role = a.settings.roles["worker"]
-    role.command[0] = "/nowhere/python"
-    outcome = a.do(Verb.RESTART)
-    assert not outcome.done and "/nowhere/python" in outcome.message
-    assert a.only().pid == pid and not a.events(EventKind.ASKED)
-
-
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        (["/nowhere/at/all"], "No such file"),
-        (["no-such-program-anywhere"], "No such file"),
-        (["/etc/passwd"], "Permission denied"),
-        ([*PYTHON, "-c", "raise SystemExit(3)"], "exited with code 3"),
-        (["/bin/sh", "-c", "kill -9 $$"], "SIGKILL"),
-        ([*PYTHON, "-c", "import os; os.environ['MISSING_ONE']"], "MISSING_ONE"),
-    ],
-)
-def test_what_cannot_run_is_told_and_leaves_the_lease_free(
-    make: Make, command: list[str], says: str
-) -> None:
-    a = make(command=command, settle_s=0.5)
-    outcome = a.do(Verb.ENSURE)
-    assert (outcome.done, outcome.code) == (False, 1) and says in outcome.message
-    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
-    assert EventKind.FAILED in kinds(a.events())
-
-
-def test_a_missing_directory_is_named(make: Make) -> None:
-    a = make(cwd="/nowhere/at/all")
-    assert "/nowhere/at/all" in a.do(Verb.ENSURE).message
 
 
 def test_dry_run_changes_nothing(make: Make) -> None:
@@ -233,111 +172,3 @@ def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:
     a = make()
     assert a.do(Verb.KILL).message == "worker: nothing to end"
     assert a.events(EventKind.ASKED)[0].data["verb"] == "kill"
-
-
-def test_our_own_ancestors_are_never_ended(make: Make) -> None:
-    """A worker that asks for its own end, as a person's shell might by accident."""
-    a = make()
-    a.script.write_text(
-        "import subprocess, sys, time\n"
-        "subprocess.run([sys.executable, *sys.argv[1:]])\n"
-        "open(sys.argv[-1] + '/done', 'w').close()\n"
-        "time.sleep(600)\n"
-    )
-    ask = Path(__file__).with_name("ask.py")
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, str(a.script), str(ask), "kill", str(a.script), str(a.place)],
-        os.environ,
-    )
-    STARTED.append(pid)
-    wait_for((a.place / "done").exists)
-    said = (a.place / "answer").read_text()
-    assert "refused" in said and "has started it" in said and not dead(pid)
-    assert not a.events(EventKind.ASKED)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start a process as somebody else")
-def test_another_users_worker_is_shown_and_refused(make: Make) -> None:
-    """Root in a user namespace of its own has no right over uid 65534."""
-    a = make()
-    if (pid := os.fork()) == 0:
-        os.setuid(65534)
-        os.execv("/bin/sleep", [str(a.script), "600"])
-    STARTED.append(pid)
-    wait_for(lambda: a.look().instances)
-    ask = Path(__file__).with_name("ask.py")
-    done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, str(ask), "kill",
-         str(a.script), str(a.place)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "unshare" in done.stderr:
-        pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
-    said = (a.place / "answer").read_text()
-    assert f"no permission to signal PID {pid}" in said and not dead(pid), done.stderr
-    assert not a.events(EventKind.ASKED)
-
-
-@pytest.mark.parametrize("kind", ["symlink", "directory"])
-def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
-    a = make()
-    path = a.box.paths.decision("worker")
-    path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
-    outcome = a.do(Verb.ENSURE)
-    assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
-    assert not a.lines("starts")
-
-
-@pytest.mark.parametrize("kind", ["symlink", "directory"])
-def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
-    a = make()
-    path = a.box.paths.lease("worker")
-    path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
-    outcome = a.do(Verb.ENSURE)
-    assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
-    assert not a.lines("starts") and a.events(EventKind.REFUSED)
-
-
-def test_patience_ends_with_who_is_at_work(make: Make) -> None:
-    a = make()
-    a.guard.patience_s = 0.2
-    path = a.box.paths.decision("worker")
-    descriptor = lock.open_lock(path)
-    portalocker.lock(descriptor, portalocker.LockFlags.EXCLUSIVE)
-    try:
-        outcome = a.do(Verb.ENSURE)
-        assert (outcome.done, outcome.code) == (False, 4)
-        assert str(os.getpid()) in outcome.message
-    finally:
-        os.close(descriptor)
-    a.guard.patience_s = 30.0
-    assert a.ensure().done
-
-
-def test_those_who_wait_share_a_failure(make: Make) -> None:
-    a = make(command=["/bin/sh", "-c", "sleep 0.2; exit 7"], settle_s=2.0)
-    outcomes = []
-    callers = [
-        threading.Thread(target=lambda: outcomes.append(Guard(a.box).carry_out(COMMAND)))
-        for _ in range(8)
-    ]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert all("code 7" in outcome.message for outcome in outcomes) and len(outcomes) == 8
-    assert len(a.events(EventKind.FAILED)) < 4, "each caller has tried for itself"
-
-
-def test_an_unknown_role_is_a_usage_error(make: Make) -> None:
-    outcome = make().guard.carry_out(Command(Verb.ENSURE, "nobody"))
-    assert outcome.code == 2 and "worker" in outcome.message
-
-
-def test_without_a_command_nothing_is_started(make: Make) -> None:
-    a = make(command=[])
-    outcome = a.do(Verb.ENSURE)
-    assert outcome.code == 1 and "[roles.worker]" in outcome.message
-    a.outside()
-    assert a.ensure().done and not a.do(Verb.RESTART).done and len(a.look().instances) == 1

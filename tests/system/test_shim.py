@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,8 @@ def test_a_death_is_in_the_ledger_within_a_second(make: Make, number: int, name:
 
 
 def test_a_death_has_its_code_and_last_words(make: Make) -> None:
-    a = make(modes="exit7", settle_s=0.0)
-    a.do(Verb.ENSURE)
+    a = make(modes="exit7", settle_s=1.0)
+    assert not a.do(Verb.ENSURE).done
     (death,) = wait_for(a.deaths)
     assert death.data["exit_code"] == 7 and death.data["stderr"] == ["last words"]
     kinds = {event.kind for event in a.events()}
@@ -142,3 +143,49 @@ def test_the_worker_knows_its_marks_and_nobody_elses(make: Make) -> None:
     assert b"RPA_CONSOLE_BOX=" + os.fsencode(a.box.name) in environ
     marks = Path(f"/proc/{a.shim()}/environ").read_bytes()
     assert b"RPA_CONSOLE_TOKEN" not in marks
+
+
+GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+
+
+def _leave(place: Path) -> None:
+    wait_for(lambda: not (place / "cgroup.procs").read_text())
+    place.rmdir()
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group with very little memory, where we may make one."""
+    for root in GROUPS:
+        place = root / f"rpa-test-{os.getpid()}"
+        limit = place / ("memory.limit_in_bytes" if root == GROUPS[0] else "memory.max")
+        try:
+            place.mkdir()
+        except OSError:
+            continue
+        try:
+            limit.write_text("60000000")
+            yield place
+            return
+        except OSError:
+            continue
+        finally:
+            _leave(place)
+    pytest.skip("no control group can be made here")
+
+
+def test_the_kernel_that_ran_out_of_memory_is_named(make: Make, group: Path) -> None:
+    a = make()
+    go = a.place / "go"
+    a.script.write_text(
+        "import os, sys, time\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+        "waste = [bytearray(b'x' * 1_000_000) for _ in range(10_000)]\n"
+    )
+    pid = a.ensure().pid
+    for one in (a.shim(), pid):
+        (group / "cgroup.procs").write_text(str(one))
+    go.touch()
+    (death,) = wait_for(a.deaths)
+    assert death.data["signal"] == "SIGKILL" and "OOM" in death.reason
+    wait_for(lambda: a.look().lease.state is LeaseState.FREE)

@@ -97,10 +97,10 @@ async def test_freeze_holds_the_picture_while_collection_goes_on() -> None:
 
 async def test_zoom_and_back() -> None:
     async with console(Box()) as pilot:
-        await press(pilot, "7", "z")
-        assert "7 Events" in shown(pilot) and "2 Monitors" not in shown(pilot)
+        await press(pilot, "8", "z")
+        assert "8 Events" in shown(pilot) and "2 Monitors" not in shown(pilot)
         await press(pilot, "6")
-        assert "6 Baseline" in shown(pilot) and "7 Events" not in shown(pilot)
+        assert "6 Baseline" in shown(pilot) and "8 Events" not in shown(pilot)
         await press(pilot, "escape")
         assert "2 Monitors" in shown(pilot)
 
@@ -160,7 +160,7 @@ async def test_resize_storm_ends_in_order() -> None:
         for width, height in [(30, 8), (200, 60), (1, 1), (80, 24), (120, 40)]:
             await pilot.resize_terminal(width, height)
         await settle(pilot)
-        assert "╭─ 7 Events" in shown(pilot)
+        assert "╭─ 8 Events" in shown(pilot)
 
 
 @pytest.mark.parametrize("width", [40, 80, 99, 100, 120, 160])
@@ -221,7 +221,7 @@ async def test_a_pane_that_cannot_draw_takes_no_other_with_it(
     monkeypatch.setattr(queue, "view", lambda snapshot, frame: 1 / 0)
     async with console(Box()) as pilot:
         assert "cannot be drawn: ZeroDivisionError" in shown(pilot)
-        assert "7 Events" in shown(pilot)
+        assert "8 Events" in shown(pilot)
 
 
 async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,8 +275,8 @@ class TestPaneContract:
         for snapshot in (night(), trouble(), empty, bare):
             for choice in (None, Choice("worker"), Choice("worker", worker(7).identity)):
                 lines = pane.view(snapshot, Frame(width, 5, choice))
-                assert lines and pane.summary(snapshot).text.strip()
-                for one in [*lines, pane.summary(snapshot)]:
+                assert lines and pane.summary(snapshot, Frame(width, 1)).text.strip()
+                for one in [*lines, pane.summary(snapshot, Frame(width, 1))]:
                     assert strip(one, width, Look()).cell_length == width
 
     def test_is_pure(self, pane: PaneModule) -> None:

@@ -14,7 +14,7 @@ from console.ui.paint import Line, Look, fit, line
 from console.ui.panes import PaneModule
 
 _MOVING = (
-    ("Tab 1-7", "focus a pane; a folded one unfolds"),
+    ("Tab 1-8", "focus a pane; a folded one unfolds"),
     ("↑ ↓", "select in processes, scroll elsewhere; also Home End PgUp PgDn"),
     ("Esc", "close, clear the filter, leave zoom, unfreeze"),
     ("…", "marks what was cut (~ in ASCII); z shows more of a pane"),

@@ -33,8 +33,14 @@ class Palette(Sheet[str | None]):
     ]
     ROWS = 14
 
-    def __init__(self, offers: Sequence[Offer], look: Look, lit: Callable[[str], None]) -> None:
-        super().__init__("Palette", look, "type a part of a command's name")
+    def __init__(
+        self,
+        offers: Sequence[Offer],
+        look: Look,
+        lit: Callable[[str], None],
+        title: str = "Palette",
+    ) -> None:
+        super().__init__(title, look, "type a part of a name")
         self.offers, self.index, self.lit = tuple(offers), 0, lit
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console.core.model import BaselineView, MetricView, Snapshot
 from console.core.text import clock
+from console.ui.graph import meter
 from console.ui.paint import Frame, Line, Span, fit, line
 from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN, since, until
 
@@ -12,8 +13,8 @@ KEY = "6"
 SLOT = "right"
 ROWS = (2, 8)
 HELP = (
-    "Hours of observation under normal work. Each metric has a target and a verdict: pass, fail, "
-    "or undecided while there is too little to say. Coverage is how much of the time was seen. "
+    "Hours of observation under normal work. Each metric has a target (┃ on its meter) and a "
+    "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time was seen. "
     "b starts it, and stops it after asking."
 )
 
@@ -30,12 +31,13 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     due = f"{clock(base.checkpoint)[:5]} ({until(snapshot.moment, base.checkpoint)})"
     lines += [
         line((f"{since(snapshot.moment, base.started)} · coverage {coverage}", "muted")),
-        line((f"checkpoint {due}", "muted")),
+        line(("checkpoint ", "muted"), (due, "")),
     ]
-    return lines + _reason(base) + [_metric(metric, frame.width) for metric in base.metrics]
+    lines += _reason(base) + [_metric(metric, frame.width) for metric in base.metrics]
+    return lines + _notes(base, frame.height - len(lines))
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """State, progress and the verdicts."""
     base = snapshot.baseline
     spans: list[Span] = [_state(base), ("  ", "")]
@@ -67,13 +69,27 @@ def _reason(base: BaselineView) -> list[Line]:
 def _metric(metric: MetricView, width: int) -> Line:
     shape, style = METRICS.get(metric.verdict, (UNKNOWN, "unknown"))
     value = "?" if metric.value is None else f"{metric.value:.4g}"
+    room = min(24, width - 42)
     return line(
         (f"{shape} ", style),
-        (fit(metric.name.replace("_", " "), 13), ""),
-        (fit(value, 6, right=True), "strong"),
+        (fit(metric.name.removesuffix("_s").replace("_", " "), 13), ""),
+        (fit(value, 5, right=True), "strong"),
         (fit(f" {metric.unit}", 3), "muted"),
-        (fit(metric.target, 8), "muted"),
+        *(meter(metric, room) if room >= 4 else ()),
+        (fit(f" {metric.target}", 8), "muted"),
         (fit(metric.verdict, 10), style),
-        (f"n {metric.n}  " if metric.n and width >= 52 else "", "muted"),
-        (metric.note if width >= 64 else "", "muted"),
+        (f"n {metric.n}" if metric.n and width >= 72 else "", "muted"),
     )
+
+
+def _notes(base: BaselineView, room: int) -> list[Line]:
+    """What is decided early, the failed ones first, as far as there is room."""
+    order = sorted(base.metrics, key=lambda one: one.verdict != "fail")
+    told = [one for one in order if one.note]
+    return [
+        line(
+            (fit(one.name.removesuffix("_s").replace("_", " "), 13), "muted"),
+            (one.note, METRICS["fail"][1] if one.verdict == "fail" else "muted"),
+        )
+        for one in told[: max(0, room)]
+    ]

@@ -7,7 +7,7 @@ from console.core.text import clock
 from console.ui.paint import Frame, Line, Span, fit, line
 
 TITLE = "Events"
-KEY = "7"
+KEY = "8"
 SLOT = "left"
 ROWS = (3, 40)
 HELP = (
@@ -34,7 +34,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     return [_row(event, frame.width) for event in reversed(snapshot.events)]
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """The newest event."""
     if not snapshot.events:
         return line(("nothing has happened yet", "muted"))

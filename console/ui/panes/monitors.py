@@ -25,7 +25,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     return [who, *rows] if alone else [*rows, who]
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """What is not well, or that all is."""
     wrong = [
         monitor

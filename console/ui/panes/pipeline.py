@@ -38,7 +38,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     return lines
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """State, age and the number of anomalies."""
     pipe = snapshot.pipeline
     return line(

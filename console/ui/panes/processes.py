@@ -16,8 +16,8 @@ ROWS = (6, 12)
 HELP = (
     "One row for each role (state, found/wanted, who holds the lease, restarts) and one for "
     "each instance. An instance is a process tree: launcher > interpreter is one worker. "
-    "`leased` was started here; `adopted` by somebody else; `launcher ended, runs on` is normal "
-    "for a background job; `surplus` is what x would end."
+    "`leased` was started here; `adopted` by somebody else; `launcher ended` is one that "
+    "runs on without it, as a background job does; `surplus` is what x would end."
 )
 
 
@@ -34,7 +34,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     return lines
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """Each role's state and count."""
     if not snapshot.roles:
         return line(("no role is configured", "muted"))
@@ -46,9 +46,13 @@ def summary(snapshot: Snapshot) -> Line:
 
 
 def _heads(width: int) -> Line:
-    command = "  COMMAND" if width >= 64 else ""
-    heads = f"  {fit('PID', 13)}{fit('UP', 7)}{fit('HELD', 24)}   CPU   MEM{command}"
+    command = "  COMMAND" if width >= 60 else ""
+    heads = f"  {fit('PID', 13)}{fit('UP', 7)}{fit('HELD', _held(width))}   CPU   MEM{command}"
     return line((heads, "muted"))
+
+
+def _held(width: int) -> int:
+    return 24 if width >= 90 else 15
 
 
 def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
@@ -60,7 +64,9 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
     if view.restarts or view.state in (RoleState.BACKOFF, RoleState.PARKED):
         limit = f"restarts {view.restarts} of {policy.limit} in {duration(policy.window_s)}"
         facts.append((limit, "warn"))
-    if view.reason and view.state not in (RoleState.READY, RoleState.BACKOFF):
+    if view.restarts_total and not view.restarts:
+        facts.append((f"restarted {view.restarts_total}x in the ledger", "muted"))
+    if view.reason and view.state is not RoleState.BACKOFF:
         facts.append((view.reason, "muted"))
     spans: list[Span] = [
         (_cursor(frame.choice == choice), "strong"),
@@ -83,12 +89,15 @@ def _count(view: RoleView) -> Span:
 
 
 def _lease(view: RoleView) -> Span:
+    """What the instances' own rows do not say: that nobody holds it, or that somebody else does."""
     lease = view.lease
     if lease.state is LeaseState.FREE:
-        return ("lease free", "muted")
+        return ("" if view.instances else "lease free", "muted")
     if lease.state is LeaseState.HELD:
+        if any(one.leased for one in view.instances):
+            return ("", "")
         holder = lease.owner.identity.pid if lease.owner else next(iter(lease.holders), "?")
-        return (f"lease {holder}", "muted")
+        return (f"lease held by {holder}", "muted")
     return (f"lease {lease.state.value}{': ' + lease.reason if lease.reason else ''}", "bad")
 
 
@@ -109,11 +118,11 @@ def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
         (_cursor(frame.choice == choice), "strong"),
         (fit(_tree(one), 13), ""),
         (fit(coarse(one.uptime(now)), 7), ""),
-        (fit(word, 24), style),
+        (fit(word, _held(frame.width)), style),
         (fit(figure, 6, right=True), ""),
         (fit(size(memory), 6, right=True), ""),
     ]
-    if frame.width >= 64:
+    if frame.width >= 60:
         spans += [("  ", ""), (_command(view, one), "muted")]
     return Line(tuple(spans), _ground(frame, choice), choice, True)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from console.core.model import QueueView, Snapshot
-from console.core.text import visible
-from console.ui.paint import Frame, Line, fit, line
+import math
+
+from console.core.model import MetricView, QueueView, Snapshot
+from console.core.text import coarse, visible
+from console.ui.paint import Frame, Line, Span, fit, line
 from console.ui.words import ago, health
 
 TITLE = "Queue"
@@ -12,8 +14,9 @@ KEY = "3"
 SLOT = "right"
 ROWS = (3, 4)
 HELP = (
-    "Waiting tasks by priority, tasks in flight, finished and failed ones, the success rate over "
-    "what the store has seen, and how long a task takes."
+    "Waiting tasks, the oldest one's age, and how long they will take at the pace of the last ten "
+    "minutes; tasks in flight; finished and failed ones, the success rate over what the store has "
+    "seen, and how many more may fail before the baseline's target is missed."
 )
 
 
@@ -23,32 +26,37 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     if not queue.url:
         return [line(("no queue is configured", "muted"))]
     seen = ago(snapshot.moment, queue.seen)
+    wide = frame.width >= 50
     lines = [
         line(health(queue.state), f"  {visible(queue.url, 200)}  ", (seen, "muted")),
         line(
             (fit("waiting", 10), "muted"),
-            (fit(_count(queue.size), 5, right=True), "strong"),
-            (f"   urgent {_count(queue.urgent)} · normal {_count(queue.normal)}", "muted"),
-            (f" · low {_count(queue.low)}", "muted"),
+            (fit(_count(queue.size), 6, right=True), "strong"),
+            (f"  oldest {coarse(queue.oldest_s)} · " if queue.size else "  ", ""),
+            (_drain(queue), ""),
+            (f"  urgent {_count(queue.urgent)} normal {_count(queue.normal)}" * wide, "muted"),
+            (f" low {_count(queue.low)}" * wide, "muted"),
         ),
         line(
             (fit("in flight", 10), "muted"),
-            (fit(_count(queue.inflight), 5, right=True), "strong"),
-            (f"   latency {_seconds(queue.latency_s)}", "muted"),
+            (fit(_count(queue.inflight), 6, right=True), "strong"),
+            (f"  for {coarse(queue.lease_s)}" if queue.inflight else "", ""),
+            (f"  latency {_seconds(queue.latency_s)}", "muted"),
         ),
         line(
             (fit("done", 10), "muted"),
-            (fit(_count(queue.completed), 5, right=True), "strong"),
-            ("   failed ", "muted"),
+            (fit(_count(queue.completed), 6, right=True), "strong"),
+            ("  failed ", "muted"),
             (_count(queue.failed), "warn" if queue.failed else "muted"),
             (" · success ", "muted"),
             (_percent(queue), ""),
+            *_budget(snapshot),
         ),
     ]
     return [*lines, line((queue.reason, "warn"))] if queue.reason else lines
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """State, depth and success."""
     queue = snapshot.queue
     if not queue.url:
@@ -59,6 +67,36 @@ def summary(snapshot: Snapshot) -> Line:
         f" · success {_percent(queue)} · latency {_seconds(queue.latency_s)}",
         (f"  {queue.reason}", "warn"),
     )
+
+
+def _drain(queue: QueueView) -> str:
+    """How long what waits will take at the pace of the last minutes."""
+    if not queue.size:
+        return "nothing waits" if queue.size == 0 else ""
+    return "nothing is being done" if queue.drain_s is None else f"done in {coarse(queue.drain_s)}"
+
+
+def _budget(snapshot: Snapshot) -> list[Span]:
+    """How many more may fail, while a baseline has a target for it."""
+    for metric in snapshot.baseline.metrics:
+        left = failures_left(metric)
+        if metric.name == "success_rate" and left is not None:
+            style = "bad" if left < 0 else "warn" if left == 0 else "muted"
+            return [(f" · {max(0, left)} more may fail", style)]
+    return []
+
+
+def failures_left(metric: MetricView) -> int | None:
+    """Of the tasks that have ended, how many more could have failed within the target."""
+    sense, _, figure = metric.target.partition(" ")
+    try:
+        share = float(figure) / 100.0
+    except ValueError:
+        return None
+    if not sense.startswith(">") or metric.value is None or not 0 < share <= 1 or not metric.n:
+        return None
+    failed = metric.n * (1 - metric.value / 100.0)
+    return math.floor(metric.n * (1 - share) - failed + 1e-6)
 
 
 def _count(value: int | None) -> str:

@@ -29,7 +29,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     return lines + anomalies(dog.anomalies)
 
 
-def summary(snapshot: Snapshot) -> Line:
+def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """State, heartbeat and the number of anomalies."""
     dog = snapshot.watchdog
     return line(

@@ -1,0 +1,168 @@
+"""The hand-over: what a colleague who takes over must know, every claim with its evidence.
+
+The same snapshot, ledger, time and zone give the same document, word for word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+
+from console.core import findings as judging
+from console.core import sections
+from console.core.document import Claim, Handover, Times
+from console.core.happened import happened
+from console.core.model import (
+    Event,
+    EventKind,
+    HealthState,
+    Moment,
+    RoleState,
+    Snapshot,
+)
+from console.core.supervision import OUTSIDE, POLICY
+from console.core.text import duration, visible
+from console.core.why import Step, why
+
+REASONS = 3
+"""So many of the verdict's reasons are told in the summary."""
+
+
+def compose(
+    snapshot: Snapshot, events: Sequence[Event], since: Moment, zone: tzinfo | None = None
+) -> Handover:
+    """The document of a snapshot and its ledger (oldest first), telling what happened `since`."""
+    times = Times(snapshot.moment, zone)
+    recent = [event for event in events if event.moment.at >= since.at]
+    return Handover(
+        host=visible(snapshot.host, 200),
+        box=visible(snapshot.box, 500),
+        at=snapshot.moment,
+        since=since,
+        verdict=snapshot.verdict,
+        summary=tuple(_summary(snapshot, events, recent, times)),
+        jobs=tuple(sections.jobs(snapshot, events, times)),
+        workers=tuple(sections.roles(snapshot, events, times)),
+        causes=tuple(_causes(snapshot, events, since)),
+        watchdog=tuple(sections.watchdog(snapshot, events, times)),
+        pipeline=tuple(sections.pipeline(snapshot, times)),
+        queue=tuple(sections.queue(snapshot, times)),
+        baseline=tuple(sections.baseline(snapshot, events, times)),
+        metrics=tuple(sections.metrics(snapshot, events)),
+        findings=tuple(judging.findings(snapshot, recent, times)),
+        conditions=tuple(judging.conditions(snapshot, events)),
+        happened=happened(events, since),
+        next=tuple(_next(snapshot, times)),
+        unknown=tuple(_unknown(snapshot, recent, times)),
+    )
+
+
+# --- in short -------------------------------------------------------------------------------
+
+
+def _summary(
+    snapshot: Snapshot, events: Sequence[Event], recent: Sequence[Event], times: Times
+) -> Iterator[Claim]:
+    ids = sections.newest(events, EventKind.VERDICT_CHANGED) if snapshot.since else ()
+    since = f" since {times.at(snapshot.since)}" if snapshot.since else ""
+    more = len(snapshot.reasons) - REASONS
+    told = [*snapshot.reasons[:REASONS], *([f"and {more} more"] if more > 0 else [])]
+    reasons = visible("; ".join(told), 500)
+    yield Claim(f"The box is {snapshot.verdict.value.upper()}{since}: {reasons}", ids)
+    for view in snapshot.roles:
+        if view.role.name == "worker":
+            yield next(sections.role(view, events, times))
+    first = next(sections.baseline(snapshot, events, times))
+    yield Claim(f"Baseline: {first.text[0].lower()}{first.text[1:]}", first.events)
+    yield _tally(recent)
+    urgent = [one for one in judging.critical(snapshot) if not one.acknowledged]
+    if urgent:
+        titles = ", ".join(visible(one.title, 100) for one in urgent)
+        yield Claim(f"A person is needed: {titles}", tuple(one.event for one in urgent))
+    else:
+        yield Claim("Nothing critical waits for a person")
+
+
+def _tally(recent: Sequence[Event]) -> Claim:
+    """How much happened, in numbers."""
+    asked = {e.identity for e in recent if e.kind is EventKind.ASKED}
+    died = [e for e in recent if e.kind is EventKind.DIED and e.identity not in asked]
+    starts = [e for e in recent if e.kind is EventKind.STARTED]
+    counts = [
+        (died, "unasked death"),
+        ([e for e in starts if e.actor == POLICY], "automatic restart"),
+        ([e for e in starts if e.actor != POLICY], "other start"),
+        ([e for e in recent if e.kind is EventKind.REFUSED], "refusal"),
+        ([e for e in recent if e.kind is EventKind.ALERT_RAISED], "alert"),
+    ]
+    words = [f"{len(found)} {word}{'s' * (len(found) != 1)}" for found, word in counts if found]
+    ids = tuple(sorted(event.id for found, _ in counts for event in found))
+    return Claim(f"In this time: {', '.join(words) or 'nothing went wrong'}", ids)
+
+
+def _causes(
+    snapshot: Snapshot, events: Sequence[Event], since: Moment
+) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    for view in snapshot.roles:
+        steps = why(view.role, events, snapshot.moment)
+        if len(steps) > 1 and steps[0].moment and steps[0].moment.at >= since.at:
+            yield view.role.name, steps
+
+
+# --- what comes, and what nobody knows ------------------------------------------------------
+
+
+def _next(snapshot: Snapshot, times: Times) -> Iterator[Claim]:
+    """What is due, soonest first."""
+    due: list[tuple[Moment, str]] = []
+    checkpoint, canary = snapshot.baseline.checkpoint, snapshot.monitor("canary")
+    if snapshot.baseline.state == "collecting" and checkpoint is not None:
+        due.append((checkpoint, "checkpoint of the baseline"))
+    for view in snapshot.roles:
+        if view.retry_at is not None:
+            due.append((view.retry_at, f"restart of {view.role.name}"))
+    if canary is not None and canary.next_run is not None:
+        due.append((canary.next_run, "canary"))
+    for moment, what in sorted(due, key=lambda one: one[0].at):
+        if moment.at >= times.now.at:
+            yield Claim(f"{times.at(moment)}, in {duration(moment.since(times.now))}: {what}")
+
+
+def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Iterator[Claim]:
+    for view in snapshot.roles:
+        if view.state is RoleState.UNKNOWN:
+            yield Claim(f"{view.role.name}: {visible(view.reason, 300)}")
+    for monitor in snapshot.monitors:
+        if monitor.health.state in (HealthState.UNKNOWN, HealthState.OVERDUE):
+            seen = times.ago(monitor.last.moment) if monitor.last else "never"
+            reason = visible(monitor.health.reason, 300)
+            yield Claim(f"What the {monitor.name} monitor would see: {reason}; last look {seen}")
+    yield from _gaps(recent, times)
+    for event in recent:
+        if event.kind is EventKind.DIED and event.actor == OUTSIDE:
+            pid = event.identity.pid if event.identity else "?"
+            words = f"How {event.role} PID {pid} ended at {times.at(event.moment)}"
+            yield Claim(f"{words}: {visible(event.reason, 200)}", (event.id,))
+    coverage = snapshot.baseline.coverage
+    if coverage is not None and coverage < 0.9995:
+        yield Claim(f"{100 * (1 - coverage):.1f} % of the baseline's time: nobody looked")
+    for notice in snapshot.notices:
+        yield Claim(visible(notice, 300))
+
+
+def _gaps(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
+    """When nobody ran the monitors."""
+    gone: Event | None = None
+    for event in recent:
+        own = event.role == "monitors" and event.kind in (EventKind.DIED, EventKind.ENDED)
+        if event.kind is EventKind.DAEMON_STOPPED or own:
+            gone = gone or event
+        elif event.kind is EventKind.DAEMON_STARTED and gone is not None:
+            lasted = duration(event.moment.since(gone.moment))
+            words = f"What happened from {times.at(gone.moment)} to {times.at(event.moment)}"
+            how = f" ({visible(gone.reason, 100)})" if gone.kind is EventKind.DIED else ""
+            text = f"{words}: for {lasted} nobody ran the monitors{how}"
+            yield Claim(text, tuple(one.id for one in (gone, event)))
+            gone = None
+    if gone is not None:
+        yield Claim(f"Nobody has run the monitors since {times.ago(gone.moment)}", (gone.id,))

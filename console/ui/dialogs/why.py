@@ -1,0 +1,57 @@
+"""Why a role last died, restarted or stayed down: one chain, each link with its time."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.core.model import Role, Snapshot
+from console.core.text import clock, visible
+from console.core.why import Step, why
+from console.ui.dialogs.sheet import Sheet
+from console.ui.paint import Line, Look, fit, line
+
+_STYLES = {"symptom": "bad", "action": "accent", "outcome": "strong"}
+
+
+class Why(Sheet[None]):
+    """The chain, top to bottom; what it says is in the ledger under the numbers beside it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,w,enter", "dismiss(None)", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("down", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
+    ]
+
+    def __init__(self, role: Role, snapshot: Snapshot, look: Look) -> None:
+        super().__init__(f"Why · {role.name}  (Esc closes)", look)
+        self.chain = why(role, snapshot.events, snapshot.moment)
+
+    def content(self) -> list[Line]:
+        """A block for each link."""
+        width = max(16, min(self.BREADTH, self.size.width) - 26)
+        lines: list[Line] = []
+        for index, step in enumerate(self.chain):
+            last = index == len(self.chain) - 1
+            lines += _link(step, width, last)
+        return lines
+
+    def action_scroll(self, by: int) -> None:
+        self.pane.scroll_by(by)
+
+
+def _link(step: Step, width: int, last: bool) -> list[Line]:
+    texts = textwrap.wrap(visible(step.text, 1000), width) or [""]
+    style = _STYLES.get(step.part, "")
+    when = clock(step.moment) if step.moment else ""
+    lines = [line((fit(step.part, 10), "muted"), (fit(when, 10), "muted"), (texts[0], style))]
+    mark = "" if last else "  │"
+    lines += [line((fit(mark, 20), "muted"), (text, style)) for text in texts[1:]]
+    told = ", ".join(f"#{number}" for number in step.events)
+    if told:
+        lines.append(line((fit(mark, 20), "muted"), (f"ledger {told}", "muted")))
+    return lines if last else [*lines, line(("  ↓", "muted"))]

@@ -1,0 +1,1 @@
+"""The console in a browser: one page, one WebSocket, a pseudo-terminal for each who looks."""

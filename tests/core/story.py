@@ -1,0 +1,60 @@
+"""The words in which the stories of a role are told: moments, instances, lines of the ledger."""
+
+from __future__ import annotations
+
+from console.core.model import (
+    Event,
+    EventKind,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Process,
+    Role,
+    Verb,
+)
+from console.core.supervision import POLICY
+
+BOOT = "boot"
+ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py"))
+FREE, HELD = Lease(LeaseState.FREE), Lease(LeaseState.HELD)
+PERSON = "cli:ana@pts/3"
+
+
+def at(seconds: float) -> Moment:
+    """A moment on both clocks."""
+    return Moment(1_700_000_000 + seconds, 5_000 + seconds, BOOT)
+
+
+def who(number: int) -> Identity:
+    """The identity of one of the workers of a story."""
+    return Identity(number, number, BOOT)
+
+
+def instance(number: int, token: int | None = 1, since: float = 0, kind: str = "S") -> Instance:
+    """A living worker."""
+    process = Process(who(number), 1, ("python", "rpa_worker.py"), at(since), state=kind)
+    return Instance("worker", (process,), leased=token is not None, token=token)
+
+
+def started(when: float, number: int, actor: str = POLICY) -> Event:
+    return Event(EventKind.STARTED, at(when), "worker", actor, "", who(number), number)
+
+
+def died(when: float, number: int, uptime: float) -> Event:
+    data = {"uptime_s": uptime}
+    return Event(EventKind.DIED, at(when), "worker", "shim", "crash", who(number), number, data)
+
+
+def asked(when: float, number: int | None, verb: Verb, actor: str = PERSON) -> Event:
+    identity = who(number) if number is not None else None
+    return Event(
+        EventKind.ASKED, at(when), "worker", actor, "", identity, data={"verb": verb.value}
+    )
+
+
+def failed(when: float, number: int | None, actor: str = POLICY) -> Event:
+    identity = who(number) if number is not None else None
+    data = {"verb": Verb.ENSURE.value}
+    return Event(EventKind.FAILED, at(when), "worker", actor, "exit 1", identity, data=data)

@@ -1,0 +1,277 @@
+"""The hand-over of one bad night, and the parts that it is made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import badnight
+import pytest
+from badnight import ANA, ZONE, Ledger, at, ledger, snapshot
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from console.core.document import Times
+from console.core.handover import compose
+from console.core.handover_json import document
+from console.core.happened import happened
+from console.core.markdown import escape, evidence, markdown
+from console.core.model import Event, EventKind, Identity, Moment, RoleState, Snapshot, Verdict
+from console.core.since import DAY_S, ago, parse
+
+K = EventKind
+START = at("18:30:00")
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return markdown(compose(snapshot(), ledger(), START, ZONE), ZONE)
+
+
+def test_the_same_night_is_told_in_the_same_words(text: str) -> None:
+    assert markdown(compose(snapshot(), ledger(), START, ZONE), ZONE) == text
+
+
+def test_a_colleague_reads_first_what_matters(text: str) -> None:
+    head = text.partition("## Background jobs")[0]
+    assert text.startswith("# Hand-over: box17, 2025-11-04 00:30\n")
+    assert "The box is HEALTHY since 00:06:13" in head
+    assert "Exactly one worker runs: PID 60101, up 24m" in head
+    assert "and fails already" in head
+    assert "Nothing critical waits for a person" in head
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "its launcher has ended, as it should; the daemon runs on as PID 977, since 11-03 21:16:40",
+        "| Canary | running | 30m | 00:04:00 (26m ago) | 00:34:00 | ok: looked (look 12) |",
+        "| restart count | 2 | <= 0 | 2 | fail | fails already: 2 restarts, the last at 00:06"
+        " (#20, #21, #23, #32) |",
+        "1. **worker: duplicates** (over): 2 instances where 1 is wanted; from 11-03 18:33:42,"
+        " resolved 11-03 18:36:22 (5h53m ago) (#6, #12).",
+        "- [x] Exactly one worker (#32)",
+        "- [ ] The normal baseline has passed (#11): **no**",
+        "- 18:40:00 to 18:55:00 worker: looked for and found: PID 52928 runs (adopted), 4 times"
+        " (#13, #14, #15, #16)",
+        "- 00:36:20, in 6m: checkpoint of the baseline",
+        "for 6m nobody ran the monitors (ended by SIGKILL) (#17, #19)",
+        "How worker PID 52928 ended at 11-03 22:41:00: gone; exit code unknown: not started by us"
+        " (#20)",
+        "- 11-03 23:58:00 **rule**: restart 1 of 3 after 5 s of back-off (first death in a row);"
+        " at most 3 restarts in 10m (#23)",
+    ],
+)
+def test_the_night_in_the_words_of_the_report(text: str, line: str) -> None:
+    assert line in text
+
+
+def test_every_line_that_is_named_as_evidence_exists(text: str) -> None:
+    named = {int(number) for number in re.findall(r"#(\d+)", text)}
+    assert named <= {event.id for event in ledger()} and len(named) > 20
+    told = document(compose(snapshot(), ledger(), START, ZONE))
+    for line in told["happened"]:
+        assert line["events"]
+
+
+def test_everything_that_was_written_is_told() -> None:
+    told = [number for line in happened(ledger(), START) for number in line.events]
+    assert sorted(told) == [event.id for event in ledger()]
+
+
+def test_only_what_happened_since(text: str) -> None:
+    late = markdown(compose(snapshot(), ledger(), at("00:00:00"), ZONE), ZONE)
+    assert "Why worker" not in late and "OOM" not in late and "PID 60101" in late
+
+
+def test_the_document_for_scripts_is_plain(text: str) -> None:
+    told = document(compose(snapshot(), ledger(), START, ZONE))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert (told["schema"], told["verdict"], told["at"]) == (
+        1, "healthy", "2025-11-03T15:30:00.000Z",
+    )  # fmt: skip
+    assert {one["title"] for one in told["findings"]} >= {"worker is parked", "worker is down"}
+    assert [one["met"] for one in told["conditions"]].count(True) == 7
+
+
+def test_a_box_of_which_nothing_is_known() -> None:
+    empty = Snapshot("h", "b", at("00:30:00"), Verdict.UNKNOWN)
+    text = markdown(compose(empty, [], START, ZONE), ZONE)
+    assert "In this time: nothing went wrong" in text and "None is being collected" in text
+    document(compose(empty, [], START, ZONE))
+
+
+def test_a_worker_that_is_missing_names_the_way_out() -> None:
+    gone = snapshot()
+    roles = tuple(
+        replace(one, instances=(), state=RoleState.PARKED, reason="a person must act")
+        for one in gone.roles
+    )
+    text = markdown(compose(replace(gone, roles=roles), ledger(), START, ZONE), ZONE)
+    assert "A person is needed: worker is down, worker is parked" in text
+    assert "`rpa-console restart worker` takes it up again" in text
+    assert "- [ ] Exactly one worker: **no**" in text
+
+
+# --- what happened --------------------------------------------------------------------------
+
+
+def test_a_hundred_confirmations_are_one_line() -> None:
+    book = Ledger()
+    for minute in range(50):
+        book.write(f"19:{minute:02d}:00", K.CONFIRMED, "worker", "cli", "PID 7 runs", 7)
+        book.write(f"19:{minute:02d}:30", K.CONFIRMED, "queue", "cli", "PID 8 runs", 8)
+    lines = happened(book, START)
+    assert [(line.count, line.until) for line in lines] == [
+        (50, at("19:49:00")), (50, at("19:49:30")),
+    ]  # fmt: skip
+    assert evidence(lines[0].events) == " (#1 to #99, 50 lines)"
+
+
+def test_flapping_is_one_line_and_two_hours_later_is_another() -> None:
+    book = Ledger()
+    for second in range(8):
+        state = "failing" if second % 2 == 0 else "ok"
+        book.write(f"19:00:{second:02d}", K.MONITOR_CHANGED, "", "daemon", "canary: slow",
+                   monitor="canary", state=state)  # fmt: skip
+    book.write("21:00:00", K.MONITOR_CHANGED, "", "daemon", "canary: slow", monitor="canary",
+               state="failing")  # fmt: skip
+    first, second_ = happened(book, START)
+    assert first.text == "canary: slow (failing); ok 1s later; failing 1s later; ok 1s later"
+    assert (first.count, len(first.events), second_.events) == (5, 8, (9,))
+
+
+def test_a_persons_restart_is_one_line() -> None:
+    book = Ledger()
+    book.write("19:00:00", K.ASKED, "worker", ANA, "", 7, 1, verb="restart")
+    book.write("19:00:01", K.DIED, "worker", "shim", "ended by SIGTERM", 7, 1, uptime_s=60.0)
+    book.write("19:00:01", K.ENDED, "worker", ANA, "politely", 7, 1, verb="restart")
+    book.write("19:00:02", K.STARTED, "worker", ANA, "", 8, 2)
+    (line,) = happened(book, START)
+    assert line.text == (
+        f"worker: PID 7 restarted by {ANA}; died after 1m: ended by SIGTERM; "
+        f"{ANA} started PID 8 under token 2 1s later"
+    )
+
+
+events = st.lists(
+    st.builds(
+        Event, st.sampled_from(EventKind),
+        st.builds(Moment, st.floats(1e9, 2e9), st.floats(0, 1e6), st.sampled_from(["", "b"])),
+        st.sampled_from(["", "worker", "monitors", "x"]), st.text(max_size=9), st.text(max_size=20),
+        st.none() | st.builds(Identity, st.integers(1, 3), st.just(1), st.just("b")),
+        st.none() | st.integers(1, 9),
+        st.dictionaries(
+            st.sampled_from(["verb", "key", "state", "verdict", "severity", "monitor", "uptime_s"]),
+            st.none() | st.integers(0, 9) | st.sampled_from(["kill", "ensure", "critical"]),
+        ),
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@given(events)
+def test_any_ledger_is_told_whole_and_clean(found: list[Event]) -> None:
+    numbered = [replace(event, id=index + 1) for index, event in enumerate(found)]
+    lines = happened(numbered, Moment(0.0))
+    assert sorted(n for line in lines for n in line.events) == [e.id for e in numbered]
+    told = compose(snapshot(), numbered, Moment(0.0), ZONE)
+    text = markdown(told, ZONE)
+    assert all(line.isprintable() for line in text.split("\n"))
+    json.dumps(document(told))
+
+
+# --- Markdown -------------------------------------------------------------------------------
+
+
+def shown(source: str) -> str:
+    """What a reader sees of one line of rendered Markdown."""
+    (block,) = [one for one in MarkdownIt("gfm-like", {"linkify": False}).parse(source)
+                if one.type == "inline"]  # fmt: skip
+    assert {child.type for child in block.children or ()} <= {"text", "text_special"}
+    return "".join(child.content for child in block.children or ())
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "**bold** _it_ `code`", "<script>alert(1)</script>", "[x](http://evil)", "![x](y)",
+        "a | b", "~~gone~~", "&lt;b&gt;", "back\\slash", "rpa_worker.py", "snake _case_ x", "<!-- -->",
+    ],
+)  # fmt: skip
+def test_foreign_text_is_shown_as_it_is(hostile: str) -> None:
+    assert shown("x " + escape(hostile)) == "x " + hostile
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30))
+def test_any_text_is_only_text(hostile: str) -> None:
+    assert shown("x " + escape(hostile) + " x").split() == f"x {hostile} x".split()
+
+
+def test_nothing_foreign_breaks_a_line_or_a_table() -> None:
+    book = Ledger()
+    book.write("19:00:00", K.NOTICED, "", "daemon", "a\n# heading\x1b[31m | <b>")
+    text = markdown(compose(snapshot(), book, START, ZONE), ZONE)
+    assert "- 19:00:00 a\\\\n# heading\\\\x1b\\[31m \\| \\<b>" in text
+
+
+# --- since when -----------------------------------------------------------------------------
+
+NOON = Moment(datetime(2025, 11, 4, 12, 0, tzinfo=ZONE).timestamp(), 5e5, "b1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("11:30", datetime(2025, 11, 4, 11, 30, tzinfo=ZONE)),
+        ("18:40", datetime(2025, 11, 3, 18, 40, tzinfo=ZONE)),
+        ("12:00:00", datetime(2025, 11, 4, 12, 0, tzinfo=ZONE)),
+        ("2h", datetime(2025, 11, 4, 10, 0, tzinfo=ZONE)),
+        ("1.5 d", datetime(2025, 11, 3, 0, 0, tzinfo=ZONE)),
+        ("2025-11-03T18:40", datetime(2025, 11, 3, 18, 40, tzinfo=ZONE)),
+        ("2025-11-03T18:40Z", datetime(2025, 11, 3, 18, 40, tzinfo=UTC)),
+        ("2025-11-03", datetime(2025, 11, 3, 0, 0, tzinfo=ZONE)),
+    ],
+)
+def test_a_time_as_people_say_it(text: str, expected: datetime) -> None:
+    assert parse(text, NOON, ZONE).at == expected.timestamp()
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "25:00", "2025-11-05", "-2h", "h", "2025-02-30"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text, NOON, ZONE)
+
+
+def test_an_hour_that_a_clock_change_repeats_or_skips() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    after = Moment(datetime(2025, 10, 26, 12, 0, tzinfo=berlin).timestamp())
+    assert parse("02:30", after, berlin).at <= after.at
+    skipped = Moment(datetime(2025, 3, 30, 12, 0, tzinfo=berlin).timestamp())
+    assert parse("02:30", skipped, berlin).at <= skipped.at
+
+
+@given(st.text(max_size=12))
+def test_a_time_is_never_later_than_now(text: str) -> None:
+    try:
+        assert parse(text, NOON, ZONE).at <= NOON.at
+    except (ValueError, OverflowError):
+        pass
+
+
+def test_times_carry_their_date_when_it_is_another_day() -> None:
+    times = Times(NOON, timezone(timedelta(hours=9)))
+    assert times.at(ago(3600, NOON)) == "11:00:00"
+    assert times.at(ago(DAY_S, NOON)) == "11-03 12:00:00"
+    assert times.at(ago(300 * DAY_S, NOON)) == "2025-01-08 12:00:00"
+    assert (times.at(None), times.ago(None)) == ("?", "never")
+
+
+def test_the_scripted_night_is_a_night() -> None:
+    moments: list[Any] = [event.moment.at for event in badnight.ledger()]
+    assert moments == sorted(moments)

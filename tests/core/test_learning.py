@@ -1,0 +1,259 @@
+"""What a baseline teaches, what it says early, and what is left of it afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core import early
+from console.core.baseline import BaselineTargets, baseline
+from console.core.learning import Thresholds, learn, thresholds
+from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
+from console.core.runs import began, changed, compare, conclusion, restore, result, shown, targets
+
+START = Moment(1_762_165_640.0, 1000.0, "b1")
+HOUR = BaselineTargets(hours=1, worker_every_s=60, queue_every_s=60, canary_every_s=300)
+RUN = {"started": [START.at, START.tick, START.boot], "hours": 1.0}
+
+
+def at(seconds: float) -> Moment:
+    return START.plus(seconds)
+
+
+def queue(seconds: float, good: int, bad: int, size: int = 0) -> Sample:
+    data = {"size": size, "successful": good, "failed": bad, "problem": None}
+    return Sample("queue", at(seconds), data)
+
+
+def canary(seconds: float, latency_s: float | None) -> Sample:
+    return Sample("canary", at(seconds), {"ok": latency_s is not None, "latency_s": latency_s})
+
+
+def looks(until: int = 3600) -> list[Sample]:
+    found = []
+    for t in range(0, until + 1, 60):
+        found.append(Sample("worker", at(t), {"instances": [{"pid": 7}]}))
+        found.append(queue(t, t // 6, 0, 1))
+    return found
+
+
+# --- decided early --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("good", "ended", "words"),
+    [
+        (0, 0, ""),
+        (95, 95, "passes unless 6 more tasks fail"),
+        (19, 20, "passes unless 1 more task fails"),
+        (18, 20, "fails unless 20 more tasks succeed"),
+    ],
+)
+def test_how_many_tasks_may_still_fail(good: int, ended: int, words: str) -> None:
+    assert early.share(good, ended, 95) == words
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 99))
+def test_the_promise_about_tasks_is_kept(good: int, bad: int, target: int) -> None:
+    words = early.share(good, good + bad, target)
+    if words:
+        number = int("".join(char for char in words if char.isdigit()))
+        gain, loss = (0, number) if words.startswith("passes") else (number, 0)
+
+        def met(more_good: int, more_bad: int) -> bool:
+            whole = good + bad + more_good + more_bad
+            return 100 * (good + more_good) >= target * whole
+
+        assert met(gain, loss) is (gain > 0)
+        assert met(max(0, gain - 1), max(0, loss - 1)) is (loss > 0)
+
+
+@pytest.mark.parametrize(
+    ("n_slow", "n", "to_come", "words"),
+    [
+        (0, 0, 0, ""),
+        (0, 6, 6, "passes unless 1 more canary is slow"),
+        (1, 6, 6, "fails at this pace: 1 slow where 0 of 12 may be"),
+        (0, 20, 40, "passes unless 4 more canaries are slow"),
+        (0, 39, 1, "passes whatever comes"),
+    ],
+)
+def test_how_many_canaries_may_still_be_slow(n_slow: int, n: int, to_come: int, words: str) -> None:
+    assert early.slow(n_slow, n, to_come) == words
+
+
+def test_time_away_and_restarts() -> None:
+    assert early.away(0, 0) == "passes unless the worker is away once"
+    assert early.away(10, 60) == "passes unless the worker is away 50 s more"
+    assert early.away(0, 216) == "passes unless the worker is away 4 min more"
+    assert early.tally(0, 0, "restart") == "passes unless there is 1 more restart"
+    assert early.tally(1, 3, "restart") == "passes unless there are 3 more restarts"
+
+
+def notes(view: BaselineView) -> dict[str, str]:
+    return {one.name: one.note for one in view.metrics}
+
+
+def test_the_metrics_say_it() -> None:
+    samples = [*looks(1800), canary(300, 0.3)]
+    told = notes(baseline(START, samples, [], HOUR, at(1800)))
+    assert told["success_rate"].endswith("; passes unless 16 more tasks fail")
+    assert told["latency_s"].endswith("passes unless 1 more canary is slow")
+    assert told["restarts"] == "passes unless there is 1 more restart"
+    assert told["queue_size"] == "largest; passes unless 10 wait at once"
+
+
+def test_what_has_failed_says_when() -> None:
+    samples = [*looks(600), queue(660, 100, 0, 12)]
+    one, two = Identity(7, 1, "b1"), Identity(8, 1, "b1")
+    events = [
+        Event(EventKind.DIED, at(600), "worker", identity=one),
+        Event(EventKind.STARTED, at(605), "worker", identity=two),
+    ]
+    from datetime import UTC
+
+    told = notes(baseline(START, samples, events, HOUR, at(700), zone=UTC))
+    assert told["restarts"] == "fails already: a restart at 10:37"
+    assert told["queue_size"] == "largest; fails already: 12 at 10:38"
+    assert told["uptime"].startswith("fails already: away ")
+    done = notes(baseline(START, samples, events, HOUR, at(3600), zone=UTC))
+    assert done["restarts"] == "a restart at 10:37"
+
+
+def test_a_hopeless_run_promises_nothing() -> None:
+    view = baseline(START, looks(1800), [], HOUR, at(1800), spoilt="baseline.latency_s was 5, is 9")
+    assert (view.state, view.reason) == ("invalid", "baseline.latency_s was 5, is 9")
+    assert not any("passes" in note for note in notes(view).values())
+    assert conclusion(view) == "invalid"
+
+
+# --- learning -------------------------------------------------------------------------------
+
+
+def hours(rates: list[tuple[int, int]]) -> list[Sample]:
+    """Two looks in each hour, between which so many tasks succeeded and failed."""
+    found, good, bad = [], 0, 0
+    for index, (more, less) in enumerate(rates):
+        found.append(queue(3600 * index, good, bad))
+        good, bad = good + more, bad + less
+        found.append(queue(3600 * index + 3000, good, bad))
+    return found
+
+
+def test_the_thresholds_of_a_good_run() -> None:
+    latencies = [canary(60 * i, 0.3 + i / 100) for i in range(10)]
+    learnt = learn([*hours([(98, 2), (96, 4), (94, 6)]), *latencies], START)
+    assert learnt.success_rate == pytest.approx(96 - 2 * 2)
+    assert learnt.latency_s == pytest.approx(0.39 + 2 * 0.030277, abs=1e-3)
+    assert (learnt.queue_normal, learnt.queue_warning) == (5, 20)
+    assert (learnt.hours, learnt.canaries) == (3, 10)
+
+
+def test_a_success_rate_is_never_normal_under_seventy() -> None:
+    assert learn(hours([(90, 10), (20, 80)]), START).success_rate == 70.0
+
+
+def test_too_little_teaches_nothing() -> None:
+    assert learn([], START) == Thresholds()
+    assert learn([canary(0, 0.3), canary(60, None)], START).latency_s is None
+
+
+def test_a_busier_queue_has_wider_bands() -> None:
+    learnt = learn([queue(60 * i, 0, 0, 8) for i in range(10)], START)
+    assert (learnt.queue_normal, learnt.queue_warning) == (8, 32)
+
+
+def test_thresholds_from_a_file_that_anybody_may_have_edited() -> None:
+    assert thresholds({"thresholds": {"success_rate": "x", "queue_normal": -1}}) == Thresholds()
+    told = {"thresholds": {"success_rate": 92.5, "latency_s": 0.5, "queue_normal": 7}}
+    assert thresholds(told) == Thresholds(92.5, 0.5, 7)
+
+
+@given(
+    st.lists(
+        st.builds(queue, st.floats(0, 9e4), st.integers(0, 99), st.integers(0, 99))
+        | st.builds(canary, st.floats(0, 9e4), st.none() | st.floats(0, 60)),
+        max_size=40,
+    )
+)
+def test_any_run_teaches_sound_thresholds(samples: list[Sample]) -> None:
+    learnt = learn(sorted(samples, key=lambda one: one.moment.at), START)
+    assert learnt.success_rate is None or 70 <= learnt.success_rate <= 100
+    assert learnt.latency_s is None or learnt.latency_s >= 0
+    assert learnt.queue_normal < learnt.queue_warning
+
+
+# --- a run as a fact and as a document ------------------------------------------------------
+
+
+def finished() -> BaselineView:
+    return baseline(START, [*looks(), canary(900, 0.3)], [], HOUR, at(3600))
+
+
+def test_a_result_comes_back_as_it_was() -> None:
+    view = finished()
+    document = result(view, Thresholds(92.0), at(3600))
+    assert document["conclusion"] == "pass"
+    assert document["thresholds"]["success_rate"] == 92.0
+    assert "latency_s" not in document["thresholds"]
+    again = restore(document, START, 3600.0)
+    assert again.metrics == view.metrics and again.state == "complete"
+
+
+def test_what_is_shown_of_a_run() -> None:
+    last = {**RUN, "result": result(finished(), None, at(3600))}
+    assert shown(None, None, [], [], HOUR, at(1)).state == "off"
+    assert shown(None, last, [], [], HOUR, at(9999)).state == "complete"
+    assert shown(RUN, last, looks(60), [], HOUR, at(60)).state == "collecting"
+    stopped = {**RUN, "result": {"state": "collecting"}}
+    assert shown(None, stopped, [], [], HOUR, at(60)).state == "off"
+    spoilt = shown({**RUN, "spoilt": ["queue.url was a, is b"]}, None, [], [], HOUR, at(1))
+    assert spoilt.reason.startswith("queue.url was a, is b")
+
+
+@pytest.mark.parametrize("run", [None, [], {}, {"started": 3}, {"started": ["x", 1, ""]}])
+def test_what_is_no_run(run: Any) -> None:
+    assert began(run) is None
+    assert shown(run, run, [], [], HOUR, at(1)) == BaselineView()
+
+
+def test_a_run_keeps_its_hours() -> None:
+    assert targets({**RUN, "hours": 7.5}, HOUR).length_s == 7.5 * 3600
+    assert targets({**RUN, "hours": "x"}, HOUR) == HOUR
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [("ppppp", "pass"), ("ppfpu", "fail"), ("ppppu", "undecided")],
+)
+def test_one_word_for_a_run(verdicts: str, word: str) -> None:
+    names = {"p": "pass", "f": "fail", "u": "undecided"}
+    metrics = tuple(MetricView("x", 1, "", "", names[one]) for one in verdicts)
+    assert conclusion(BaselineView("complete", metrics=metrics)) == word
+
+
+def test_what_has_changed() -> None:
+    before = {"baseline.latency_s": 5.0, "roles.worker.command": "a1", "queue.url": "u"}
+    after = {"baseline.latency_s": 9.0, "roles.worker.command": "b2", "queue.url": "u"}
+    assert changed(before, after) == (
+        "baseline.latency_s was 5.0, is 9.0", "roles.worker.command changed",
+    )  # fmt: skip
+
+
+def test_two_runs_side_by_side() -> None:
+    def document(rate: float, latency_s: float | None) -> dict[str, Any]:
+        return {
+            "metrics": [
+                {"name": "success_rate", "value": rate, "target": ">= 95"},
+                {"name": "latency_s", "value": latency_s, "target": "< 5"},
+            ]
+        }
+
+    words = [one.word for one in compare(document(96, 0.3), document(99, 0.4))]
+    assert words == ["better", "worse"]
+    words = [one.word for one in compare(document(96, None), document(96, 0.4))]
+    assert words == ["same", "unknown"]
+    assert compare(None, "x") == ()

@@ -1,0 +1,79 @@
+"""What the worker monitor's samples hold comes back as it was, and foreign data is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core.model import (
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Owner,
+    Process,
+)
+from console.core.record import ARGV_LIMIT, Seen, decode, encode
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+identities = st.builds(Identity, st.integers(1, 2**22), st.integers(0, 2**60), words)
+moments = st.builds(Moment, st.floats(0, 1e10), st.floats(0, 1e9), words)
+processes = st.builds(
+    Process,
+    identities,
+    st.integers(0, 2**22),
+    st.lists(words, max_size=5).map(tuple),
+    moments,
+    st.integers(0, 65_535),
+    st.sampled_from("RSDTZ"),
+)
+instances = st.builds(
+    Instance,
+    st.just("worker"),
+    st.lists(processes, min_size=1, max_size=3).map(tuple),
+    st.booleans(),
+    st.none() | st.integers(1, 1000),
+)
+owners = st.builds(Owner, identities, st.integers(1, 99), moments, st.none() | identities, words)
+leases = st.builds(
+    Lease,
+    st.sampled_from(LeaseState),
+    st.none() | owners,
+    st.lists(st.integers(1, 99), max_size=3).map(tuple),
+    words,
+)
+
+
+@given(st.lists(instances, max_size=3, unique_by=lambda one: one.pid), leases)
+def test_what_was_seen_survives_json(found: list[Instance], lease: Lease) -> None:
+    usage = {one.pid: (12.5, 4096) for one in found[:1]}
+    seen = Seen(tuple(found), lease, usage)
+    assert decode("worker", json.loads(json.dumps(encode(seen)))) == seen
+
+
+def test_a_command_line_is_kept_up_to_a_limit_and_can_be_stored() -> None:
+    identity = Identity(1, 2, "boot")
+    process = Process(identity, 1, ("x" * 5000, "never kept", "\udcff"), Moment(1.0))
+    short = Process(identity, 1, ("caf\udce9",), Moment(1.0))
+    for one in (process, short):
+        seen = decode("worker", encode(Seen((Instance("worker", (one,)),))))
+        argv = seen.instances[0].root.argv
+        assert sum(map(len, argv)) <= ARGV_LIMIT
+        assert " ".join(argv).encode()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {}, {"instances": None, "lease": {}}, {"instances": [], "lease": {"state": "no such"}},
+        {"instances": [{"pid": 1}], "lease": {}}, {"instances": [[]], "lease": {}},
+    ],
+)  # fmt: skip
+def test_foreign_data_is_refused_with_a_known_error(foreign: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        decode("worker", foreign)

@@ -1,0 +1,176 @@
+"""Why a role last went: chains from ledgers that are written down here, line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from badnight import ZONE, at, ledger
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core.model import Event, EventKind, Identity, Moment, RestartPolicy, Role
+from console.core.why import Step, why
+
+START = Moment(1_762_165_640.0, 1000.0, "b1")
+ROLE = Role("worker", "rpa_worker.py", ("python", "rpa_worker.py"))
+ANA = "console:ana@pts/3"
+K = EventKind
+
+
+def line(
+    number: int, seconds: float, kind: EventKind, pid: int | None = None, actor: str = "",
+    reason: str = "", role: str = "worker", token: int | None = None, **data: Any,
+) -> Event:  # fmt: skip
+    identity = Identity(pid, 1, "b1") if pid else None
+    return Event(kind, START.plus(seconds), role, actor, reason, identity, token, data, number)
+
+
+def parts(steps: tuple[Step, ...]) -> list[str]:
+    return [step.part for step in steps]
+
+
+def chain(*events: Event, role: Role = ROLE, after: float = 1000) -> tuple[Step, ...]:
+    return why(role, events, START.plus(after))
+
+
+def say(steps: tuple[Step, ...], part: str) -> str:
+    return "; ".join(step.text for step in steps if step.part == part)
+
+
+STARTED = line(1, 0, K.STARTED, 7, ANA, token=1)
+DIED = line(2, 100, K.DIED, 7, "shim", "ended by SIGKILL", token=1, uptime_s=100.0,
+            signal="SIGKILL", stderr=["one", "bad \x1b[31m thing"])  # fmt: skip
+
+
+def test_never_started() -> None:
+    (step,) = chain()
+    assert (step.part, step.moment, step.events) == ("outcome", None, ())
+    assert "never been started" in step.text
+    (step,) = chain(line(4, 1, K.REFUSED, None, ANA, "no command is configured"))
+    assert step.text.endswith("refused: no command is configured")
+    assert step.events == (4,)
+
+
+def test_nothing_has_happened_to_it() -> None:
+    (step,) = chain(STARTED)
+    assert "PID 7 was started by console:ana@pts/3 16m ago" in step.text
+    (step,) = chain(line(1, 0, K.ADOPTED, 7, "outside"))
+    assert "PID 7 was adopted" in step.text
+
+
+def test_a_crash_that_policy_repairs() -> None:
+    again = line(3, 105, K.STARTED, 8, "policy", token=2)
+    steps = chain(STARTED, DIED, again)
+    assert parts(steps) == ["symptom", "detector", "rule", "action", "outcome"]
+    assert [step.events for step in steps] == [(2,), (2,), (2,), (3,), (3,)]
+    assert say(steps, "symptom") == (
+        'PID 7 was gone: ended by SIGKILL after 1m; it last said "bad \\x1b[31m thing"'
+    )
+    assert "its shim" in say(steps, "detector")
+    assert say(steps, "rule").startswith("restart 1 of 3 after 5 s of back-off")
+    assert say(steps, "action") == "policy started PID 8 under token 2, 5s later"
+    assert say(steps, "outcome") == "PID 8 runs, for 14m now"
+
+
+def test_the_wait_between_death_and_restart() -> None:
+    steps = chain(STARTED, DIED, after=102)
+    assert say(steps, "action") == "waits: restart 1 of 3, due in 3s"
+    assert say(steps, "outcome") == "not running for 2s now"
+
+
+def test_a_row_of_deaths_is_told_from_its_beginning_to_the_parking() -> None:
+    night = [e for e in ledger() if e.id <= 30]
+    steps = why(ROLE, night, at("00:00:00"))
+    assert "OOM killer" in say(steps, "symptom")
+    assert steps[0].events == (23,)
+    told = [step for step in steps if step.part == "action"]
+    assert [step.events for step in told] == [(24,), (25,), (29,)]
+    assert say(steps, "outcome").startswith("parked for 1m now: a person must act")
+
+
+def test_a_person_has_killed_it() -> None:
+    asked = line(2, 50, K.ASKED, 7, ANA, verb="kill")
+    died = line(3, 51, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=51.0)
+    ended = line(4, 51, K.ENDED, 7, ANA, "politely", verb="kill")
+    steps = chain(STARTED, asked, died, ended)
+    assert parts(steps) == ["symptom", "detector", "rule", "action", "outcome"]
+    assert "nothing wrong with PID 7" in say(steps, "symptom")
+    assert say(steps, "detector") == f"{ANA} asked for it"
+    assert "stays down until an ensure" in say(steps, "rule")
+    assert (say(steps, "action"), steps[3].events) == ("PID 7 ended: politely", (3, 4))
+    assert say(steps, "outcome") == f"down for 15m now, as {ANA} wished"
+
+
+def test_a_person_has_restarted_what_took_no_task() -> None:
+    canary = line(2, 40, K.MONITOR_CHANGED, None, "daemon", "canary: not taken", role="",
+                  monitor="canary", state="failing")  # fmt: skip
+    asked = line(3, 50, K.ASKED, 7, ANA, verb="restart")
+    died = line(4, 51, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=51.0)
+    again = line(5, 52, K.STARTED, 8, ANA, token=2)
+    steps = chain(STARTED, canary, asked, died, again)
+    assert (say(steps, "symptom"), steps[0].events) == ("canary: not taken", (2,))
+    assert say(steps, "rule").startswith("restart: 10 s of grace")
+    assert say(steps, "outcome") == "PID 8 runs, for 15m now"
+
+
+def test_surplus() -> None:
+    second = line(2, 1, K.ADOPTED, 9, "outside")
+    asked = line(3, 50, K.ASKED, 9, ANA, "surplus: keep the oldest", verb="end-duplicates")
+    died = line(4, 51, K.DIED, 9, "guard", "ended on request, politely")
+    steps = chain(STARTED, second, asked, died)
+    assert say(steps, "symptom") == "PID 9 ran beside what was wanted: 1"
+    assert say(steps, "rule") == "at most 1 may run; the oldest stays"
+    assert say(steps, "outcome") == "PID 7 runs, for 16m now"
+
+
+def test_an_adopted_worker_whose_code_nobody_knows() -> None:
+    died = line(2, 100, K.DIED, 7, "outside", "gone; exit code unknown", uptime_s=900.0)
+    steps = chain(line(1, 0, K.ADOPTED, 7, "outside"), died)
+    assert "nobody can tell how it ended" in say(steps, "detector")
+
+
+def test_a_start_that_failed() -> None:
+    died = line(1, 1, K.DIED, 7, "shim", "exited with code 1", uptime_s=0.1)
+    failed = line(2, 1, K.FAILED, 7, ANA, "exited with code 1: no such file", verb="ensure")
+    steps = chain(died, failed)
+    assert say(steps, "symptom").startswith("a start did not succeed: exited with code 1")
+    assert steps[0].events == (1, 2)
+    assert "was not ended by a person" in say(steps, "rule")
+    assert say(steps, "action") == "none: nobody has started it again"
+
+
+@pytest.mark.parametrize(
+    ("role", "rule"),
+    [
+        (Role("worker", "x", ("x",), policy=RestartPolicy(enabled=False)), "switched off"),
+        (Role("worker", "x"), "no command is configured"),
+    ],
+)
+def test_without_a_policy(role: Role, rule: str) -> None:
+    assert rule in say(chain(STARTED, DIED, role=role), "rule")
+
+
+events = st.lists(
+    st.builds(
+        line, st.integers(1, 99), st.floats(0, 5000), st.sampled_from(EventKind),
+        st.none() | st.integers(1, 3), st.sampled_from(["", "policy", "shim", "outside", ANA]),
+        st.text(max_size=9), st.sampled_from(["worker", "", "other"]),
+        verb=st.sampled_from(["ensure", "kill", "restart", "end-duplicates", None, 3]),
+        uptime_s=st.none() | st.floats(0, 9999), stderr=st.none() | st.lists(st.text()),
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@given(events)
+def test_any_ledger_can_be_told(found: list[Event]) -> None:
+    steps = why(ROLE, found, START.plus(9999))
+    assert steps and parts(steps)[-1] == "outcome"
+    known = {event.id for event in found}
+    assert all(set(step.events) <= known for step in steps)
+    assert all(step.text.isprintable() for step in steps)
+
+
+def test_the_night_has_a_zone() -> None:
+    assert at("00:00:00").at - at("23:00:00").at == 3600 and ZONE is not None

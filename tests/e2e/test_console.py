@@ -1,0 +1,206 @@
+"""The console in a terminal, over real processes: what it shows, and what its keys do."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from glass import Glass
+
+Wait = Callable[..., Any]
+Open = Callable[..., Glass]
+
+
+@pytest.fixture
+def look(machine: Any) -> Iterator[Open]:
+    """Opens terminals with the program in them."""
+    opened: list[Glass] = []
+
+    def one(*arguments: str, **environment: str) -> Glass:
+        opened.append(Glass(list(arguments), machine.environment | environment))
+        return opened[-1]
+
+    yield one
+    for glass in opened:
+        glass.close()
+
+
+def demo_box(glass: Glass) -> str:
+    """The directory of the demo's box, from its first words."""
+    glass.wait_for(lambda _: b"demo's box: " in glass.raw)
+    return glass.raw.split(b"demo's box: ")[1].split()[0].decode()
+
+
+def left_of(directory: str) -> list[int]:
+    """The processes that still bear a box's mark, or name it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), process.environ().get("RPA_CONSOLE_BOX", "")]
+        except psutil.Error:
+            continue
+        if any(directory in word for word in words) and process.pid != os.getpid():
+            found.append(process.pid)
+    return found
+
+
+def runs(text: str, pid: int) -> bool:
+    """Whether the processes pane has a line for this process: a PID, and how long it is up."""
+    return re.search(rf"^.\s+(?:\S\s+)?{pid}\s+\d+[smhd]", text, re.MULTILINE) is not None
+
+
+def worker_row(text: str) -> str:
+    """The line of the worker in the processes pane."""
+    return next((line for line in text.splitlines() if " worker " in line and "/1" in line), "")
+
+
+def test_the_demo_shows_a_worker_that_is_killed_and_started_by_key(
+    look: Open, wait_for: Wait
+) -> None:
+    glass = look("demo")
+    directory = demo_box(glass)
+    glass.wait_for(lambda text: "READY" in worker_row(text), 30)
+    glass.press("k")
+    glass.wait_for("type worker below")
+    glass.press("worker\r")
+    glass.wait_for(lambda text: "STOPPED" in worker_row(text))
+    glass.press("e")
+    glass.wait_for(lambda text: "RUNNING" in worker_row(text) or "READY" in worker_row(text))
+    glass.press("q")
+    assert glass.leave() == 0
+    assert glass.restored()
+    wait_for(lambda: not left_of(directory), 15)
+    assert not os.path.exists(directory)
+
+
+def test_nothing_is_left_of_a_demo_that_was_killed(look: Open, wait_for: Wait) -> None:
+    glass = look("demo")
+    directory = demo_box(glass)
+    glass.wait_for("LIVE", 30)
+    os.kill(glass.process.pid, signal.SIGKILL)
+    wait_for(lambda: not left_of(directory), 15)
+    wait_for(lambda: not os.path.exists(directory))
+
+
+def test_leaving_leaves_the_monitors_and_a_second_console_attaches(
+    box: Any, look: Open, wait_for: Wait
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    first = look(*box.options)
+    first.wait_for(lambda text: runs(text, worker))
+    daemon = wait_for(lambda: box.document("daemon", "status")["pid"])
+    second = look(*box.options)
+    second.wait_for(lambda text: runs(text, worker))
+    first.press("q")
+    assert first.leave() == 0
+    assert first.restored()
+    assert b"goes on" in first.raw.rpartition(b"\x1b[?1049l")[2]
+
+    os.kill(worker, signal.SIGKILL)
+    began = time.monotonic()
+    second.wait_for(lambda text: not runs(text, worker), 3)
+    assert time.monotonic() - began < 2.0
+    second.wait_for(lambda text: "RUNNING" in worker_row(text), 10)
+    second.press("q")
+    assert second.leave() == 0
+    assert box.document("daemon", "status")["pid"] == daemon
+
+
+def test_a_console_without_a_daemon_runs_the_monitors_itself(
+    box: Any, look: Open, wait_for: Wait
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    glass = look("--no-daemon", *box.options)
+    glass.wait_for(lambda text: runs(text, worker))
+    assert box.document("daemon", "status")["pid"] == glass.process.pid
+    os.kill(worker, signal.SIGKILL)
+    # Its monitors live in the process that draws: somebody has to read the terminal.
+    wait_for(lambda: glass.pump() or [one for one in box.workers() if one != worker])
+    glass.press("q")
+    assert glass.leave() == 0
+    assert box.document("daemon", "status")["running"] is False
+
+
+def test_a_console_that_may_only_look_tells_the_truth_without_a_daemon(
+    box: Any, look: Open
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    glass = look("--read-only", *box.options)
+    glass.wait_for(lambda text: runs(text, worker) and "READ-ONLY" in text)
+    os.kill(worker, signal.SIGKILL)
+    glass.wait_for(lambda text: not runs(text, worker))
+    glass.press("q")
+    assert glass.leave() == 0
+    assert box.document("daemon", "status")["running"] is False
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "SIGTERM", "hang-up"])
+def test_a_console_that_lost_its_terminal_is_gone_in_two_seconds(
+    box: Any, look: Open, how: str
+) -> None:
+    glass = look("--read-only", *box.options)
+    glass.wait_for("READ-ONLY")
+    glass.settle()
+    began = time.monotonic()
+    if how == "hang-up":
+        glass.hang_up()
+    else:
+        os.kill(glass.process.pid, getattr(signal, how))
+    glass.process.wait(5) if how == "hang-up" else glass.leave(5)
+    assert time.monotonic() - began < 2.0
+    if how == "SIGTERM":
+        assert glass.restored()
+
+
+def test_no_byte_of_a_hostile_command_line_reaches_the_terminal(machine: Any, look: Open) -> None:
+    box = machine
+    box.write(worker={"match": "rpa_worker.py", "match_env": {"LINE": "hostile"}})
+    hostile = "\x1b]0;pwn\x07[red][/]\u202e[@click=app.quit]x[/]\x9b2J"
+    argv = ["python3", "rpa_worker.py", hostile]
+    mark = {"RPA_CONSOLE_BOX": str(box.state), "LINE": "hostile"}
+    with subprocess.Popen(argv, executable=sys.executable, env=mark, cwd=box.directory) as worker:
+        try:
+            glass = look(*box.options)
+            glass.wait_for(lambda text: runs(text, worker.pid))
+            glass.press("k")
+            glass.wait_for("pwn")
+            assert "[red]" in glass.text
+            glass.press("\x1b")
+            glass.wait_for(lambda text: "pwn" not in text)
+            glass.press("q")
+            assert glass.leave() == 0
+            status = box.run("status")
+            assert "\x1b" not in status.stdout
+        finally:
+            worker.kill()
+    for secret in (b"\x1b]0;pwn", "\u202e".encode(), "\x9b".encode(), b"\x9b2J"):
+        assert secret not in glass.raw
+
+
+@pytest.mark.parametrize(
+    ("fault", "sight"),
+    [
+        ("worker-crash", "SIGKILL"),
+        ("worker-hung", "stopped (SIGSTOP)"),
+        ("two-workers", "2 instances where 1 is wanted"),
+        ("queue-down", "queue: not running"),
+        ("pipeline-half", "half written"),
+        ("watchdog-dead", "watchdog: not running"),
+    ],
+)
+def test_each_fault_is_seen_for_what_it_is(look: Open, fault: str, sight: str) -> None:
+    glass = look("demo", "--fault", fault)
+    demo_box(glass)
+    glass.wait_for(sight, 30)
+    os.kill(glass.process.pid, signal.SIGKILL)

@@ -1,0 +1,76 @@
+"""Processes as the tests see them: straight from the kernel, not through the code under test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], timeout: float = 15.0) -> T:
+    """Call the condition until it holds, and return what it said."""
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s")
+        time.sleep(0.01)
+    return answer
+
+
+STARTED: list[int] = []
+"""Our own children, to be reaped."""
+
+
+def reap() -> None:
+    """Collect our dead children."""
+    for pid in list(STARTED):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        STARTED.remove(pid)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def dead(pid: int) -> bool:
+    """Whether a process is gone or a zombie."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return True
+    return raw[raw.rfind(b")") + 2 :][:1] in b"ZX"
+
+
+def pids() -> list[int]:
+    """Every living process."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and not dead(int(name))]
+
+
+def words(pid: int) -> list[bytes]:
+    """The command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def holds_open(pid: int, place: Path) -> bool:
+    """Whether a shim has a file of the arena open."""
+    if not any(word.endswith(b"/console/system/shim.py") for word in words(pid)):
+        return False
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{name}").startswith(f"{place}/"):
+                    return True
+    return False

@@ -1,0 +1,88 @@
+"""Ways to see to it that a worker runs: ours, and two that must be found guilty."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from arena import Arena, pids, words
+
+from console.core.model import Command, Verb
+from console.system.box import open_box
+from console.system.guard import Guard
+
+Strategy = Callable[[Arena], str]
+"""Answers `[exit code, PID, words]` as JSON."""
+
+
+def by_guard(a: Arena) -> str:
+    """The product: what every `rpa-console ensure` does."""
+    with open_box(a.settings, a.place / "state") as box:
+        outcome = Guard(box).carry_out(Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}"))
+    return json.dumps([outcome.code, outcome.pid, outcome.message])
+
+
+def by_command_line(a: Arena) -> str:
+    """The product from its outside: the real command in a process of its own."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "console", "--config", str(a.place / "config.toml"),
+            "--state-dir", str(a.place / "state"), "ensure", "worker", "--json",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    answer = json.loads(done.stdout or "{}")
+    return json.dumps([done.returncode, answer.get("pid"), done.stderr])
+
+
+def _spawn(a: Arena) -> int:
+    role = a.box.role("worker")
+    assert role is not None
+    command = list(role.command)
+    return os.posix_spawn(command[0], command, os.environ, setsid=True)
+
+
+def seen(a: Arena) -> list[int]:
+    mark = os.fsencode(str(a.script))
+    return [pid for pid in pids() if mark in words(pid)]
+
+
+def by_looking(a: Arena) -> str:
+    """Contrast: look, then start."""
+    found = seen(a)
+    return json.dumps([0, found[0] if found else _spawn(a), ""])
+
+
+def by_mutex(a: Arena) -> str:
+    """Contrast: a mutex with a time-out, held while looking and starting, as scripts have it."""
+    descriptor = os.open(a.place / "mutex", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + 0.2
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        time.sleep(0.01)  # WaitOne with a time-out; what it returned is not looked at
+    found = seen(a)
+    answer = json.dumps([0, found[0] if found else _spawn(a), ""])
+    os.close(descriptor)
+    return answer
+
+
+def write_config(a: Arena) -> Path:
+    """The arena's configuration as a file, for the real command line."""
+    role = a.settings.roles["worker"]
+    command = ", ".join(json.dumps(word) for word in role.command)
+    text = (
+        f"[roles.worker]\nmatch = {json.dumps(role.match)}\ncommand = [{command}]\n"
+        f"settle_s = {role.settle_s}\ngrace_s = {role.grace_s}\n"
+    )
+    path = a.place / "config.toml"
+    path.write_text(text)
+    return path
