@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+BENCH  := .venv-bench
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint check prove screenshots clean
+.PHONY: run test lint check prove bench screenshots clean
 
 run: $(VENV)/installed
 	@$(BIN)/rpa-console demo
@@ -22,6 +23,14 @@ check: lint test
 
 prove: $(VENV)/developing
 	$(BIN)/python tests/prove.py
+
+bench: $(BENCH)/installed
+	@$(BENCH)/bin/python -m tests.bench $(ARGS)
+
+$(BENCH)/installed: pyproject.toml
+	@$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install -q -e . 'pyte>=0.8.2'
+	@touch $@
 
 screenshots: $(VENV)/developing
 	$(BIN)/python -m console.ui.pictures screenshots
@@ -41,4 +50,4 @@ $(VENV)/developing: $(BIN)/python pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

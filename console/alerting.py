@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from console import collecting
 from console.core import alerts
 from console.core.alerts import Watch
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
@@ -43,7 +44,8 @@ class Alerting:
     def look(self, snapshot: Snapshot) -> list[tuple[str, Alert]]:
         """One more look: (state, alert) of whatever a hook should be told of."""
         told = self._catch_up()
-        self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot)
+        learnt = collecting.learnt(self.box)
+        self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot, learnt)
         for alert in raised:
             self._turn(EventKind.ALERT_RAISED, alert, snapshot)
         for alert in resolved:

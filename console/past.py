@@ -16,6 +16,8 @@ from console.core.model import (
     Event,
     EventKind,
     HealthState,
+    Lease,
+    LeaseState,
     Moment,
     Sample,
     Snapshot,
@@ -34,6 +36,7 @@ GONE = (EventKind.DIED, EventKind.ENDED)
 MARKS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *GONE)
 AHEAD_S = (600.0, 6 * 3600.0, 10 * 86_400.0)
 """How far ahead the next event is looked for, step by step."""
+_FREE = Lease(LeaseState.FREE)
 SAME_S = 0.05
 """Events closer together than this are one moment."""
 
@@ -167,6 +170,8 @@ def _seen(
 
     def left(seen: Seen) -> Seen:
         living = tuple(one for one in seen.instances if one.identity not in gone)
-        return replace(seen, instances=living)
+        owner = seen.lease.owner
+        freed = owner is not None and owner.identity in gone
+        return replace(seen, instances=living, lease=_FREE if freed else seen.lease)
 
     return {name: left(seen) for name, seen in last_seen(worker.history).items()}

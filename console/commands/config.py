@@ -78,6 +78,7 @@ match = "task_watchdog.py"
 # uptime = 100          # percent of the worker
 # queue_size = 10       # below
 # restarts = 0          # at most
+# coverage = 95         # percent of the time that must have been watched
 
 [alerts]
 # hook = ["/usr/local/bin/tell-me"]   # gets the alert as JSON on standard input
@@ -91,6 +92,7 @@ match = "task_watchdog.py"
 
 [screen]
 # theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own
+# keys = { ensure = "E", kill = "ctrl+k" }   # `rpa-console config keys` names every command
 """
 
 
@@ -151,6 +153,19 @@ def validate(options: Options) -> None:
 
 
 @config.command()
+@pass_options
+def keys(options: Options) -> None:
+    """List the console's commands, each with the key in force and what it does."""
+    from console.ui.commands import COMMANDS, symbol, table
+
+    own = _load(options).screen.keys
+    for default, entry in zip(COMMANDS, table(own), strict=True):
+        held = " ".join(symbol(key) for key in (entry.key, *entry.other_keys))
+        note = f"  (instead of {symbol(default.key)})" if entry.key != default.key else ""
+        put(f"{entry.id:<12} {held:<10} {entry.help}{note}")
+
+
+@config.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration."""
     from console.system import configuration
@@ -169,11 +184,16 @@ def path(options: Options) -> None:
 
 def _load(options: Options) -> Settings:
     from console.system.configuration import ConfigError, load
+    from console.ui.commands import mistakes
 
+    path = options.find_config()
     try:
-        return load(options.find_config())
+        settings = load(path)
     except ConfigError as error:
         fail(str(error), USAGE)
+    if wrong := mistakes(settings.screen.keys):
+        fail("\n".join(f"{path}: {one}" for one in wrong), USAGE)
+    return settings
 
 
 def _without_none(value: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ from console.cli import USAGE, Options, actor, say
 
 if TYPE_CHECKING:
     from console.system.box import Box
-    from console.ui.wiring import Wiring
+    from console.ui.wiring import Logs, Wiring
 
 
 def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_only: bool) -> int:
@@ -20,7 +20,13 @@ def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_onl
     if refusal := refuse_terminal():
         say(f"rpa-console: {refusal}; try: rpa-console status")
         return USAGE
+    from console.ui.commands import mistakes
+
     with options.box() as box:
+        for mistake in (wrong := mistakes(box.settings.screen.keys)):
+            say(f"{box.config}: {mistake}")
+        if wrong:
+            return USAGE
         return show(box, options.read_only or box.settings.read_only, no_daemon, theme, ascii_only)
 
 
@@ -68,12 +74,11 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     """Everything that the screen may ask of the world."""
     import asyncio
 
-    from console.core.model import LogPage, Moment, Snapshot
+    from console.core.model import Moment, Snapshot
     from console.core.trends import Trends
     from console.monitors import discover
     from console.past import Past
     from console.runtime import Runtime
-    from console.system.files import tail
     from console.ui.wiring import Wiring
 
     runtime, store = Runtime(box, discover(), holder), Past(box, discover())
@@ -84,13 +89,10 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     async def past(around: Moment, way: int) -> Snapshot | None:
         return await asyncio.to_thread(store.snapshot, around, way)
 
-    async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
-        return await asyncio.to_thread(tail, box.paths.log(role, stream), offset)
-
     return Wiring(
         feeds=runtime.feeds(),
         submit=runtime.submit,
-        read_log=read_log,
+        logs=_logs(box),
         clock=box.now,
         actor=actor("console"),
         read_only=read_only,
@@ -103,6 +105,25 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     )
 
 
+def _logs(box: Box) -> Logs:
+    import asyncio
+
+    from console.core.model import Found, LogPage
+    from console.system import files, logs
+    from console.ui.wiring import Logs
+
+    async def read(role: str, stream: str, offset: int | None) -> LogPage:
+        return await asyncio.to_thread(files.tail, box.paths.log(role, stream), offset)
+
+    async def before(role: str, stream: str, end: int) -> LogPage:
+        return await asyncio.to_thread(logs.before, box.paths.log(role, stream), end)
+
+    async def find(role: str, stream: str, word: str, start: int, way: int) -> Found:
+        return await asyncio.to_thread(logs.find, box.paths.log(role, stream), word, start, way)
+
+    return Logs(read, before, find)
+
+
 def user_themes() -> Path:
     """Where this user's own themes are."""
     from console.system.paths import default_config
@@ -111,7 +132,7 @@ def user_themes() -> Path:
 
 
 def _unicode() -> bool:
-    """Whether the terminal's locale can show more than ASCII."""
+    """Whether locale and font can show more than ASCII: the Linux console's own font cannot."""
     import locale
 
-    return "utf" in locale.getpreferredencoding(False).lower()
+    return os.environ.get("TERM") != "linux" and "utf" in locale.getpreferredencoding(False).lower()

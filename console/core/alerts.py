@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from console.core.health import NECESSARY
+from console.core.learning import Thresholds
 from console.core.model import (
     Alert,
     Event,
@@ -71,11 +72,11 @@ class Watch:
 
 
 def step(
-    watch: Watch, stand: Iterable[Alert], snapshot: Snapshot
+    watch: Watch, stand: Iterable[Alert], snapshot: Snapshot, learnt: Thresholds | None = None
 ) -> tuple[Watch, tuple[Alert, ...], tuple[Alert, ...]]:
     """After one more look: what to remember, what to raise, what to resolve."""
     known = {alert.key: alert for alert in stand}
-    wrong = {alert.key: alert for alert in findings(snapshot)}
+    wrong = {alert.key: alert for alert in findings(snapshot, learnt)}
     hidden = unclear(snapshot)
     fresh = frozenset(wrong.keys() - known.keys())
     gone = frozenset(key for key in known.keys() - wrong.keys() if known[key].subject not in hidden)
@@ -96,13 +97,17 @@ def unclear(snapshot: Snapshot) -> set[str]:
 # --- what is wrong --------------------------------------------------------------------------
 
 
-def findings(snapshot: Snapshot) -> tuple[Alert, ...]:
-    """Everything that is wrong in one snapshot, each key once, worst first."""
+def findings(snapshot: Snapshot, learnt: Thresholds | None = None) -> tuple[Alert, ...]:
+    """Everything that is wrong in one snapshot, each key once, worst first.
+
+    `learnt`: what the last good baseline has shown to be normal here.
+    """
     found: dict[str, Alert] = {}
     for key, severity, title, reason in (
         *_roles(snapshot.roles),
         *_monitors(snapshot),
         *_baseline(snapshot),
+        *(_unusual(snapshot, learnt) if learnt else ()),
     ):
         # A role that is absent says the same as the monitor that misses it.
         found.setdefault(key, Alert(key, severity, title, visible(reason, 500), snapshot.moment))
@@ -174,3 +179,20 @@ def _baseline(snapshot: Snapshot) -> Iterator[_Row]:
         told = [f"{one.name.replace('_', ' ')}: {one.note}" for one in failed]
         words = "; ".join(told).replace("fails already: ", "")
         yield "baseline.failed", INFO, "the baseline fails", words
+
+
+def _unusual(snapshot: Snapshot, learnt: Thresholds) -> Iterator[_Row]:
+    """What the last good baseline says is not normal on this box."""
+    queue = snapshot.queue
+    rate, usual = queue.success_rate, learnt.success_rate
+    if rate is not None and usual is not None and rate < usual:
+        reason = f"{rate:.1f} % where {usual:.1f} % is the least that is normal here"
+        yield "queue.success", WARNING, "fewer tasks succeed than is normal", reason
+    slow, limit = queue.latency_s, learnt.latency_s
+    if slow is not None and limit is not None and slow > limit:
+        reason = f"{slow:.2f} s where {limit:.2f} s is the most that is normal here"
+        yield "canary.slow", WARNING, "the canary is slower than is normal", reason
+    if queue.size is not None and queue.size > learnt.queue_normal:
+        reason = f"{queue.size} tasks wait; up to {learnt.queue_normal} is normal here"
+        severe = CRITICAL if queue.size > learnt.queue_warning else WARNING
+        yield "queue.long", severe, "the queue is longer than is normal", reason

@@ -85,13 +85,9 @@ def baseline(
     queue = [one for one in samples if one.monitor == "queue"]
     inside = [event for event in events if event.role == ROLE and run.holds(event.moment)]
     up_s, down_s = presence(worker, inside, settings.worker_every_s, run)
-    queue_s = observed(queue, settings.queue_every_s, run)
-    seen_s = (up_s + down_s + queue_s) / 2
-    unseen_s = run.elapsed_s - seen_s
-    unseen = unseen_s > settings.length_s * (1 - settings.coverage / 100) + 1e-6
-    reasons = [spoilt, _reason(unseen_s, settings) if unseen else ""]
-    invalid = any(reasons)
-    run = replace(run, hopeless=invalid)
+    seen_s = (up_s + down_s + observed(queue, settings.queue_every_s, run)) / 2
+    reason = "; ".join(filter(None, (spoilt, _unseen(run.elapsed_s - seen_s, settings))))
+    run = replace(run, hopeless=bool(reason))
     metrics = (
         _success(queue, run),
         _latency(samples, run),
@@ -100,13 +96,13 @@ def baseline(
         _restarts(inside, run),
     )
     return BaselineView(
-        state="invalid" if invalid else "complete" if run.complete else "collecting",
+        state="invalid" if reason else "complete" if run.complete else "collecting",
         started=started,
         checkpoint=started.plus(settings.length_s),
         progress=run.elapsed_s / settings.length_s,
         coverage=seen_s / run.elapsed_s if run.elapsed_s else None,
-        metrics=tuple(_unproven(one) for one in metrics) if invalid else metrics,
-        reason="; ".join(filter(None, reasons)),
+        metrics=tuple(_unproven(one) for one in metrics) if reason else metrics,
+        reason=reason,
     )
 
 
@@ -117,7 +113,10 @@ def _unproven(metric: MetricView) -> MetricView:
     return replace(metric, verdict="undecided")
 
 
-def _reason(unseen_s: float, settings: BaselineTargets) -> str:
+def _unseen(unseen_s: float, settings: BaselineTargets) -> str:
+    """Why too little was observed, whatever is still to come; empty when it is enough."""
+    if unseen_s <= settings.length_s * (1 - settings.coverage / 100) + 1e-6:
+        return ""
     return (
         f"{unseen_s / 60:.0f} min unobserved: under {settings.coverage:g} %"
         f" of {settings.hours:g} h can be covered"

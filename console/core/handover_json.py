@@ -7,6 +7,7 @@ from typing import Any
 
 from console.core.document import Claim, Handover
 from console.core.text import utc
+from console.core.why import Step
 
 
 def document(told: Handover) -> dict[str, Any]:
@@ -19,24 +20,9 @@ def document(told: Handover) -> dict[str, Any]:
         "since": utc(told.since),
         "verdict": told.verdict.value,
         "summary": _claims(told.summary),
-        "jobs": [
-            {
-                "name": one.name, "state": one.state, "every": one.every or None,
-                "last": one.last or None, "next": one.next or None, **_claim(one.found),
-            }
-            for one in told.jobs
-        ],
+        "jobs": _jobs(told),
         "workers": _claims(told.workers),
-        "causes": [
-            {
-                "role": role,
-                "steps": [
-                    {"part": s.part, "at": utc(s.moment), "text": s.text, "events": list(s.events)}
-                    for s in steps
-                ],
-            }
-            for role, steps in told.causes
-        ],
+        "causes": [{"role": role, "steps": _steps(steps)} for role, steps in told.causes],
         "watchdog": _claims(told.watchdog),
         "pipeline": _claims(told.pipeline),
         "queue": _claims(told.queue),
@@ -67,6 +53,23 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 def _claims(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     return [_claim(one) for one in claims]
+
+
+def _jobs(told: Handover) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": one.name, "state": one.state, "every": one.every or None,
+            "last": one.last or None, "next": one.next or None, **_claim(one.found),
+        }
+        for one in told.jobs
+    ]  # fmt: skip
+
+
+def _steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    return [
+        {"part": one.part, "at": utc(one.moment), "text": one.text, "events": list(one.events)}
+        for one in steps
+    ]
 
 
 def _metrics(told: Handover) -> list[dict[str, Any]]:

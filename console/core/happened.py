@@ -90,7 +90,7 @@ def _tell(told: _Chronicle, event: Event) -> None:
     index = told.add(event, sentence(event))
     if event.kind in _OPENING:
         told.episodes[event.role] = _Episode(index, event.identity, event.moment)
-    if event.kind is EventKind.STARTED:
+    if event.kind in (EventKind.STARTED, EventKind.DAEMON_STARTED):
         told.episodes[event.role] = _Episode(index, None, event.moment)
 
 
@@ -112,6 +112,8 @@ def _episode(told: _Chronicle, event: Event) -> bool:
         words = _own(event)
     elif event.kind in _DAEMON:
         pass  # the daemon's own word on what guard and shim have said
+    elif event.kind is EventKind.STARTED and event.role == MONITORS and open_.gone is None:
+        words = f"started by {who(event.actor)} under token {event.token}"
     elif event.kind in _AFTER and open_.gone is not None:
         words = _answer(event, open_.last)
     elif event.kind is EventKind.READY:

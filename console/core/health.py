@@ -68,7 +68,9 @@ def _roles(roles: Iterable[RoleView]) -> Iterator[Finding]:
         absent = Verdict.DOWN if name in NECESSARY else Verdict.DEGRADED
         if view.state is RoleState.UNKNOWN:
             yield Verdict.UNKNOWN, f"{name}: {view.reason}"
-        elif view.found < wanted and view.state is not RoleState.STARTING:
+        elif view.found < wanted and view.state is RoleState.STARTING:
+            yield Verdict.DEGRADED, f"{name}: starting: {view.reason}"
+        elif view.found < wanted:
             yield absent, f"{name}: {_missing(view)}"
         elif view.found > wanted:
             yield Verdict.DEGRADED, f"{name}: {view.found} instances where {wanted} is wanted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from console.core.foreign import number
 from console.core.model import Event, EventKind, Moment, Role, Verb
 from console.core.supervision import POLICY
 from console.core.text import duration, visible
@@ -89,8 +90,8 @@ def who(actor: str) -> str:
 
 def uptime(death: Event, word: str = "after") -> str:
     """How long it had run."""
-    ran = death.data.get("uptime_s")
-    return f" {word} {duration(float(ran))}" if isinstance(ran, int | float) else ""
+    ran = number(death.data.get("uptime_s"))
+    return f" {word} {duration(ran)}" if ran is not None else ""
 
 
 def last_words(death: Event) -> str:

@@ -564,3 +564,14 @@ class LogPage:
     """Byte offset after the last line: where following goes on."""
     size: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How far a search through a log came."""
+
+    line: int | None
+    """Byte offset of the line that was found."""
+    goes_on: int | None
+    """Where to search on; None: there is no more."""
+    size: int = 0

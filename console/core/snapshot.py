@@ -115,6 +115,8 @@ def _seen(facts: Facts, watched: Health | None) -> tuple[Mapping[str, Seen], str
     if watched is not None and watched.state in (HealthState.OFF, HealthState.OVERDUE):
         return {}, f"the worker monitor is {watched.state}: {watched.reason}"
     monitor = facts.monitors.get("worker")
+    if monitor is not None and monitor.last is not None and monitor.last.error is not None:
+        return {}, f"could not look: {monitor.last.error}"
     return last_seen(monitor.history if monitor else ()), NOBODY
 
 

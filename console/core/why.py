@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from console.core import supervision
+from console.core.foreign import number
 from console.core.inquest import BORN, Case, ids, last_words, living, uptime, who
 from console.core.model import (
     Event,
@@ -68,7 +69,7 @@ def _first_of_row(fatal: Sequence[Event], ledger: Sequence[Event], role: Role) -
             if long or event.identity in asked:
                 return focus
         focus = event
-        healthy = float(event.data.get("uptime_s") or 0.0) >= role.policy.healthy_s
+        healthy = (number(event.data.get("uptime_s")) or 0.0) >= role.policy.healthy_s
         if event.identity in asked or (event.kind is EventKind.DIED and healthy):
             return focus
     return focus

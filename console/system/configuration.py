@@ -109,7 +109,7 @@ def _convert(value: Any, shape: Any, source: str, prefix: str) -> Any:
 
 def _explain(message: str, value: Any, shape: Any, source: str, prefix: str) -> str:
     """`file: key: what is wrong, found …` from msgspec's `what - at $.path`."""
-    what, _, where = message.partition(" - at `")
+    what, _, where = message.replace(" | null", "").partition(" - at `")
     where = where.rstrip("`").removeprefix("key in ").removeprefix("$").removeprefix(".")
     key = ".".join(part for part in (prefix, where) if part)
     unknown = re.match(r"Object contains unknown field `(.*)`", what, re.DOTALL)

@@ -117,7 +117,7 @@ def _check_text(text: str) -> None:
 
 
 @contextmanager
-def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+def regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A descriptor on a regular file, never waiting for a pipe's other end. Raises FileError."""
     with _explained():
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -150,7 +150,7 @@ def _explained() -> Iterator[None]:
 
 def read_json(path: Path, limit: int = 1_000_000) -> tuple[object, float]:
     """The JSON value in a file of at most `limit` bytes, and its mtime. Raises FileError."""
-    with _regular(path) as (fd, status), os.fdopen(fd, "rb", closefd=False) as file:
+    with regular(path) as (fd, status), os.fdopen(fd, "rb", closefd=False) as file:
         raw = file.read(limit + 1)
     if len(raw) > limit:
         raise FileError(Problem.LARGE, f"more than {limit} bytes")
@@ -167,7 +167,7 @@ def tail(path: Path, offset: int | None, limit_bytes: int = BLOCK) -> LogPage:
     holds an unfinished last line back until it is finished or fills the whole window.
     """
     try:
-        with _regular(path) as (fd, status):
+        with regular(path) as (fd, status):
             size = status.st_size
             start = max(0, size - limit_bytes) if offset is None else max(0, offset)
             start = 0 if start > size else start
@@ -181,10 +181,11 @@ def tail(path: Path, offset: int | None, limit_bytes: int = BLOCK) -> LogPage:
         raw = raw[: raw.rfind(b"\n") + 1]
     elif offset is not None:
         raw = raw[: raw.rfind(b"\n") + 1] or raw
-    return LogPage(str(path), _lines(raw, start), start, start + len(raw), size)
+    return LogPage(str(path), lines_of(raw, start), start, start + len(raw), size)
 
 
-def _lines(raw: bytes, start: int) -> tuple[str, ...]:
+def lines_of(raw: bytes, start: int) -> tuple[str, ...]:
+    """The lines in a part of a log that begins at `start`."""
     lines = raw.decode("utf-8-sig" if start == 0 else "utf-8", errors="replace").split("\n")
     if lines[-1] == "":
         lines.pop()

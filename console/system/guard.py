@@ -18,7 +18,6 @@ from console.core.model import (
     EventKind,
     LeaseState,
     Outcome,
-    Owner,
     Role,
     Verb,
 )
@@ -134,7 +133,8 @@ class Guard:
                 outcome = self._fill(command, role, seen, undertaker)
             elif self._settled(role, seen):
                 witness.tell_starts(self.box, role, seen, command.actor)
-                return _sum(done) or self._confirm(command, role) or Outcome(True, role.name)
+                if answer := _sum(done) or self._confirm(command, role):
+                    return answer
             else:
                 time.sleep(_POLL_S)
             if outcome is not None:
@@ -215,7 +215,8 @@ class Guard:
         owner = held.owner
         if owner is None or owner.shim is None or held.state is not LeaseState.HELD:
             return None
-        return self._confirm(command, role) if _old_enough(owner, role) else None
+        old_enough = clock.now().since(owner.since) >= role.settle_s
+        return self._confirm(command, role) if old_enough else None
 
     def _failed(self, role: Role, before: int) -> Outcome | None:
         """The failure of a start that was tried while we waited: trying at once is no better."""
@@ -224,10 +225,6 @@ class Guard:
                 tried = f"tried just now by {event.actor}: {event.reason}"
                 return Outcome(False, f"{role.name}: not started: {tried}", REFUSED)
         return None
-
-
-def _old_enough(owner: Owner, role: Role) -> bool:
-    return clock.now().since(owner.since) >= role.settle_s
 
 
 def _held_by(seen: Observation) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from console.core.instances import LEASE_FD_VARIABLE, MARKS
 from console.core.text import visible
 
-_WORDS, _LAST_WORDS_S = 300, 0.2
+WORDS, LAST_WORDS_S = 300, 0.2
 
 
 async def call(
@@ -22,31 +22,48 @@ async def call(
 ) -> str | None:
     """Run the command to its end; None when it has succeeded, otherwise why it has not."""
     kept = {k: v for k, v in os.environ.items() if k not in (*MARKS, LEASE_FD_VARIABLE)}
+    # A pipe of our own: asyncio would wait for whoever else has inherited one of its.
+    reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=writing,
             env={**kept, **env},
             start_new_session=True,
             cwd="/",
         )
     except (OSError, ValueError) as error:
+        os.close(reading)
         reason = error.strerror if isinstance(error, OSError) else None
         return f"cannot be started: {(reason or str(error)).lower()}"
-    words = asyncio.create_task(_words(process))
+    finally:
+        os.close(writing)
+    return await _attend(process, _Words(reading), told, timeout_s)
+
+
+async def _attend(
+    process: asyncio.subprocess.Process, words: _Words, told: bytes, timeout_s: float
+) -> str | None:
+    await words.open()
     try:
         async with asyncio.timeout(timeout_s):
             await _tell(process, told)
             code = await process.wait()
+            if code:
+                await words.finished()
     except TimeoutError:
         return f"did not end within {timeout_s:g} s"
     finally:
-        await _end(process, words)
+        words.close()
+        if process.returncode is None:  # not yet reaped: its number is still its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     if code == 0:
         return None
-    said = words.result() if words.done() and not words.cancelled() else ""
+    said = visible(words.said.decode("utf-8", "replace").strip(), WORDS)
     return f"exit code {code}" + (f": {said}" if said else "")
 
 
@@ -59,23 +76,30 @@ async def _tell(process: asyncio.subprocess.Process, told: bytes) -> None:
     process.stdin.close()
 
 
-async def _words(process: asyncio.subprocess.Process) -> str:
+class _Words(asyncio.Protocol):
     """The end of what it says on standard error; the rest is read and forgotten."""
-    assert process.stderr is not None
-    kept = b""
-    while chunk := await process.stderr.read(65_536):
-        kept = (kept + chunk)[-_WORDS:]
-    return visible(kept.decode("utf-8", "replace").strip(), _WORDS)
 
+    def __init__(self, descriptor: int) -> None:
+        self.said = b""
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
+        self._over = asyncio.Event()
+        self._transport: asyncio.ReadTransport | None = None
 
-async def _end(process: asyncio.subprocess.Process, words: asyncio.Task[str]) -> None:
-    """End what has not ended, with its whole group; let go of pipes that others may still hold."""
-    if process.returncode is None:  # not yet reaped: its number is still its own
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    try:
-        await process.wait()
-        await asyncio.wait([words], timeout=_LAST_WORDS_S)
-    finally:
-        words.cancel()
-        process._transport.close()  # type: ignore[attr-defined]
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_read_pipe(lambda: self, self._file)
+
+    def data_received(self, data: bytes) -> None:
+        self.said = (self.said + data)[-WORDS:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over.set()
+
+    async def finished(self) -> None:
+        """Wait a moment for its last words: others may hold the pipe for longer."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), LAST_WORDS_S)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

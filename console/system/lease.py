@@ -85,7 +85,7 @@ def look(lock: Path, record: Path) -> Lease:
 def _without_owner(lock: Path, owner: Owner | None) -> Lease:
     """Held, and its owner does not live: by a shim or a caller at work, or by a leftover."""
     pids = holders(lock)
-    if any(is_shim(pid) for pid in pids):
+    if any(is_shim(pid) or _exiting(pid) for pid in pids):
         return Lease(LeaseState.HELD, owner, pids, "its shim is starting or ending a worker")
     if owner is not None and owner.identity.pid in pids and alive(owner.identity):
         return Lease(LeaseState.HELD, owner, pids, "a caller is about to start a worker")
@@ -100,6 +100,13 @@ def is_shim(pid: int) -> bool:
         words = file.read(4096).split(b"\0")
         return words[1:3] == [b"-I", b"-S"] and words[3].endswith(os.fsencode(_SHIM_TAIL))
     return False
+
+
+def _exiting(pid: int) -> bool:
+    """Whether a process is on its way out: its memory goes before its descriptors do."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return not file.read(1)
+    return True
 
 
 def _is(path: Path, device_inode: tuple[int, int]) -> bool:

@@ -93,6 +93,8 @@ def end_holders(
     strangers = tuple(pid for pid in holders if not verified(pid))
     if strangers:
         return Ending("", strangers, f"it does not carry token {token}, so it cannot be verified")
+    if not holders and not lease.held(box.paths.lease(name)):
+        return Ending("gone already")
     if not holders:
         return Ending("", (), "the holder cannot be seen: another user's process?")
     if own := _own_pids(box) & set(holders):

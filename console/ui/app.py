@@ -121,7 +121,8 @@ class ConsoleApp(App[int]):
 
     def _line(self, now: Moment) -> Line | None:
         quiet = self.latest is None or self.board.word or self.travel.away
-        return self.news.line(now, () if quiet or self.latest is None else self.latest.notices)
+        seen = () if quiet or self.latest is None else self.latest.notices
+        return self.news.line(now, seen, self.travel.banner())
 
     def say(self, text: str, style: str = "text") -> None:
         """One line of news."""

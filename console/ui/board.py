@@ -14,6 +14,7 @@ from textual.widgets import Input
 from console.core.model import Snapshot
 from console.core.trends import DAY_S, Trends
 from console.ui.commands import Entry
+from console.ui.consequence import first
 from console.ui.dialogs.sheet import Prompt
 from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
@@ -94,7 +95,7 @@ class Board(Screen[None]):
         """Show a snapshot; what has not changed is not touched."""
         self._shown = snapshot, fresh, notice
         if self.choice is None:
-            self.choice = _first(snapshot)
+            self.choice = first(snapshot)
         width = self.size.width
         lines = header(snapshot, fresh, self.read_only, width)
         if self.trends is not None:
@@ -112,8 +113,7 @@ class Board(Screen[None]):
         pane = self.panes[name]
         if not pane.display:
             return
-        width = max(0, pane.size.width - 3)
-        frame = Frame(width, pane.room, self.choice, self.trends, self.span_s)
+        frame = Frame(max(0, pane.size.width - 3), pane.room, self.choice, self.trends, self.span_s)
         try:
             lines, summary = module.view(snapshot, frame), module.summary(snapshot, frame)
         except Exception as error:  # One pane's fault must not take the others' sight.
@@ -163,7 +163,7 @@ class Board(Screen[None]):
         notice = 1 if height > 3 else 0
         free = max(0, height - top - keys - notice)
         wishes = [
-            Wish(name, one.SLOT, one.ROWS[0], max(one.ROWS[0], self._needs.get(name, 0)))
+            Wish(name, one.SLOT, *sorted((one.ROWS[0], self._needs.get(name, one.ROWS[0]))))
             for name, one in self.modules.items()
         ]
         places = arrange(wishes, width, free, self.focus_name)
@@ -242,14 +242,6 @@ class Board(Screen[None]):
             self.zoom()
         else:
             self.app.call_later(self.app.run_action, "thaw")
-
-
-def _first(snapshot: Snapshot) -> Choice | None:
-    """What is selected before the operator selects: the first role's first instance, or itself."""
-    if not snapshot.roles:
-        return None
-    view = snapshot.roles[0]
-    return Choice(view.role.name, view.instances[0].identity if view.instances else None)
 
 
 def _put(widget: Widget, x: int, y: int, width: int, height: int) -> None:

@@ -10,6 +10,9 @@ from console.core.text import clock, coarse, duration
 from console.ui.paint import Choice, Line, fit, line
 from console.ui.words import held
 
+ROLE = "worker"
+"""Whose tasks are in flight, and whose restarts the baseline counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -22,6 +25,14 @@ class Question:
     """Why the question no longer stands, or nothing."""
     word: str = ""
     """What has to be typed to confirm; nothing: `y` confirms."""
+
+
+def first(snapshot: Snapshot) -> Choice | None:
+    """What is selected before the operator selects: the first role's first instance, or itself."""
+    if not snapshot.roles:
+        return None
+    view = snapshot.roles[0]
+    return Choice(view.role.name, view.instances[0].identity if view.instances else None)
 
 
 def chosen(snapshot: Snapshot, choice: Choice | None) -> tuple[RoleView, Instance] | str:
@@ -103,10 +114,17 @@ def stop_baseline(snapshot: Snapshot) -> Question:
         (
             _fact("ends", f"a collection at {share}, {age} after it began"),
             _fact("then", "it gives no verdict; a new one begins at nought", "warn"),
+            _fact("so far", _so_far(snapshot)),
         ),
         "stop it",
         lambda now: "" if now.baseline.state == "collecting" else "it is no longer collecting",
     )
+
+
+def _so_far(snapshot: Snapshot) -> str:
+    told = [one.verdict for one in snapshot.baseline.metrics]
+    counts = (f"{told.count(word)} {word}" for word in ("fail", "undecided", "pass"))
+    return ", ".join(text for text in counts if not text.startswith("0 ")) or "nothing"
 
 
 def _fact(name: str, text: str, style: str = "") -> Line:
@@ -134,16 +152,46 @@ def _what(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[Line]:
 
 
 def _cost(snapshot: Snapshot, view: RoleView, restarts: bool = True) -> list[Line]:
-    policy, base = view.role.policy, snapshot.baseline
-    count = f"{view.restarts} of {policy.limit} automatic ones in {duration(policy.window_s)}"
-    lines = [_fact("restarts", count)] if restarts else []
+    """What goes with it: work under way, the restart budget, the baseline's verdict."""
+    policy, lines = view.role.policy, []
+    if view.role.name == ROLE:
+        lines.append(_in_flight(snapshot))
+    if restarts:
+        used = f"{view.restarts} of {policy.limit} automatic ones in {duration(policy.window_s)}"
+        lines.append(_fact("restarts", f"{used}; what a person asks for does not count"))
+    return [*lines, _baseline(snapshot, view, restarts)]
+
+
+def _in_flight(snapshot: Snapshot) -> Line:
+    queue = snapshot.queue
+    if queue.inflight is None:
+        return _fact("in flight", "not known: the queue gives no answer", "warn")
+    if not queue.inflight:
+        return _fact("in flight", "nothing: no task is lost")
+    age = f", taken {coarse(queue.lease_s)} ago" if queue.lease_s is not None else ""
+    count = f"{queue.inflight} task{'s' if queue.inflight > 1 else ''}{age}"
+    return _fact("in flight", f"{count}: cut off, and done again or lost", "warn")
+
+
+def _baseline(snapshot: Snapshot, view: RoleView, restarts: bool) -> Line:
+    """What the baseline will say afterwards."""
+    base = snapshot.baseline
     if base.state != "collecting":
-        return [*lines, _fact("baseline", f"{base.state}: nothing to lose")]
+        return _fact("baseline", f"{base.state}: nothing to lose")
     share = "" if base.progress is None else f" ({base.progress * 100:.0f} %)"
-    if not restarts:
-        return [*lines, _fact("baseline", f"collecting{share}: goes on")]
-    loss = f"collecting{share}: its target restarts 0 will fail"
-    return [*lines, _fact("baseline", loss, "warn")]
+    if not restarts or view.role.name != ROLE:
+        return _fact("baseline", f"collecting{share}: goes on, this does not count")
+    metric = next((one for one in base.metrics if one.name == "restarts"), None)
+    allowed = metric.target.rpartition(" ")[2] if metric else ""
+    if metric is None or not allowed.isdecimal():
+        return _fact("baseline", f"collecting{share}: a restart counts against it", "warn")
+    after = int(metric.value or 0) + 1
+    if metric.verdict == "fail":
+        return _fact("baseline", f"collecting{share}: its restarts have failed it already")
+    if after > int(allowed):
+        loss = f"will fail: {after} restart{'s' if after > 1 else ''} where {allowed} may be"
+        return _fact("baseline", f"collecting{share}: {loss}", "warn")
+    return _fact("baseline", f"collecting{share}: still passes, {after} of {allowed} restarts")
 
 
 def _same(role: str, target: Identity) -> Callable[[Snapshot], str]:

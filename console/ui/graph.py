@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.core.model import MetricView, Moment, Verdict
-from console.core.text import clock, coarse
+from console.core.text import clock
 from console.core.trends import Cell, Trends, night
 from console.ui.paint import Span
 
@@ -70,13 +70,21 @@ def strip_line(trends: Trends, width: int) -> list[Span]:
     room = max(1, width - ENDS)
     begins, length, cells = night(trends, room)
     first = clock(Moment(begins))[:5]
-    unit = f"  a cell is {coarse(length)}"
+    unit = f"  a cell is {even(length)}"
     return [
         (f" {first} ", "muted"),
         *strip(trends, room),
         (" now", "muted"),
         (unit if width - len(cells) - ENDS >= len(unit) else "", "muted"),
     ]
+
+
+def even(seconds: float) -> str:
+    """A round length of time: `24h`, `15m`, `90s`."""
+    for unit, name in ((3600, "h"), (60, "m")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:.0f}{name}"
+    return f"{seconds:.0f}s"
 
 
 def axis(begins: float, step_s: float, cells: int) -> str:

@@ -30,12 +30,14 @@ class News:
     def under_way(self) -> str:
         return ", ".join(self.busy.values())
 
-    def line(self, now: Moment, seen: tuple[str, ...]) -> Line | None:
-        """One line; `seen` are the snapshot's own notices."""
+    def line(self, now: Moment, seen: tuple[str, ...], banner: Line | None = None) -> Line | None:
+        """One line; `seen` are the snapshot's own notices, a banner comes before them."""
         if self.busy:
             return line((f" ▲ {self.under_way} …", "accent"))
         if self.last and now.since(self.last[0]) < NOTICE_S:
             return self.last[1]
+        if banner is not None:
+            return banner
         notices = (*self.failed.values(), *self.standing, *seen)
         if not notices:
             return None

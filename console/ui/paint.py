@@ -73,8 +73,10 @@ class Look:
 
     def style(self, base: str, name: str) -> Style:
         """The style called `name` on the ground called `base`."""
-        blank = Style.null()
-        return self.styles.get(base, blank) + self.styles.get(name, blank)
+        ground = self.styles.get(base, Style.null())
+        if ground.reverse:  # colours turned inside out would be patches nobody can read
+            return ground
+        return ground + self.styles.get(name, Style.null())
 
 
 def line(

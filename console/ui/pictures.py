@@ -6,14 +6,20 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+
+from textual.strip import Strip
 
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
 from console.ui.app import ConsoleApp
+from console.ui.film import Film, Frame
+from console.ui.paint import line, strip
 from console.ui.scripted import night, trouble
-from console.ui.scripted_day import day
-from console.ui.wiring import Publish, Wiring
+from console.ui.scripted_day import until
+from console.ui.scripted_story import killed, story
+from console.ui.wiring import Logs, Publish, Wiring
 
 
 def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wiring:
@@ -29,13 +35,13 @@ def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wirin
     async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
         return LogPage(f"{role}.{stream}.log")
 
-    async def trends(until: Moment | None) -> Trends:
-        return day()
+    async def trends(moment: Moment | None) -> Trends:
+        return until(moment or snapshot.moment)
 
     return Wiring(
         {"picture": feed},
         submit,
-        read_log,
+        Logs(read_log),
         lambda: snapshot.moment,
         theme=theme,
         ascii=ascii,
@@ -60,12 +66,51 @@ async def draw(
     await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
 
 
+async def film(path: Path, size: tuple[int, int] = (120, 36)) -> None:
+    """Save the scripted night as an animated picture, played on the console itself."""
+    scenes, frames = story(), []
+    stage = still(scenes[0].snapshot)
+    shown = [scenes[0].snapshot]
+
+    async def past(around: Moment, way: int) -> Snapshot | None:
+        return killed()
+
+    async def trends(moment: Moment | None) -> Trends:
+        return until(moment or shown[0].moment)
+
+    def clock() -> Moment:
+        return shown[0].moment
+
+    app = ConsoleApp(replace(stage, clock=clock, past=past, trends=trends))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        for scene in scenes:
+            shown[0] = scene.snapshot
+            await app.travel.refresh()
+            app.publish(scene.snapshot)
+            await pilot.press(*scene.keys)
+            await pilot.pause(0.1)
+            frames.append(Frame(tuple(app.screen._compositor.render_strips()), scene.seconds))
+        await pilot.press("q")
+    frames.append(Frame(_farewell(app, size), 3.0))
+    picture = Film(app.themes["dark"].colours["background"]).svg(frames)
+    await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
+
+
+def _farewell(app: ConsoleApp, size: tuple[int, int]) -> tuple[Strip, ...]:
+    """The shell again, with the console's last words."""
+    words = ("$ rpa-console", app.farewell, "$ ")
+    lines = [line(f" {text}") for text in words] + [line()] * (size[1] - len(words))
+    return tuple(strip(one, size[0], app.look) for one in lines)
+
+
 SIZES = ((80, 24), (120, 40), (160, 50))
 THEMES = ("dark", "light", "high-contrast", "colour-blind-safe", "sixteen")
 
 
 async def draw_all(directory: Path) -> None:
-    """The README's pictures: one night at each size, in each theme, and what `k` asks."""
+    """The README's pictures: one night at each size, in each theme, what `k` asks, a session."""
+    await film(directory / "session.svg")
     for columns, rows in SIZES:
         path = directory / f"console-{columns}x{rows}-dark.svg"
         await draw(night(), path, (columns, rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from console.core.model import Verdict
+from console.core.model import Moment, Verdict
 from console.core.trends import DAY_S, Reading, Trends
 from console.ui.scripted import NOW, past
 
@@ -44,3 +44,14 @@ def day() -> Trends:
             readings.append(Reading(at, latency=round(abs(slow), 2)))
     verdicts = tuple((past(age).at, verdict.value) for age, verdict in _TROUBLE)
     return Trends(NOW.at, tuple(readings), verdicts, (past(11_237.0).at,))
+
+
+def until(moment: Moment) -> Trends:
+    """The same day, as far as it was known at a moment."""
+    whole, ends = day(), moment.at
+    return Trends(
+        ends,
+        tuple(one for one in whole.readings if one.at <= ends),
+        tuple(one for one in whole.verdicts if one[0] <= ends),
+        tuple(at for at in whole.restarts if at <= ends),
+    )

@@ -27,6 +27,8 @@ RESET = (
     b"\x1b[?1049l\x1b[?25h\x1b[0m"  # alternate screen, cursor, colours
 )
 
+SIXTEEN = "sixteen"
+"""The theme for a terminal that has no more colours."""
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -80,6 +82,8 @@ def run(app: ConsoleApp) -> int:
     before = {number: signal.signal(number, edge.die) for number in ENDING}
     threading.Thread(target=edge.watch, name="terminal-watch", daemon=True).start()
     mouse = not os.environ.get("SSH_CONNECTION")
+    if app.console.color_system == "standard" and SIXTEEN in app.themes:
+        app.wear(SIXTEEN)  # shades of our own would be rounded to something unreadable
     try:
         _complete(lambda: app.run_async(mouse=mouse))
     except Exception as error:

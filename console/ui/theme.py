@@ -62,12 +62,17 @@ class Theme:
         return styles | {
             "text": Style(color=c["text"], bgcolor=c["background"]),
             "panel": Style(color=c["text"], bgcolor=c["panel"]),
-            "select": Style(color=c["text"], bgcolor=c["selection"]),
+            "select": self._selected(),
             "strong": Style(color=c["text"], bold=True),
             "key": Style(color=c["accent"], bold=True),
             "border": Style(color=c["muted"], bgcolor=c["background"], dim=self.ansi),
             "focus": Style(color=c["accent"], bgcolor=c["background"]),
         }
+
+    def _selected(self) -> Style:
+        if self.ansi:  # no pair of the 16 colours can be read in every terminal's shades
+            return Style(reverse=True)
+        return Style(color=self.colours["text"], bgcolor=self.colours["selection"])
 
     def _ink(self, ground: str) -> str:
         if self.ansi:

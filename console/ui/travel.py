@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from console.core.model import Moment, Snapshot
-from console.core.text import visible
+from console.core.text import day_clock, visible
 from console.core.trends import SPANS, Trends
 from console.ui.header import Freshness
+from console.ui.paint import Line, line
 from console.ui.wiring import Wiring
 
-EVERY_S = 20.0
+EVERY_S = 10.0
 """From one reading of the graphs' data to the next."""
 
 Say = Callable[[str, str], None]
@@ -25,7 +26,7 @@ class Travel:
         self.wiring, self.say, self.redraw = wiring, say, redraw
         self.past: Snapshot | None = None
         self.frozen: Snapshot | None = None
-        self.span = SPANS[-1]
+        self.span = SPANS[0]
         self._frozen_at: Moment | None = None
         self._now: Trends | None = None
         self._then: Trends | None = None
@@ -54,17 +55,31 @@ class Travel:
             return shown, replace(fresh, frozen_for=now.since(self._frozen_at))
         return replace(shown, moment=now), fresh
 
+    def banner(self) -> Line | None:
+        """What the notice line says while the past is shown."""
+        if self.away is None:
+            return None
+        return line(
+            (" ◆ PAST ", "chip-warn"),
+            (f" what was known at {day_clock(self.away)}  ", "warn"),
+            ("  , .  events   < >  10 min   Esc  now", "muted"),
+        )
+
     # --- graphs -----------------------------------------------------------------------------
 
     async def keep_trends(self) -> None:
         """Read the graphs' data again and again."""
         while self.wiring.trends is not None:
-            try:
-                self._now = await self.wiring.trends(None)
-            except Exception as error:
-                self.say(f"graphs: {visible(str(error), 200)}", "warn")
-            self.redraw()
+            await self.refresh()
             await asyncio.sleep(EVERY_S)
+
+    async def refresh(self) -> None:
+        """Read the graphs' data once."""
+        try:
+            self._now = self.wiring.trends and await self.wiring.trends(None)
+        except Exception as error:
+            self.say(f"graphs: {visible(str(error), 200)}", "warn")
+        self.redraw()
 
     def stretch(self, by: int) -> None:
         """A longer or shorter span."""

@@ -7,12 +7,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
+from console.core.model import Command, Found, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
 
 Publish = Callable[[Snapshot], None]
 Feed = Callable[[Publish], Coroutine[Any, Any, None]]
 """Runs until cancelled and publishes a snapshot whenever there is news."""
+
+
+async def _nothing_before(role: str, stream: str, end: int) -> LogPage:
+    return LogPage("", (), 0, end, end)
+
+
+async def _nothing_found(role: str, stream: str, word: str, start: int, way: int) -> Found:
+    return Found(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """How the screen reads the output of roles; each is asked with role and `err` or `out`."""
+
+    read: Callable[[str, str, int | None], Awaitable[LogPage]]
+    """From which offset on; None: the tail."""
+    before: Callable[[str, str, int], Awaitable[LogPage]] = _nothing_before
+    """The lines that end at an offset."""
+    find: Callable[[str, str, str, int, int], Awaitable[Found]] = _nothing_found
+    """A word, from an offset on, newer (1) or older (-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +42,7 @@ class Wiring:
     feeds: Mapping[str, Feed]
     """Monitor name -> follow or run it; each becomes one background worker."""
     submit: Callable[[Command], Awaitable[Outcome]]
-    read_log: Callable[[str, str, int | None], Awaitable[LogPage]]
-    """Role, `err` or `out`, and from which offset (None: the tail)."""
+    logs: Logs
     clock: Callable[[], Moment]
     actor: str = ""
     read_only: bool = False

@@ -29,7 +29,7 @@ def measure(plan: Plan) -> Iterator[Row]:
         words = our_commands(box)
         calls = dict(words)
         calls["python -c pass"] = [sys.executable, "-c", "pass"]
-        calls |= {name: [sys.executable, "-c", IMPORTS[name[:-8]]] for name in bare(IMPORTS)}
+        calls |= {f"{of} imports": [sys.executable, "-c", code] for of, code in IMPORTS.items()}
         timed = {name: _timer(argv) for name, argv in calls.items()} | rival.asking()
         for number in range(1, plan.rounds + 1):
             say(f"commands, round {number}")
@@ -48,11 +48,6 @@ def our_commands(box: Box) -> dict[str, list[str]]:
         "status --json": box.argv("status", "--json"),
         "ensure, healthy": box.argv("ensure", "worker"),
     }
-
-
-def bare(names: object) -> list[str]:
-    """What the bare imports of a command are called."""
-    return [f"{name} imports" for name in IMPORTS]
 
 
 def _timer(argv: list[str]) -> Callable[[], float]:

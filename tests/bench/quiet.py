@@ -50,7 +50,8 @@ class Box:
 
     def ask(self, *words: str) -> Any:
         """What one of our commands says as JSON."""
-        done = subprocess.run(self.argv(*words, "--json"), capture_output=True, timeout=60)
+        line = self.argv(*words, "--json")
+        done = subprocess.run(line, capture_output=True, timeout=60, check=False)
         return json.loads(done.stdout)
 
     @property
@@ -120,6 +121,8 @@ def _merged(settings: dict[str, Any], change: Change) -> dict[str, Any]:
     """Tables are merged, values replaced."""
     for key, value in change.items():
         below = settings.get(key)
-        nested = isinstance(value, dict) and isinstance(below, dict)
-        settings[key] = _merged(below, value) if nested else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            settings[key] = _merged(below, value)
+        else:
+            settings[key] = value
     return settings

@@ -17,8 +17,8 @@ from console.rig.box import free_port
 from console.rig.scripting import NoAnswer, call
 from console.runtime import Runtime
 from console.system.box import Box, open_box
-from console.system.process import Table
 from console.system.configuration import load
+from console.system.process import Table
 from console.view import View
 from tests.bench import machine
 from tests.bench.plan import Plan, say
@@ -95,10 +95,10 @@ def rounds(plan: Plan) -> Iterator[Row]:
                 for what, box in ask.items():
                     runs[what].append(one_round(box))
                     runs[f"{what}, opened"].append(opened(box))
-    names = ([f"{n:,} results" for n in RESULTS], [f"{n} days" for n in DAYS])
-    yield from (_flat("one monitor round at", *pair, runs) for pair in names)
-    first, last = (f"{n} days, opened" for n in DAYS)
-    yield _flat("reading the history anew at", first, last, runs)
+    for few, many in ([f"{n:,} results" for n in RESULTS], [f"{n} days" for n in DAYS]):
+        yield _flat("one monitor round at", few, many, runs)
+    few, many = (f"{n} days, opened" for n in DAYS)
+    yield _flat("the store read anew at", few, many, runs)
 
 
 def _flat(figure: str, few: str, many: str, runs: dict[str, list[float]]) -> Row:
@@ -113,12 +113,11 @@ def monitored(results: int, days: int) -> Iterator[Runtime]:
     say(f"preparing {results:,} results, {days} days")
     with serving(results) as port:
         change = {"queue": {"url": f"http://127.0.0.1:{port}"}}
-        with empty_box(change) as made:
-            with open_box(load(made.config), made.state, made.config) as box:
-                fill(box.paths.store, days)
-                runtime = Runtime(box, discover(), holder=True)
-                runtime.view.refresh()
-                yield runtime
+        with empty_box(change) as made, open_box(load(made.config), made.state) as box:
+            fill(box.paths.store, days)
+            runtime = Runtime(box, discover(), holder=True)
+            runtime.view.refresh()
+            yield runtime
 
 
 def one_round(runtime: Runtime) -> float:

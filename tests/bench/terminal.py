@@ -25,6 +25,10 @@ KEYS = {"Down": "\x1b[B", "Up": "\x1b[A", "Tab": "\t"}
 now = time.monotonic
 
 
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Ended(Exception):
     """The program ended unasked, or did not show what it should."""
 
@@ -50,7 +54,7 @@ class Terminal:
             stderr=program,
             env=kept | told,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - one call to the kernel
         )
         os.close(program)
         self._pidfd = os.pidfd_open(self.process.pid)
@@ -143,10 +147,15 @@ class Terminal:
         return sum(size for moment, size in self.arrivals if moment >= since)
 
     def _silence(self, patience: float = 2.0) -> None:
-        deadline, count = now() + patience, -1
-        while count != len(self.arrivals) and now() < deadline:
-            count = len(self.arrivals)
-            self.read(QUIET_S, until=lambda: len(self.arrivals) > count)
+        deadline = now() + patience
+        while self._heard(QUIET_S) and now() < deadline:
+            pass
+
+    def _heard(self, within: float) -> bool:
+        """Whether something is written within some seconds."""
+        count = len(self.arrivals)
+        self.read(within, until=lambda: len(self.arrivals) > count)
+        return len(self.arrivals) > count
 
     def press(self, key: str) -> tuple[float, float] | None:
         """(ms to the first byte, ms to the last before silence); None when nothing came."""
@@ -154,11 +163,10 @@ class Terminal:
         self._silence()
         count, sent = len(self.arrivals), now()
         os.write(self._tty, KEYS.get(key, key).encode())
-        self.read(2.0, until=lambda: len(self.arrivals) > count)
-        if len(self.arrivals) == count:
+        if not self._heard(2.0):
             return None
         self._silence(1.0)
-        return tuple((self.arrivals[at][0] - sent) * 1000 for at in (count, -1))  # type: ignore[return-value]
+        return (self.arrivals[count][0] - sent) * 1000, (self.arrivals[-1][0] - sent) * 1000
 
     def quit(self, keys: Sequence[str]) -> tuple[float, list[str]]:
         """(seconds to the exit, what was left on). Raises Ended."""

@@ -7,6 +7,7 @@ that ran out of memory and could not be started again, and a colleague who put i
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 
 from console.core.baseline import BaselineTargets, baseline
@@ -123,7 +124,7 @@ def _out_of_memory(book: Ledger) -> None:
         book.write(f"23:58:{second:02d}", EventKind.FAILED, "worker", "policy",
                    "exited with code 1: no module named rpa", 60001 + token, token,
                    verb="ensure")  # fmt: skip
-    book.alert("23:58:12", DOWN, "worker is down", "ended by SIGKILL; restart 2 of 3")
+    book.alert("23:58:17", DOWN, "worker is down", "ended by SIGKILL; restart 2 of 3")
     book.write("23:58:20", EventKind.MONITOR_CHANGED, "", "daemon",
                "canary: not taken: no worker took it within 30 s", monitor="canary",
                state="failing", was="ok")  # fmt: skip
@@ -174,6 +175,7 @@ def _seen(name: str, moment: Moment) -> dict[str, Any]:
             return {"instances": [{"pid": one} for one in pids]}
 
 
+@cache
 def snapshot() -> Snapshot:
     """How the box stands at half past midnight."""
     now, events, seen = at("00:30:00"), ledger(), samples()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.alerts import Watch, findings, standing, step
+from console.core.learning import Thresholds
 from console.core.model import (
     Alert,
     BaselineView,
@@ -127,6 +128,25 @@ BLIND = snapshot(role(0, RoleState.UNKNOWN))
 )
 def test_what_is_wrong(view: Snapshot, expected: list[tuple[str, str]]) -> None:
     assert [(one.key, one.severity.value) for one in findings(view)] == expected
+
+
+LEARNT = Thresholds(92.0, 0.5, 8, 32)
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (QueueView("u", size=8, success_rate=92.0, latency_s=0.5), []),
+        (QueueView("u", size=9), [("queue.long", "warning")]),
+        (QueueView("u", size=33), [("queue.long", "critical")]),
+        (QueueView("u", success_rate=91.9), [("queue.success", "warning")]),
+        (QueueView("u", latency_s=0.51), [("canary.slow", "warning")]),
+    ],
+)
+def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]]) -> None:
+    found = findings(snapshot(role(1), queue=view), LEARNT)
+    assert [(one.key, one.severity.value) for one in found] == expected
+    assert findings(snapshot(role(1), queue=view)) == ()
 
 
 class Book:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -113,8 +114,6 @@ def test_what_has_failed_says_when() -> None:
         Event(EventKind.DIED, at(600), "worker", identity=one),
         Event(EventKind.STARTED, at(605), "worker", identity=two),
     ]
-    from datetime import UTC
-
     told = notes(baseline(START, samples, events, HOUR, at(700), zone=UTC))
     assert told["restarts"] == "fails already: a restart at 10:37"
     assert told["queue_size"] == "largest; fails already: 12 at 10:38"

@@ -18,7 +18,7 @@ def test_nothing_that_a_terminal_obeys_passes(text: str) -> None:
     shown = visible(text)
     assert all(unicodedata.category(char)[0] != "C" for char in shown)
     assert not set(shown) & {"\u2028", "\u2029"}
-    assert shown.encode()
+    assert shown.encode().decode() == shown
 
 
 @given(st.text("abc äöü €漢字 [red][/]", max_size=200))

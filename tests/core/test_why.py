@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.model import Event, EventKind, Identity, Moment, RestartPolicy, Role
+from console.core.text import visible
 from console.core.why import Step, why
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
@@ -169,7 +170,7 @@ def test_any_ledger_can_be_told(found: list[Event]) -> None:
     assert steps and parts(steps)[-1] == "outcome"
     known = {event.id for event in found}
     assert all(set(step.events) <= known for step in steps)
-    assert all(step.text.isprintable() for step in steps)
+    assert all(visible(step.text) == step.text for step in steps)
 
 
 def test_the_night_has_a_zone() -> None:

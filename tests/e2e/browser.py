@@ -66,15 +66,19 @@ class Tab:
             self.complaints.append(str(told["exceptionDetails"]))
 
     async def call(self, method: str, **params: object) -> dict[str, Any]:
+        said = await self._ask(method, params)
+        assert "error" not in said, said
+        result: dict[str, Any] = said["result"]
+        return result
+
+    async def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         self._calls += 1
         number = self._calls
         self._waiting[number] = answer = asyncio.get_running_loop().create_future()
         await self._line.send_json(
             {"id": number, "method": method, "params": params, **self._session}
         )
-        said = await asyncio.wait_for(answer, 15)
-        assert "error" not in said, said
-        return said["result"]
+        return await asyncio.wait_for(answer, 15)
 
     async def attach(self) -> None:
         targets = (await self.call("Target.getTargets"))["targetInfos"]
@@ -87,12 +91,21 @@ class Tab:
     async def open(self, address: str) -> None:
         await self.call("Page.navigate", url=address)
 
+    async def reload(self) -> None:
+        """Reload the page, and wait until the old one has gone."""
+        await self.run("window.old = true")
+        await self.call("Page.reload")
+
+        async def renewed() -> bool:
+            return await self.run("window.old === undefined") is True
+
+        await until(renewed, 15, "the page is a new one")
+
     async def run(self, script: str) -> Any:
-        """The value of a script, awaited if it is a promise."""
-        done = await self.call(
-            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
-        )
-        return done["result"].get("value")
+        """The value of a script, awaited if it is a promise; None while pages change."""
+        asked = {"expression": script, "awaitPromise": True, "returnByValue": True}
+        said = await self._ask("Runtime.evaluate", asked)
+        return said.get("result", {}).get("result", {}).get("value")
 
     async def type(self, text: str) -> None:
         await self.call("Input.insertText", text=text)

@@ -87,8 +87,7 @@ def serving(
         finally:
             process.terminate()
             process.wait(timeout=15)
-            if "--writable" in after:
-                end_box(directory)
+            end_box(directory)
 
 
 def refused(directory: Path, *words: str) -> tuple[int, str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import aiohttp
@@ -96,6 +97,22 @@ def test_nothing_else_is_served_and_the_policy_is_strict(served: Served) -> None
     assert len(nonces) == 3
 
 
+def test_what_the_browser_has_is_not_sent_again_and_the_line_stays_in_step(served: Served) -> None:
+    line = HTTPConnection(served.host, timeout=10)
+    try:
+        for path in FILES:
+            line.request("GET", path, headers={"Accept-Encoding": "gzip"})
+            answer = line.getresponse()
+            assert (answer.status, len(answer.read()) > 0) == (200, True)
+            known = {"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
+            line.request("GET", path, headers=known)
+            answer = line.getresponse()
+            assert (answer.status, answer.headers["Transfer-Encoding"]) == (304, None)
+            answer.read()
+    finally:
+        line.close()
+
+
 def test_what_cannot_be_served_is_said(served: Served, tmp_path: Path) -> None:
     code, words = refused(tmp_path / "a", "serve", "--port", served.host.partition(":")[2])
     assert code == 1 and "address already in use" in words
@@ -178,7 +195,7 @@ async def test_chromium_shows_the_console_and_asks_nobody_else(
         for text in ("READ-ONLY", "DOWN", "Processes"):
             await tab.shows(text, "document.querySelector('.xterm-rows')")
         assert await tab.run("location.href") == f"http://{served.host}/", "the key is still shown"
-        await tab.run("location.reload()")
+        await tab.reload()
         await tab.shows("READ-ONLY", "document.querySelector('.xterm-rows')")
         await tab.call(
             "Emulation.setDeviceMetricsOverride", width=500, height=300, deviceScaleFactor=1,

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.ui.app import ConsoleApp, Wiring
 from console.ui.scripted import NOW, night
-from console.ui.wiring import Feed, Publish
+from console.ui.wiring import Feed, Logs, Publish
 
 
 @dataclass
@@ -51,9 +51,8 @@ class Box:
 
     def wiring(self, **other: Any) -> Wiring:
         feeds: dict[str, Feed] = other.pop("feeds", {"all": self.feed})
-        return Wiring(
-            feeds, self.submit, self.read_log, self.clock, actor="console:ana@pts/3", **other
-        )
+        logs = other.pop("logs", None) or Logs(self.read_log)
+        return Wiring(feeds, self.submit, logs, self.clock, actor="console:ana@pts/3", **other)
 
     def news(self, **changes: Any) -> None:
         """Publish a changed snapshot."""

@@ -64,7 +64,8 @@ async def test_restart_asks_and_names_what_it_costs() -> None:
             "40864 › 40870  (2 processes)",
             "leased #41",
             "0 of 3 automatic ones in 10m",
-            "its target restarts 0 will fail",
+            "in flight 1 task, taken 1s ago: cut off",
+            "collecting (31 %): will fail: 1 restart where 0 may be",
             "Cancel",
             "y  restart",
         ):

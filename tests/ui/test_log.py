@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.model import LogPage
-from console.ui.dialogs import log
+from console.core.model import Found, LogPage
+from console.system import files, logs
+from console.ui.dialogs import log, window
 from console.ui.dialogs.log import Log
+from console.ui.wiring import Logs
 
 
 def page(first: int, count: int, size: int) -> LogPage:
@@ -74,8 +78,8 @@ async def test_memory_is_bounded() -> None:
         await pilot.pause(0.1)
         screen = pilot.app.screen
         assert isinstance(screen, Log)
-        assert len(screen.kept) == log.KEPT
-        assert max(map(len, screen.kept)) <= log.LONGEST + 1
+        assert len(screen.window.lines) <= window.KEPT
+        assert max(map(len, screen.window.lines)) <= window.LONGEST + 1
 
 
 async def test_rotation_errors_and_nothing_yet() -> None:
@@ -101,3 +105,108 @@ async def test_a_log_that_cannot_be_read_says_so() -> None:
         await press(pilot, "l")
         await settle(pilot)
         assert "cannot be read: not \\x1b yours" in shown(pilot)
+
+
+# --- a real file ----------------------------------------------------------------------------
+
+ROWS = 60_000
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many times what is held in memory, with a word at both ends and across a border."""
+    path = tmp_path_factory.mktemp("log") / "worker.err"
+    rows = [f"row {number} of the night, and some words\n" for number in range(ROWS)]
+    rows[7] = "row 7 has the NEEDLE\n"
+    rows[30_000] = "row 30000 has the needle\n"
+    path.write_text("".join(rows))
+    return path
+
+
+def reading(path: Path, chunk: int = logs.CHUNK) -> Logs:
+    async def read(role: str, stream: str, offset: int | None) -> LogPage:
+        return files.tail(path, offset)
+
+    async def before(role: str, stream: str, end: int) -> LogPage:
+        return logs.before(path, end)
+
+    async def find(role: str, stream: str, word: str, start: int, way: int) -> Found:
+        return logs.find(path, word, start, way, chunk)
+
+    return Logs(read, before, find)
+
+
+async def test_a_word_is_found_in_the_whole_file(large: Path) -> None:
+    async with console(Box(), logs=reading(large, 100_000)) as pilot:
+        await press(pilot, "l")
+        await pilot.pause(0.1)
+        await press(pilot, "slash", *"needle", "enter")
+        await pilot.pause(0.3)
+        assert "row 30000 has the needle" in shown(pilot) and "row 29999 " in shown(pilot)
+        await press(pilot, "n")
+        await pilot.pause(0.3)
+        assert "row 7 has the NEEDLE" in shown(pilot) and "row 4 " in shown(pilot)
+        await press(pilot, "n")
+        await pilot.pause(0.1)
+        assert "no older one" in shown(pilot)
+        await press(pilot, "N")
+        await pilot.pause(0.3)
+        assert "row 30000 has the needle" in shown(pilot)
+        await press(pilot, "escape", "end")
+        await pilot.pause(0.1)
+        assert f"row {ROWS - 1} " in shown(pilot) and "FOLLOWING" in shown(pilot)
+
+
+async def test_paging_goes_beyond_what_is_held(large: Path) -> None:
+    async with console(Box(), logs=reading(large)) as pilot:
+        await press(pilot, "l")
+        await pilot.pause(0.1)
+        screen = pilot.app.screen
+        assert isinstance(screen, Log)
+        for _ in range(8):
+            screen.action_scroll(-100_000)
+            await pilot.pause(0.05)
+        assert screen.window.start < screen.bytes - 400_000
+        assert len(screen.window.lines) <= window.KEPT
+        first = screen.window.lines[0]
+        assert first.startswith("row ") and "+0 new" in shown(pilot)
+        await press(pilot, "home")
+        await pilot.pause(0.1)
+        assert "row 0 of the night" in shown(pilot)
+        for _ in range(4):
+            screen.action_scroll(100_000)
+            await pilot.pause(0.05)
+        assert screen.window.start == 0 or screen.window.lines[0] != "row 0 of the night"
+        numbers = [int(one.split()[1]) for one in screen.window.lines]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 10_000])
+@pytest.mark.parametrize("way", [-1, 1])
+def test_every_occurrence_is_found_once_whatever_the_part(
+    tmp_path: Path, chunk: int, way: int
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f"line {n} {'Nadel' if n % 9 == 4 else 'heu'}\n" for n in range(60)))
+    wanted = [n for n in range(60) if n % 9 == 4][::way]
+    found, at = [], path.stat().st_size if way < 0 else 0
+    while (hit := _next(path, at, way, chunk)) is not None:
+        page = files.tail(path, hit)
+        found.append(int(page.lines[0].split()[1]))
+        at = hit if way < 0 else hit + len(page.lines[0]) + 1
+    assert found == wanted
+
+
+def _next(path: Path, at: int, way: int, chunk: int) -> int | None:
+    start: int | None = at
+    while start is not None:
+        one = logs.find(path, "nadel", start, way, chunk)
+        if one.line is not None:
+            return one.line
+        start = one.goes_on
+    return None
+
+
+def test_a_file_that_is_not_there_finds_nothing(tmp_path: Path) -> None:
+    assert logs.find(tmp_path / "none", "x", 0, 1) == Found(None, None, 0)
+    assert logs.before(tmp_path / "none", 10).error == "missing"

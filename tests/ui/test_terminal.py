@@ -25,6 +25,7 @@ from console.core.model import LogPage, Outcome
 from console.ui.app import ConsoleApp, Wiring
 from console.ui.scripted import NOW, night
 from console.ui.terminal import run
+from console.ui.wiring import Logs
 
 secret = "local-variable-secret"
 begin = time.monotonic()
@@ -60,7 +61,7 @@ class Crashing(ConsoleApp):
         token = secret
         raise RuntimeError("as scripted")
 
-app = Crashing(Wiring({"all": feed}, submit, read_log, clock))
+app = Crashing(Wiring({"all": feed}, submit, Logs(read_log), clock))
 sys.exit(run(app))
 """
 

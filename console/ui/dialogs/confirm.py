@@ -20,11 +20,19 @@ class Confirm(Sheet[bool]):
         Binding("escape,n", "cancel", show=False),
         Binding("enter", "cancel", show=False),
         Binding("y", "confirm", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("down", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
+        Binding("home", "scroll(-10000)", show=False),
+        Binding("end", "scroll(10000)", show=False),
     ]
 
     def __init__(self, question: Question, snapshot: Snapshot, look: Look) -> None:
         super().__init__(question.title, look, question.word or None)
         self.question, self.snapshot, self.refusal = question, snapshot, ""
+        self.first = 0
+        """The first fact in view, where there are more than fit."""
 
     def content(self) -> list[Line]:
         """What would happen, and the keys; on a small screen the keys come first."""
@@ -32,8 +40,20 @@ class Confirm(Sheet[bool]):
         room = self.size.height - 2 - len(foot) - (self.prompt is not None)
         facts = list(self.question.lines)
         if len(facts) > room > 0:
-            facts = [*facts[: room - 1], line(("… more than fits here", "muted"))]
+            facts = self._window(facts, max(1, room - 1))
         return [*facts, *foot]
+
+    def _window(self, facts: list[Line], room: int) -> list[Line]:
+        """As many facts as fit, and how many are above and below."""
+        self.first = max(0, min(self.first, len(facts) - room))
+        below = len(facts) - self.first - room
+        marks = f"… ↑ {self.first} more  ↓ {below} more: more than fits here, ↑ ↓ PgUp PgDn"
+        return [*facts[self.first : self.first + room], line((marks, "muted"))]
+
+    def action_scroll(self, by: int) -> None:
+        """Move through the facts."""
+        self.first = max(0, self.first + by)
+        self.draw()
 
     def _foot(self) -> list[Line]:
         cancel = (("▸ Cancel ", "select"), ("  Enter, Esc    ", "muted"))

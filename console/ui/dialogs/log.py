@@ -1,10 +1,8 @@
-"""The output of a role: follows its end, in bounded memory, escapes made visible."""
+"""The output of a role: follows its end, reaches its beginning, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from rich.cells import chop_cells
@@ -14,14 +12,13 @@ from textual.widgets import Input
 from console.core.model import LogPage
 from console.core.text import size, visible
 from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, Span, line
+from console.ui.dialogs.window import Window, marked
+from console.ui.paint import Line, Look, line
+from console.ui.wiring import Logs
 
-ReadLog = Callable[[str, str, int | None], Awaitable[LogPage]]
-KEPT = 5000
-"""Lines held in memory."""
-LONGEST = 4000
-"""Characters held of one line."""
 EVERY = 1.0
+CONTEXT = 3
+"""Lines shown above one that was found."""
 
 
 class Log(Sheet[None]):
@@ -41,46 +38,62 @@ class Log(Sheet[None]):
         Binding("down", "scroll(1)", show=False),
         Binding("pageup", "scroll(-20)", show=False),
         Binding("pagedown", "scroll(20)", show=False),
-        Binding("home", "scroll(-100000)", show=False),
+        Binding("home", "top", show=False),
         Binding("end", "follow", show=False),
     ]
 
-    def __init__(self, role: str, read: ReadLog, look: Look) -> None:
-        super().__init__("Log", look, "search")
-        self.role, self.read = role, read
-        self.stream, self.path, self.error = "err", "", ""
-        self.kept: deque[str] = deque(maxlen=KEPT)
-        self.end: int | None = None
-        self.fresh = 0
+    def __init__(self, role: str, logs: Logs, look: Look) -> None:
+        super().__init__("Log", look, "search the whole file")
+        self.role, self.logs = role, logs
+        self.stream, self.path, self.error, self.doing = "err", "", "", ""
+        self.window = Window()
+        self.tail: int | None = None
+        """How far the file has been read; the window may be elsewhere in it."""
+        self.bytes, self.fresh = 0, 0
         self.following, self.wrapping, self.word = True, False, ""
 
     def on_mount(self) -> None:
         self._restart()
 
+    # --- showing ----------------------------------------------------------------------------
+
     def content(self) -> list[Line]:
         """The kept lines, wrapped or not."""
-        if self.error or not self.kept:
+        if self.error or not self.window.lines:
             return [line((self.error or "nothing has been written yet", "muted"))]
-        width = max(4, self.pane.size.width - 4)
-        return [self._line(part) for text in self.kept for part in self._parts(text, width)]
+        return [marked(row, self.word) for text in self.window.lines for row in self._rows(text)]
 
     def draw(self) -> None:
         """Show the lines, at the end when following."""
         if self.following:
             self.pane.offset_y, self.fresh = 10**9, 0
         state = "FOLLOWING" if self.following else f"+{self.fresh} new (End follows)"
+        share = f" · at {100 * self.window.start / self.bytes:.0f} %" if self._elsewhere else ""
         search = f" · / {self.word} (n N)" if self.word else ""
         wrap = " · wrap" if self.wrapping else ""
-        self.pane.title = f"Log of {self.role} · {self.stream} · {state}{wrap}{search}"
+        doing = f" · {self.doing}" if self.doing else ""
+        title = f"Log of {self.role} · {self.stream} · {state}{share}{wrap}{search}{doing}"
+        self.pane.title = visible(title, 300)
         foot = f"{visible(self.path, 200)}   Tab out/err  w wrap  / search  Esc close"
         self.pane.foot = foot
         super().draw()
+
+    def _rows(self, text: str) -> list[str]:
+        width = max(4, self.pane.size.width - 4)
+        return chop_cells(text, width) or [""] if self.wrapping else [text]
+
+    # --- reading ----------------------------------------------------------------------------
+
+    @property
+    def _elsewhere(self) -> bool:
+        """The window does not reach to the end of what has been read."""
+        return bool(self.bytes) and self.window.end is not None and self.window.end != self.tail
 
     async def follow(self) -> None:
         """Read the tail, then what is added."""
         while True:
             try:
-                page = await self.read(self.role, self.stream, self.end)
+                page = await self.logs.read(self.role, self.stream, self.tail)
             except Exception as error:
                 page = LogPage("", error=f"cannot be read: {visible(str(error), 200)}")
             self._take(page)
@@ -88,34 +101,62 @@ class Log(Sheet[None]):
 
     def _take(self, page: LogPage) -> None:
         before = self.error, self.path
-        self.error = visible(page.error, 500) if page.error and not self.kept else ""
+        self.error = visible(page.error, 500) if page.error and not self.window.lines else ""
         self.path = f"{page.path} ({size(page.size)})" if page.path else ""
-        if page.error is None and self.end is not None and page.size < self.end:
-            self.end = None  # Rotated or truncated: begin again at the new file's tail.
+        if page.error is None and self.tail is not None and page.size < self.tail:
+            self.tail = None  # Rotated or truncated: begin again at the new file's tail.
+            self.window.clear()
             return
         if page.error is None:
-            self.end = page.end
-        self.kept.extend(visible(text, LONGEST) for text in page.lines)
-        self.fresh += len(page.lines)
+            beside = not self._elsewhere
+            self.tail, self.bytes = page.end, page.size
+            if beside and page.lines:
+                self.window.after(page)
+            self.fresh += len(page.lines)
         if page.lines or (self.error, self.path) != before:
             self.draw()
 
-    def _parts(self, text: str, width: int) -> list[str]:
-        return chop_cells(text, width) or [""] if self.wrapping else [text]
-
-    def _line(self, text: str) -> Line:
-        at = text.casefold().find(self.word) if self.word else -1
-        if at < 0:
-            return line(text, key=None)
-        last = at + len(self.word)
-        parts: tuple[Span, ...] = ((text[:at], ""), (text[at:last], "select"), (text[last:], ""))
-        return Line(parts, item=True)
-
     def _restart(self) -> None:
-        self.kept.clear()
-        self.end, self.following = None, True
+        self.window.clear()
+        self.tail, self.following, self.doing = None, True, ""
         self.draw()
         self.run_worker(self.follow(), exclusive=True, group="log", exit_on_error=False)
+
+    def _reach(self, way: int) -> None:
+        """The window's edge is in view: read the page beyond it."""
+        if not self.doing:
+            self.run_worker(
+                self._read_beside(way), group="page", exclusive=True, exit_on_error=False
+            )
+
+    async def _read_beside(self, way: int) -> None:
+        if way < 0 and self.window.start > 0:
+            rows = len(self.pane.rows)
+            page = await self.logs.before(self.role, self.stream, self.window.start)
+            self.window.before(page)
+            shown = self.pane.offset_y
+            self.draw()
+            self.pane.offset_y = shown + max(0, len(self.pane.rows) - rows)
+        elif way > 0 and self._elsewhere and self.window.end is not None:
+            page = await self.logs.read(self.role, self.stream, self.window.end)
+            if page.lines:
+                self.window.after(page)
+        self.draw()
+
+    async def _show_at(self, offset: int) -> None:
+        """The part of the file around a line."""
+        above = await self.logs.before(self.role, self.stream, offset)
+        page = await self.logs.read(self.role, self.stream, offset)
+        self.window.clear()
+        self.window.after(page)
+        added = self.window.before(above) if offset > 0 else 0
+        self.following = False
+        self.draw()
+        rows = sum(len(self._rows(text)) for text in self.window.lines[:added])
+        self.pane.offset_y = max(0, rows - CONTEXT)
+        self.draw()
+
+    # --- keys -------------------------------------------------------------------------------
 
     def action_other_stream(self) -> None:
         self.stream = "out" if self.stream == "err" else "err"
@@ -126,14 +167,29 @@ class Log(Sheet[None]):
         self.draw()
 
     def action_follow(self) -> None:
+        if self._elsewhere:
+            self._restart()
         self.following = True
         self.draw()
+
+    def action_top(self) -> None:
+        """The beginning of the file."""
+        self.following, self.pane.offset_y = False, 0
+        self.draw()
+        if self.window.start > 0:
+            self.run_worker(self._show_at(0), group="page", exclusive=True, exit_on_error=False)
 
     def action_scroll(self, by: int) -> None:
         """Scrolling up stops following; reaching the end does not resume it, End does."""
         self.following = False
         self.pane.scroll_by(by)
+        if by < 0 and self.pane.offset_y == 0:
+            self._reach(-1)
+        elif by > 0 and self.pane.offset_y >= len(self.pane.rows) - self.pane.room:
+            self._reach(1)
         self.draw()
+
+    # --- searching --------------------------------------------------------------------------
 
     def action_search(self) -> None:
         if self.prompt:
@@ -142,19 +198,40 @@ class Log(Sheet[None]):
 
     def action_next(self, way: int) -> None:
         """The next older (-1) or newer (1) line that contains the searched word."""
-        rows, at = self.pane.rows, self.pane.offset_y
+        rows, at = self.pane.rows, self.pane.offset_y + (0 if self.following else CONTEXT)
         ahead = range(at + 1, len(rows)) if way > 0 else range(min(at, len(rows)) - 1, -1, -1)
         for index in ahead:
             if rows[index].item:
-                self.following, self.pane.offset_y = False, index
+                self.following, self.pane.offset_y = False, max(0, index - CONTEXT)
                 break
+        else:
+            if self.word and not self.doing:
+                self.run_worker(self._search(way), group="search", exit_on_error=False)
         self.draw()
 
+    async def _search(self, way: int) -> None:
+        """Beyond the window, a part of the file at a time."""
+        start: int | None = self.window.start if way < 0 else self.window.end
+        self.doing = "searching …"
+        while start is not None and self.doing:
+            found = await self.logs.find(self.role, self.stream, self.word, start, way)
+            if found.line is not None:
+                self.doing = ""
+                await self._show_at(found.line)
+                return
+            start = found.goes_on
+            done = 100 * (start or 0) / found.size if found.size else 0
+            self.doing = f"searching … at {done:.0f} %" if start is not None and self.doing else ""
+            self.draw()
+        self.doing = f"no {'older' if way < 0 else 'newer'} one"
+        self.draw()
+        self.doing = ""
+
     def action_back(self) -> None:
-        """Esc closes the search first, then the log."""
-        if self.prompt and self.prompt.display:
-            self._close_search("")
-        elif self.word:
+        """Esc ends the search first, then closes the log."""
+        if self.doing:
+            self.doing = ""
+        elif (self.prompt and self.prompt.display) or self.word:
             self._close_search("")
         else:
             self.dismiss(None)

@@ -14,8 +14,8 @@ SLOT = "right"
 ROWS = (2, 8)
 HELP = (
     "Hours of observation under normal work. Each metric has a target (┃ on its meter) and a "
-    "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time was seen. "
-    "b starts it, and stops it after asking."
+    "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time "
+    "was seen. b starts it, and stops it after asking."
 )
 
 
@@ -69,14 +69,15 @@ def _reason(base: BaselineView) -> list[Line]:
 def _metric(metric: MetricView, width: int) -> Line:
     shape, style = METRICS.get(metric.verdict, (UNKNOWN, "unknown"))
     value = "?" if metric.value is None else f"{metric.value:.4g}"
-    room = min(24, width - 42)
+    room = min(24, width - 39)
+    target = metric.target.replace(" ", "") + metric.unit
     return line(
         (f"{shape} ", style),
         (fit(metric.name.removesuffix("_s").replace("_", " "), 13), ""),
         (fit(value, 5, right=True), "strong"),
-        (fit(f" {metric.unit}", 3), "muted"),
+        (" ", ""),
         *(meter(metric, room) if room >= 4 else ()),
-        (fit(f" {metric.target}", 8), "muted"),
+        (fit(f" {target}", 8), "muted"),
         (fit(metric.verdict, 10), style),
         (f"n {metric.n}" if metric.n and width >= 72 else "", "muted"),
     )
@@ -88,7 +89,7 @@ def _notes(base: BaselineView, room: int) -> list[Line]:
     told = [one for one in order if one.note]
     return [
         line(
-            (fit(one.name.removesuffix("_s").replace("_", " "), 13), "muted"),
+            (f"{one.name.removesuffix('_s').replace('_', ' ')}: ", "muted"),
             (one.note, METRICS["fail"][1] if one.verdict == "fail" else "muted"),
         )
         for one in told[: max(0, room)]

@@ -58,8 +58,9 @@ def _held(width: int) -> int:
 def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
     choice = Choice(view.role.name)
     state, style = role_state(view)
-    right = view.found == view.role.count
-    facts = [_count(view), _lease(view), _waiting(view, now)]
+    blind = view.state is RoleState.UNKNOWN
+    found, right = "?" if blind else view.found, view.found == view.role.count
+    facts = [] if blind else [_waiting(view, now), _count(view), _lease(view)]
     policy = view.role.policy
     if view.restarts or view.state in (RoleState.BACKOFF, RoleState.PARKED):
         limit = f"restarts {view.restarts} of {policy.limit} in {duration(policy.window_s)}"
@@ -72,12 +73,11 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
         (_cursor(frame.choice == choice), "strong"),
         (fit(view.role.name, 12), "strong"),
         (fit(state, 11), style),
-        (fit(f"{view.found}/{view.role.count}", 5), "ok" if right else "bad"),
+        (fit(f"{found}/{view.role.count}", 5), "unknown" if blind else "ok" if right else "bad"),
     ]
-    for fact in facts:
-        if fact[0]:
-            spans += [fact, (" · ", "muted")]
-    return Line(tuple(spans[:-1]), _ground(frame, choice), choice, True)
+    for number, fact in enumerate(fact for fact in facts if fact[0]):
+        spans += [(" · " if number else "", "muted"), fact]
+    return Line(tuple(spans), _ground(frame, choice), choice, True)
 
 
 def _count(view: RoleView) -> Span:

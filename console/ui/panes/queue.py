@@ -46,11 +46,10 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         line(
             (fit("done", 10), "muted"),
             (fit(_count(queue.completed), 6, right=True), "strong"),
-            ("  failed ", "muted"),
+            (f"  {_percent(queue)}", ""),
+            (" success · failed " if wide else " ok · failed ", "muted"),
             (_count(queue.failed), "warn" if queue.failed else "muted"),
-            (" · success ", "muted"),
-            (_percent(queue), ""),
-            *_budget(snapshot),
+            *_budget(snapshot, wide),
         ),
     ]
     return [*lines, line((queue.reason, "warn"))] if queue.reason else lines
@@ -76,13 +75,13 @@ def _drain(queue: QueueView) -> str:
     return "nothing is being done" if queue.drain_s is None else f"done in {coarse(queue.drain_s)}"
 
 
-def _budget(snapshot: Snapshot) -> list[Span]:
+def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:
     """How many more may fail, while a baseline has a target for it."""
     for metric in snapshot.baseline.metrics:
         left = failures_left(metric)
         if metric.name == "success_rate" and left is not None:
             style = "bad" if left < 0 else "warn" if left == 0 else "muted"
-            return [(f" · {max(0, left)} more may fail", style)]
+            return [(f" · {max(0, left)} more may" if wide else f", {max(0, left)} left", style)]
     return []
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from console.core import trends as core
 from console.core.model import Snapshot
-from console.core.text import coarse
 from console.core.trends import Curve, Trends
-from console.ui.graph import LEGEND, axis, spark, strip
+from console.ui.graph import LEGEND, axis, even, spark, strip
 from console.ui.paint import Frame, Line, fit, line
 
 TITLE = "Trends"
@@ -18,7 +17,7 @@ HELP = (
     "that nothing is known. [ and ] change the span: 1 h, 6 h, 24 h. The strip under the verdict, "
     f"and this pane when folded, is the last day: {LEGEND}."
 )
-LABEL, FIGURES = 9, 24
+LABEL, FIGURES = 9, 27
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
@@ -30,21 +29,26 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     rows = max(1, min(4, (frame.height - 1) // 3))
     curves = [draw(known, frame.span_s, width) for draw in (core.latency, core.depth, core.success)]
     latency, depth, success = curves
+    least = min(90.0, *success.known, 90.0)
     lines = [
         *_chart("latency", latency, 0.0, max(latency.known, default=0), "accent", rows),
         *_chart("waiting", depth, 0.0, max(4.0, *depth.known, 0.0), "accent", rows),
-        *_chart("success", success, min(90.0, *success.known, 90.0), 100.0, "ok", rows),
+        # What is well fills half of its row: the calmest curve must not be the loudest.
+        *_chart("success", success, least, 200.0 - least, "ok", rows),
     ]
     figures = (_latency(known, latency, frame.span_s), _depth(depth), _success(success))
     for number, text in enumerate(figures):
         at = number * rows + rows - 1
         lines[at] = Line((*lines[at].spans, (f"  {text}", "")))
     cells = len(depth.values)
-    span = coarse(frame.span_s).replace("h00m", "h").replace("1d00h", "24h")
     foot = axis(depth.begins, depth.step_s, cells)
     return [
         *lines,
-        line((fit(f"{span} [ ]", LABEL), "key"), (foot, "muted"), (_cell(depth), "muted")),
+        line(
+            (fit(f"{even(frame.span_s)} [ ]", LABEL), "key"),
+            (foot, "muted"),
+            (_cell(depth), "muted"),
+        ),
     ]
 
 
@@ -67,7 +71,7 @@ def _chart(name: str, curve: Curve, low: float, high: float, style: str, rows: i
 
 
 def _cell(curve: Curve) -> str:
-    return f"  a cell is {coarse(curve.step_s)}"
+    return f"  a cell is {even(curve.step_s)}"
 
 
 def _latency(known: Trends, curve: Curve, span_s: float) -> str:

@@ -1,0 +1,189 @@
+"""What is known of a box, composed: evidence with its age, never the last claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from console.core.model import (
+    DaemonView,
+    Event,
+    EventKind,
+    Health,
+    HealthState,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Process,
+    Role,
+    RoleState,
+    Sample,
+    Snapshot,
+    Verdict,
+)
+from console.core.record import Seen, encode
+from console.core.snapshot import SHOWN_EVENTS, Facts, MonitorFacts, compose
+
+NOW = Moment(1_000_000.0, 5_000.0, "boot")
+WORKER = Role("worker", "rpa_worker.py", command=("python", "rpa_worker.py"))
+OK = Health(HealthState.OK)
+HELD = Lease(LeaseState.HELD)
+
+
+def instance(pid: int, age: float, leased: bool = True, state: str = "S") -> Instance:
+    started = NOW.plus(-age)
+    identity = Identity(pid, int(started.tick * 100), "boot")
+    process = Process(identity, 1, ("python", "rpa_worker.py"), started, 0, state)
+    return Instance("worker", (process,), leased, 3 if leased else None)
+
+
+def sample(monitor: str, age: float = 1.0, error: str | None = None, **data: Any) -> Sample:
+    return Sample(monitor, NOW.plus(-age), data, error)
+
+
+def look(*instances: Instance, age: float = 1.0, lease: Lease = HELD) -> Sample:
+    return sample("worker", age, roles={"worker": encode(Seen(instances, lease))})
+
+
+def event(kind: EventKind, age: float, **more: Any) -> Event:
+    return Event(kind, NOW.plus(-age), more.pop("role", "worker"), **more)
+
+
+def snapshot(*samples: Sample, events: tuple[Event, ...] = (), **facts: Any) -> Snapshot:
+    """The box's picture after these samples, oldest first."""
+    health = facts.pop("health", {})
+    names = ("canary", "queue", "worker", "watchdog", "pipeline")
+    monitors = {
+        name: MonitorFacts(
+            name,
+            300.0,
+            [one for one in samples if one.monitor == name],
+            health.get(name, OK),
+        )
+        for name in names
+    }
+    daemon = DaemonView(True, 1)
+    return compose(
+        Facts("host", "box", "http://q", (WORKER,), monitors, events, daemon=daemon, **facts), NOW
+    )
+
+
+def state(shown: Snapshot) -> tuple[str, str]:
+    view = shown.roles[0]
+    return view.state.value, view.reason
+
+
+def test_a_worker_is_ready_only_when_it_was_seen_to_work_since_it_started() -> None:
+    young, old = instance(5, 60), instance(5, 7200)
+    done = sample("canary", 600, ok=True)
+    assert state(snapshot(look(young)))[0] == "RUNNING"
+    assert state(snapshot(done, look(young)))[0] == "RUNNING"
+    assert state(snapshot(done, look(old)))[0] == "READY"
+    counted = [sample("queue", 30, completed=7), sample("queue", 20, completed=8)]
+    assert state(snapshot(*counted, look(young)))[0] == "READY"
+    still = [sample("queue", 30, completed=8), sample("queue", 20, completed=8)]
+    assert state(snapshot(*still, look(young)))[0] == "RUNNING"
+    reset = [sample("queue", 30, completed=8), sample("queue", 20, completed=0)]
+    assert state(snapshot(*reset, look(young)))[0] == "RUNNING"
+
+
+def test_a_canary_that_nobody_takes_is_a_worker_that_stalls() -> None:
+    failing = Health(HealthState.FAILING, "not taken: no worker took it within 30 s")
+    last = sample("canary", 5, ok=False)
+    shown = snapshot(last, look(instance(5, 60)), health={"canary": failing})
+    assert state(shown)[0] == "STALLED"
+    assert shown.verdict is Verdict.DOWN
+    refused = Health(HealthState.FAILING, "not accepted: refused")
+    assert state(snapshot(last, look(instance(5, 60)), health={"canary": refused}))[0] == "RUNNING"
+
+
+def test_a_stopped_worker_stalls() -> None:
+    assert state(snapshot(look(instance(5, 60, state="T")))) == (
+        "STALLED",
+        "PID 5 is stopped (SIGSTOP)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        ((), "nobody has looked yet"),
+        ((look(instance(5, 600), age=480.0),), "the worker monitor is overdue"),
+        ((look(instance(5, 60)), sample("worker", 0.5, "PermissionError")), "could not look"),
+        ((sample("worker", 1.0, roles="nonsense"),), "nobody has looked yet"),
+        ((sample("worker", 1.0, roles={}),), "nobody has looked yet"),
+    ],
+)
+def test_what_nobody_can_vouch_for_is_unknown(history: tuple[Sample, ...], words: str) -> None:
+    shown = snapshot(*history)
+    found, reason = state(shown)
+    assert found == "UNKNOWN"
+    assert words in reason
+    assert shown.roles[0].instances == ()
+    assert shown.verdict is Verdict.UNKNOWN
+
+
+def test_a_worker_monitor_that_is_off_leaves_the_roles_unknown() -> None:
+    off = {"worker": Health(HealthState.OFF, "switched off")}
+    assert state(snapshot(look(instance(5, 60)), health=off))[0] == "UNKNOWN"
+
+
+def test_a_look_of_our_own_comes_before_what_others_saw() -> None:
+    seen = {"worker": Seen((instance(9, 30),), HELD)}
+    shown = snapshot(look(instance(5, 60)), seen=seen)
+    assert [one.pid for one in shown.roles[0].instances] == [9]
+
+
+def test_the_surplus_is_named_by_the_keep_rule() -> None:
+    both = instance(5, 60), instance(6, 30, leased=False)
+    shown = snapshot(look(*both))
+    assert shown.roles[0].surplus == (both[1].identity,)
+    assert shown.verdict is Verdict.DEGRADED
+
+
+def test_the_ledger_tells_since_when_and_how_often() -> None:
+    identity = instance(4, 500).identity
+    events = (
+        event(EventKind.STARTED, 500, identity=identity),
+        event(EventKind.DIED, 400, identity=identity, reason="ended by SIGKILL"),
+        event(EventKind.STARTED, 390, actor="policy", identity=instance(5, 390).identity),
+        event(EventKind.VERDICT_CHANGED, 100, role="", data={"verdict": "healthy"}),
+    )
+    others = [sample(name) for name in ("canary", "queue", "watchdog", "pipeline")]
+    shown = snapshot(*others, look(instance(5, 390)), events=events)
+    view = shown.roles[0]
+    assert (view.restarts, view.restarts_total, view.token) == (1, 1, 3)
+    assert view.last_death == events[1]
+    assert (shown.verdict, shown.since) == (Verdict.HEALTHY, NOW.plus(-100))
+    worse = snapshot(events=events)
+    assert (worse.verdict, worse.since) == (Verdict.UNKNOWN, None)
+
+
+def test_an_absent_role_waits_as_long_as_its_back_off() -> None:
+    identity = instance(4, 500).identity
+    events = (
+        event(EventKind.STARTED, 500, identity=identity),
+        event(EventKind.DIED, 2, identity=identity, data={"uptime_s": 498.0}),
+    )
+    view = snapshot(look(lease=Lease(LeaseState.FREE)), events=events).roles[0]
+    assert view.state is RoleState.BACKOFF
+    assert view.retry_at == NOW.plus(3)
+    assert view.since == NOW.plus(-2)
+
+
+def test_when_a_monitor_runs_next_follows_from_its_last_look() -> None:
+    shown = snapshot(sample("queue", 100.0))
+    queue = shown.monitor("queue")
+    assert queue is not None
+    assert queue.next_run == NOW.plus(200)
+    canary = shown.monitor("canary")
+    assert canary is not None
+    assert (canary.next_run, canary.health.state) == (None, HealthState.UNKNOWN)
+
+
+def test_only_the_newest_events_travel() -> None:
+    events = tuple(event(EventKind.NOTICED, 10_000 - n, id=n) for n in range(SHOWN_EVENTS + 50))
+    assert snapshot(events=events).events == events[50:]

@@ -1,0 +1,211 @@
+"""A box: what is seen of its roles, the meter, and the daemon's own lease."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.core.model import (
+    EventKind,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Owner,
+    Process,
+    Role,
+)
+from console.system import clock, daemon, lease, process
+from console.system.box import Box, attribute, open_box, slot_name
+from console.system.meter import MOST, Meter
+from console.system.paths import PathError
+from console.system.settings import RoleSettings, Settings
+from console.system.store import StoreError
+
+NOW = Moment(1_000.0, 1_000.0, "boot")
+WORKER = Role("worker", "rpa_worker.py")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    with open_box(Settings(), tmp_path / "state") as opened:
+        yield opened
+
+
+def one(pid: int, ppid: int = 1, *argv: str, **more: Any) -> Process:
+    identity = Identity(pid, pid, "boot")
+    return Process(identity, ppid, argv or ("python", "rpa_worker.py"), NOW, **more)
+
+
+def owner(of: Process, shim: int | None = 9) -> Owner:
+    return Owner(of.identity, 7, NOW, Identity(shim, 1, "boot") if shim else None, "cli:ana")
+
+
+# --- whose lease it is ----------------------------------------------------------------------
+
+
+def test_the_owners_tree_is_the_leased_instance() -> None:
+    root, child = one(20), one(21, 20, "python", "child.py")
+    found = [Instance("worker", (root,))]
+    (leased,), held = attribute(WORKER, found, Lease(LeaseState.HELD, owner(root)), [root, child])
+    assert (leased.leased, leased.token, leased.pids) == (True, 7, (20, 21))
+    assert held.state is LeaseState.HELD
+
+
+def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
+    wrapper = one(20, 1, "sh", "-c", "sleep 1; exec python rpa_worker.py")
+    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), [wrapper])
+    assert (leased.pid, leased.leased) == (20, True)
+
+
+def test_an_owner_that_lost_its_lock_is_one_instance_and_not_leased() -> None:
+    root = one(20)
+    found = [Instance("worker", (root,))]
+    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), [root])
+    assert (free.leased, free.token) == (False, 7)
+
+
+def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
+    stranger = one(30)
+    found = [Instance("worker", (stranger,))]
+    for gone in (owner(one(20)), owner(one(30, state="Z")), owner(stranger, shim=None)):
+        held = Lease(LeaseState.HELD, gone)
+        zombie = one(30, state="Z") if gone.identity.pid == 30 and gone.shim else stranger
+        (kept,), _ = attribute(WORKER, found, held, [zombie])
+        assert not kept.leased
+
+
+def test_a_leftover_that_holds_the_lease_and_matches_is_the_instance() -> None:
+    heir = one(22)
+    held = Lease(LeaseState.ORPHANED, owner(one(20)), (22,), "its owner is gone")
+    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, [heir])
+    assert (kept.leased, now.state) == (True, LeaseState.HELD)
+    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, [heir])
+    assert (other.leased, still.state) == (False, LeaseState.ORPHANED)
+
+
+def test_each_wanted_instance_has_a_lease_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(roles={"worker": RoleSettings(match="rpa_worker.py", count=3)})
+    with open_box(settings, tmp_path / "state") as box:
+        (seen, _) = box.observe(box.roles)
+        assert len(seen.leases) == 3
+    assert [slot_name(WORKER, slot) for slot in range(3)] == ["worker", "worker.2", "worker.3"]
+
+
+# --- opening --------------------------------------------------------------------------------
+
+
+def test_who_only_looks_leaves_nothing_behind(tmp_path: Path) -> None:
+    with open_box(Settings(), tmp_path / "state", ephemeral=True) as box:
+        box.record(EventKind.NOTICED, "worker", reason="kept in memory")
+        assert len(box.store.events()) == 1
+        assert [one.lease.state for one in box.observe(box.roles)] == [LeaseState.FREE] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_box_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with (
+        pytest.raises(PathError, match="not a directory"),
+        open_box(Settings(), tmp_path / "state"),
+    ):
+        raise AssertionError("opened")
+    (tmp_path / "other").mkdir(mode=0o700)
+    (tmp_path / "other" / "store.sqlite").write_bytes(b"no database, but long enough to see it")
+    with (
+        pytest.raises(StoreError, match="not a database"),
+        open_box(Settings(), tmp_path / "other", ephemeral=True),
+    ):
+        raise AssertionError("opened")
+
+
+def test_where_the_outputs_are(box: Box, tmp_path: Path) -> None:
+    assert box.outputs == tmp_path / "state" / "outputs"
+    with open_box(Settings(outputs="~/files"), tmp_path / "other") as other:
+        assert other.outputs == Path.home() / "files"
+
+
+def test_we_are_never_a_worker_ourselves(box: Box) -> None:
+    """A console, and the shell that calls it, may well name the script."""
+    script = (
+        "import sys; from pathlib import Path; from console.system.box import open_box;"
+        "from console.system.settings import Settings;"
+        f"box = open_box(Settings(), Path({str(box.paths.state)!r})).__enter__();"
+        "print([one.pid for one in box.observe(box.roles)[0].instances], __import__('os').getpid())"
+    )
+    argv = [sys.executable, "-c", script, "rpa_worker.py"]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
+    listed, _, pid = ran.stdout.strip().rpartition(" ")
+    assert pid not in listed.strip("[]").split(", ")
+
+
+# --- the meter ------------------------------------------------------------------------------
+
+
+def test_cpu_is_a_rate_between_two_looks_and_memory_is_now() -> None:
+    meter = Meter()
+    identity = process.identify(os.getpid())
+    assert identity is not None
+    own = Instance("worker", (Process(identity, 1, (), clock.now()),))
+    first = meter.read(own)
+    assert first[0] is None
+    assert first[1] > 1_000_000
+    assert meter.read(own)[0] is None  # too soon for a rate
+    meter = Meter()
+    meter.read(own)
+    ends = time.monotonic() + 0.7
+    while time.monotonic() < ends:
+        pass
+    cpu, _ = meter.read(own)
+    assert cpu is not None
+    assert 5 < cpu < 150
+
+
+def test_a_meter_forgets_the_dead() -> None:
+    meter = Meter()
+    for number in range(MOST + 10):
+        meter.read(Instance("worker", (one(4_000_000 + number),)))
+    assert len(meter._last) == MOST
+
+
+# --- the daemon's lease ---------------------------------------------------------------------
+
+
+def test_one_process_runs_the_monitors(box: Box) -> None:
+    grant = daemon.claim(box.paths, box.store)
+    assert grant is not None
+    assert daemon.claim(box.paths, box.store) is None
+    held = lease.look(box.paths.lease(daemon.NAME), box.paths.owner(daemon.NAME))
+    assert held.state is LeaseState.HELD
+    assert held.owner is not None
+    assert held.owner.identity.pid == os.getpid()
+    grant.close()
+    held = lease.look(box.paths.lease(daemon.NAME), box.paths.owner(daemon.NAME))
+    assert held.state is LeaseState.FREE
+    again = daemon.claim(box.paths, box.store)
+    assert again is not None
+    again.close()
+
+
+def test_the_daemon_is_started_like_any_other_role(tmp_path: Path) -> None:
+    role = daemon.role(tmp_path / "state", tmp_path / "config.toml")
+    assert role.command[-2:] == ("daemon", "run")
+    assert str(tmp_path / "config.toml") in role.command
+    assert "--config" not in daemon.role(tmp_path, None).command
+    assert role.cwd == "/"
+
+
+def test_a_heartbeat_is_the_time_of_its_file(box: Box) -> None:
+    assert daemon.heartbeat(box.paths) is None
+    daemon.beat(box.paths)
+    beat = daemon.heartbeat(box.paths)
+    assert beat is not None
+    assert abs(beat - time.time()) < 5

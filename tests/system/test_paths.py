@@ -1,0 +1,103 @@
+"""Where the state is, and which places no lock can be trusted in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from console.system.paths import (
+    PathError,
+    Paths,
+    check_private,
+    default_config,
+    default_state,
+    network_filesystem,
+)
+
+
+def test_what_is_made_is_private(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "deep" / "state")
+    before = os.umask(0)
+    try:
+        paths.prepare()
+        paths.prepare()
+    finally:
+        os.umask(before)
+    for directory in (paths.state, paths.locks, paths.logs):
+        assert directory.stat().st_mode & 0o777 == 0o700
+        check_private(directory)
+
+
+def test_everything_of_a_box_lies_in_its_directory(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    for path in (
+        paths.store, paths.lease("worker"), paths.owner("worker"), paths.decision("worker"),
+        paths.log("worker", "err"), paths.heartbeat,
+    ):  # fmt: skip
+        assert path.is_relative_to(tmp_path)
+    assert len({paths.lease("a"), paths.owner("a"), paths.decision("a"), paths.lease("b")}) == 4
+
+
+def test_places_that_others_can_change_are_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(PathError, match="chmod go-w"):
+        check_private(tmp_path)
+    tmp_path.chmod(0o755)
+    check_private(tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    check_private(link)
+    with pytest.raises(PathError, match="not a directory"):
+        check_private(Path("/dev/null"))
+    with pytest.raises(PathError, match="No such file"):
+        check_private(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(PathError, match="belongs to uid 65534"):
+        check_private(tmp_path)
+
+
+def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/nowhere")):
+        with pytest.raises(PathError, match=str(place)):
+            Paths(place).prepare()
+
+
+def test_a_network_file_system_is_recognised_by_its_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert network_filesystem(tmp_path) is None
+    assert network_filesystem(Path("/proc")) is None
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"
+        "23 22 0:40 / /net rw - nfs4 server:/x rw\n"
+        "24 22 0:41 / /net/a\\040b rw - cifs //server/y rw\n"
+        "25 22 0:42 / /net/local rw - ext4 /dev/sdb rw\n"
+    )
+    real = Path.read_text
+
+    def read(self: Path, *arguments: str) -> str:
+        return real(mounts if str(self) == "/proc/self/mountinfo" else self, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    kinds = {
+        "/net/state": "nfs4", "/net": "nfs4", "/network": None, "/net/local/x": None,
+        "/net/a b/c": "cifs",
+    }  # fmt: skip
+    assert {place: network_filesystem(Path(place)) for place in kinds} == kinds
+
+
+def test_the_users_places_follow_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "c"))
+    assert default_state() == tmp_path / "s" / "rpa-console"
+    assert default_config() == tmp_path / "c" / "rpa-console" / "config.toml"

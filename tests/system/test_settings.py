@@ -1,0 +1,204 @@
+"""The configuration: what is allowed, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import tomli_w
+
+from console.commands.config import TEMPLATE
+from console.system.configuration import MAX_BYTES, ConfigError, load, parse, schema
+from console.system.settings import Settings
+
+
+def refused(path: Path) -> str:
+    """Why a file is no configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("outputs = 1", ["outputs", "Expected `str`", "found 1"]),
+        ("queues = {}", ["queues", "unknown key", "allowed: outputs"]),
+        ("[queue]\nurl = 'ftp://x'", ["queue.url", "found 'ftp://x'"]),
+        ("[queue]\nurl = 'http://'", ["queue.url"]),
+        ("[queue]\ntimeout_s = 0", ["queue.timeout_s", "> 0", "found 0"]),
+        ("[queue]\ntimeout_s = true", ["queue.timeout_s", "found True"]),
+        ("[queue]\ntimeout_s = nan", ["queue.timeout_s", "found nan"]),
+        ("[queue]\ntimeout_s = inf", ["queue.timeout_s", "found inf"]),
+        ("[queue]\nurls = 'x'", ["queue.urls", "allowed: url, timeout_s"]),
+        ("[monitors.canary]\nevery_s = '1h'", ["monitors.canary.every_s", "found '1h'"]),
+        ("[monitors.canaries]", ["monitors.canaries", "unknown key", "canary, worker"]),
+        ("[monitors.pipeline]\nmode = 'x'", ["monitors.pipeline.mode", "found 'x'"]),
+        ("[roles.worker]\ncount = 0", ["roles.worker.count", ">= 1", "found 0"]),
+        ("[roles.worker]\ncount = 1.5", ["roles.worker.count", "found 1.5"]),
+        ("[roles.worker]\nkeep = 'best'", ["roles.worker.keep", "found 'best'"]),
+        ("[roles.worker]\ncommand = 'python x'", ["roles.worker.command", "found 'python x'"]),
+        ("[roles.worker]\ncommand = ['']", ["roles.worker.command[0]", "found ''"]),
+        ("[roles.worker]\ncomand = ['x']", ["roles.worker.comand", "unknown key"]),
+        ("[roles.worker.restart]\nlimit = -1", ["roles.worker.restart.limit", "found -1"]),
+        ("[roles.worker]\nenv = {A = 1}", ["roles.worker.env", "found"]),
+        ("[roles.worker]\nmatch = 'python'", ["roles.worker.match", "found 'python'"]),
+        ("[roles.printer]", ["roles.printer.match", "missing"]),
+        ("[roles.Printer]\nmatch = 'x.py'", ["roles.Printer"]),
+        ("[roles.'../x']\nmatch = 'x.py'", ["roles.../x"]),
+        ("[roles.monitors]\nmatch = 'x.py'", ["roles.monitors", "reserved"]),
+        ("roles = 3", ["roles", "expected a table", "found 3"]),
+        ("roles = {worker = 3}", ["roles.worker", "found 3"]),
+        ("[baseline]\nhours = 99", ["baseline.hours", "<= 48", "found 99"]),
+        ("[retention]\nsamples_days = -1", ["retention.samples_days", "found -1"]),
+        ("[screen]\ntheme = '../etc'", ["screen.theme", "found '../etc'"]),
+        ("[screen.keys]\nkill = ''", ["screen.keys"]),
+        ("a = 1\na = 2", ["not TOML"]),
+        ("[queue", ["not TOML"]),
+        ("x = " + "[" * 100_000, ["not TOML"]),
+        ("outputs = " + "9" * 5_000, ["not TOML"]),
+        ("\x00", ["not TOML"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_file_key_found_and_allowed(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    said = refused(path)
+    assert said.startswith(f"{path}: ")
+    for word in words:
+        assert word in said
+    assert len(said) < 1000
+
+
+def test_what_is_no_file_of_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    assert "No such file" in refused(path)
+    path.mkdir()
+    assert "directory" in refused(path)
+    other = tmp_path / "other.toml"
+    other.write_bytes(b"outputs = '\xff'")
+    assert "not UTF-8 at byte 11" in refused(other)
+    other.write_bytes("outputs = 'x'".encode("utf-16"))
+    assert "not UTF-8" in refused(other)
+    other.write_bytes(b"#" * (MAX_BYTES + 1))
+    assert "larger than" in refused(other)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert "symbolic link" in refused(loop)
+
+
+def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf[queue]\r\ntimeout_s = 7\r\n")
+    assert load(path).queue.timeout_s == 7.0
+    path.write_bytes(b"")
+    assert load(path) == Settings() == load(None)
+
+
+def test_a_box_without_configuration_is_the_one_of_the_report() -> None:
+    settings = Settings()
+    assert settings.queue.url == "http://127.0.0.1:8091"
+    assert {role.name: role.match for role in settings.all_roles()} == {
+        "worker": "rpa_worker.py",
+        "watchdog": "task_watchdog.py",
+    }
+
+
+def test_every_key_of_a_role_reaches_the_role(tmp_path: Path) -> None:
+    table = {
+        "match": "w.py", "command": ["python", "w.py"], "cwd": "work", "env": {"A": "1"},
+        "match_cwd": "~", "match_env": {"B": "2"}, "count": 3, "keep": "newest", "grace_s": 4.0,
+        "settle_s": 0.25,
+        "restart": {
+            "enabled": False, "backoff_s": 1.0, "backoff_max_s": 2.0, "limit": 5,
+            "window_s": 6.0, "healthy_s": 7.0, "unpark_s": 8.0,
+        },
+    }  # fmt: skip
+    settings = parse({"roles": {"press": table}}, "x", tmp_path)
+    role = settings.all_roles()[-1]
+    assert (role.name, role.match, role.command) == ("press", "w.py", ("python", "w.py"))
+    assert (role.cwd, role.match_cwd) == (str(tmp_path / "work"), str(Path.home()))
+    assert (role.env, role.match_env, role.count, role.keep) == (
+        {"A": "1"},
+        {"B": "2"},
+        3,
+        "newest",
+    )
+    assert (role.grace_s, role.settle_s) == (4.0, 0.25)
+    policy = table["restart"]
+    assert isinstance(policy, dict)
+    assert {name: getattr(role.policy, name) for name in policy} == policy
+
+
+def test_a_home_that_does_not_exist_is_no_crash(tmp_path: Path) -> None:
+    settings = parse({"outputs": "~nobody-like-this/x"}, "x", tmp_path)
+    assert settings.outputs == str(tmp_path / "~nobody-like-this/x")
+
+
+# --- the schema -----------------------------------------------------------------------------
+
+
+def uncommented() -> dict[str, Any]:
+    """The template with every line in force."""
+    import tomllib
+
+    lines = []
+    for line in TEMPLATE.splitlines():
+        bare = line.removeprefix("# ")
+        setting = bare.startswith("[") or (" = " in bare.split("#")[0] and bare[:1].islower())
+        lines.append(bare if setting else line)
+    return tomllib.loads("\n".join(lines))
+
+
+def test_the_template_is_valid_as_it_is_and_with_every_line_in_force() -> None:
+    import tomllib
+
+    parse(tomllib.loads(TEMPLATE), "template")
+    whole = uncommented()
+    settings = parse(whole, "template")
+    assert settings.roles["worker"].command
+    assert settings.monitors.canary.for_s == 86_400
+
+
+def test_the_template_names_every_table_and_shows_the_defaults() -> None:
+    whole = uncommented()
+    default = msgspec.to_builtins(Settings())
+    assert default.keys() - {"outputs", "roles"} <= whole.keys()
+    for table in ("queue", "baseline", "retention"):
+        assert whole[table] == default[table]
+
+
+def test_the_schema_is_one_and_says_what_the_program_says(tmp_path: Path) -> None:
+    document = json.loads(json.dumps(schema()))
+    jsonschema.Draft202012Validator.check_schema(document)
+    validator = jsonschema.Draft202012Validator(document)
+    validator.validate(uncommented())
+    validator.validate({})
+    for bad in (
+        {"queue": {"timeout_s": 0}}, {"queues": {}}, {"roles": {"Bad": {}}},
+        {"roles": {"worker": {"keep": "best"}}}, {"monitors": {"canary": {"every_s": "1h"}}},
+        {"roles": {"worker": {"comand": []}}}, {"outputs": 1},
+    ):  # fmt: skip
+        assert not validator.is_valid(bad), bad
+        with pytest.raises(ConfigError):
+            parse(bad, "x")
+
+
+def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
+    settings = parse(uncommented(), "x", tmp_path)
+    plain = msgspec.to_builtins(settings)
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(inner) for key, inner in value.items() if inner is not None}
+        return value
+
+    path = tmp_path / "again.toml"
+    path.write_text(tomli_w.dumps(clean(plain)))
+    assert load(path) == settings

@@ -1,0 +1,354 @@
+"""The store: what was acknowledged is there, whoever was killed, and whatever the disk does."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from console.core.model import Event, EventKind, Identity, Moment, Sample
+from console.system.store import Store, StoreError, sqlite_version
+
+ROOT = Path(__file__).resolve().parents[2]
+WRITER = """
+import sys
+from pathlib import Path
+from console.core.model import Event, EventKind, Moment, Sample
+from console.system.store import Store
+store = Store(Path(sys.argv[1]))
+number = int(sys.argv[2])
+while True:
+    number += 1
+    if number % 2:
+        store.add_samples([Sample("queue", Moment(float(number)), {"number": number})])
+    else:
+        store.add_event(Event(EventKind.NOTICED, Moment(float(number)), reason=str(number)))
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "store.sqlite")
+    yield opened
+    opened.close()
+
+
+def sample(number: float, monitor: str = "queue") -> Sample:
+    return Sample(monitor, Moment(number, number, "boot"), {"n": number})
+
+
+def refused(act: Callable[[], object]) -> str:
+    with pytest.raises(StoreError) as caught:
+        act()
+    return str(caught.value)
+
+
+# --- keeping --------------------------------------------------------------------------------
+
+
+def test_what_is_written_comes_back_as_it_was(store: Store) -> None:
+    identity = Identity(5, 77, "boot")
+    moment = Moment(12.5, 3.25, "boot")
+    data = {"a": [1, None]}
+    event = Event(EventKind.STARTED, moment, "worker", "cli:ana", "why", identity, 3, data)
+    assert store.add_event(event) == 1
+    assert store.events() == [replace(event, id=1)]
+    one = Sample("queue", moment, {"size": 3, "text": "äöü\x00\ud800"}, "broken \ud800")
+    store.add_samples([one])
+    (back,) = store.samples("queue")
+    assert (back.moment, back.data, back.id) == (moment, one.data, 1)
+    assert back.error == "broken \\ud800"
+
+
+def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None:
+    store.add_samples([sample(n) for n in range(10)] + [sample(99, "canary")])
+    assert [one.moment.at for one in store.samples("queue", limit=3)] == [7, 8, 9]
+    assert [one.moment.at for one in store.samples("queue", since=8)] == [8, 9]
+    assert [one.id for one in store.samples_after(9)] == [10, 11]
+    assert store.newest_sample_id() == 11
+
+
+def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
+    identity = Identity(5, 77, "boot")
+    for kind in (EventKind.STARTED, EventKind.DIED):
+        event = Event(kind, Moment(1.0), "worker", identity=identity)
+        assert store.add_event(event) is not None
+        assert store.add_event(event) is None
+    assert store.add_event(Event(EventKind.ADOPTED, Moment(1.0), identity=identity)) is None
+    again = Event(EventKind.CONFIRMED, Moment(1.0), identity=identity)
+    assert store.add_event(again) != store.add_event(again)
+    assert len(store.events()) == 4
+
+
+def test_tokens_rise_and_facts_are_kept(store: Store) -> None:
+    assert [store.grant("worker"), store.grant("worker"), store.grant("queue")] == [1, 2, 1]
+    store.put("baseline", {"started": [1.0, 2.0, "boot"]})
+    store.put("baseline", None)
+    assert (store.get("baseline"), store.get("nothing")) == (None, None)
+
+
+def test_what_is_older_than_wanted_is_forgotten(store: Store) -> None:
+    store.add_samples([sample(n) for n in range(10)])
+    for number in range(10):
+        store.add_event(Event(EventKind.NOTICED, Moment(float(number))))
+    store.prune(4.0, 7.0)
+    assert [one.moment.at for one in store.samples("queue")] == [4, 5, 6, 7, 8, 9]
+    assert [one.moment.at for one in store.events()] == [7, 8, 9]
+    assert store.add_event(Event(EventKind.NOTICED, Moment(10.0))) == 11  # ids are never reused
+
+
+def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
+    store.add_samples([sample(1), sample(2)])
+    store.add_event(Event(EventKind.NOTICED, Moment(1.0), identity=Identity(1, 2, "b")))
+    connection = apsw.Connection(str(tmp_path / "store.sqlite"))
+    connection.execute("UPDATE samples SET data = '{\"n\": ' WHERE id = 1")
+    connection.execute("UPDATE events SET identity = 'x', kind = 'from the future', data = '[]'")
+    connection.close()
+    assert [one.data for one in store.samples("queue")] == [{}, {"n": 2}]
+    (event,) = store.events()
+    assert (event.kind, event.identity, event.data) == (EventKind.NOTICED, None, {})
+
+
+def test_a_failed_write_writes_nothing(store: Store) -> None:
+    with pytest.raises(TypeError):
+        store.add_samples([sample(1), Sample("queue", Moment(2.0), {"n": object()})])
+    assert store.samples("queue") == []
+    store.add_samples([sample(3)])
+    assert len(store.samples("queue")) == 1
+
+
+# --- several at once ------------------------------------------------------------------------
+
+
+def start(path: Path, first: int = 0) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-S", "-c", WRITER, str(path), str(first)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+    )
+
+
+def end(writer: subprocess.Popen[str], seen: list[int]) -> None:
+    writer.send_signal(signal.SIGKILL)
+    assert writer.stdout is not None
+    seen += [int(line) for line in writer.stdout.read().splitlines(True) if line.endswith("\n")]
+    writer.wait(10)
+    writer.stdout.close()
+
+
+def kept(path: Path) -> set[int]:
+    """The numbers that the store holds; it must be whole."""
+    reader = Store(path)
+    assert reader.check() is None
+    found = {int(one.data["number"]) for one in reader.samples("queue")}
+    found |= {int(one.reason) for one in reader.events(limit=1_000_000)}
+    reader.close()
+    return found
+
+
+def test_fifty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
+    path, rng, acked = tmp_path / "store.sqlite", random.Random(50), list[int]()
+    for turn in range(50):
+        writer = start(path, turn * 1_000_000)
+        assert writer.stdout is not None
+        acked.append(int(writer.stdout.readline()))
+        time.sleep(rng.uniform(0, 0.02))
+        end(writer, acked)
+    found = kept(path)
+    assert set(acked) <= found
+    assert len(acked) > 100
+    assert len(found - set(acked)) <= 50  # committed, and killed before saying so
+
+
+def test_several_writers_and_a_reader_at_once(tmp_path: Path) -> None:
+    path, acked = tmp_path / "store.sqlite", list[int]()
+    writers = [start(path, turn * 1_000_000) for turn in range(4)]
+    reader, last = None, 0
+    for writer in writers:
+        assert writer.stdout is not None
+        acked.append(int(writer.stdout.readline()))
+    reader = Store(path)
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        new = [one.id for one in reader.samples_after(last)]
+        assert new == sorted(new)
+        last = new[-1] if new else last
+    reader.close()
+    for writer in writers:
+        end(writer, acked)
+    assert set(acked) <= kept(path)
+    assert last > 0
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    def write(base: int) -> None:
+        for number in range(25):
+            store.add_samples([sample(base + number)])
+
+    threads = [threading.Thread(target=write, args=(base,)) for base in (0, 100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.samples("queue")) == 100
+
+
+def test_everybodys_news_are_noticed_cheaply(tmp_path: Path) -> None:
+    ours, theirs = Store(tmp_path / "s"), Store(tmp_path / "s")
+    seen = [ours.changes(), ours.changes()]
+    theirs.add_samples([sample(1)])
+    seen.append(ours.changes())
+    ours.add_samples([sample(2)])
+    seen.append(ours.changes())
+    ours.close()
+    theirs.close()
+    assert seen[0] == seen[1] < seen[2] < seen[3]
+
+
+# --- trouble --------------------------------------------------------------------------------
+
+
+def test_a_store_that_was_removed_is_begun_anew_and_not_written_into_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.sqlite"
+    ours, theirs = Store(path), Store(path)
+    ours.add_samples([sample(1)])
+    before = ours.changes()
+    for leftover in tmp_path.iterdir():
+        leftover.unlink()
+    theirs.add_samples([sample(2)])
+    ours.add_samples([sample(3)])
+    assert ours.generation == 1
+    assert ours.changes() != before
+    assert [one.moment.at for one in ours.samples("queue")] == [2, 3]
+    ours.close()
+    theirs.close()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["store.sqlite"]
+
+
+@pytest.mark.parametrize("content", [b"garbage " * 1000, b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_a_damaged_file_is_told_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(content)
+    assert "damaged or not a database" in refused(lambda: Store(path))
+    assert path.read_bytes() == content
+
+
+def test_damage_in_the_middle_is_found_by_the_check(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    store.add_samples([sample(n) for n in range(2_000)])
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(40_960)
+        file.write(os.urandom(40_960))
+    store = Store(path)
+    try:
+        damage = store.check()
+        assert damage
+    except StoreError as error:
+        assert "damaged" in str(error)
+    finally:
+        store.close()
+
+
+def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    Store(path).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    assert "written by another version (schema 7" in refused(lambda: Store(path))
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    assert "directory" in refused(lambda: Store(tmp_path / "directory"))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    refused(lambda: Store(tmp_path / "link"))
+    assert not (tmp_path / "target").exists()
+    assert "No such file" in refused(lambda: Store(tmp_path / "nowhere" / "store"))
+
+
+def test_it_is_private_from_the_start(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = Store(tmp_path / "store.sqlite")
+        store.add_samples([sample(1)])
+        modes = {item.name: item.stat().st_mode & 0o777 for item in tmp_path.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_a_store_that_stays_locked_is_told_and_works_after(store: Store, tmp_path: Path) -> None:
+    store._connection.set_busy_timeout(300)  # five seconds, where nobody waits for a test
+    other = apsw.Connection(str(tmp_path / "store.sqlite"))
+    other.execute("BEGIN IMMEDIATE")
+    assert "kept it locked" in refused(lambda: store.add_samples([sample(1)]))
+    assert store.samples("queue") == []  # reading is never locked out
+    other.execute("ROLLBACK")
+    other.close()
+    store.add_samples([sample(2)])
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_loses_nothing_and_passes(small: Path) -> None:
+    store = Store(small / "store.sqlite")
+    block, acked = "x" * 3_000, 0
+    with pytest.raises(StoreError, match="the disk is full"):
+        while acked < 1_000:
+            store.add_samples([Sample("queue", Moment(float(acked)), {"text": block})])
+            acked += 1
+    assert 10 < acked < 1_000
+    assert len(store.samples("queue")) == acked
+    assert "the disk is full" in refused(
+        lambda: store.add_samples([Sample("queue", Moment(0.0), {"text": block * 10})])
+    )
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
+    store.add_samples([Sample("queue", Moment(1e9), {"text": block})])
+    assert store.check() is None
+    assert len(store.samples("queue")) == acked + 1
+    store.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a mount read-only")
+def test_a_disk_that_takes_no_writes_is_told_and_can_be_read(small: Path) -> None:
+    store = Store(small / "store.sqlite")
+    store.add_samples([sample(1)])
+    store.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    assert "read-only" in refused(lambda: Store(small / "store.sqlite")).lower()
+    subprocess.run(["mount", "-o", "remount,rw", str(small)], check=True)
+    store = Store(small / "store.sqlite")
+    assert len(store.samples("queue")) == 1
+    store.close()
+
+
+def test_the_sqlite_in_use_may_have_several_writers() -> None:
+    assert tuple(int(part) for part in sqlite_version().split(".")) >= (3, 51, 3)

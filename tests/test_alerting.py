@@ -1,0 +1,421 @@
+"""The daemon's side of alerts: a real store, real files, real hook commands that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import actions, collecting
+from console.alerting import Alerting, file_name
+from console.core.alerts import KINDS, standing
+from console.core.model import (
+    Alert,
+    Command,
+    Event,
+    EventKind,
+    Identity,
+    Instance,
+    Moment,
+    Process,
+    QueueView,
+    Role,
+    RoleState,
+    RoleView,
+    Severity,
+    Snapshot,
+    Verb,
+    Verdict,
+)
+from console.night import Night
+from console.runtime import Runtime
+from console.system import hook
+from console.system.box import Box, open_box
+from console.system.settings import Alerts, Settings
+from console.telling import RAISED, RESOLVED, Teller
+from console.view import View
+
+PYTHON = (sys.executable, "-I", "-S", "-c")
+WORKER = Role("worker", "rpa_worker.py", ("x",))
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+@contextmanager
+def opened(tmp_path: Path, **alerts: Any) -> Iterator[Box]:
+    settings = Settings(outputs=str(tmp_path / "outputs"), alerts=Alerts(look_s=1.0, **alerts))
+    with open_box(settings, tmp_path / "state") as box:
+        yield box
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    with opened(tmp_path) as box:
+        yield box
+
+
+def seen(box: Box, found: int, state: RoleState = RoleState.READY, after: float = 0) -> Snapshot:
+    now = box.now().plus(after)
+    one = tuple(
+        Instance("worker", (Process(Identity(pid, 1, "b"), 1, ("x",), now),))
+        for pid in range(1, found + 1)
+    )
+    verdict = Verdict.HEALTHY if found == 1 else Verdict.DOWN
+    view = RoleView(WORKER, state, "why", instances=one)
+    return Snapshot("host", "box", now, verdict, roles=(view,))
+
+
+def down(box: Box, after: float = 0) -> Snapshot:
+    return seen(box, 0, RoleState.BACKOFF, after)
+
+
+async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit_s} s: {condition}"
+        await asyncio.sleep(0.01)
+
+
+# --- ledger and files -----------------------------------------------------------------------
+
+
+def test_an_alert_from_its_beginning_to_its_end(box: Box, outputs: Path) -> None:
+    alerting = Alerting(box)
+    file = outputs / "alerts" / "CRITICAL_worker.down.txt"
+    assert alerting.look(down(box)) == [] and not file.exists()
+    ((state, alert),) = alerting.look(down(box))
+    assert (state, alert.key, alert.event) == (RAISED, "worker.down", 1)
+    told = file.read_text()
+    assert told.startswith("CRITICAL: worker is down\nwhy\nsince ") and "ledger line 1" in told
+    assert alerting.look(seen(box, 1)) == []
+    ((state, _),) = alerting.look(seen(box, 1))
+    assert state == RESOLVED and not file.exists() and alerting.stand == ()
+    events = box.store.events()
+    assert [event.kind for event in events] == [EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED]
+    assert (events[0].role, events[1].data["alert"]) == ("worker", 1)
+
+
+def test_a_restart_of_the_daemon_raises_nothing_again(box: Box, outputs: Path) -> None:
+    first = Alerting(box)
+    for _ in range(2):
+        first.look(down(box))
+    second = Alerting(box)
+    assert [[s for s, _ in second.look(down(box))] for _ in range(3)] == [["known"], [], []]
+    assert len(box.store.events()) == 1
+
+
+def test_a_file_that_a_killed_daemon_left_is_taken_away(box: Box, outputs: Path) -> None:
+    first = Alerting(box)
+    for view in (down(box), down(box), seen(box, 1), seen(box, 1)):
+        first.look(view)
+    left = outputs / "alerts" / "CRITICAL_worker.down.txt"
+    left.write_text("left by a daemon that was killed in between")
+    foreign = outputs / "alerts" / "CRITICAL_somebody-elses.txt"
+    foreign.write_text("not ours")
+    Alerting(box).look(seen(box, 1))
+    assert not left.exists() and foreign.exists()
+
+
+def test_what_a_person_has_noted_is_seen_and_marked(box: Box, outputs: Path) -> None:
+    alerting = Alerting(box)
+    for _ in range(2):
+        alerting.look(down(box))
+    assert actions.acknowledge(box, "worker.down", "cli:ana").changed
+    again = actions.acknowledge(box, "", "cli:bo")
+    assert (again.done, again.changed, again.message) == (
+        True, False, "acknowledged already: worker.down",
+    )  # fmt: skip
+    refused = actions.acknowledge(box, "queue.down", "cli:bo")
+    assert (refused.done, refused.code) == (False, 1) and "worker.down" in refused.message
+    alerting.look(down(box))
+    assert alerting.stand[0].acknowledged == "cli:ana"
+    assert (
+        "acknowledged by cli:ana" in (outputs / "alerts" / file_name(alerting.stand[0])).read_text()
+    )
+    view = View(box, {})
+    view.refresh()
+    assert view.compose().alerts == alerting.stand
+
+
+async def test_the_console_takes_note_by_a_command(box: Box) -> None:
+    alerting = Alerting(box)
+    for _ in range(2):
+        alerting.look(down(box))
+    command = Command(Verb.ACKNOWLEDGE, "worker.down", "console:ana")
+    assert (await Runtime(box, {}).submit(command)).message == "acknowledged: worker.down"
+
+
+def test_what_a_baseline_has_taught_is_judged_by(box: Box) -> None:
+    text = "[thresholds]\nsuccess_rate = 92.5\nqueue_normal = 7\n"
+    collecting.thresholds_file(box).write_text(text)
+    alerting = Alerting(box)
+    slow = replace(seen(box, 1), queue=QueueView("u", success_rate=80.0, size=9))
+    told = [alerting.look(slow) for _ in range(2)]
+    assert [alert.key for _, alert in told[1]] == ["queue.long", "queue.success"]
+
+
+def test_outputs_that_cannot_be_written_stop_nothing(box: Box, outputs: Path) -> None:
+    outputs.write_text("a file where a directory should be")
+    alerting = Alerting(box)
+    alerting.look(down(box))
+    assert alerting.look(down(box)) and box.store.events()
+    outputs.unlink()
+    alerting.look(down(box))
+    assert (outputs / "alerts" / "CRITICAL_worker.down.txt").exists()
+
+
+def test_a_store_that_takes_nothing_is_made_up_for(tmp_path: Path, box: Box) -> None:
+    alerting = Alerting(box)
+    alerting.look(down(box))
+    box.store.close()
+    assert [state for state, _ in alerting.look(down(box))] == [RAISED]
+    assert alerting.look(down(box)) == [] and alerting.stand[0].event == 0
+    with open_box(box.settings, tmp_path / "state") as again:
+        alerting.box = again
+        alerting.look(down(again))
+        assert [event.kind for event in again.store.events()] == [EventKind.ALERT_RAISED]
+        assert alerting.stand[0].event == 1
+
+
+def test_a_key_from_a_tampered_ledger_leads_nowhere_else() -> None:
+    alert = Alert("../../etc/x\0", Severity.WARNING, "t", "r", Moment(0))
+    assert "/" not in file_name(alert) and "\0" not in file_name(alert)
+
+
+# --- the hook -------------------------------------------------------------------------------
+
+
+async def call(code: str, timeout_s: float = 5.0, **env: str) -> str | None:
+    return await hook.call([*PYTHON, code], b'{"a": 1}\n', env, timeout_s)
+
+
+async def test_a_hook_gets_the_alert_and_its_environment(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code = (
+        "import json, os, sys; doc = json.load(sys.stdin);"
+        f"open({str(told)!r}, 'w').write(json.dumps([doc, os.environ['RPA_ALERT_KEY'],"
+        " [k for k in os.environ if k.startswith('RPA_CONSOLE_TOKEN')]]))"
+    )
+    os.environ["RPA_CONSOLE_TOKEN"] = "7"
+    try:
+        assert await call(code, RPA_ALERT_KEY="worker.down") is None
+    finally:
+        del os.environ["RPA_CONSOLE_TOKEN"]
+    assert json.loads(told.read_text()) == [{"a": 1}, "worker.down", []]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise SystemExit(3)", "exit code 3"),
+        ("import sys; sys.exit('no \\x1b[31m route')", "exit code 1: no \\x1b[31m route"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
+    ],
+)
+async def test_a_hook_that_fails(code: str, reason: str) -> None:
+    assert await call(code) == reason
+
+
+async def test_a_hook_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = (
+        "import os, signal, time; signal.signal(15, signal.SIG_IGN); child = os.fork();"
+        f"child and open({str(pid)!r}, 'w').write(str(child)); time.sleep(600)"
+    )
+    assert await call(code, 1.0) == "did not end within 1 s"
+    child = int(pid.read_text())
+    await until(lambda: not _alive(child))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_hook_that_talks_for_ever_and_reads_nothing_is_ended() -> None:
+    code = "import os\nwhile True: os.write(2, b'x' * 65536)"
+    assert await hook.call([*PYTHON, code], b"y" * 1_000_000, {}, 1.0) == "did not end within 1 s"
+
+
+async def test_a_hook_that_leaves_a_child_with_its_pipes_does_not_hold_us_up() -> None:
+    code = "import os, time\nif os.fork() == 0: time.sleep(5)"
+    began = time.monotonic()
+    assert await call(code) is None
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("command", [["/does/not/exist"], ["/"], ["\0"]])
+async def test_a_hook_that_cannot_be_started(command: list[str]) -> None:
+    assert str(await hook.call(command, b"", {}, 1.0)).startswith("cannot be started: ")
+
+
+# --- telling --------------------------------------------------------------------------------
+
+ALERT = Alert("worker.down", Severity.CRITICAL, "worker is down", "why", Moment(1.0), event=4)
+Told = Callable[[], list[tuple[str, str]]]
+
+
+def listener(tmp_path: Path) -> tuple[list[str], Told]:
+    """A hook that writes down what it is told, and a reader of that."""
+    path = tmp_path / "told"
+    code = (
+        "import json, sys; doc = json.load(sys.stdin);"
+        f"open({str(path)!r}, 'a').write(doc['state'] + ' ' + doc['key'] + '\\n')"
+    )
+
+    def told() -> list[tuple[str, str]]:
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(line.split()[0], line.split()[1]) for line in lines]
+
+    return [*PYTHON, code], told
+
+
+async def running(teller: Teller, body: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.create_task(teller.run())
+    try:
+        await body()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_each_change_is_told_once(tmp_path: Path) -> None:
+    command, told = listener(tmp_path)
+    with opened(tmp_path, hook=command) as box:
+        failures: list[str] = []
+        teller = Teller(box, lambda alert, why: failures.append(why))
+
+        async def body() -> None:
+            teller.tell(RAISED, ALERT)
+            await until(told)
+            teller.tell(RAISED, ALERT)
+            teller.tell(RESOLVED, ALERT)
+            await until(lambda: len(told()) == 2)
+            for _ in range(50):  # it flaps on: the quiet time holds
+                teller.tell(RAISED, ALERT)
+                teller.tell(RESOLVED, ALERT)
+            teller.tell(RAISED, replace(ALERT, key="queue.down"))
+            await until(lambda: len(told()) == 3)
+
+        await running(teller, body)
+        assert told() == [
+            (RAISED, "worker.down"),
+            (RESOLVED, "worker.down"),
+            (RAISED, "queue.down"),
+        ]
+        assert failures == []
+
+
+async def test_what_stands_after_the_quiet_time_is_told_then(tmp_path: Path) -> None:
+    command, told = listener(tmp_path)
+    with opened(tmp_path, hook=command) as box:
+        teller = Teller(box, lambda alert, why: None, quiet_s=0.5)
+
+        async def body() -> None:
+            for count, state in enumerate((RAISED, RESOLVED, RAISED), 1):
+                teller.tell(state, ALERT)
+                await until(lambda count=count: len(told()) == count)
+
+        await running(teller, body)
+
+
+async def test_a_hook_that_fails_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "tries"
+    code = f"open({str(path)!r}, 'a').write('x'); raise SystemExit(9)"
+    with opened(tmp_path, hook=[*PYTHON, code], retries=1) as box:
+        failures: list[str] = []
+        teller = Teller(box, lambda alert, why: failures.append(why))
+
+        async def body() -> None:
+            teller.tell(RAISED, ALERT)
+            await until(lambda: failures)
+
+        await running(teller, body)
+        assert (failures, path.read_text()) == (["exit code 9 (2 tries)"], "xx")
+
+
+# --- all of it together ---------------------------------------------------------------------
+
+
+async def test_a_night_writes_alerts_and_the_hand_over(tmp_path: Path, outputs: Path) -> None:
+    command, told = listener(tmp_path)
+    with opened(tmp_path, hook=command) as box:
+        night = Night(box, lambda: None)
+
+        async def looks() -> Any:
+            for after in range(6):
+                yield down(box, after)
+            await until(told)
+            for after in range(6, 9):
+                yield seen(box, 1, after=after)
+            await until(lambda: len(told()) == 2)
+
+        await asyncio.wait_for(_attend(night, looks()), 20)
+        assert told() == [(RAISED, "worker.down"), (RESOLVED, "worker.down")]
+        kinds = [event.kind for event in box.store.events(kinds=KINDS)]
+        assert kinds == [EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED]
+        text = (outputs / "handover.md").read_text()
+        assert "**worker is down** (over)" in text and "The box is HEALTHY" in text
+
+
+async def _attend(night: Night, looks: Any) -> None:
+    task = asyncio.create_task(night.teller.run())
+    async for snapshot in looks:
+        await night.attend(snapshot)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_hand_over_is_written_once_a_minute_and_when_the_verdict_changes(
+    box: Box, outputs: Path
+) -> None:
+    night, file = Night(box, lambda: None), outputs / "handover.md"
+    times = []
+    for view in (down(box), down(box, 30), seen(box, 1, after=40), seen(box, 1, after=101)):
+        await night.attend(view)
+        times.append(file.stat().st_ino)  # each writing makes a new file
+    assert [a != b for a, b in pairwise(times)] == [False, True, True]
+
+
+async def test_what_goes_wrong_is_told_once_and_stops_nothing(tmp_path: Path, box: Box) -> None:
+    (tmp_path / "outputs").write_text("no directory")
+
+    def broken() -> None:
+        raise RuntimeError("no view")
+
+    night = Night(box, broken)
+    for after in range(0, 300, 61):
+        await night.attend(down(box, after))
+    told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
+    assert len(told) == 2 and "upkeep: RuntimeError: no view" in told
+    assert [one.key for one in standing(box.store.events())] == ["worker.down"]
+
+
+def test_an_alert_older_than_the_ledger_in_memory_still_stands(box: Box) -> None:
+    alerting = Alerting(box)
+    for _ in range(2):
+        alerting.look(down(box))
+    filler = Event(EventKind.CONFIRMED, box.now(), "worker", "cli")
+    box.store._write(  # many at once, or this takes a minute
+        ("INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
+         " VALUES (?, ?, 0, '', 'worker', 'cli', '', '{}')", (filler.kind.value, filler.moment.at))
+        for _ in range(3_000)
+    )  # fmt: skip
+    view = View(box, {})
+    view.refresh()
+    assert [one.key for one in view.compose().alerts] == ["worker.down"]

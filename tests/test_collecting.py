@@ -1,0 +1,206 @@
+"""Baselines, kept: a real store and real files, hours of samples written at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import actions, collecting
+from console.core.model import Event, EventKind, Identity, Moment, Sample
+from console.core.runs import began
+from console.system.box import Box, open_box
+from console.system.settings import Baseline, Monitors, RoleSettings, Settings, Worker
+from console.view import View
+
+EVERY_S = 60.0
+
+
+def settings(**baseline: Any) -> Settings:
+    return Settings(
+        baseline=Baseline(**baseline), monitors=Monitors(worker=Worker(every_s=EVERY_S))
+    )
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    with open_box(settings(), tmp_path / "state") as box:
+        yield box
+
+
+def past(box: Box, hours: float, bad: int = 0) -> Moment:
+    """A run that was started so long ago, and everything that was seen since."""
+    start = box.now().plus(-hours * 3600)
+    run = {"started": [start.at, start.tick, start.boot], "hours": 6.0}
+    box.store.put(collecting.RUN, {**run, "conditions": collecting.conditions(box)})
+    samples = []
+    for index in range(int(hours * 3600 / 10) + 1):
+        moment = start.plus(10 * index)
+        data: dict[str, Any] = {"size": 1, "successful": index, "failed": 0, "problem": None}
+        samples.append(Sample("queue", moment, {**data, "failed": index * bad}))
+        if index % 6 == 0:
+            samples.append(Sample("worker", moment, {"instances": [{"pid": 7}]}))
+        if index % 180 == 0:
+            samples.append(Sample("canary", moment, {"ok": True, "latency_s": 0.3}))
+    box.store.add_samples(samples)
+    return start
+
+
+def ended(box: Box) -> dict[str, Any]:
+    (event,) = [e for e in box.store.events() if e.kind is EventKind.BASELINE_ENDED]
+    return {"actor": event.actor, "reason": event.reason, **event.data}
+
+
+def test_one_run_at_a_time(box: Box) -> None:
+    first = collecting.start(box, "cli:ana", 7.5)
+    assert first.changed and "collecting for 7.5 h" in first.message
+    second = collecting.start(box, "cli:bo")
+    assert (second.done, second.code) == (False, 1) and "since" in second.message
+    run = box.store.get(collecting.RUN)
+    assert run["hours"] == 7.5 and run["conditions"]["baseline.latency_s"] == 5.0
+    assert "baseline.hours" not in run["conditions"]
+
+
+def test_many_who_start_at_once_start_one(tmp_path: Path, box: Box) -> None:
+    def start(_: int) -> bool:
+        with open_box(settings(), tmp_path / "state") as own:
+            return collecting.start(own, "cli").changed
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(start, range(8))) == 1
+    assert [e.kind for e in box.store.events()] == [EventKind.BASELINE_STARTED]
+
+
+def test_a_good_run_is_closed_and_teaches(box: Box) -> None:
+    start = past(box, 6.01)
+    collecting.attend(box)
+    told = ended(box)
+    assert (told["actor"], told["reason"]) == ("daemon", "complete: pass")
+    assert box.store.get(collecting.RUN) is None
+    ((name, document),) = collecting.history(box)
+    assert isinstance(document, dict) and name == _stamp(start)
+    assert document["conclusion"] == "pass" and len(document["metrics"]) == 5
+    assert document == told["result"]
+    learnt = tomllib.loads(collecting.thresholds_file(box).read_text())["thresholds"]
+    assert (learnt["success_rate"], learnt["latency_s"]) == (100.0, 0.3)
+    thresholds = collecting.learnt(box)
+    assert thresholds is not None and thresholds.queue_normal == 5
+    collecting.attend(box)  # there is nothing left to close
+    assert len(collecting.history(box)) == 1
+
+
+def _stamp(moment: Moment) -> str:
+    return datetime.fromtimestamp(moment.at, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def test_the_result_stays_on_the_screen_until_the_next_run(box: Box) -> None:
+    past(box, 6.01)
+    collecting.attend(box)
+    view = View(box, {})
+    view.refresh()
+    shown = view.compose().baseline
+    assert (shown.state, len(shown.metrics)) == ("complete", 5)
+    collecting.start(box, "cli:ana")
+    view.refresh()
+    assert view.compose().baseline.state == "collecting"
+
+
+def test_a_run_that_fails_teaches_nothing(box: Box) -> None:
+    past(box, 6.01, bad=1)
+    collecting.attend(box)
+    assert ended(box)["reason"] == "complete: fail"
+    assert not collecting.thresholds_file(box).exists() and len(collecting.history(box)) == 1
+
+
+def test_a_run_goes_on_in_another_process(tmp_path: Path, box: Box) -> None:
+    past(box, 1.0)
+    with open_box(settings(), tmp_path / "state") as other:
+        run = other.store.get(collecting.RUN)
+        view, _ = collecting.measured(other, run, other.now())
+        assert view.state == "collecting" and view.progress == pytest.approx(1 / 6, abs=0.01)
+        collecting.attend(other)
+        assert began(other.store.get(collecting.RUN)) == began(run)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (settings(latency_s=9.0), "baseline.latency_s was 5.0, is 9.0"),
+        (
+            Settings(roles={"worker": RoleSettings(match="x.py", command=["x", "--password=s"])}),
+            "roles.worker.command changed",
+        ),
+    ],
+)
+def test_a_changed_configuration_spoils_the_run(
+    tmp_path: Path, box: Box, changed: Settings, words: str
+) -> None:
+    past(box, 1.0)
+    with open_box(changed, tmp_path / "state") as other:
+        for _ in range(3):
+            collecting.attend(other)
+        told = [e for e in other.store.events() if e.kind is EventKind.NOTICED]
+        assert len(told) == 1 and words in told[0].reason and "password" not in told[0].reason
+        view, _ = collecting.measured(other, other.store.get(collecting.RUN), other.now())
+        assert view.state == "invalid" and words in view.reason
+    collecting.attend(box)  # changed back: what was measured under another one stays spoilt
+    view, _ = collecting.measured(box, box.store.get(collecting.RUN), box.now())
+    assert view.state == "invalid"
+
+
+def test_stopping_keeps_and_cancelling_forgets(box: Box) -> None:
+    assert not collecting.stop(box, "cli:ana").done and not collecting.cancel(box, "cli:ana").done
+    past(box, 0.5)
+    assert "stopped: undecided" in collecting.stop(box, "cli:ana").message
+    assert len(collecting.history(box)) == 1
+    past(box, 0.25)
+    assert "nothing is kept" in collecting.cancel(box, "cli:ana").message
+    assert len(collecting.history(box)) == 1 and box.store.get(collecting.RUN) is None
+    view = View(box, {})
+    view.refresh()
+    assert view.compose().baseline.state == "off"
+
+
+def test_the_key_does_one_and_the_other(box: Box) -> None:
+    assert "collecting" in actions.toggle_baseline(box, "console:ana").message
+    assert "stopped" in actions.toggle_baseline(box, "console:ana").message
+    assert "collecting" in actions.toggle_baseline(box, "console:ana").message
+
+
+def test_a_death_in_the_run_fails_it_for_good(box: Box) -> None:
+    past(box, 6.01)
+    for kind, pid in ((EventKind.DIED, 7), (EventKind.STARTED, 8)):
+        moment = box.now().plus(-3600)
+        box.store.add_event(Event(kind, moment, "worker", identity=Identity(pid, 1, "b")))
+    collecting.attend(box)
+    metrics = {one["name"]: one for one in ended(box)["result"]["metrics"]}
+    assert metrics["restarts"]["verdict"] == "fail"
+    assert metrics["restarts"]["note"].startswith("a restart at ")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not TOML [", "thresholds = 3", "[thresholds]\nlatency_s='x'"]
+)
+def test_a_thresholds_file_that_anybody_has_edited(box: Box, text: str) -> None:
+    collecting.thresholds_file(box).write_text(text)
+    found = collecting.learnt(box)
+    assert found is None or found.latency_s is None
+
+
+def test_a_broken_file_in_the_history_is_shown_as_such(box: Box) -> None:
+    collecting.directory(box).mkdir()
+    (collecting.directory(box) / "20251103T000000Z.toml").write_bytes(b"\xff\xfe")
+    assert collecting.history(box) == [("20251103T000000Z", None)]
+
+
+def test_where_nothing_can_be_written_the_ledger_has_it(box: Box) -> None:
+    past(box, 6.01)
+    collecting.directory(box).write_text("a file where a directory should be")
+    collecting.attend(box)
+    assert ended(box)["result"]["conclusion"] == "pass"
+    assert box.store.get(collecting.RUN) is None

@@ -1,0 +1,433 @@
+"""The one loop, over real stores and real processes: what it keeps, and what cannot stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import running
+from console.actions import toggle_baseline
+from console.core.model import (
+    Event,
+    EventKind,
+    Health,
+    HealthState,
+    Moment,
+    RoleState,
+    Sample,
+    Snapshot,
+)
+from console.monitors import discover, worker
+from console.rig.keeper import end_box
+from console.runtime import Runtime
+from console.system import clock
+from console.system.box import Box, open_box
+from console.system.settings import Baseline, Restart, Retention, RoleSettings, Settings
+from console.view import View
+
+PYTHON = [sys.executable, "-I", "-S"]
+
+
+@dataclass
+class Scripted:
+    """A monitor that does what a test says."""
+
+    NAME: str
+    act: Callable[[Box], Awaitable[dict[str, Any]]]
+    interval: float = 0.05
+    calls: list[float] = field(default_factory=list)
+
+    def every(self, settings: Settings) -> float:
+        return self.interval
+
+    def enabled(self, settings: Settings) -> bool:
+        return True
+
+    async def probe(self, box: Box) -> Sample:
+        self.calls.append(time.monotonic())
+        return Sample(self.NAME, box.now(), await self.act(box))
+
+    def judge(self, history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+        return Health(HealthState(history[-1].data.get("state", "ok")))
+
+    def result(self, sample: Sample) -> str:
+        return str(sample.data["result"])
+
+
+async def fine(box: Box) -> dict[str, Any]:
+    return {"result": "fine"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory for a box whose processes are ended with the test."""
+    directory = tmp_path / "box"
+    directory.mkdir(mode=0o700)
+    (directory / "config.toml").write_text("")  # what the keeper knows a box by
+    (directory / "rpa_worker.py").write_text("import time\nwhile True:\n    time.sleep(60)\n")
+    yield directory
+    end_box(directory)
+
+
+def settings(place: Path, **more: Any) -> Settings:
+    """One worker that only lives; nobody answers at the queue's address."""
+    script = str(place / "rpa_worker.py")
+    role = RoleSettings(
+        match=script,
+        command=[*PYTHON, script],
+        settle_s=0.05,
+        grace_s=2.0,
+        restart=Restart(backoff_s=0.1, backoff_max_s=0.2, limit=2),
+    )
+    watchdog = RoleSettings(match=str(place / "task_watchdog.py"))
+    return Settings(
+        outputs=str(place / "outputs"), roles={"worker": role, "watchdog": watchdog}, **more
+    )
+
+
+@pytest.fixture
+def box(place: Path) -> Iterator[Box]:
+    with open_box(settings(place), place / "state") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def running_on(runtime: Runtime) -> AsyncIterator[Runtime]:
+    """The runtime at work, until the block ends."""
+    await asyncio.to_thread(runtime.view.refresh)
+    task = asyncio.create_task(runtime.run())
+    try:
+        yield runtime
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        if runtime._watching is not None:
+            runtime._watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Wait for a condition without standing in the loop's way."""
+    async with asyncio.timeout(seconds):
+        while not (answer := await asyncio.to_thread(condition)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return answer
+
+
+async def shown(runtime: Runtime, condition: Callable[[Snapshot], Any]) -> Snapshot:
+    """The first snapshot that satisfies a condition."""
+    async with asyncio.timeout(10):
+        async for snapshot in runtime.snapshots():
+            if condition(snapshot):
+                return snapshot
+    raise AssertionError("unreachable")
+
+
+# --- monitors -------------------------------------------------------------------------------
+
+
+async def test_a_monitor_that_fails_is_unknown_and_takes_nobody_along(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.view.TIMEOUT_S", 0.3)
+    stuck = threading.Event()
+
+    async def raises(box: Box) -> dict[str, Any]:
+        raise RuntimeError("as scripted")
+
+    async def hangs(box: Box) -> dict[str, Any]:
+        return {"result": await asyncio.to_thread(stuck.wait)}
+
+    async def strange(box: Box) -> dict[str, Any]:
+        return {"result": object()}
+
+    acts = {"a": raises, "b": hangs, "c": strange, "d": fine}
+    monitors = {name: Scripted(name, act) for name, act in acts.items()}
+    try:
+        async with running_on(Runtime(box, monitors)) as runtime:
+            await until(lambda: len(monitors["d"].calls) > 20 and len(monitors["a"].calls) > 20)
+            snapshot = await shown(runtime, lambda one: all(view.last for view in one.monitors))
+            told = {view.name: view.health for view in snapshot.monitors}
+            await until(lambda: len(box.store.samples("b")) >= 2)
+    finally:
+        stuck.set()
+    assert {name: health.state for name, health in told.items()} == {
+        "a": "unknown", "b": "unknown", "c": "unknown", "d": "ok",
+    }  # fmt: skip
+    assert told["a"].reason == "RuntimeError: as scripted"
+    assert told["b"].reason == "did not answer within 0.3 s"
+    assert "TypeError" in told["c"].reason
+    assert len(monitors["b"].calls) == 1  # a second one would only hang as well
+
+
+async def test_a_judge_that_fails_spoils_its_own_monitor_only(box: Box) -> None:
+    async def odd(box: Box) -> dict[str, Any]:
+        return {"state": "no such state"}
+
+    monitors = {"odd": Scripted("odd", odd), "queue": Scripted("queue", fine)}
+    async with running_on(Runtime(box, monitors)) as runtime:
+        snapshot = await shown(runtime, lambda one: all(view.last for view in one.monitors))
+    odd_view, queue = snapshot.monitors
+    assert odd_view.health.state is HealthState.UNKNOWN
+    assert "cannot judge" in odd_view.health.reason
+    assert "cannot be told" in odd_view.result
+    assert queue.health.state is HealthState.OK
+
+
+async def test_a_change_of_a_monitor_is_in_the_ledger_once(box: Box) -> None:
+    states = iter(["ok", "ok", "failing", "failing"])
+
+    async def changing(box: Box) -> dict[str, Any]:
+        return {"state": next(states, "failing"), "result": ""}
+
+    monitor = Scripted("queue", changing)
+    async with running_on(Runtime(box, {"queue": monitor})):
+        await until(lambda: len(monitor.calls) > 6)
+    changes = [one for one in box.store.events() if one.kind is EventKind.MONITOR_CHANGED]
+    assert [(one.data["was"], one.data["state"]) for one in changes] == [("ok", "failing")]
+
+
+async def test_a_due_time_survives_whoever_runs_the_monitor(box: Box) -> None:
+    """Neither repeated nor skipped: due is the last look plus the interval."""
+    monitor = Scripted("canary", fine, interval=1.5)
+    box.store.add_samples([Sample("canary", box.now().plus(-1.0), {"result": "before"})])
+    began = time.monotonic()
+    async with running_on(Runtime(box, {"canary": monitor})):
+        await until(lambda: monitor.calls)
+    assert 0.4 < monitor.calls[0] - began < 1.0
+    async with running_on(Runtime(box, {"canary": monitor})):
+        await asyncio.sleep(0.6)
+    assert len(monitor.calls) == 1
+
+
+async def test_a_monitor_can_be_asked_to_look_at_once(box: Box) -> None:
+    monitor = Scripted("queue", fine, interval=3600)
+    async with running_on(Runtime(box, {"queue": monitor})) as runtime:
+        await until(lambda: len(monitor.calls) == 1)
+        runtime.look_now("queue")
+        await until(lambda: len(monitor.calls) == 2)
+
+
+# --- the store ------------------------------------------------------------------------------
+
+
+async def test_what_the_store_does_not_take_is_kept_told_and_saved_later(
+    box: Box, place: Path
+) -> None:
+    monitor = Scripted("queue", fine, interval=0.2)
+    store = place / "state" / "store.sqlite"
+    async with running_on(Runtime(box, {"queue": monitor})) as runtime:
+        await until(lambda: len(box.store.samples("queue")) > 2)
+        for part in store.parent.glob("store.sqlite*"):
+            part.unlink()
+        store.mkdir()  # nothing can be written there
+        snapshot = await shown(runtime, lambda one: "not saved yet" in " ".join(one.notices))
+        looked = len(monitor.calls)
+        await until(lambda: len(monitor.calls) > looked + 2)  # it watches on
+        assert snapshot.monitors[0].health.state is HealthState.OK
+        store.rmdir()
+        await shown(runtime, lambda one: "not saved" not in " ".join(one.notices))
+        history = box.store.samples("queue")
+    assert len(history) >= 3
+    assert len({one.moment.tick for one in history}) == len(history)
+
+
+async def test_a_quiet_box_costs_nothing(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without news there is one snapshot every two seconds, whatever was written before."""
+    box.store.add_samples([Sample("queue", box.now(), {"result": ""})])
+    runtime = Runtime(box, {"queue": Scripted("queue", fine)})
+    seen: list[float] = []
+
+    async def count() -> None:
+        async for _ in runtime.snapshots():
+            seen.append(time.monotonic())
+
+    task = asyncio.create_task(count())
+    await asyncio.sleep(3.0)
+    task.cancel()
+    assert runtime._watching is not None
+    runtime._watching.cancel()
+    assert 1 <= len(seen) <= 3
+
+
+async def test_followers_see_what_another_process_writes(box: Box, place: Path) -> None:
+    monitors = {"queue": Scripted("queue", fine)}
+    runtime = Runtime(box, monitors)
+    with open_box(settings(place), place / "state") as other:
+        view = asyncio.create_task(shown(runtime, lambda one: one.monitors[0].result == "news"))
+        await asyncio.sleep(0.3)
+        other.store.add_samples([Sample("queue", other.now(), {"result": "news"})])
+        began = time.monotonic()
+        await view
+    assert time.monotonic() - began < 1.0
+    assert runtime._watching is not None
+    runtime._watching.cancel()
+
+
+def test_a_view_reads_every_sample_once_and_each_monitors_last(box: Box) -> None:
+    now = box.now()
+    old = Sample("canary", now.plus(-100_000), {"result": "long ago"})
+    box.store.add_samples([old, *(Sample("queue", now.plus(-n), {"n": n}) for n in (3, 2, 1))])
+    view = View(box, {name: Scripted(name, fine) for name in ("queue", "canary")}, history_s=60)
+    view.refresh()
+    version = view.version
+    view.refresh()
+    assert view.version == version
+    box.store.add_samples([Sample("queue", now, {"n": 0})])
+    view.refresh()
+    assert view.version > version
+    assert [one.data["n"] for one in view._samples["queue"]] == [3, 2, 1, 0]
+    last = view.last("canary")
+    assert last is not None
+    assert last.data == {"result": "long ago"}
+
+
+def test_a_baseline_is_judged_by_its_whole_length(place: Path) -> None:
+    """Also by a command that otherwise remembers an hour."""
+    with open_box(settings(place, baseline=Baseline(hours=3)), place / "state") as box:
+        assert toggle_baseline(box, "cli:ana").done
+        run = box.store.get("baseline")
+        began = box.now().plus(-2 * 3600)
+        box.store.put("baseline", run | {"started": [began.at, began.tick, began.boot]})
+        looks = [began.plus(n * 10.0 + 1) for n in range(720)]
+        box.store.add_samples(
+            Sample("queue", one, {"size": 1, "successful": n, "failed": 0})
+            for n, one in enumerate(looks)
+        )
+        view = View(box, discover(), history_s=60)
+        view.refresh()
+        metric = {one.name: one for one in view.compose().baseline.metrics}["queue_size"]
+        assert metric.n == 720
+
+
+async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
+    keep = Retention(samples_days=1, events_days=2)
+    with open_box(settings(place, retention=keep), place / "state") as box:
+        now, day = box.now(), 86_400
+        for days in (0.5, 1.5, 2.5):
+            moment = now.plus(-days * day)
+            box.store.add_samples([Sample("queue", moment)])
+            box.store.add_event(Event(EventKind.NOTICED, moment))
+        upkeep = asyncio.create_task(running._upkeep(box))
+        await until(lambda: len(box.store.samples("queue")) == 1)
+        upkeep.cancel()
+        assert len(box.store.events()) == 2
+
+
+# --- the sentry -----------------------------------------------------------------------------
+
+
+def outsider(box: Box) -> subprocess.Popen[bytes]:
+    """A worker that somebody else starts."""
+    role = box.role("worker")
+    assert role is not None
+    mark = {"RPA_CONSOLE_BOX": str(box.paths.state)}
+    return subprocess.Popen(role.command, env=mark, stdin=subprocess.DEVNULL)
+
+
+def ledger(box: Box, *kinds: EventKind) -> list[Event]:
+    return [one for one in box.store.events(role="worker") if one.kind in kinds]
+
+
+async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+        await until(lambda: box.store.samples("worker"))
+        with await asyncio.to_thread(outsider, box) as process:
+            began = time.monotonic()
+            (adopted,) = await until(lambda: ledger(box, EventKind.ADOPTED))
+            assert time.monotonic() - began < 2.0
+            assert adopted.identity is not None
+            assert (adopted.identity.pid, adopted.actor) == (process.pid, "outside")
+            snapshot = await shown(runtime, lambda one: one.roles[0].found == 1)
+            assert snapshot.roles[0].instances[0].adopted
+            process.kill()
+            began = time.monotonic()
+            (died,) = await until(lambda: ledger(box, EventKind.DIED))
+            assert time.monotonic() - began < 1.0
+        assert died.identity == adopted.identity
+        assert "not started by us" in died.reason
+        # It ran, and nobody has asked for its end: policy puts one in its place.
+        (started,) = await until(lambda: ledger(box, EventKind.STARTED))
+        assert started.actor == "policy"
+
+
+async def test_what_died_while_nobody_watched_is_told_by_who_comes_next(box: Box) -> None:
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+        process.kill()
+        process.wait(10)
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            (died,) = await until(lambda: ledger(box, EventKind.DIED))
+    assert died.identity is not None
+    assert died.identity.pid == process.pid
+
+
+async def test_a_stopped_worker_is_noticed_within_seconds(box: Box) -> None:
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+            process.send_signal(signal.SIGSTOP)
+            await shown(runtime, lambda one: one.roles[0].state is RoleState.STALLED)
+            process.send_signal(signal.SIGCONT)
+            await shown(runtime, lambda one: one.roles[0].state is RoleState.RUNNING)
+        process.kill()
+
+
+async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> None:
+    """Two automatic restarts are allowed here; the ledger remembers them."""
+    for _ in range(2):
+        box.record(EventKind.STARTED, "worker", "policy", identity=None)
+    outputs = box.outputs
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+        await until(lambda: ledger(box, EventKind.PARKED))
+        for _ in range(3):
+            before = len(box.store.samples("worker"))
+            runtime.look_now("worker")
+            await until(lambda: len(box.store.samples("worker")) > before)  # noqa: B023
+        snapshot = await shown(runtime, lambda one: one.roles[0].state is RoleState.PARKED)
+    assert len(ledger(box, EventKind.PARKED)) == 1
+    assert "a person must act" in snapshot.roles[0].reason
+    assert (outputs / "ALERT_worker_parked.txt").exists()
+    assert ledger(box, EventKind.FAILED) == []
+
+
+async def test_the_watch_goes_on_when_its_log_cannot_be_written(box: Box, place: Path) -> None:
+    (place / "outputs").write_text("a file where a directory should be")
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+        process.kill()
+
+
+async def test_who_follows_looks_itself_where_nobody_runs_the_monitors(box: Box) -> None:
+    runtime = Runtime(box, {"worker": worker})
+    with await asyncio.to_thread(outsider, box) as process:
+        await shown(runtime, lambda one: [i.pid for i in one.roles[0].instances] == [process.pid])
+        process.kill()
+        process.wait(10)
+        snapshot = await shown(runtime, lambda one: one.roles[0].found == 0)
+    assert snapshot.daemon.running is False
+    assert box.store.samples("worker") == []
+    assert runtime._watching is not None
+    runtime._watching.cancel()
+
+
+def test_clocks_agree() -> None:
+    assert abs(clock.now().at - time.time()) < 1
+    assert clock.boot_id()
+    assert os.path.isdir("/proc") is False or len(clock.boot_id()) == 36
