@@ -137,6 +137,8 @@ class Runtime:
             server = self.view.health("queue") if "queue" in self.monitors else Health(UNKNOWN)
             await self.sentry.seen(sample, server)
         after = self.view.health(name)
+        if name == "queue" and (not looked or before.state is not after.state):
+            self.sentry.log.server(after)
         if looked and before.state is not after.state:
             data = {"monitor": name, "state": after.state.value, "was": before.state.value}
             await self._record(EventKind.MONITOR_CHANGED, f"{name}: {after.reason}", data)

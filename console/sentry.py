@@ -35,6 +35,8 @@ PULSE_S = 1.0
 CERTIFICATE_S = 1.0
 """How long a death waits for the shim's certificate before it is written without one."""
 CERTIFICATE_LOOKS = 20
+REFUSED_S = 1.0
+"""The least pause after a start that was refused: what refused it is hardly gone at once."""
 
 
 @dataclass(slots=True)
@@ -182,6 +184,9 @@ class Sentry:
         match decision.repair:
             case Repair.WAIT if decision.at is not None:
                 self._due[role.name] = decision.at
+            case Repair.NOTHING if decision.reason and memory.parked is None:
+                # The lease is held, as a rule by a shim that tidies up: nothing tells when it ends.
+                self._due[role.name] = self.box.now().plus(PULSE_S)
             case Repair.START if role.name not in self._busy:
                 self._busy.add(role.name)
                 self._spawn(self._start(role, decision.reason))
@@ -205,6 +210,8 @@ class Sentry:
             command = Command(Verb.ENSURE, role.name, POLICY)
             outcome = await asyncio.to_thread(self.guard.carry_out, command)
             self.log.line(outcome.message, "INFO" if outcome.done else "ERROR")
+            if not outcome.done:
+                await asyncio.sleep(REFUSED_S)
         finally:
             self._busy.discard(role.name)
             self.look_now("worker")

@@ -29,9 +29,14 @@ class WorkerLog:
             self.line(f"Worker alive: PID(s)={pids}")
         else:
             self.line("Worker not found", "WARNING")
-        well = server.state is HealthState.OK
-        words = "OK" if well else f"{server.state}: {server.reason}"
-        self.line(f"Server health {words}", "INFO" if well else "WARNING")
+        self.server(server)
+
+    def server(self, health: Health) -> None:
+        """How the queue server is, as far as it is known."""
+        if health.state is HealthState.OK:
+            self.line("Server health OK")
+        elif health.state is HealthState.FAILING:
+            self.line(f"Server health failing: {health.reason}", "WARNING")
 
     def parked(self, role: Role, reason: str) -> None:
         """A role is given up until a person acts: said here, and in a file of its own."""

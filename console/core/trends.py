@@ -202,7 +202,7 @@ def night(trends: Trends, width: int) -> tuple[float, float, tuple[Cell, ...]]:
 def _verdict(trends: Trends, first: float, last: float) -> Verdict | None:
     """The worst within; unknown only where that was said for most of the time."""
     held: dict[Verdict, float] = {}
-    told = [(at, word) for at, word in trends.verdicts if at < last and word in set(Verdict)]
+    told = [(at, word) for at, word in trends.verdicts if at <= last and word in set(Verdict)]
     for index, (at, word) in enumerate(told):
         ends = told[index + 1][0] if index + 1 < len(told) else last
         if ends > first:
@@ -211,4 +211,5 @@ def _verdict(trends: Trends, first: float, last: float) -> Verdict | None:
     bad = [verdict for verdict in _WORST if verdict in held]
     if bad:
         return bad[0]
-    return max(held, key=lambda verdict: held[verdict], default=None)
+    said = Verdict(told[-1][1]) if told else None
+    return max(held, key=lambda verdict: held[verdict], default=said)

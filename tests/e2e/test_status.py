@@ -167,7 +167,9 @@ def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]
     assert (states["worker"], states["queue"]) == ("READY", "READY")
     assert document["queue"]["completed"] >= 1
     assert document["watchdog"]["heartbeat_age_s"] < 60
-    log = (machine.directory / "outputs" / "worker_monitor.log").read_text()
+    path = machine.directory / "outputs" / "worker_monitor.log"
+    wait_for(lambda: "Server health OK" in path.read_text())
+    log = path.read_text()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]"
     assert re.search(rf"{stamp} INFO Daemon started\. interval=300s", log)
     assert re.search(rf"{stamp} INFO Worker alive: PID\(s\)=\d+", log)

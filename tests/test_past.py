@@ -1,0 +1,151 @@
+"""A past moment as it was known then, and the day before it, from a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.core.model import (
+    Event,
+    EventKind,
+    HealthState,
+    Identity,
+    Instance,
+    Lease,
+    LeaseState,
+    Moment,
+    Owner,
+    Process,
+    RoleState,
+    Sample,
+    Verdict,
+)
+from console.core.record import Seen, encode
+from console.monitors import discover
+from console.past import Past
+from console.system.box import Box, open_box
+from console.system.settings import RoleSettings, Settings
+
+ONE, TWO = Identity(4001, 1_000, "b"), Identity(4002, 2_000, "b")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    roles = {"worker": RoleSettings("rpa_worker.py", ["python", "rpa_worker.py"])}
+    with open_box(Settings(roles=roles), tmp_path / "state") as opened:
+        yield opened
+
+
+def instance(identity: Identity, started: Moment) -> Instance:
+    process = Process(identity, 1, ("python", "rpa_worker.py"), started)
+    return Instance("worker", (process,), leased=True, token=1)
+
+
+def sample(box: Box, monitor: str, moment: Moment, data: dict) -> None:
+    box.store.add_samples([Sample(monitor, moment, data)])
+
+
+def saw(box: Box, moment: Moment, *instances: Instance) -> None:
+    owner = Owner(instances[0].identity, 1, moment) if instances else None
+    lease = Lease(LeaseState.HELD, owner) if owner else Lease(LeaseState.FREE)
+    roles = {"worker": encode(Seen(instances, lease)), "watchdog": encode(Seen())}
+    sample(box, "worker", moment, {"roles": roles})
+
+
+def told(box: Box, kind: EventKind, moment: Moment, identity: Identity | None = None) -> None:
+    data = {"verdict": "down"} if kind is EventKind.VERDICT_CHANGED else {}
+    box.store.add_event(Event(kind, moment, "worker", "shim", "killed", identity, 1, data))
+
+
+@pytest.fixture
+def night(box: Box) -> tuple[Past, Moment]:
+    """Born 2 h ago, killed 1 h ago, replaced 6 s later; the queue was looked at all the time."""
+    now = box.now()
+    told(box, EventKind.DAEMON_STARTED, now.plus(-7300))
+    told(box, EventKind.STARTED, now.plus(-7200), ONE)
+    for age in range(7200, 0, -60):
+        data = {"size": 2, "completed": 7200 - age, "successful": 7200 - age, "failed": 0}
+        sample(box, "queue", now.plus(-age), data)
+    saw(box, now.plus(-3700), instance(ONE, now.plus(-7200)))
+    told(box, EventKind.DIED, now.plus(-3600), ONE)
+    told(box, EventKind.VERDICT_CHANGED, now.plus(-3599))
+    told(box, EventKind.STARTED, now.plus(-3594), TWO)
+    saw(box, now.plus(-3593), instance(TWO, now.plus(-3594)))
+    return Past(box, discover()), now
+
+
+def test_before_the_death_it_ran(night: tuple[Past, Moment]) -> None:
+    past, now = night
+    shown = past.snapshot(now.plus(-3650))
+    assert shown is not None and shown.moment.at == pytest.approx(now.at - 3650)
+    worker = shown.role("worker")
+    assert worker is not None and [one.pid for one in worker.instances] == [4001]
+    assert worker.state is RoleState.READY
+    assert shown.queue.size == 2
+    assert all(event.moment.at <= shown.moment.at for event in shown.events)
+    assert shown.daemon.running
+
+
+def test_at_the_death_it_was_gone(night: tuple[Past, Moment]) -> None:
+    past, now = night
+    shown = past.snapshot(now.plus(-3596))
+    worker = shown and shown.role("worker")
+    assert shown is not None and worker is not None
+    assert worker.instances == () and worker.state is RoleState.BACKOFF
+    assert shown.verdict is Verdict.DOWN
+    assert worker.last_death is not None
+
+
+def test_what_was_overdue_then_is_unknown_then(night: tuple[Past, Moment]) -> None:
+    past, now = night
+    shown = past.snapshot(now.plus(-1800))
+    assert shown is not None
+    monitor, worker = shown.monitor("worker"), shown.role("worker")
+    assert monitor is not None and monitor.health.state is HealthState.OVERDUE
+    assert worker is not None and worker.state is RoleState.UNKNOWN
+
+
+def test_from_event_to_event_and_back_to_now(night: tuple[Past, Moment]) -> None:
+    past, now = night
+    at, ages = now, []
+    while (shown := past.snapshot(at, -1)) is not None:
+        at = shown.moment
+        ages.append(round(now.since(at)))
+    assert ages == [3594, 3599, 3600, 7200, 7300]
+    while (shown := past.snapshot(at, 1)) is not None:
+        at = shown.moment
+        ages.append(round(now.since(at)))
+    assert ages[5:] == [7200, 3600, 3599, 3594]
+
+
+def test_nothing_was_known_before_and_nothing_is_of_the_future(night: tuple[Past, Moment]) -> None:
+    past, now = night
+    assert past.snapshot(now.plus(-90_000)) is None
+    assert past.snapshot(now.plus(3600)) is None
+
+
+def test_a_baseline_that_was_under_way_then(night: tuple[Past, Moment], box: Box) -> None:
+    past, now = night
+    began = now.plus(-3000)
+    run = {"started": [began.at, began.tick, began.boot], "hours": 6.0}
+    box.record(EventKind.BASELINE_STARTED, "", "ana", "6 h", None, None, run)
+    shown = past.snapshot(box.now())
+    assert shown is not None and shown.baseline.state == "collecting"
+    before = past.snapshot(now.plus(-3500))
+    assert before is not None and before.baseline.state == "off"
+
+
+def test_the_graphs_read_on_and_end_where_they_are_asked_to(
+    night: tuple[Past, Moment], box: Box
+) -> None:
+    past, now = night
+    whole = past.trends()
+    assert len([one for one in whole.readings if one.depth is not None]) == 120
+    assert len(whole.restarts) == 1
+    sample(box, "queue", box.now(), {"size": 7})
+    assert past.trends().readings[-1].depth == 7
+    then = past.trends(now.plus(-3597))
+    assert then.restarts == () and then.ends == now.at - 3597
+    assert max(one.at for one in then.readings) <= then.ends
