@@ -13,7 +13,7 @@ from console.monitors import Monitor
 from console.system import rows
 from console.system.box import Box
 from console.system.store import StoreError
-from console.view import View
+from console.view import CANARY, View
 
 UNSAVED = 10_000
 """Samples kept in memory until the store takes them again."""
@@ -29,6 +29,18 @@ class Prober:
     _asked: dict[str, asyncio.Task[Sample]] = field(default_factory=dict)
     _unsaved: deque[Sample] = field(default_factory=lambda: deque(maxlen=UNSAVED))
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def begin(self, name: str) -> None:
+        """Remember when the canary was first sent: it may be wanted for a day only."""
+        limit_s = self.box.settings.monitors.canary.for_s
+        if name != CANARY or limit_s is None:
+            return
+        with contextlib.suppress(StoreError):
+            fact = await asyncio.to_thread(self.box.store.get, CANARY)
+            if not isinstance(fact, dict) or fact.get("for_s") != limit_s:
+                now = self.box.now()
+                began = {"for_s": limit_s, "began": [now.at, now.tick, now.boot]}
+                await asyncio.to_thread(self.box.store.put, CANARY, began)
 
     async def ask(self, name: str) -> Sample:
         """The monitor's own answer, or an unknown sample that says why there is none.

@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from console.core.model import EventKind
+from console.core.forgetting import forgettable
+from console.core.model import Event, EventKind
 from console.monitors import discover
 from console.runtime import Runtime
-from console.system import daemon
+from console.system import daemon, retention
 from console.system.box import Box
 from console.system.notify import notify, ping_every_s
 from console.system.store import StoreError
 
-PRUNE_S = 3600.0
+PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
 
 
@@ -89,12 +90,22 @@ async def _beat(box: Box) -> None:
 
 
 async def _upkeep(box: Box) -> None:
-    """Forget what is older than the configuration wants kept."""
+    """Roll up what is over, forget what is older than the configuration wants kept."""
     while True:
-        keep = box.settings.retention
-        now = box.now().at
         with contextlib.suppress(StoreError):
-            await asyncio.to_thread(
-                box.store.prune, now - keep.samples_days * 86400, now - keep.events_days * 86400
-            )
+            await asyncio.to_thread(_tidy, box)
         await asyncio.sleep(PRUNE_S)
+
+
+def _tidy(box: Box) -> None:
+    """Raises StoreError."""
+    keep, now, store = box.settings.retention, box.now(), box.store
+    retention.keep_up(store, now.at)
+    retention.forget_samples(store, now.at - keep.samples_days * DAY_S)
+    minutes, hours = now.at - keep.minutes_days * DAY_S, now.at - keep.hours_days * DAY_S
+    retention.forget_rollups(store, minutes, hours)
+
+    def choose(old: Sequence[Event]) -> list[int]:
+        return forgettable(old, box.roles, now)
+
+    retention.forget_events(store, now.at - keep.events_days * DAY_S, now.at, choose)

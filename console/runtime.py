@@ -33,7 +33,7 @@ from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
 from console.system.store import StoreError
-from console.view import CANARY, View
+from console.view import View
 
 Publish = Callable[[Snapshot], None]
 
@@ -98,20 +98,8 @@ class Runtime:
         while not self.view.off(name):
             await self._until_due(name)
             if not self.view.off(name):
-                await self._begin(name)
+                await self.prober.begin(name)
                 await self.probe(name)
-
-    async def _begin(self, name: str) -> None:
-        """Remember when the canary was first sent: it may be wanted for a day only."""
-        limit_s = self.box.settings.monitors.canary.for_s
-        if name != CANARY or limit_s is None:
-            return
-        with contextlib.suppress(StoreError):
-            fact = await asyncio.to_thread(self.box.store.get, CANARY)
-            if not isinstance(fact, dict) or fact.get("for_s") != limit_s:
-                now = self.box.now()
-                began = {"for_s": limit_s, "began": [now.at, now.tick, now.boot]}
-                await asyncio.to_thread(self.box.store.put, CANARY, began)
 
     async def _until_due(self, name: str) -> None:
         """Due is the last look plus the interval, across restarts of whoever runs the monitor."""
@@ -179,7 +167,9 @@ class Runtime:
         seen, version, composed = -1, -1, float("-inf")
         loop = asyncio.get_running_loop()
         while True:
-            seen = await asyncio.to_thread(self._catch_up, seen)
+            changes = self._changes()
+            if changes != seen:
+                seen = await asyncio.to_thread(self._catch_up, changes)
             if self.view.version != version or loop.time() - composed >= REFRESH_S:
                 version, composed = self.view.version, loop.time()
                 try:
@@ -190,12 +180,18 @@ class Runtime:
                     await self._publish(snapshot)
             await asyncio.sleep(FOLLOW_S)
 
-    def _catch_up(self, seen: int) -> int:
-        """Read what is new in the store since it was in the state `seen`; its state now."""
+    def _changes(self) -> int:
+        """The store's state as a number, for so little that no thread is worth it; -1: unknown."""
         try:
-            changes = self.box.store.changes()
-            if changes != seen:
-                self.view.refresh()
+            return self.box.store.changes()
+        except StoreError as error:
+            self.view.unread = f"the store cannot be read: {error}"
+            return -1
+
+    def _catch_up(self, changes: int) -> int:
+        """Read what is new in the store; the state we are then at, -1 when it cannot be read."""
+        try:
+            self.view.refresh()
         except StoreError as error:
             self.view.unread = f"the store cannot be read: {error}"
             return -1

@@ -10,6 +10,7 @@ from typing import Any
 
 from console import ledger
 from console.core import supervision
+from console.core.instances import candidates
 from console.core.model import (
     Command,
     EventKind,
@@ -63,9 +64,7 @@ class Sentry:
         try:
             while True:
                 with self._going_on():
-                    if await asyncio.to_thread(self.box.table.stirred):
-                        await self._compare()
-                    if await asyncio.to_thread(self._stopped):
+                    if await asyncio.to_thread(self._news):
                         self.look_now("worker")
                 await asyncio.sleep(self._pause())
                 self._look_at_what_is_due()
@@ -74,14 +73,38 @@ class Sentry:
                 self._forget(handle)
             self._handles.clear()
 
+    def _news(self) -> bool:
+        """Whether the instances are others than those we know, or in another state."""
+        return self._stopped() or (self._somebody_came() and self._others())
+
+    def _somebody_came(self) -> bool:
+        """Whether a process that nobody has told us of might be an instance: seldom so."""
+        table = self.box.table
+        if not table.stirred():
+            return False
+        known = {pid for one in self._instances() for pid in one.pids}
+        with contextlib.suppress(process.ProcessError):
+            return any(one.pid not in known for one in candidates(self.box.roles, table.look()))
+        return False
+
+    def _others(self) -> bool:
+        with contextlib.suppress(process.ProcessError):
+            seen = self.box.observe(self.box.roles)
+            now = {i.identity for one in seen for i in one.instances}
+            return now != {instance.identity for instance in self._instances()}
+        return False
+
     def _stopped(self) -> bool:
         """Whether an instance was stopped (SIGSTOP) or went on since the last look."""
         return any(
             (now := proc.stat_of(one.pid)) is not None
             and (now[0] == "T") is not (one.root.state == "T")
-            for known in tuple(self._known.values())
-            for one in known.values()
+            for one in self._instances()
         )
+
+    def _instances(self) -> list[Instance]:
+        """Those we know, for a thread that looks while the loop may learn of others."""
+        return [one for some in tuple(self._known.values()) for one in tuple(some.values())]
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
@@ -90,15 +113,6 @@ class Sentry:
             yield
         except Exception as error:
             self.log.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
-
-    async def _compare(self) -> None:
-        """New processes: is one of them an instance that nobody has told us of?"""
-        with contextlib.suppress(process.ProcessError):
-            seen = await asyncio.to_thread(self.box.observe, self.box.roles)
-            now = {i.identity for one in seen for i in one.instances}
-            before = {identity for known in self._known.values() for identity in known}
-            if now != before:
-                self.look_now("worker")
 
     # --- what the worker monitor saw -------------------------------------------------------
 

@@ -411,7 +411,7 @@ def test_an_alert_older_than_the_ledger_in_memory_still_stands(box: Box) -> None
     for _ in range(2):
         alerting.look(down(box))
     filler = Event(EventKind.CONFIRMED, box.now(), "worker", "cli")
-    box.store._write(  # many at once, or this takes a minute
+    box.store.write(  # many at once, or this takes a minute
         ("INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
          " VALUES (?, ?, 0, '', 'worker', 'cli', '', '{}')", (filler.kind.value, filler.moment.at))
         for _ in range(3_000)

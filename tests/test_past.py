@@ -132,7 +132,7 @@ def test_a_baseline_that_was_under_way_then(night: tuple[Past, Moment], box: Box
     run = {"started": [began.at, began.tick, began.boot], "hours": 6.0}
     box.record(EventKind.BASELINE_STARTED, "", "ana", "6 h", None, None, run)
     shown = past.snapshot(box.now())
-    assert shown is not None and shown.baseline.state == "collecting"
+    assert shown is not None and shown.baseline.started == began
     before = past.snapshot(now.plus(-3500))
     assert before is not None and before.baseline.state == "off"
 

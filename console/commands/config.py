@@ -87,8 +87,10 @@ match = "task_watchdog.py"
 # look_s = 5            # what is wrong in two looks in a row is an alert
 
 [retention]
-# samples_days = 14
-# events_days = 400
+# samples_days = 14     # every look; then
+# minutes_days = 60     # one figure a minute,
+# hours_days = 400      # one an hour: a year stays below 150 MB
+# events_days = 400     # the ledger; what is still needed of it stays
 
 [screen]
 # theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own

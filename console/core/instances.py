@@ -7,7 +7,7 @@ line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from console.core.matching import by_code, mentions, refuse_match, runs
 from console.core.model import Instance, Process, Role
@@ -49,81 +49,77 @@ def _runs(process: Process, match: str) -> bool:
     return process.exe is not None and runs((process.exe, *process.argv[1:]), match)
 
 
-def group(role: Role, processes: Iterable[Process], box: str) -> tuple[Instance, ...]:
-    """The role's instances among `processes`, oldest root first.
-
-    A matching process with a matching ancestor belongs to that ancestor's instance; all
-    descendants of a root are part of its tree.
-    """
-    by_pid = {process.pid: process for process in processes}
-    parents = _parents(by_pid.values())
-    matching = {process.pid for process in by_pid.values() if belongs(process, role, box)}
-    roots = [by_pid[pid] for pid in matching if matching.isdisjoint(_above(pid, parents))]
-    roots.sort(key=_age)
-    children = children_of(by_pid.values())
-    return tuple(Instance(role.name, tree(root, children)) for root in roots)
-
-
-def _age(process: Process) -> tuple[int, int]:
-    return process.identity.ticks, process.pid
-
-
-def _parents(processes: Iterable[Process]) -> dict[int, int]:
-    """Whose child each process is.
+class Kinship:
+    """Who started whom, among the processes of one look.
 
     A list read while it changed can hold a parent that is younger than its child (another process
     under a PID given away again) or a loop: such links are left out. And a shim is nobody's child:
     whom it guards is an instance of its own, whoever asked for it.
     """
-    by_pid = {process.pid: process for process in processes}
-    parents: dict[int, int] = {}
-    for process in sorted(by_pid.values(), key=_age):
-        parent = by_pid.get(process.ppid)
-        if parent is None or guards(process) or parent.identity.ticks > process.identity.ticks:
-            continue
+
+    def __init__(self, processes: Iterable[Process]) -> None:
+        self.by_pid = {process.pid: process for process in processes}
+        self._parents: dict[int, int] = {}
+        self._children: dict[int, list[Process]] = {}
+        for process in sorted(self.by_pid.values(), key=_age):
+            parent = self.by_pid.get(process.ppid)
+            if parent is not None and self._is_child(process, parent):
+                self._parents[process.pid] = parent.pid
+                self._children.setdefault(parent.pid, []).append(process)
+
+    def _is_child(self, process: Process, parent: Process) -> bool:
+        if guards(process) or parent.identity.ticks > process.identity.ticks:
+            return False
         # Only among processes of one tick can there be a loop.
         same = parent.identity.ticks == process.identity.ticks
-        if not same or process.pid not in (parent.pid, *_above(parent.pid, parents)):
-            parents[process.pid] = parent.pid
-    return parents
+        return not same or process.pid not in (parent.pid, *self.above(parent.pid))
 
+    def above(self, pid: int) -> list[int]:
+        """The ancestors' PIDs, nearest first."""
+        found = []
+        while (parent := self._parents.get(pid)) is not None:
+            found.append(parent)
+            pid = parent
+        return found
 
-def _above(pid: int, parents: Mapping[int, int]) -> list[int]:
-    """The ancestors' PIDs, nearest first."""
-    found = []
-    while (parent := parents.get(pid)) is not None:
-        found.append(parent)
-        pid = parent
-    return found
-
-
-def children_of(processes: Iterable[Process]) -> dict[int, list[Process]]:
-    """PID -> the processes that it has started."""
-    by_pid = {process.pid: process for process in processes}
-    children: dict[int, list[Process]] = {}
-    for pid, parent in _parents(by_pid.values()).items():
-        children.setdefault(parent, []).append(by_pid[pid])
-    return children
+    def tree(self, root: Process) -> tuple[Process, ...]:
+        """`root` and all its living descendants, root first, then by PID."""
+        found, queue = {root.pid: root}, [root]
+        while queue:
+            for child in self._children.get(queue.pop().pid, ()):
+                if child.pid not in found and not guards(child):
+                    found[child.pid] = child
+                    queue.append(child)
+        rest = sorted(pid for pid in found if pid != root.pid and found[pid].state != "Z")
+        return (root, *(found[pid] for pid in rest))
 
 
 def lineage(pid: int, processes: Iterable[Process]) -> tuple[Process, ...]:
     """A process and its ancestors, nearest first."""
     by_pid = {process.pid: process for process in processes}
-    return tuple(
-        by_pid[one] for one in (pid, *_above(pid, _parents(by_pid.values()))) if one in by_pid
-    )
+    found: dict[int, Process] = {}
+    while (process := by_pid.get(pid)) is not None and pid not in found:
+        found[pid] = process
+        pid = process.ppid
+    return tuple(found.values())
 
 
-def tree(root: Process, children: Mapping[int, Sequence[Process]]) -> tuple[Process, ...]:
-    """`root` and all its living descendants, root first, then by PID."""
-    found, queue = {root.pid: root}, [root]
-    while queue:
-        for child in children.get(queue.pop().pid, ()):
-            if child.pid not in found and not guards(child):
-                found[child.pid] = child
-                queue.append(child)
-    rest = sorted(pid for pid in found if pid != root.pid and found[pid].state != "Z")
-    return (root, *(found[pid] for pid in rest))
+def group(
+    role: Role, processes: Iterable[Process], kinship: Kinship, box: str
+) -> tuple[Instance, ...]:
+    """The role's instances among `processes`, oldest root first.
+
+    A matching process with a matching ancestor belongs to that ancestor's instance; all
+    descendants of a root are part of its tree.
+    """
+    matching = {process.pid: process for process in processes if belongs(process, role, box)}
+    roots = [one for pid, one in matching.items() if matching.keys().isdisjoint(kinship.above(pid))]
+    roots.sort(key=_age)
+    return tuple(Instance(role.name, kinship.tree(root)) for root in roots)
+
+
+def _age(process: Process) -> tuple[int, int]:
+    return process.identity.ticks, process.pid
 
 
 def guards(process: Process) -> bool:

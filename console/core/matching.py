@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import PurePath
 
 _INTERPRETER = re.compile(
     r"^(python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|java|pwsh|powershell"
@@ -61,7 +60,7 @@ def runs(argv: Sequence[str], match: str, depth: int = 0) -> bool:
     """Whether this command line *runs* `match`, rather than mentions it."""
     if not argv or depth > 8:
         return False
-    program = PurePath(argv[0].replace("\\", "/")).name
+    program = _base(argv[0])
     if _named(argv[0], match):
         return True
     if program in _LAUNCHERS:
@@ -78,7 +77,12 @@ def _named(word: str, match: str) -> bool:
     word = word.replace("\\", "/")
     if "/" in match:
         return word == match or word.endswith("/" + match.lstrip("/"))
-    return PurePath(word).name == match
+    return _base(word) == match
+
+
+def _base(word: str) -> str:
+    """A program's own name, without the directories before it."""
+    return word.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _launched(program: str, arguments: Sequence[str]) -> Sequence[str]:
@@ -169,7 +173,7 @@ def mentions(argv: Sequence[str], match: str) -> bool:
 
 def by_code(argv: Sequence[str]) -> bool:
     """Whether this is a shell with a command as its argument: it may never come to that command."""
-    program = PurePath(argv[0]).name.lstrip("-") if argv else ""
+    program = _base(argv[0]).lstrip("-") if argv else ""
     return bool(_SHELL.match(program)) and any(re.match(r"^-[a-z]*c$", word) for word in argv[1:])
 
 

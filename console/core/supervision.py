@@ -32,6 +32,12 @@ WITNESSED = {"worker", "watchdog", "queue", "pipeline"}
 # --- policy ---------------------------------------------------------------------------------
 
 
+HELD_S = 1.0
+"""How soon a lease that somebody holds without a worker to be seen is looked at again."""
+RELEASE_S = 0.25
+"""How soon a lease that a dying worker's shim still holds is looked at again."""
+
+
 class Repair(StrEnum):
     NOTHING = "nothing"
     WAIT = "wait"
@@ -59,10 +65,11 @@ def repair(
         return Decision(Repair.NOTHING)
     if lease.state is LeaseState.UNKNOWN:
         return Decision(Repair.NOTHING, lease.reason)
-    if lease.state is LeaseState.HELD and not instances:
-        return Decision(Repair.NOTHING, "the lease is held")
     if memory.parked is not None:
         return Decision(Repair.NOTHING, memory.parked.reason)
+    held = lease.state is LeaseState.HELD and not instances
+    if held and not certified(memory, lease):
+        return Decision(Repair.WAIT, "the lease is held", now.plus(HELD_S))
     policy = role.policy
     recent = recent_restarts(role, memory, now)
     if recent >= policy.limit:
@@ -72,6 +79,8 @@ def repair(
         return Decision(Repair.PARK, reason)
     delay = min(policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1), policy.backoff_max_s)
     due = memory.died.moment.plus(delay) if memory.died is not None else now
+    if held and due.since(now) <= 0:
+        due = now.plus(RELEASE_S)  # its shim is tidying up, and nobody tells when it lets go
     if due.since(now) > 0:
         return Decision(Repair.WAIT, f"restart {recent + 1} of {policy.limit}", due)
     return Decision(Repair.START, f"restart {recent + 1} of {policy.limit}")
@@ -176,7 +185,7 @@ def state(
 _NOBODY = Identity(-1, -1, "")
 
 
-def _certified(memory: Memory, lease: Lease) -> bool:
+def certified(memory: Memory, lease: Lease) -> bool:
     """The lease's owner is known to be dead: its shim only has to tidy up and let go."""
     if memory.died is None or lease.owner is None:
         return False
@@ -188,7 +197,7 @@ def _absent(
 ) -> tuple[RoleState, str]:
     if lease.state is LeaseState.UNKNOWN:
         return RoleState.UNKNOWN, lease.reason
-    if lease.state is LeaseState.HELD and not _certified(memory, lease):
+    if lease.state is LeaseState.HELD and not certified(memory, lease):
         return RoleState.STARTING, "the lease is held; no process to be seen yet"
     if memory.parked is not None:
         return RoleState.PARKED, memory.parked.reason

@@ -205,8 +205,7 @@ def _verdict(trends: Trends, first: float, last: float) -> Verdict | None:
     told = [(at, word) for at, word in trends.verdicts if at <= last and word in set(Verdict)]
     for index, (at, word) in enumerate(told):
         ends = told[index + 1][0] if index + 1 < len(told) else last
-        if ends > first:
-            lasted = ends - max(at, first)
+        if (lasted := ends - max(at, first)) > 0:
             held[Verdict(word)] = held.get(Verdict(word), 0.0) + lasted
     bad = [verdict for verdict in _WORST if verdict in held]
     if bad:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.core import instances as grouping
-from console.core.instances import MARKS, ROLE_VARIABLE, TOKEN_VARIABLE
+from console.core.instances import MARKS, ROLE_VARIABLE, TOKEN_VARIABLE, Kinship
 from console.core.model import (
     Event,
     EventKind,
@@ -62,6 +62,7 @@ class Box:
     config: Path | None = None
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
+    _roles: tuple[Role, ...] = ()
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
 
@@ -82,7 +83,9 @@ class Box:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        return self.settings.all_roles()
+        if not self._roles:
+            self._roles = self.settings.all_roles()
+        return self._roles
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""
@@ -103,19 +106,19 @@ class Box:
         detailed = {
             one.pid: process.details(one, variables) for one in grouping.candidates(roles, seen)
         }
-        processes = {one.pid: detailed.get(one.pid, one) for one in seen}
-        own = _own_lineage(processes)
-        visible = [one for one in processes.values() if one.pid not in own]
-        found = [self._observe(role, visible) for role in roles]
+        own = _own_lineage(seen)
+        kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
+        possible = [one for pid, one in detailed.items() if pid not in own]
+        found = [self._observe(role, possible, kinship) for role in roles]
         self._pids = tuple(pid for one in found for i in one.instances for pid in i.pids)
         return found
 
-    def _observe(self, role: Role, processes: list[Process]) -> Observation:
+    def _observe(self, role: Role, possible: list[Process], kinship: Kinship) -> Observation:
         slots = range(max(1, role.count))
         leases = [self._lease(role, slot) for slot in slots]
-        found = list(grouping.group(role, processes, self.name))
+        found = list(grouping.group(role, possible, kinship, self.name))
         for index, one in enumerate(leases):
-            found, leases[index] = attribute(role, found, one, processes)
+            found, leases[index] = attribute(role, found, one, kinship)
         found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
         return Observation(role, tuple(found), tuple(leases), self.now())
 
@@ -159,14 +162,14 @@ def slot_name(role: Role, slot: int) -> str:
     return role.name if slot == 0 else f"{role.name}.{slot + 1}"
 
 
-def _own_lineage(processes: Mapping[int, Process]) -> set[int]:
+def _own_lineage(processes: Iterable[Process]) -> set[int]:
     """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
-    own = grouping.lineage(os.getpid(), processes.values())
+    own = grouping.lineage(os.getpid(), processes)
     return {one.pid for one in own if one.pid == os.getpid() or grouping.by_code(one.argv)}
 
 
 def attribute(
-    role: Role, found: list[Instance], held: Lease, processes: Iterable[Process]
+    role: Role, found: list[Instance], held: Lease, kinship: Kinship
 ) -> tuple[list[Instance], Lease]:
     """Say which instance a lease belongs to.
 
@@ -183,7 +186,7 @@ def attribute(
                 found[index] = replace(instance, leased=True, token=owner.token)
                 held = replace(held, state=LeaseState.HELD, reason="its first process is gone")
         return found, held
-    whole = _owned(owner, processes)
+    whole = _owned(owner, kinship)
     if not whole:
         return [_by_mark(role, instance, held) for instance in found], held
     pids = {one.pid for one in whole}
@@ -200,13 +203,12 @@ def _by_mark(role: Role, instance: Instance, held: Lease) -> Instance:
     return instance
 
 
-def _owned(owner: Owner, processes: Iterable[Process]) -> tuple[Process, ...]:
+def _owned(owner: Owner, kinship: Kinship) -> tuple[Process, ...]:
     """The living owner's tree; empty when it is gone, or was a caller that only claimed."""
-    by_pid = {one.pid: one for one in processes}
-    root = by_pid.get(owner.identity.pid)
+    root = kinship.by_pid.get(owner.identity.pid)
     if root is None or root.identity != owner.identity or root.state == "Z" or owner.shim is None:
         return ()
-    return grouping.tree(root, grouping.children_of(by_pid.values()))
+    return kinship.tree(root)
 
 
 @contextmanager

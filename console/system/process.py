@@ -53,22 +53,22 @@ class Table:
     def __init__(self) -> None:
         self._known: dict[int, tuple[int, Process]] = {}
         self._full_at = 0.0
+        self._youngest = 0.0
+        self._last_pid: bytes | None = None
 
     def stirred(self) -> bool:
         """Whether a process has appeared since the last look, or is young enough to exec.
 
-        Costs one listing of `/proc`; always true where there is none.
+        Costs one short read: the kernel tells which PID it gave away last. Always true where it
+        does not.
         """
-        try:
-            pids = _list() if LINUX else {}
-        except ProcessError:
-            return True
-        now, known = clock.tick(), self._known
-        if not pids or any(pid not in known or known[pid][0] != pids[pid] for pid in pids):
-            return True
-        if now - self._full_at > _FULL_S:
-            return True
-        return any(now - one.started.tick < YOUNG_S for _, one in known.values())
+        now = clock.tick()
+        return (
+            self._last_pid is None
+            or _last_pid() != self._last_pid
+            or now - self._full_at > _FULL_S
+            or now - self._youngest < YOUNG_S
+        )
 
     def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         """Every process. `again`: PIDs whose state and parent must be fresh; `full`: all of them.
@@ -84,6 +84,7 @@ class Table:
             full = True
         if full:
             self._full_at = now.tick
+        self._last_pid = _last_pid()  # before the listing: who comes in between is news again
         fresh = set(again)
         known: dict[int, tuple[int, Process]] = {}
         for pid, inode in _list().items():
@@ -94,7 +95,16 @@ class Table:
             if one is not None:
                 known[pid] = (inode, one)
         self._known = known
+        self._youngest = max((one.started.tick for _, one in known.values()), default=0.0)
         return tuple(one for _, one in known.values())
+
+
+def _last_pid() -> bytes | None:
+    """The PID, or thread's id, that was given away last; None where nobody tells."""
+    try:
+        return read("/proc/loadavg", 256).split()[4]
+    except (OSError, IndexError):
+        return None
 
 
 def _list() -> dict[int, int]:

@@ -19,24 +19,7 @@ from typing import Any
 import apsw
 
 from console.core.model import Event, EventKind, Sample
-from console.system import rows
-
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE samples (
-    id INTEGER PRIMARY KEY, monitor TEXT NOT NULL, at REAL NOT NULL, tick REAL NOT NULL,
-    boot TEXT NOT NULL, data TEXT NOT NULL, error TEXT) STRICT;
-CREATE INDEX samples_by_monitor ON samples (monitor, at);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, at REAL NOT NULL,
-    tick REAL NOT NULL, boot TEXT NOT NULL, role TEXT NOT NULL, actor TEXT NOT NULL,
-    reason TEXT NOT NULL, identity TEXT, token INTEGER, data TEXT NOT NULL) STRICT;
-CREATE INDEX events_by_role ON events (role, id);
-CREATE UNIQUE INDEX one_start ON events (identity) WHERE kind IN ('started', 'adopted');
-CREATE UNIQUE INDEX one_death ON events (identity) WHERE kind = 'died';
-CREATE TABLE tokens (role TEXT PRIMARY KEY, token INTEGER NOT NULL) STRICT;
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-"""
+from console.system import rows, schema
 
 
 class StoreError(Exception):
@@ -94,37 +77,28 @@ class Store:
         return self._connection
 
     def _migrate(self, connection: apsw.Connection) -> None:
-        version = connection.pragma("user_version")
-        if version == _VERSION:
-            return
-        if version:
+        schema.migrate(connection)
+        found, ours = schema.version(connection), schema.VERSION
+        if found != ours:
             raise StoreError(
-                f"{self.path}: was written by another version (schema {version}, not {_VERSION})"
+                f"{self.path}: was written by another version (schema {found}, not {ours})"
             )
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if connection.pragma("user_version") == 0:  # nobody was faster
-                connection.execute(_SCHEMA)
-                connection.execute(f"PRAGMA user_version={_VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Close the connection; the last one out checkpoints the WAL."""
         with self._guard:
             self._connection.close()
 
-    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Every row of one query, at once. Raises StoreError."""
         with self._guard:
             try:
                 return self._current().execute(sql, values).fetchall()
             except apsw.Error as error:
                 raise StoreError(f"{self.path}: {_why(error)}") from error
 
-    def _write(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
-        """Run all statements in one transaction; the rows each returned."""
+    def write(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """Run all statements in one transaction; the rows each returned. Raises StoreError."""
         with self._guard:
             try:
                 connection = self._current()
@@ -145,7 +119,7 @@ class Store:
     def add_samples(self, samples: Iterable[Sample]) -> None:
         """Keep observations. Raises StoreError."""
         sql = "INSERT INTO samples (monitor, at, tick, boot, data, error) VALUES (?,?,?,?,?,?)"
-        self._write((sql, rows.sample_row(sample)) for sample in samples)
+        self.write((sql, rows.sample_row(sample)) for sample in samples)
 
     def samples(
         self, monitor: str, since: float = 0.0, limit: int = 100_000, until: float = math.inf
@@ -153,16 +127,16 @@ class Store:
         """A monitor's newest `limit` samples `since` to `until` (Unix seconds), oldest first."""
         where = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?"
         sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        return [*map(rows.sample, reversed(self._read(sql, (monitor, since, until, limit))))]
+        return [*map(rows.sample, reversed(self.read(sql, (monitor, since, until, limit))))]
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""
         sql = f"SELECT {rows.SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
-        return [rows.sample(row) for row in self._read(sql, (last, limit))]
+        return [rows.sample(row) for row in self.read(sql, (last, limit))]
 
     def newest_sample_id(self) -> int:
         """The id of the sample written last; 0 when there is none."""
-        return int(self._read("SELECT coalesce(max(id), 0) FROM samples")[0][0])
+        return int(self.read("SELECT coalesce(max(id), 0) FROM samples")[0][0])
 
     # --- the ledger ------------------------------------------------------------------------
 
@@ -172,7 +146,7 @@ class Store:
             "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
             " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"
         )
-        written = self._write([(sql, rows.event_row(event))])[0]
+        written = self.write([(sql, rows.event_row(event))])[0]
         return written[0][0] if written else None
 
     def events(
@@ -188,7 +162,7 @@ class Store:
         where += " AND role = ?" if role else ""
         where += f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         sql = f"SELECT {rows.EVENT} FROM events WHERE {where} ORDER BY id DESC LIMIT ?"
-        return [rows.event(row) for row in reversed(self._read(sql, (*values, limit)))]
+        return [rows.event(row) for row in reversed(self.read(sql, (*values, limit)))]
 
     # --- tokens and facts ------------------------------------------------------------------
 
@@ -198,39 +172,30 @@ class Store:
             "INSERT INTO tokens (role, token) VALUES (?, 1)"
             " ON CONFLICT (role) DO UPDATE SET token = token + 1 RETURNING token"
         )
-        return int(self._write([(sql, (role,))])[0][0][0])
+        return int(self.write([(sql, (role,))])[0][0][0])
 
     def put(self, key: str, value: Any) -> None:
         """Remember a small JSON value under a key."""
         sql = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
-        self._write([(sql, (key, json.dumps(value)))])
+        self.write([(sql, (key, json.dumps(value)))])
 
     def get(self, key: str) -> Any:
         """The value under `key`, or None."""
-        found = self._read("SELECT value FROM facts WHERE key = ?", (key,))
+        found = self.read("SELECT value FROM facts WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
     # --- upkeep ----------------------------------------------------------------------------
 
     def changes(self) -> int:
         """A number that differs when anybody has written: far cheaper than a query."""
-        others = int(self._read("PRAGMA data_version")[0][0])
+        others = int(self.read("PRAGMA data_version")[0][0])
         with self._guard:
             return others + self._connection.total_changes() + (self.generation << 32)
 
     def check(self) -> str | None:
         """What SQLite finds damaged, or None. Raises StoreError."""
-        found = self._read("PRAGMA quick_check(3)")
+        found = self.read("PRAGMA quick_check(3)")
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
-
-    def prune(self, samples_before: float, events_before: float) -> None:
-        """Forget what is older than the given Unix times."""
-        self._write(
-            [
-                ("DELETE FROM samples WHERE at < ?", (samples_before,)),
-                ("DELETE FROM events WHERE at < ?", (events_before,)),
-            ]
-        )
 
 
 def sqlite_version() -> str:

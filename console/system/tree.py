@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from console.core.instances import MARKS, children_of, lineage, tree
+from console.core.instances import MARKS, Kinship, lineage
 from console.core.model import Identity, Instance, Lease
 from console.system import clock, lease, process
 from console.system.box import Box
@@ -108,13 +108,13 @@ def _members(instance: Instance, box: Box, known: Iterable[Identity]) -> list[Id
     The second finds children that were orphaned when the shim was killed: the environment of a
     process is inherited and kept.
     """
-    seen = {one.pid: one for one in box.table.look(full=True)}
-    children = children_of(seen.values())
+    kinship = Kinship(box.table.look(full=True))
+    seen = kinship.by_pid
     members = dict.fromkeys([*(one.identity for one in instance.processes), *known])
     for identity in tuple(members):
         current = seen.get(identity.pid)
         if current is not None and current.identity == identity:
-            members.update(dict.fromkeys(one.identity for one in tree(current, children)))
+            members.update(dict.fromkeys(one.identity for one in kinship.tree(current)))
     role, token = instance.role, instance.token
     if token is not None:
         marked = (one for one in seen.values() if _carries(one.pid, box.name, role, token))

@@ -115,5 +115,5 @@ def meter(metric: MetricView, width: int) -> list[Span]:
 def _scale(sense: str, target: float) -> tuple[float, float]:
     """Near the target: what must be above it ends at 100 %, what must be below at twice as much."""
     if sense.startswith(">"):
-        return min(90.0, 2 * target - 100.0), 100.0
+        return max(0.0, min(90.0, 2 * target - 100.0)), 100.0
     return 0.0, max(2 * target, 1.0)

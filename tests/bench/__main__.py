@@ -44,8 +44,8 @@ def main() -> int:
         try:
             rows += import_module(f"tests.bench.{name}").measure(plan)
         except Exception as error:
-            trouble.append(f"{name}: {type(error).__name__}: {error}")
-            say(trouble[-1])
+            say(f"{name}: {error!r}")
+            trouble.append(f"{name}: {type(error).__name__}, {str(error).partition(':')[0]}")
     options.out.write_text(report(plan, rows, skipped, trouble), encoding="utf-8")
     missed = [row.figure for row in rows if row.missed]
     sys.stdout.write(markdown(rows) + "\n")

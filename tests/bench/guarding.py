@@ -94,7 +94,7 @@ def at_once(box: Box, callers: int) -> tuple[float, int]:
     told = {json.loads(answer)["pid"]: answer for answer in answers if answer}
     if len(told) != 1 or not all(answers):
         say(f"{callers} callers were told: {told}, {answers.count('')} nothing")
-    return took, len(told)
+    return took, len(told.keys() - {None})  # who gave up waiting was told of none
 
 
 # --- dying -----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Terminal:
     """Leaving it ends what still runs in it."""
 
     def __init__(self, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
+        self.name = os.path.basename(argv[0])
         self.emulator = Emulator(COLUMNS, ROWS)
         self.arrivals: list[tuple[float, int]] = []
         self._undrawn: deque[tuple[float, bytes]] = deque()
@@ -121,7 +122,7 @@ class Terminal:
                 self._take_all()
                 if what(self.emulator.text):
                     return moment
-        raise Ended(f"{self.process.args!s:.80}: not shown:\n{self.emulator.text.strip()[:2000]}")
+        raise Ended(f"{self.name}: not shown:\n{self.emulator.text.strip()[:2000]}")
 
     def _take_all(self) -> None:
         """Drawing is slow: stamp what has come meanwhile, before it is looked at."""
@@ -171,13 +172,13 @@ class Terminal:
     def quit(self, keys: Sequence[str]) -> tuple[float, list[str]]:
         """(seconds to the exit, what was left on). Raises Ended."""
         if self.ended is not None:
-            raise Ended(f"{self.process.args!s:.80} ended unasked")
+            raise Ended(f"{self.name} ended unasked")
         asked = now()
         for key in keys:
             os.write(self._tty, key.encode())
             self.read(0.3 if key != keys[-1] else PATIENCE_S)
         if self.ended is None:
-            raise Ended(f"{self.process.args!s:.80} does not quit")
+            raise Ended(f"{self.name} does not quit")
         self._take_all()
         left = self.emulator.left_on()
         if termios.tcgetattr(self._tty) != self._settings:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from console.core.instances import (
     BOX_VARIABLE,
+    Kinship,
     belongs,
     by_code,
     candidates,
-    children_of,
     group,
     lineage,
     surplus,
@@ -41,13 +41,18 @@ def pids(instances: tuple[Instance, ...]) -> list[tuple[int, ...]]:
     return [instance.pids for instance in instances]
 
 
+def grouped(seen: list[Process]) -> tuple[Instance, ...]:
+    """The role's instances in this table."""
+    return group(ROLE, seen, Kinship(seen), "box")
+
+
 def test_a_launcher_and_its_interpreter_are_one() -> None:
     seen = [
         proc(3648, 1, "/agi/.venv/bin/python rpa_worker.py"),
         proc(52928, 3648, "/usr/bin/python3.11 rpa_worker.py"),
         proc(60000, 1, "vim rpa_worker.py"),
     ]
-    assert pids(group(ROLE, seen, "box")) == [(3648, 52928)]
+    assert pids(grouped(seen)) == [(3648, 52928)]
 
 
 def test_a_long_chain_is_one_and_children_belong_to_it() -> None:
@@ -60,12 +65,12 @@ def test_a_long_chain_is_one_and_children_belong_to_it() -> None:
         proc(15, 14, "chromium --type=gpu"),
         proc(16, 13, "defunct", state="Z"),
     ]
-    assert pids(group(ROLE, seen, "box")) == [(10, 11, 12, 13, 14, 15)]
+    assert pids(grouped(seen)) == [(10, 11, 12, 13, 14, 15)]
 
 
 def test_two_roots_are_two_oldest_first() -> None:
     seen = [proc(20, 1, "python rpa_worker.py", 900), proc(30, 1, "python rpa_worker.py", 100)]
-    found = group(ROLE, seen, "box")
+    found = grouped(seen)
     assert pids(found) == [(30,), (20,)]
     assert pids(surplus(ROLE, found)) == [(20,)]
     newest = Role("worker", match="rpa_worker.py", keep="newest")
@@ -79,18 +84,18 @@ def test_a_shim_guards_an_instance_of_its_own() -> None:
         proc(11, 10, shim),
         proc(12, 11, "python rpa_worker.py"),
     ]
-    assert pids(group(ROLE, seen, "box")) == [(10,), (12,)]
+    assert pids(grouped(seen)) == [(10,), (12,)]
 
 
 def test_a_torn_list_makes_no_strange_family() -> None:
     younger = [proc(10, 1, "python rpa_worker.py", 500), proc(11, 10, "python rpa_worker.py", 100)]
-    assert pids(group(ROLE, younger, "box")) == [(11,), (10,)], "a parent younger than its child"
+    assert pids(grouped(younger)) == [(11,), (10,)], "a parent younger than its child"
     loop = [
         proc(10, 11, "python rpa_worker.py", 7),
         proc(11, 10, "python rpa_worker.py", 7),
         proc(12, 12, "python rpa_worker.py", 7),
     ]
-    assert pids(group(ROLE, loop, "box")) == [(11, 10), (12,)]
+    assert pids(grouped(loop)) == [(11, 10), (12,)]
 
 
 def test_boxes_are_told_apart() -> None:
@@ -143,15 +148,14 @@ def tables(draw: st.DrawFn) -> list[Process]:
 
 @given(tables())
 def test_grouping_is_a_partition(seen: list[Process]) -> None:
-    found = group(ROLE, seen, "box")
+    found = grouped(seen)
     members = [pid for instance in found for pid in instance.pids]
     assert len(members) == len(set(members)), "nobody is counted twice"
     assert {one.pid for one in seen if belongs(one, ROLE, "box")} <= set(members)
     assert all(belongs(instance.root, ROLE, "box") for instance in found)
-    children = children_of(seen)
-    starters = {child.pid: pid for pid, some in children.items() for child in some}
+    kinship = Kinship(seen)
     for instance in found:
         for one in instance.processes[1:]:
-            assert starters[one.pid] is not None
+            assert instance.pid in kinship.above(one.pid)
     assert list(found) == sorted(found, key=lambda i: (i.identity.ticks, i.pid))
-    assert group(ROLE, list(reversed(seen)), "box") == found, "whatever the order of the list"
+    assert grouped(list(reversed(seen))) == found, "whatever the order of the list"

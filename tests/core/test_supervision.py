@@ -78,13 +78,22 @@ def test_policy(events: list[Event], now: float, decision: str) -> None:
 def test_policy_leaves_alone_what_lives_or_may_live() -> None:
     events = [*LIFE, died(10, 1, 10)]
     assert decide(events, 100, FREE, instance(2)) == "nothing"
-    assert decide(events, 100, HELD) == "nothing"
+    assert decide(events, 100, HELD) == "wait 101"
     assert decide(events, 100, Lease(LeaseState.UNKNOWN)) == "nothing"
     assert decide(events, 100, Lease(LeaseState.ORPHANED)) == "start"
     off = replace(ROLE, policy=RestartPolicy(enabled=False))
     assert repair(off, remember(events, off), (), FREE, at(100)).repair is Repair.NOTHING
     bare = replace(ROLE, command=())
     assert repair(bare, remember(events, bare), (), FREE, at(100)).repair is Repair.NOTHING
+
+
+def test_a_lease_that_a_dying_workers_shim_still_holds_is_looked_at_again() -> None:
+    """Nobody tells when the shim lets go: without another look the worker would stay away."""
+    events = [*LIFE, died(10, 1, 10)]
+    dying = Lease(LeaseState.HELD, Owner(who(1), 1, at(0), shim=who(99)))
+    assert decide(events, 11, dying) == "wait 15"  # the back-off comes first
+    assert decide(events, 20, dying) == "wait 20.25"
+    assert decide(events, 20, FREE) == "start"
 
 
 def test_one_of_two_that_died_is_replaced() -> None:

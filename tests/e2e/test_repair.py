@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -187,84 +184,3 @@ def test_a_daemon_in_the_foreground_is_one_like_any_other(box: Any, wait_for: Wa
     daemon.send_signal(signal.SIGINT)
     assert daemon.wait(10) == 0
     assert box.document("daemon", "status")["running"] is False
-
-
-def test_a_daemon_survives_a_directory_that_takes_no_files(machine: Any, wait_for: Wait) -> None:
-    """Outputs that cannot be written cost the files, not the watch."""
-    machine.write(outputs="/proc/nowhere")
-    machine.run("ensure")
-    assert machine.run("daemon", "start").returncode == 0
-    (pid,) = machine.workers()
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: [one for one in machine.workers() if one != pid])
-
-
-def test_relative_directories_are_those_of_the_configuration(machine: Any, wait_for: Wait) -> None:
-    """The daemon works elsewhere than its caller, and must find the same files."""
-    machine.write(
-        outputs="files",
-        worker={"cwd": ".", "command": [sys.executable, "-I", "-S", "rpa_worker.py"]},
-    )
-    assert machine.run("ensure").returncode == 0
-    assert machine.run("daemon", "start").returncode == 0
-    wait_for((machine.directory / "files" / "worker_monitor.log").exists)
-    (pid,) = machine.workers()
-    assert psutil.Process(pid).cwd() == str(machine.directory)
-
-
-def test_the_canary_stops_after_its_time(machine: Any, wait_for: Wait) -> None:
-    machine.write(monitors={"canary": {"every_s": 0.2, "for_s": 1.0}})
-    machine.run("daemon", "start")
-
-    def canary() -> dict[str, Any]:
-        document = machine.document("status")
-        return next(one for one in document["monitors"] if one["name"] == "canary")
-
-    off = wait_for(lambda: one if (one := canary())["state"] == "off" else None, 15)
-    assert off["reason"] == "has run for 1s, as configured"
-    assert off["next_run"] is None
-    last = off["last_run"]
-    machine.run("daemon", "stop")
-    machine.run("daemon", "start")
-    machine.document("status")
-    assert canary()["last_run"] == last
-    assert machine.run("canary").returncode == 1  # a person may still send one
-
-
-def test_monitors_that_are_switched_off_do_not_look(machine: Any, wait_for: Wait) -> None:
-    off = {name: {"enabled": False} for name in ("canary", "queue", "pipeline", "watchdog")}
-    machine.write(monitors=off)
-    machine.run("ensure")
-    machine.run("daemon", "start")
-    outputs = machine.directory / "outputs"
-    wait_for((outputs / "worker_monitor.log").exists)
-    document = wait_for(
-        lambda: one if (one := machine.document("status"))["verdict"] != "unknown" else None
-    )
-    states = {one["name"]: (one["state"], one["last_run"]) for one in document["monitors"]}
-    assert states.pop("worker")[0] != "off"
-    assert set(states.values()) == {("off", None)}
-    assert not (outputs / "realtime_pipeline_status.json").exists()
-
-
-def test_the_pipeline_is_collected_where_nobody_else_does(machine: Any, wait_for: Wait) -> None:
-    machine.write(monitors={"pipeline": {"every_s": 0.5}})
-    machine.run("daemon", "start")
-    outputs = Path(machine.directory / "outputs")
-    wait_for((outputs / "realtime_pipeline_status.json").exists)
-    wait_for((outputs / "realtime_pipeline_status.md").exists)
-
-
-def test_two_boxes_on_one_machine_know_their_own(machine: Any, tmp_path: Path) -> None:
-    """Told apart by what the configuration names: here by an environment variable."""
-    machine.write(worker={"match_env": {"LINE": "a"}, "env": {"LINE": "a"}})
-    machine.run("ensure")
-    (ours,) = machine.workers()
-    script = str(machine.directory / "rpa_worker.py")
-    other = subprocess.Popen([sys.executable, "-I", "-S", script], env={"LINE": "b"})
-    try:
-        worker = machine.document("status")["roles"][0]
-        assert [one["pid"] for one in worker["instances"]] == [ours]
-    finally:
-        other.kill()
-        other.wait()

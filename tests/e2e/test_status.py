@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import apsw
 import psutil
-import pytest
 
 NUMBER = (int, float)
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -174,91 +169,3 @@ def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]
     assert re.search(rf"{stamp} INFO Daemon started\. interval=300s", log)
     assert re.search(rf"{stamp} INFO Worker alive: PID\(s\)=\d+", log)
     assert re.search(rf"{stamp} INFO Server health OK", log)
-
-
-# --- what cannot be read --------------------------------------------------------------------
-
-
-def broken(box: Any) -> str:
-    """What status says of a state that it cannot read; everything else stays as it was."""
-    said = box.run("status")
-    assert (said.returncode, said.stdout) == (3, "")
-    assert "Traceback" not in said.stderr
-    assert str(box.state) in said.stderr
-    return str(said.stderr)
-
-
-def test_a_damaged_store_is_said_and_kept(box: Any) -> None:
-    box.run("ensure")
-    box.run("kill", "--yes")
-    store = box.state / "store.sqlite"
-    garbage = b"this was a database once, before somebody wrote into it" * 100
-    for leftover in box.state.glob("store.sqlite*"):
-        leftover.unlink()
-    store.write_bytes(garbage)
-    assert "damaged or not a database" in broken(box)
-    assert box.run("ensure").returncode == 3
-    assert box.workers() == []
-    assert store.read_bytes() == garbage
-
-
-def test_a_store_of_a_newer_version_is_not_touched(box: Any) -> None:
-    box.run("ensure")
-    connection = apsw.Connection(str(box.state / "store.sqlite"))
-    connection.execute("PRAGMA user_version=99")
-    connection.close()
-    assert "written by another version (schema 99" in broken(box)
-
-
-def test_a_directory_that_others_may_write_to_is_refused(box: Any) -> None:
-    box.run("ensure")
-    box.state.chmod(0o777)
-    assert f"chmod go-w {box.state}" in broken(box)
-    box.state.chmod(0o700)
-
-
-def test_a_file_in_place_of_the_directory_is_refused(box: Any) -> None:
-    box.state.write_text("not a directory")
-    assert box.run("ensure").returncode == 3
-    assert "not a directory" in box.run("ensure").stderr.lower()
-
-
-AS_NOBODY = """
-import encodings.utf_8_sig, os, sys, tempfile, tomllib
-from console.cli import main, rpa_console
-with tempfile.TemporaryDirectory() as place:  # imports what nobody could not read any more
-    rpa_console.main(["--state-dir", place, "status", "--json"], standalone_mode=False)
-    rpa_console.main(["--state-dir", place, "ensure"], standalone_mode=False)
-sys.stdout = open(1, "w", closefd=False)
-os.setresgid(65534, 65534, 65534)
-os.setresuid(65534, 65534, 65534)
-main()
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_users_state_is_refused_with_the_owner(box: Any, tmp_path: Path) -> None:
-    box.run("ensure")
-    for directory in (box.directory, tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    box.config.chmod(0o644)
-    assert _as_nobody(box, *box.options) == (3, "Permission denied")
-    box.state.chmod(0o755)
-    assert _as_nobody(box, *box.options) == (3, "belongs to uid 0, not to you")
-    (box.home / ".config" / "rpa-console").mkdir(parents=True)
-    box.home.chmod(0o700)
-    assert _as_nobody(box) == (2, "Permission denied")
-
-
-def _as_nobody(box: Any, *options: str) -> tuple[int, str]:
-    """The exit code and the reason of `status`, run by another user."""
-    said = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, *options, "status"],
-        capture_output=True,
-        text=True,
-        env=box.environment,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in said.stderr
-    return said.returncode, said.stderr.strip().splitlines()[-1].rpartition(": ")[2]

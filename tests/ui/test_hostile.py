@@ -11,7 +11,16 @@ from rich.cells import cell_len
 from stage import Box, console, press, settle, shown, themes
 from textual.pilot import Pilot
 
-from console.core.model import Event, EventKind, Instance, LogPage, Outcome, Snapshot
+from console.core.model import (
+    Alert,
+    Event,
+    EventKind,
+    Instance,
+    LogPage,
+    Outcome,
+    Severity,
+    Snapshot,
+)
 from console.ui.scripted import NOW, night, process, trouble
 from console.ui.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
 
@@ -67,6 +76,7 @@ def hostile(text: str) -> Snapshot:
         monitors=(replace(calm.monitors[0], name=text, result=text),),
         events=(Event(EventKind.REFUSED, NOW, text, text, text),),
         notices=(text,),
+        alerts=(Alert(text, Severity.CRITICAL, text, text, NOW, text),),
     )
 
 
@@ -91,7 +101,7 @@ async def test_nothing_foreign_reaches_the_terminal() -> None:
             snapshot = hostile(text)
             box.news(**{name.name: getattr(snapshot, name.name) for name in fields(snapshot)})
             assert raw(pilot) == ""
-            for keys in (("home", "e", "r"), ("escape", "l"), ("escape",)):
+            for keys in (("home", "e", "r"), ("escape", "l"), ("escape", "w"), ("escape",)):
                 await press(pilot, *keys)
                 assert raw(pilot) == ""
             assert pilot.app.return_code is None
@@ -178,12 +188,15 @@ async def test_every_theme_can_be_worn() -> None:
     box = Box()
     async with console(box, theme="sixteen") as pilot:
         assert box.app is not None
-        for _ in box.app.themes:
-            await press(pilot, "t", "k")
-            assert f"theme: {box.app.theme_name}" in shown(pilot)
+        for name in box.app.themes:
+            await press(pilot, "t", *name[:4])
+            assert box.app.theme_name == name  # worn while it is lit
+            await press(pilot, "enter", "k")
+            assert f"theme: {name}" in shown(pilot)
             assert "Kill worker" in shown(pilot) and "HEALTHY" in shown(pilot)
             await press(pilot, "escape")
-        assert box.app.theme_name == "sixteen"
+        await press(pilot, "t", *"light", "escape")
+        assert box.app.theme_name == name
 
 
 def _luminance(colour: str) -> float:

@@ -209,6 +209,21 @@ async def test_duplicates_that_changed_are_refused() -> None:
         assert "have changed meanwhile" in shown(pilot)
 
 
+async def test_a_long_list_of_surplus_can_be_read_to_its_end() -> None:
+    calm = night()
+    many = tuple(worker(60_000 + 10 * n, 30.0 + n, leased=False) for n in range(60))
+    view = replace(calm.roles[0], instances=many, surplus=tuple(one.identity for one in many[1:]))
+    box = Box(replace(calm, roles=(view, calm.roles[1])))
+    async with console(box, size=(80, 24)) as pilot:
+        await press(pilot, "x")
+        assert "End 59 surplus" in shown(pilot) and "↓ 4" in shown(pilot)
+        assert "PID 60590" not in shown(pilot)
+        await press(pilot, "end")
+        assert "PID 60590" in shown(pilot) and "y  end them" in shown(pilot)
+        await press(pilot, "home", "down")
+        assert "↑ 1 more" in shown(pilot)
+
+
 async def test_no_duplicates_no_dialog() -> None:
     box = Box()
     async with console(box) as pilot:

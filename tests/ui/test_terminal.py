@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,8 @@ from console.ui.app import ConsoleApp, Wiring
 from console.ui.scripted import NOW, night
 from console.ui.terminal import run
 from console.ui.wiring import Logs
+from console.ui.scripted_day import until
+from console.ui.scripted_story import killed
 
 secret = "local-variable-secret"
 begin = time.monotonic()
@@ -44,6 +47,9 @@ async def feed(publish):
         dog = replace(snapshot.watchdog, heartbeat=NOW.plus(-27.5))
         pipeline = replace(snapshot.pipeline, generated=NOW.plus(-3700))
         snapshot = replace(snapshot, monitors=monitors, watchdog=dog, pipeline=pipeline)
+    if mode == "hostile":
+        text = "pwn\\x1b]0;pwn\\x07\\x1b[2J\\u202e\\x9b31m"
+        snapshot = replace(snapshot, host=text, box=text, reasons=(text,), notices=(text,))
     while True:
         publish(replace(snapshot, moment=clock()))
         await asyncio.sleep(1)
@@ -61,7 +67,13 @@ class Crashing(ConsoleApp):
         token = secret
         raise RuntimeError("as scripted")
 
-app = Crashing(Wiring({"all": feed}, submit, Logs(read_log), clock))
+async def trends(moment):
+    return until(moment or NOW)
+
+async def past(around, way):
+    return killed()
+
+app = Crashing(Wiring({"all": feed}, submit, Logs(read_log), clock, trends=trends, past=past))
 sys.exit(run(app))
 """
 
@@ -213,3 +225,66 @@ def test_no_color_sends_none(terminal: Terminal) -> None:
     assert b"38;2;" not in terminal.output
     assert b"48;2;" not in terminal.output
     assert b"[38;5" not in terminal.output
+
+
+SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (40, 10)]
+
+
+def seen(terminal: Terminal, size: tuple[int, int], keys: bytes = b"") -> list[str]:
+    """What a terminal of this size shows after `keys`."""
+    screen = pyte.Screen(*size)
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    terminal.process.send_signal(signal.SIGWINCH)
+    pyte.ByteStream(screen).feed(terminal.read(0.6))
+    if keys:
+        os.write(terminal.master, keys)
+        pyte.ByteStream(screen).feed(terminal.read(0.6))
+    return list(screen.display)
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_every_size_shows_the_verdict_and_the_keys(terminal: Terminal) -> None:
+    terminal.ready()
+    for size in SIZES:
+        rows = seen(terminal, size)
+        assert rows[0].startswith(" rpa-console  robot-7") and "LIVE" in rows[0], size
+        assert rows[1].startswith(" ● HEALTHY "), size
+        assert rows[-1].startswith(" ? help"), size
+        assert all(f"{key} " in "".join(rows) for key in ("1", "2", "3")), size
+        assert (" ▁▁▁▁▁▁" in rows[3]) == (size[1] >= 30), size
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_dialogs_past_and_resizing_in_a_real_terminal(terminal: Terminal) -> None:
+    terminal.ready()
+    for size in (SIZES[1], SIZES[-1]):
+        assert any("Kill worker 40864?" in row for row in seen(terminal, size, b"k"))
+        assert any("HEALTHY" in row for row in seen(terminal, size, b"\x1b"))
+    assert any("PAST" in row for row in seen(terminal, SIZES[3], b","))
+    for width in range(30, 130, 5):
+        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
+        terminal.process.send_signal(signal.SIGWINCH)
+    assert any("PAST" in row for row in seen(terminal, SIZES[1]))
+    os.write(terminal.master, b"\x1b")
+    assert b"LIVE" in terminal.read(2.0, b"LIVE")
+
+
+@pytest.mark.parametrize("terminal", ["hostile"], indirect=True)
+def test_no_foreign_sequence_reaches_a_real_terminal(terminal: Terminal) -> None:
+    terminal.ready()
+    terminal.read(1.0)
+    assert b"pwn\\x1b]0;pwn\\x07" in terminal.output
+    own = terminal.output.replace(b"\x1b]22;default\x07", b"")  # Textual's pointer shape
+    for foreign in (b"pwn\x1b", b"\x1b]", b"\x07", b"\x9b31m", "\u202e".encode()):
+        assert foreign not in own
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    [("plain", {"TERM": name, "COLORTERM": ""}) for name in ("linux", "screen")],
+    indirect=True,
+)
+def test_with_sixteen_colours_the_terminals_own_are_used(terminal: Terminal) -> None:
+    terminal.ready()
+    assert b"38;5;" not in terminal.output and b"38;2;" not in terminal.output
+    assert b"\x1b[1;30;42m" in terminal.output

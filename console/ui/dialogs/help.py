@@ -16,7 +16,7 @@ from console.ui.panes import PaneModule
 _MOVING = (
     ("Tab 1-8", "focus a pane; a folded one unfolds"),
     ("↑ ↓", "select in processes, scroll elsewhere; also Home End PgUp PgDn"),
-    ("Esc", "close, clear the filter, leave zoom, unfreeze"),
+    ("Esc", "close, clear the filter, leave zoom, unfreeze, come back from the past"),
     ("…", "marks what was cut (~ in ASCII); z shows more of a pane"),
 )
 

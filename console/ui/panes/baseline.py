@@ -11,7 +11,7 @@ from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN, since, until
 TITLE = "Baseline"
 KEY = "6"
 SLOT = "right"
-ROWS = (2, 8)
+ROWS = (8, 8)
 HELP = (
     "Hours of observation under normal work. Each metric has a target (┃ on its meter) and a "
     "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time "

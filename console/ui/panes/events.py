@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from console.core.model import Event, EventKind, Snapshot
-from console.core.text import clock
+from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.text import clock, coarse
 from console.ui.paint import Frame, Line, Span, fit, line
 
 TITLE = "Events"
@@ -11,8 +11,9 @@ KEY = "8"
 SLOT = "left"
 ROWS = (3, 40)
 HELP = (
-    "The ledger, newest on top: every start, death, command and refusal, with who asked "
-    "(a person, `policy`, or `outside` for what nobody here did) and why."
+    "The alerts that stand (a takes note of one), then the ledger, newest on top: every start, "
+    "death, command and refusal, with who asked (a person, `policy`, or `outside` for what nobody "
+    "here did) and why."
 )
 _STYLES = {
     EventKind.DIED: "bad",
@@ -22,16 +23,19 @@ _STYLES = {
     EventKind.BACKED_OFF: "warn",
     EventKind.REFUSED: "warn",
     EventKind.VERDICT_CHANGED: "warn",
+    EventKind.ALERT_RAISED: "bad",
+    EventKind.ALERT_RESOLVED: "ok",
     EventKind.STARTED: "accent",
     EventKind.READY: "ok",
 }
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
-    """A row for each event."""
+    """What stands, then a row for each event."""
+    stand = [_alert(alert, snapshot) for alert in snapshot.alerts]
     if not snapshot.events:
-        return [line(("nothing has happened yet", "muted"))]
-    return [_row(event, frame.width) for event in reversed(snapshot.events)]
+        return [*stand, line(("nothing has happened yet", "muted"))]
+    return stand + [_row(event, frame.width) for event in reversed(snapshot.events)]
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
@@ -39,6 +43,18 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     if not snapshot.events:
         return line(("nothing has happened yet", "muted"))
     return _row(snapshot.events[-1], 60)
+
+
+def _alert(alert: Alert, snapshot: Snapshot) -> Line:
+    style = "bad" if alert.severity is Severity.CRITICAL else "warn"
+    noted = f", noted by {alert.acknowledged}" if alert.acknowledged else ""
+    return line(
+        (fit(clock(alert.since), 9), "muted"),
+        (f"▲ {alert.title}", "muted" if noted else style),
+        (f" for {coarse(snapshot.moment.since(alert.since))}{noted}", "muted"),
+        f": {alert.reason}",
+        item=True,
+    )
 
 
 def _row(event: Event, width: int) -> Line:

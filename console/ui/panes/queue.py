@@ -72,7 +72,9 @@ def _drain(queue: QueueView) -> str:
     """How long what waits will take at the pace of the last minutes."""
     if not queue.size:
         return "nothing waits" if queue.size == 0 else ""
-    return "nothing is being done" if queue.drain_s is None else f"done in {coarse(queue.drain_s)}"
+    return (
+        "nothing is being done" if queue.drain_s is None else f"drained in {coarse(queue.drain_s)}"
+    )
 
 
 def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:

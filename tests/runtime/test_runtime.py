@@ -1,141 +1,31 @@
-"""The one loop, over real stores and real processes: what it keeps, and what cannot stop it."""
+"""The one loop, over real stores: what it keeps, and what cannot stop it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scene import Scripted, fine, running_on, settings, shown, until
 
 from console import running
 from console.actions import toggle_baseline
 from console.core.model import (
     Event,
     EventKind,
-    Health,
     HealthState,
-    Moment,
-    RoleState,
     Sample,
-    Snapshot,
 )
-from console.monitors import discover, worker
-from console.rig.keeper import end_box
+from console.monitors import discover
 from console.runtime import Runtime
 from console.system import clock
 from console.system.box import Box, open_box
-from console.system.settings import Baseline, Restart, Retention, RoleSettings, Settings
+from console.system.settings import Baseline, Retention
 from console.view import View
-
-PYTHON = [sys.executable, "-I", "-S"]
-
-
-@dataclass
-class Scripted:
-    """A monitor that does what a test says."""
-
-    NAME: str
-    act: Callable[[Box], Awaitable[dict[str, Any]]]
-    interval: float = 0.05
-    calls: list[float] = field(default_factory=list)
-
-    def every(self, settings: Settings) -> float:
-        return self.interval
-
-    def enabled(self, settings: Settings) -> bool:
-        return True
-
-    async def probe(self, box: Box) -> Sample:
-        self.calls.append(time.monotonic())
-        return Sample(self.NAME, box.now(), await self.act(box))
-
-    def judge(self, history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
-        return Health(HealthState(history[-1].data.get("state", "ok")))
-
-    def result(self, sample: Sample) -> str:
-        return str(sample.data["result"])
-
-
-async def fine(box: Box) -> dict[str, Any]:
-    return {"result": "fine"}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory for a box whose processes are ended with the test."""
-    directory = tmp_path / "box"
-    directory.mkdir(mode=0o700)
-    (directory / "config.toml").write_text("")  # what the keeper knows a box by
-    (directory / "rpa_worker.py").write_text("import time\nwhile True:\n    time.sleep(60)\n")
-    yield directory
-    end_box(directory)
-
-
-def settings(place: Path, **more: Any) -> Settings:
-    """One worker that only lives; nobody answers at the queue's address."""
-    script = str(place / "rpa_worker.py")
-    role = RoleSettings(
-        match=script,
-        command=[*PYTHON, script],
-        settle_s=0.05,
-        grace_s=2.0,
-        restart=Restart(backoff_s=0.1, backoff_max_s=0.2, limit=2),
-    )
-    watchdog = RoleSettings(match=str(place / "task_watchdog.py"))
-    return Settings(
-        outputs=str(place / "outputs"), roles={"worker": role, "watchdog": watchdog}, **more
-    )
-
-
-@pytest.fixture
-def box(place: Path) -> Iterator[Box]:
-    with open_box(settings(place), place / "state") as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def running_on(runtime: Runtime) -> AsyncIterator[Runtime]:
-    """The runtime at work, until the block ends."""
-    await asyncio.to_thread(runtime.view.refresh)
-    task = asyncio.create_task(runtime.run())
-    try:
-        yield runtime
-        assert not task.done(), task.exception()
-    finally:
-        task.cancel()
-        if runtime._watching is not None:
-            runtime._watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait for a condition without standing in the loop's way."""
-    async with asyncio.timeout(seconds):
-        while not (answer := await asyncio.to_thread(condition)):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    return answer
-
-
-async def shown(runtime: Runtime, condition: Callable[[Snapshot], Any]) -> Snapshot:
-    """The first snapshot that satisfies a condition."""
-    async with asyncio.timeout(10):
-        async for snapshot in runtime.snapshots():
-            if condition(snapshot):
-                return snapshot
-    raise AssertionError("unreachable")
-
 
 # --- monitors -------------------------------------------------------------------------------
 
@@ -326,105 +216,6 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
         await until(lambda: len(box.store.samples("queue")) == 1)
         upkeep.cancel()
         assert len(box.store.events()) == 2
-
-
-# --- the sentry -----------------------------------------------------------------------------
-
-
-def outsider(box: Box) -> subprocess.Popen[bytes]:
-    """A worker that somebody else starts."""
-    role = box.role("worker")
-    assert role is not None
-    mark = {"RPA_CONSOLE_BOX": str(box.paths.state)}
-    return subprocess.Popen(role.command, env=mark, stdin=subprocess.DEVNULL)
-
-
-def ledger(box: Box, *kinds: EventKind) -> list[Event]:
-    return [one for one in box.store.events(role="worker") if one.kind in kinds]
-
-
-async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
-    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
-        await until(lambda: box.store.samples("worker"))
-        with await asyncio.to_thread(outsider, box) as process:
-            began = time.monotonic()
-            (adopted,) = await until(lambda: ledger(box, EventKind.ADOPTED))
-            assert time.monotonic() - began < 2.0
-            assert adopted.identity is not None
-            assert (adopted.identity.pid, adopted.actor) == (process.pid, "outside")
-            snapshot = await shown(runtime, lambda one: one.roles[0].found == 1)
-            assert snapshot.roles[0].instances[0].adopted
-            process.kill()
-            began = time.monotonic()
-            (died,) = await until(lambda: ledger(box, EventKind.DIED))
-            assert time.monotonic() - began < 1.0
-        assert died.identity == adopted.identity
-        assert "not started by us" in died.reason
-        # It ran, and nobody has asked for its end: policy puts one in its place.
-        (started,) = await until(lambda: ledger(box, EventKind.STARTED))
-        assert started.actor == "policy"
-
-
-async def test_what_died_while_nobody_watched_is_told_by_who_comes_next(box: Box) -> None:
-    with await asyncio.to_thread(outsider, box) as process:
-        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
-            await until(lambda: ledger(box, EventKind.ADOPTED))
-        process.kill()
-        process.wait(10)
-        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
-            (died,) = await until(lambda: ledger(box, EventKind.DIED))
-    assert died.identity is not None
-    assert died.identity.pid == process.pid
-
-
-async def test_a_stopped_worker_is_noticed_within_seconds(box: Box) -> None:
-    with await asyncio.to_thread(outsider, box) as process:
-        async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
-            await until(lambda: ledger(box, EventKind.ADOPTED))
-            process.send_signal(signal.SIGSTOP)
-            await shown(runtime, lambda one: one.roles[0].state is RoleState.STALLED)
-            process.send_signal(signal.SIGCONT)
-            await shown(runtime, lambda one: one.roles[0].state is RoleState.RUNNING)
-        process.kill()
-
-
-async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> None:
-    """Two automatic restarts are allowed here; the ledger remembers them."""
-    for _ in range(2):
-        box.record(EventKind.STARTED, "worker", "policy", identity=None)
-    outputs = box.outputs
-    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
-        await until(lambda: ledger(box, EventKind.PARKED))
-        for _ in range(3):
-            before = len(box.store.samples("worker"))
-            runtime.look_now("worker")
-            await until(lambda: len(box.store.samples("worker")) > before)  # noqa: B023
-        snapshot = await shown(runtime, lambda one: one.roles[0].state is RoleState.PARKED)
-    assert len(ledger(box, EventKind.PARKED)) == 1
-    assert "a person must act" in snapshot.roles[0].reason
-    assert (outputs / "ALERT_worker_parked.txt").exists()
-    assert ledger(box, EventKind.FAILED) == []
-
-
-async def test_the_watch_goes_on_when_its_log_cannot_be_written(box: Box, place: Path) -> None:
-    (place / "outputs").write_text("a file where a directory should be")
-    with await asyncio.to_thread(outsider, box) as process:
-        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
-            await until(lambda: ledger(box, EventKind.ADOPTED))
-        process.kill()
-
-
-async def test_who_follows_looks_itself_where_nobody_runs_the_monitors(box: Box) -> None:
-    runtime = Runtime(box, {"worker": worker})
-    with await asyncio.to_thread(outsider, box) as process:
-        await shown(runtime, lambda one: [i.pid for i in one.roles[0].instances] == [process.pid])
-        process.kill()
-        process.wait(10)
-        snapshot = await shown(runtime, lambda one: one.roles[0].found == 0)
-    assert snapshot.daemon.running is False
-    assert box.store.samples("worker") == []
-    assert runtime._watching is not None
-    runtime._watching.cancel()
 
 
 def test_clocks_agree() -> None:

@@ -1,0 +1,29 @@
+"""A box whose processes are ended with the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scene import settings
+
+from console.rig.keeper import end_box
+from console.system.box import Box, open_box
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory for a box whose processes are ended with the test."""
+    directory = tmp_path / "box"
+    directory.mkdir(mode=0o700)
+    (directory / "config.toml").write_text("")  # what the keeper knows a box by
+    (directory / "rpa_worker.py").write_text("import time\nwhile True:\n    time.sleep(60)\n")
+    yield directory
+    end_box(directory)
+
+
+@pytest.fixture
+def box(place: Path) -> Iterator[Box]:
+    with open_box(settings(place), place / "state") as opened:
+        yield opened

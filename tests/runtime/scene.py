@@ -1,0 +1,120 @@
+"""A box of one worker, a runtime at work on it, and how to wait for what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from console.core.model import (
+    Event,
+    EventKind,
+    Health,
+    HealthState,
+    Moment,
+    Sample,
+    Snapshot,
+)
+from console.runtime import Runtime
+from console.system.box import Box
+from console.system.settings import Restart, RoleSettings, Settings
+
+PYTHON = [sys.executable, "-I", "-S"]
+
+
+@dataclass
+class Scripted:
+    """A monitor that does what a test says."""
+
+    NAME: str
+    act: Callable[[Box], Awaitable[dict[str, Any]]]
+    interval: float = 0.05
+    calls: list[float] = field(default_factory=list)
+
+    def every(self, settings: Settings) -> float:
+        return self.interval
+
+    def enabled(self, settings: Settings) -> bool:
+        return True
+
+    async def probe(self, box: Box) -> Sample:
+        self.calls.append(time.monotonic())
+        return Sample(self.NAME, box.now(), await self.act(box))
+
+    def judge(self, history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+        return Health(HealthState(history[-1].data.get("state", "ok")))
+
+    def result(self, sample: Sample) -> str:
+        return str(sample.data["result"])
+
+
+async def fine(box: Box) -> dict[str, Any]:
+    return {"result": "fine"}
+
+
+def settings(place: Path, **more: Any) -> Settings:
+    """One worker that only lives; nobody answers at the queue's address."""
+    script = str(place / "rpa_worker.py")
+    role = RoleSettings(
+        match=script,
+        command=[*PYTHON, script],
+        settle_s=0.05,
+        grace_s=2.0,
+        restart=Restart(backoff_s=0.1, backoff_max_s=0.2, limit=2),
+    )
+    watchdog = RoleSettings(match=str(place / "task_watchdog.py"))
+    return Settings(
+        outputs=str(place / "outputs"), roles={"worker": role, "watchdog": watchdog}, **more
+    )
+
+
+@asynccontextmanager
+async def running_on(runtime: Runtime) -> AsyncIterator[Runtime]:
+    """The runtime at work, until the block ends."""
+    await asyncio.to_thread(runtime.view.refresh)
+    task = asyncio.create_task(runtime.run())
+    try:
+        yield runtime
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        if runtime._watching is not None:
+            runtime._watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Wait for a condition without standing in the loop's way."""
+    async with asyncio.timeout(seconds):
+        while not (answer := await asyncio.to_thread(condition)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return answer
+
+
+async def shown(runtime: Runtime, condition: Callable[[Snapshot], Any]) -> Snapshot:
+    """The first snapshot that satisfies a condition."""
+    async with asyncio.timeout(10):
+        async for snapshot in runtime.snapshots():
+            if condition(snapshot):
+                return snapshot
+    raise AssertionError("unreachable")
+
+
+def outsider(box: Box) -> subprocess.Popen[bytes]:
+    """A worker that somebody else starts."""
+    role = box.role("worker")
+    assert role is not None
+    mark = {"RPA_CONSOLE_BOX": str(box.paths.state)}
+    return subprocess.Popen(role.command, env=mark, stdin=subprocess.DEVNULL)
+
+
+def ledger(box: Box, *kinds: EventKind) -> list[Event]:
+    return [one for one in box.store.events(role="worker") if one.kind in kinds]

@@ -1,0 +1,102 @@
+"""The watch over real processes: who came, who died, what is repaired and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+from scene import ledger, outsider, running_on, shown, until
+
+from console.core.model import (
+    EventKind,
+    RoleState,
+)
+from console.monitors import worker
+from console.runtime import Runtime
+from console.system.box import Box
+
+
+async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+        await until(lambda: box.store.samples("worker"))
+        with await asyncio.to_thread(outsider, box) as process:
+            began = time.monotonic()
+            (adopted,) = await until(lambda: ledger(box, EventKind.ADOPTED))
+            assert time.monotonic() - began < 2.0
+            assert adopted.identity is not None
+            assert (adopted.identity.pid, adopted.actor) == (process.pid, "outside")
+            snapshot = await shown(runtime, lambda one: one.roles[0].found == 1)
+            assert snapshot.roles[0].instances[0].adopted
+            process.kill()
+            began = time.monotonic()
+            (died,) = await until(lambda: ledger(box, EventKind.DIED))
+            assert time.monotonic() - began < 1.0
+        assert died.identity == adopted.identity
+        assert "not started by us" in died.reason
+        # It ran, and nobody has asked for its end: policy puts one in its place.
+        (started,) = await until(lambda: ledger(box, EventKind.STARTED))
+        assert started.actor == "policy"
+
+
+async def test_what_died_while_nobody_watched_is_told_by_who_comes_next(box: Box) -> None:
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+        process.kill()
+        process.wait(10)
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            (died,) = await until(lambda: ledger(box, EventKind.DIED))
+    assert died.identity is not None
+    assert died.identity.pid == process.pid
+
+
+async def test_a_stopped_worker_is_noticed_within_seconds(box: Box) -> None:
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+            process.send_signal(signal.SIGSTOP)
+            await shown(runtime, lambda one: one.roles[0].state is RoleState.STALLED)
+            process.send_signal(signal.SIGCONT)
+            await shown(runtime, lambda one: one.roles[0].state is RoleState.RUNNING)
+        process.kill()
+
+
+async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> None:
+    """Two automatic restarts are allowed here; the ledger remembers them."""
+    for _ in range(2):
+        box.record(EventKind.STARTED, "worker", "policy", identity=None)
+    outputs = box.outputs
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+        await until(lambda: ledger(box, EventKind.PARKED))
+        for _ in range(3):
+            before = len(box.store.samples("worker"))
+            runtime.look_now("worker")
+            await until(lambda: len(box.store.samples("worker")) > before)  # noqa: B023
+        snapshot = await shown(runtime, lambda one: one.roles[0].state is RoleState.PARKED)
+    assert len(ledger(box, EventKind.PARKED)) == 1
+    assert "a person must act" in snapshot.roles[0].reason
+    assert (outputs / "ALERT_worker_parked.txt").exists()
+    assert ledger(box, EventKind.FAILED) == []
+
+
+async def test_the_watch_goes_on_when_its_log_cannot_be_written(box: Box, place: Path) -> None:
+    (place / "outputs").write_text("a file where a directory should be")
+    with await asyncio.to_thread(outsider, box) as process:
+        async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+            await until(lambda: ledger(box, EventKind.ADOPTED))
+        process.kill()
+
+
+async def test_who_follows_looks_itself_where_nobody_runs_the_monitors(box: Box) -> None:
+    runtime = Runtime(box, {"worker": worker})
+    with await asyncio.to_thread(outsider, box) as process:
+        await shown(runtime, lambda one: [i.pid for i in one.roles[0].instances] == [process.pid])
+        process.kill()
+        process.wait(10)
+        snapshot = await shown(runtime, lambda one: one.roles[0].found == 0)
+    assert snapshot.daemon.running is False
+    assert box.store.samples("worker") == []
+    assert runtime._watching is not None
+    runtime._watching.cancel()

@@ -1,0 +1,20 @@
+"""Samples to keep, and refusals to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from console.core.model import Moment, Sample
+from console.system.store import StoreError
+
+
+def sample(number: float, monitor: str = "queue") -> Sample:
+    return Sample(monitor, Moment(number, number, "boot"), {"n": number})
+
+
+def refused(act: Callable[[], object]) -> str:
+    with pytest.raises(StoreError) as caught:
+        act()
+    return str(caught.value)

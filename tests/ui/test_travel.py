@@ -1,0 +1,275 @@
+"""Looking elsewhere in time: the past, the graphs, why; and what is refused there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from stage import Box, console, press, shown
+
+from console.core.model import Alert, Command, MetricView, Moment, Severity, Snapshot, Verb
+from console.core.trends import SPANS, Trends
+from console.ui.commands import COMMANDS, FIXED, mistakes, named, symbol, table
+from console.ui.film import Film, Frame
+from console.ui.graph import LEGEND, meter, spark, strip_line
+from console.ui.paint import Frame as Place
+from console.ui.paint import Look, line
+from console.ui.paint import strip as drawn
+from console.ui.panes import trends as pane
+from console.ui.panes.queue import failures_left
+from console.ui.scripted import NOW, night
+from console.ui.scripted_day import day, until
+from console.ui.scripted_story import killed, story
+
+
+class Traveller(Box):
+    """A box with a past of one event, and graphs."""
+
+    asked_for: list[tuple[float, int]]
+    broken: str = ""
+
+    async def past(self, around: Moment, way: int) -> Snapshot | None:
+        if self.broken:
+            raise OSError(self.broken)
+        self.asked_for.append((around.at - NOW.at, way))
+        gone = killed()
+        if way < 0:
+            return gone if around.at > gone.moment.at else None
+        if way > 0 or around.at > NOW.at:
+            return None
+        return replace(gone, moment=around)
+
+    async def trends(self, moment: Moment | None) -> Trends:
+        return until(moment or NOW)
+
+
+def traveller(**changes: object) -> Traveller:
+    box = Traveller(**changes)  # type: ignore[arg-type]
+    box.asked_for = []
+    return box
+
+
+def wired(box: Traveller) -> dict[str, object]:
+    return {"past": box.past, "trends": box.trends}
+
+
+async def test_the_past_is_shown_under_its_banner_and_esc_is_now() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        text = shown(pilot)
+        assert "◆ PAST 02:14:08 · 3h07m ago · Esc is now" in text or "◆ PAST " in text
+        assert "what was known at" in text and "✖ DOWN" in text and "● LIVE" not in text
+        await press(pilot, "escape")
+        assert "● LIVE" in shown(pilot) and "PAST" not in shown(pilot)
+        assert "HEALTHY" in shown(pilot)
+
+
+async def test_steps_go_from_what_is_shown_and_end_at_now() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "less_than_sign")
+        await pilot.pause(0.05)
+        await press(pilot, "less_than_sign")
+        await pilot.pause(0.05)
+        await press(pilot, "greater_than_sign")
+        await pilot.pause(0.05)
+        assert box.asked_for == [(-600.0, 0), (-1200.0, 0), (-600.0, 0)]
+        await press(pilot, "full_stop")
+        await pilot.pause(0.05)
+        assert "this is now" in shown(pilot) and "● LIVE" in shown(pilot)
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        assert "nothing is known of what was before" in shown(pilot)
+
+
+async def test_nothing_can_be_changed_in_the_past() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        for entry in COMMANDS:
+            if entry.changes:
+                await press(pilot, entry.key, "y")
+                assert f": {entry.label} was not sent; Esc is now" in shown(pilot), entry.id
+        assert box.asked == []
+        await press(pilot, "f")
+        assert "stands still already" in shown(pilot)
+        box.news(host="elsewhere")
+        assert "elsewhere" not in shown(pilot)
+
+
+async def test_a_past_that_cannot_be_read_says_so() -> None:
+    box = traveller()
+    box.broken = "disk \x1b[2J gone"
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        assert "the past cannot be read: disk \\x1b[2J gone" in shown(pilot)
+        assert "● LIVE" in shown(pilot)
+
+
+async def test_without_a_past_the_keys_do_nothing() -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, "comma", "full_stop")
+        assert "● LIVE" in shown(pilot) and "nothing is known of the past yet" in shown(pilot)
+
+
+async def test_graphs_and_their_span() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        assert "1h [ ]" in shown(pilot) and "p50" in shown(pilot)
+        await press(pilot, "right_square_bracket", "right_square_bracket", "right_square_bracket")
+        assert "24h [ ]" in shown(pilot)
+        strip = shown(pilot).splitlines()[3]
+        assert all(shape in strip for shape in "▁▅·R")
+        await press(pilot, *["left_square_bracket"] * 4)
+        assert "1h [ ]" in shown(pilot)
+
+
+async def test_graphs_in_ascii() -> None:
+    box = traveller()
+    async with console(box, ascii=True, **wired(box)) as pilot:
+        assert shown(pilot).isascii()
+        strip = shown(pilot).splitlines()[3]
+        assert all(shape in strip for shape in "_=.R")
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("width", [1, 30, 57, 69, 93])
+@pytest.mark.parametrize("height", [1, 4, 12])
+def test_the_trends_pane_fits(span: float, width: int, height: int) -> None:
+    place = Place(width, height, None, day(), span)
+    for one in [*pane.view(night(), place), pane.summary(night(), place)]:
+        assert drawn(one, width, Look()).cell_length == width
+    if width >= 57:
+        for one in pane.view(night(), place):
+            assert len(one.text) <= width, one.text
+    assert len(strip_line(day(), width)) >= 1
+
+
+def test_bars_are_never_invisible_and_never_touch() -> None:
+    assert spark((0, None, 5, 10), 0, 10) == ["▁ ▄▇"]
+    assert spark((0, 10), 0, 10, 2) == [" ▇", "▁█"]
+    assert spark((3, 3), 3, 3) == ["▁▁"]
+    assert "R restarted" in LEGEND
+
+
+@pytest.mark.parametrize(
+    ("metric", "picture"),
+    [
+        (MetricView("success_rate", 98.2, "%", ">= 95", "pass", 9), "━━━━┃━━━──"),
+        (MetricView("latency_s", 1.3, "s", "< 5", "pass", 9), "━───┃─────"),
+        (MetricView("latency_s", 40.0, "s", "< 5", "fail", 9), "━━━━┃━━━━━"),
+        (MetricView("restarts", 0.0, "", "<= 0", "undecided", 0), "┃─────────"),
+        (MetricView("uptime", None, "%", ">= 100", "undecided", 0), "─────────┃"),
+        (MetricView("odd", 1.0, "", "soon", "undecided", 0), "──────────"),
+    ],
+)
+def test_meters_mark_their_target(metric: MetricView, picture: str) -> None:
+    assert "".join(text for text, _ in meter(metric, 10)) == picture
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "target", "left"),
+    [
+        (98.2, 212, ">= 95", 6),
+        (100.0, 20, ">= 95", 1),
+        (90.0, 20, ">= 95", -1),
+        (None, 0, ">= 95", None),
+        (98.0, 100, "< 5", None),
+        (98.0, 100, "later", None),
+    ],
+)
+def test_failures_left(value: float | None, n: int, target: str, left: int | None) -> None:
+    assert failures_left(MetricView("success_rate", value, "%", target, "pass", n)) == left
+
+
+# --- why and alerts -------------------------------------------------------------------------
+
+
+async def test_why_shows_the_chain() -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, "w")
+        text = shown(pilot)
+        for part in ("Why · worker", "symptom", "detector", "rule", "action", "outcome"):
+            assert part in text
+        assert "PID 39120 was gone: killed by signal 9" in text
+        await press(pilot, "pagedown", "escape")
+        assert "Why · worker" not in shown(pilot)
+
+
+async def test_alerts_are_counted_and_noted_one_by_one() -> None:
+    stand = (
+        Alert("worker.down", Severity.CRITICAL, "worker is down", "gone", NOW),
+        Alert("queue.long", Severity.WARNING, "the queue is too long", "30 wait", NOW),
+    )
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "a")
+        assert "no alert stands" in shown(pilot)
+        box.news(alerts=stand)
+        assert "▲ 2 alerts: worker is down" in shown(pilot)
+        assert "▲ the queue is too long for 0s: 30 wait" in shown(pilot)
+        await press(pilot, "a")
+        assert box.asked == [Command(Verb.ACKNOWLEDGE, "worker.down", "console:ana@pts/3")]
+        box.news(alerts=(replace(stand[0], acknowledged="ana"), stand[1]))
+        assert "▲ 2 alerts, 1 noted: the queue is too long" in shown(pilot)
+        box.news(alerts=(replace(stand[0], acknowledged="ana"),))
+        assert "1 alert, noted" in shown(pilot) and "noted by ana: gone" in shown(pilot)
+        await press(pilot, "a")
+        assert "every alert is noted already" in shown(pilot)
+
+
+async def test_green_but_stuck() -> None:
+    calm = night()
+    idle = replace(calm.queue, finished=NOW.plus(-900.0))
+    async with console(Box(replace(calm, queue=idle))) as pilot:
+        assert "▲ stuck? last task 15m ago while 3 wait" in shown(pilot)
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"ensur": "E"}, "screen.keys.ensur: no such command"),
+        ({"kill": "delete"}, "screen.keys.kill: 'delete' erases"),
+        ({"restart": "backspace"}, "screen.keys.restart: 'backspace' erases"),
+        ({"log": "5"}, "screen.keys.log: '5' always"),
+        ({"log": "tab"}, "screen.keys.log: 'tab' always"),
+        ({"why": "r"}, "screen.keys.why: 'r' is the key of restart already"),
+        ({"zoom": "?"}, "screen.keys.zoom: '?' is the key of help already"),
+        ({"zoom": "E", "freeze": "E"}, "'E' is the key of"),
+        ({"zoom": "\x1b[2J"}, r"'\\x1b[2J' is no key"),
+        ({"zoom": ""}, "is no key"),
+    ],
+)
+def test_wrong_keys_are_named(keys: dict[str, str], said: str) -> None:
+    assert any(said in one for one in mistakes(keys)), mistakes(keys)
+
+
+def test_good_keys_are_taken() -> None:
+    assert mistakes({}) == []
+    assert mistakes({"ensure": "E", "kill": "ctrl+k", "zoom": "+", "filter": "f3"}) == []
+    assert mistakes({"ensure": "r", "restart": "e"}) == []
+    assert next(one for one in table({"zoom": "+"}) if one.id == "zoom").key == "plus"
+    assert symbol(named("?")) == "?"
+    assert not set(FIXED) & {key for one in COMMANDS for key in (one.key, *one.other_keys)}
+
+
+# --- the film -------------------------------------------------------------------------------
+
+
+def test_a_film_draws_each_row_once() -> None:
+    rows = tuple(drawn(line(text), 20, Look()) for text in ("a <b>", "same", ""))
+    other = (*rows[:1], rows[1], drawn(line("new"), 20, Look()))
+    picture = Film("#000000").svg([Frame(rows, 1.0), Frame(other, 3.0)])
+    assert picture.count(">same<") == 1 and picture.count("a &lt;b&gt;") == 1
+    assert "@keyframes k1" in picture and "25.00%{visibility:visible}" in picture
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+    assert len(story()) >= 6
