@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from console.core import alerts
-from console.core.memory import remember
+from console.core.memory import POLICY, remember
 from console.core.model import Event, EventKind, Moment, Role
 
 _LAST = (
@@ -41,17 +41,16 @@ def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
 
 def _wished(event: Event) -> bool:
     """Says whether the role is wanted, by being asked for or by having been found to run."""
-    return event.kind in (*_BORN, EventKind.ASKED, EventKind.CONFIRMED)
+    confirmed = event.kind is EventKind.CONFIRMED and event.actor != POLICY
+    return confirmed or event.kind in (*_BORN, EventKind.ASKED)
 
 
 def _standing(old: Sequence[Event]) -> Iterator[Event]:
-    keys = {alert.key for alert in alerts.standing(old)}
-    told = (event for event in old if event.kind in alerts.KINDS)
-    newest = {(str(event.data.get("key", "")), event.kind): event for event in told}
-    raised = {alert.event for alert in alerts.standing(old)}
-    yield from (event for event in old if event.id in raised)
-    for (key, kind), event in newest.items():
-        if key in keys and kind is EventKind.ALERT_ACKNOWLEDGED:
+    """The line that raised each alert that stands, and whatever was said of it since."""
+    stand = {alert.key: alert.event for alert in alerts.standing(old)}
+    for event in old:
+        raised = stand.get(str(event.data.get("key", "")))
+        if raised is not None and event.id >= raised and event.kind in alerts.KINDS:
             yield event
 
 
@@ -64,7 +63,6 @@ def _living(old: Sequence[Event], now: Moment) -> Iterator[Event]:
     """The starts of this boot that no death has followed."""
     gone = {event.identity for event in old if event.kind in _GONE}
     for event in old:
-        identity = event.identity
-        if event.kind in _BORN and identity is not None and identity not in gone:
-            if identity.boot == now.boot:
-                yield event
+        born = event.kind in _BORN and event.identity not in gone
+        if born and event.identity is not None and event.identity.boot == now.boot:
+            yield event

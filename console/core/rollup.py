@@ -1,8 +1,8 @@
 """Samples rolled up: what a minute and an hour of them leave behind when they are forgotten.
 
-What is kept of the queue: `size`, `answered` (1 or 0 a look), `successful` and `failed` (how far the
-counters rose, restarts of the server allowed for); of the canary: `ok` (1 or 0) and `latency_s`;
-of the worker: `present` (1 or 0).
+What is kept of the queue: `size`, `answered` (1 or 0 a look), `successful` and `failed` (how far
+the counters rose, restarts of the server allowed for); of the canary: `ok` (1 or 0) and
+`latency_s`; of the worker: `present` (1 or 0).
 """
 
 from __future__ import annotations
@@ -64,10 +64,12 @@ def roll_up(samples: Iterable[Sample], begins: float, ends: float) -> list[Rollu
         if begins <= at < ends:
             for step in STEPS:
                 cells[monitor, field, step, int(at // step) * step].append(value)
-    return [
-        Rollup(*key, len(held), math.fsum(held), math.fsum(v * v for v in held), min(held), max(held))
-        for key, held in cells.items()
-    ]  # fmt: skip
+    return [Rollup(*key, *_figures(held)) for key, held in cells.items()]
+
+
+def _figures(held: Sequence[float]) -> tuple[int, float, float, float, float]:
+    squares = math.fsum(value * value for value in held)
+    return len(held), math.fsum(held), squares, min(held), max(held)
 
 
 def _points(samples: Iterable[Sample]) -> Iterator[tuple[str, str, float, float]]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -146,18 +147,23 @@ async def test_a_forwarded_port_may_be_another_one(served: Served, host: str) ->
         await socket.receive()
 
 
+async def _read_on(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Read and forget: a client that does not read answers no ping, and is hung up on."""
+    async for _ in socket:
+        pass
+
+
 async def test_a_bounded_number_of_consoles(served: Served) -> None:
-    async with asyncio.timeout(15):
-        sockets = [served.open() for _ in range(MOST)]
-        for socket in sockets:
-            await socket.__aenter__()
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        for _ in range(MOST):
+            socket = await stack.enter_async_context(served.open())
+            reading = asyncio.create_task(_read_on(socket))
+            stack.callback(reading.cancel)
         opened = served.consoles()
         async with served.open() as refused:
             message = await refused.receive()
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1013)
             assert "already" in str(message.extra)
-        for socket in sockets:
-            await socket.__aexit__(None, None, None)
     await gone(opened)
     async with served.open() as again:
         await picture(again, "READ-ONLY")

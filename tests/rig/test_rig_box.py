@@ -76,12 +76,13 @@ def test_the_box_is_written_as_agreed(tmp_path: Path) -> None:
     config = tomllib.loads(path.read_text())
     assert config["outputs"] == str(directory / "outputs")
     assert config["queue"] == {"url": "http://127.0.0.1:4711"}
-    assert config["monitors"] == {"canary": {"every_s": 60}}
+    assert config["monitors"]["canary"] == {"every_s": 60}
     assert list(config["roles"]) == ["worker", "watchdog", "queue", "pipeline", "trickle"]
     for role in config["roles"].values():
         python, script, *_ = role["command"]
         assert python == "/usr/bin/python9" and role["match"] == Path(script).name
         assert Path(script).is_file() and role["cwd"] == str(directory) and role["count"] == 1
+        assert role["match_env"] == {keeper.MARK: keeper.mark(directory)}
 
 
 def test_a_free_port_can_be_taken() -> None:
@@ -166,7 +167,8 @@ def test_end_box_says_whom_it_ended_and_spares_the_caller(
 
 
 def test_without_pidfd_the_box_still_ends(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "pidfd_open")
+    # Not from `os` itself: psutil, which stands in, has made up its mind about pidfd already.
+    monkeypatch.setattr(keeper, "_pidfd", lambda pid: None)
     worker = box.start("worker")
     assert keeper.end_box(box.directory) == [worker.pid]
 

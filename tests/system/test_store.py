@@ -89,16 +89,6 @@ def test_tokens_rise_and_facts_are_kept(store: Store) -> None:
     assert (store.get("baseline"), store.get("nothing")) == (None, None)
 
 
-def test_what_is_older_than_wanted_is_forgotten(store: Store) -> None:
-    store.add_samples([sample(n) for n in range(10)])
-    for number in range(10):
-        store.add_event(Event(EventKind.NOTICED, Moment(float(number))))
-    store.prune(4.0, 7.0)
-    assert [one.moment.at for one in store.samples("queue")] == [4, 5, 6, 7, 8, 9]
-    assert [one.moment.at for one in store.events()] == [7, 8, 9]
-    assert store.add_event(Event(EventKind.NOTICED, Moment(10.0))) == 11  # ids are never reused
-
-
 def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
     store.add_samples([sample(1), sample(2)])
     store.add_event(Event(EventKind.NOTICED, Moment(1.0), identity=Identity(1, 2, "b")))

@@ -1,0 +1,92 @@
+"""The ledger's oldest lines: those may go without which every fold of it says the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core import alerts
+from console.core.forgetting import forgettable
+from console.core.memory import POLICY, remember
+from console.core.model import Event, EventKind, Identity, Moment, Role
+
+NOW = Moment(2e9, 9e6, "b2")
+WORKER = Role("worker", "rpa_worker.py")
+K = EventKind
+
+
+def line(kind: EventKind, role: str = "worker", pid: int | None = None, **more: Any) -> Event:
+    boot = more.pop("boot", "b1")
+    identity = Identity(pid, pid, boot) if pid is not None else None
+    return Event(kind, Moment(1e9), role, identity=identity, **more)
+
+
+def kept(*lines: Event) -> list[int]:
+    """Which of the lines, counted from 1, stay."""
+    old = [replace(one, id=number) for number, one in enumerate(lines, 1)]
+    gone = forgettable(old, [WORKER], NOW)
+    return [one.id for one in old if one.id not in gone]
+
+
+@pytest.mark.parametrize(
+    ("lines", "stay"),
+    [
+        ([line(K.NOTICED), line(K.NOTICED, "")], []),
+        ([line(K.STARTED, pid=1), line(K.DIED, pid=1), line(K.STARTED, pid=2)], [2, 3]),
+        ([line(K.STARTED, pid=1), line(K.DIED, pid=1), line(K.PARKED)], [1, 2, 3]),
+        ([line(K.PARKED), line(K.STARTED, pid=1, actor="cli:ana")], [2]),
+        ([line(K.STARTED, pid=1), line(K.ASKED, pid=1, data={"verb": "kill"})], [1, 2]),
+        # both may still run: without its start, one would be adopted once more
+        ([line(K.STARTED, pid=1, boot="b2"), line(K.STARTED, pid=2, boot="b2")], [1, 2]),
+        ([line(K.STARTED, "gone", pid=1), line(K.DIED, "gone", pid=1)], [1, 2]),
+        ([line(K.VERDICT_CHANGED, ""), line(K.VERDICT_CHANGED, "")], [2]),
+        ([line(K.DAEMON_STARTED, ""), line(K.DAEMON_STOPPED, "")], [2]),
+        ([line(K.BASELINE_STARTED, ""), line(K.NOTICED, "")], [1]),
+        ([line(K.ALERT_RAISED, "", data={"key": "a.b"}),
+          line(K.ALERT_ACKNOWLEDGED, "", data={"key": "a.b"}),
+          line(K.ALERT_RAISED, "", data={"key": "c.d"}),
+          line(K.ALERT_RESOLVED, "", data={"key": "c.d"})], [1, 2]),
+    ],
+)  # fmt: skip
+def test_what_stays(lines: list[Event], stay: list[int]) -> None:
+    assert kept(*lines) == stay
+
+
+kinds = [K.STARTED, K.ADOPTED, K.DIED, K.ENDED, K.ASKED, K.CONFIRMED, K.RELEASED, K.FAILED, K.PARKED,
+         K.ALERT_RAISED, K.ALERT_RESOLVED, K.ALERT_ACKNOWLEDGED, K.NOTICED]  # fmt: skip
+ledgers = st.lists(
+    st.builds(
+        lambda kind, pid, actor, verb, key, ran: line(
+            kind, pid=pid, actor=actor, data={"verb": verb, "key": key, "uptime_s": ran}
+        ),
+        st.sampled_from(kinds),
+        st.integers(1, 4),
+        st.sampled_from([POLICY, "cli:ana"]),
+        st.sampled_from(["kill", "restart", "ensure"]),
+        st.sampled_from(["a.b", "c.d"]),
+        st.sampled_from([1.0, 4000.0]),
+    ),
+    max_size=14,
+)
+
+
+@given(ledgers, ledgers)
+def test_every_fold_says_the_same_afterwards(before: list[Event], after: list[Event]) -> None:
+    every = [replace(one, id=number) for number, one in enumerate([*before, *after], 1)]
+    old = every[: len(before)]
+    gone = forgettable(old, [WORKER], NOW)
+    left = [one for one in every if one.id not in gone]
+
+    def memory(events: list[Event]) -> tuple[object, ...]:
+        one = remember(events, WORKER)
+        return one.wanted, one.asked, one.parked, one.started, one.died
+
+    assert memory(left) == memory(every)
+    assert alerts.standing(left) == alerts.standing(every)
+    assert not set(gone) & set(
+        forgettable([one for one in old if one.id not in gone], [WORKER], NOW)
+    )

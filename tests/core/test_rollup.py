@@ -1,0 +1,81 @@
+"""What minutes and hours of samples leave behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core import stats
+from console.core.model import Moment, Sample
+from console.core.rollup import Rollup, mean_sigma, roll_up
+
+HOUR = 1_762_164_000
+"""A whole hour."""
+
+
+def look(second: float, monitor: str = "queue", error: str | None = None, **data: Any) -> Sample:
+    return Sample(monitor, Moment(HOUR + second, second, "b"), data, error)
+
+
+def rolled(samples: list[Sample]) -> dict[tuple[str, int, int], Rollup]:
+    found = roll_up(samples, HOUR, HOUR + 3600)
+    return {(one.field, one.step, one.at - HOUR): one for one in found}
+
+
+def test_minutes_and_the_hour() -> None:
+    found = rolled([look(0, size=2), look(59, size=4), look(60, size=9), look(3600, size=99)])
+    hour = found["size", 3600, 0]
+    assert (hour.n, hour.sum, hour.squares, hour.min, hour.max) == (3, 15, 101, 2, 9)
+    assert (found["size", 60, 0].n, found["size", 60, 60].sum) == (2, 9)
+    assert found["answered", 3600, 0].sum == 3
+
+
+@pytest.mark.parametrize(
+    ("readings", "good", "bad"),
+    [
+        ([(-5, 10, 0), (5, 13, 1)], 3, 1),  # counted from the look before the hour
+        ([(5, 13, 1)], None, None),  # one look shows no increase
+        ([(-5, 10, 2), (5, 3, 0), (15, 4, 0)], 4, 0),  # the server began anew
+        ([(-5, 10, 0), (5, None, 0), (15, 12, 0)], 2, 0),
+    ],
+)
+def test_counters(readings: list[tuple[float, Any, Any]], good: Any, bad: Any) -> None:
+    found = rolled([look(at, successful=ok, failed=not_ok) for at, ok, not_ok in readings])
+    told = [found.get((field, 3600, 0)) for field in ("successful", "failed")]
+    assert [one and one.sum for one in told] == [good, bad]
+
+
+def test_canary_and_worker() -> None:
+    found = rolled(
+        [
+            look(1, "canary", ok=True, latency_s=0.5),
+            look(2, "canary", ok=False, latency_s=None),
+            look(3, "canary", "hung"),
+            look(4, "worker", instances=[{"pid": 1}]),
+            look(5, "worker", instances=[]),
+            look(6, "worker", "no /proc"),
+            look(7, "watchdog", pid=3),
+        ]
+    )
+    hours = {field: (one.n, one.sum) for (field, step, _), one in found.items() if step == 3600}
+    assert hours == {"ok": (2, 1), "latency_s": (1, 0.5), "present": (2, 1)}
+
+
+def test_what_is_no_figure_leaves_nothing() -> None:
+    found = rolled([look(1, "queue", "hung", size="3", successful=True), look(2, "canary")])
+    assert {field: one.sum for (field, step, _), one in found.items() if step == 3600} == {
+        "answered": 0, "ok": 0,
+    }  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=60))
+def test_hours_add_up_to_the_samples(sizes: list[int]) -> None:
+    samples = [look(60 * n, size=size) for n, size in enumerate(sizes)]
+    minutes = [
+        one for (field, step, _), one in rolled(samples).items() if (field, step) == ("size", 60)
+    ]
+    assert mean_sigma(minutes) == pytest.approx(stats.mean_sigma(sizes), abs=1e-6)
+    assert mean_sigma([]) is None
