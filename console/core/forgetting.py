@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from console.core import alerts
-from console.core.memory import POLICY, remember
+from console.core.memory import POLICY, Memory, remember
 from console.core.model import Event, EventKind, Moment, Role
 
 _LAST = (
@@ -14,6 +14,7 @@ _LAST = (
     (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED),
 )
 """Of each of these groups the newest line is asked for, however old it is."""
+_CHARGE = (EventKind.ASKED, EventKind.CONFIRMED, EventKind.RELEASED)
 _BORN = (EventKind.STARTED, EventKind.ADOPTED)
 _GONE = (EventKind.DIED, EventKind.ENDED)
 
@@ -34,15 +35,23 @@ def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
     known = {role.name: role for role in roles}
     for name in {event.role for event in old if event.role}:
         role = known.get(name, Role(name, ""))
-        memory = remember((event for event in old if event.role == name), role)
-        yield from filter(None, (memory.asked, memory.parked, memory.started, memory.died))
-        yield from [event for event in old if event.role == name and _wished(event)][-1:]
+        ledger = [event for event in old if event.role == name]
+        memory = remember(ledger, role)
+        needed = [memory.asked, memory.parked, memory.started, memory.died]
+        needed += {one.kind: one for one in ledger if one.kind in _CHARGE and _asked(one)}.values()
+        few = [event for event in ledger if event in needed]
+        # Some ledgers are odder than this foresees: those are kept as they are.
+        yield from few if _state(remember(few, role)) == _state(memory) else ledger
 
 
-def _wished(event: Event) -> bool:
-    """Says whether the role is wanted, by being asked for or by having been found to run."""
-    confirmed = event.kind is EventKind.CONFIRMED and event.actor != POLICY
-    return confirmed or event.kind in (*_BORN, EventKind.ASKED)
+def _state(memory: Memory) -> tuple[object, ...]:
+    """What of a memory old lines still decide; counts are of a few minutes, or of the ledger."""
+    return memory.wanted, memory.asked, memory.parked, memory.started, memory.died
+
+
+def _asked(event: Event) -> bool:
+    """Changes what is wanted of a role: policy does as it is told, it asks for nothing."""
+    return event.kind is EventKind.ASKED or event.actor != POLICY
 
 
 def _standing(old: Sequence[Event]) -> Iterator[Event]:

@@ -64,12 +64,12 @@ def roll_up(samples: Iterable[Sample], begins: float, ends: float) -> list[Rollu
         if begins <= at < ends:
             for step in STEPS:
                 cells[monitor, field, step, int(at // step) * step].append(value)
-    return [Rollup(*key, *_figures(held)) for key, held in cells.items()]
+    return [_rollup(key, held) for key, held in cells.items()]
 
 
-def _figures(held: Sequence[float]) -> tuple[int, float, float, float, float]:
+def _rollup(key: tuple[str, str, int, int], held: Sequence[float]) -> Rollup:
     squares = math.fsum(value * value for value in held)
-    return len(held), math.fsum(held), squares, min(held), max(held)
+    return Rollup(*key, len(held), math.fsum(held), squares, min(held), max(held))
 
 
 def _points(samples: Iterable[Sample]) -> Iterator[tuple[str, str, float, float]]:

@@ -6,6 +6,7 @@ Every step is a transaction of its own and a small one: a writer waits for milli
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
@@ -19,6 +20,8 @@ LATE_S = 600.0
 """An hour is rolled up this long after it has ended: some samples come late."""
 BATCH = 500
 """Rows that one transaction forgets."""
+PAUSE_S = 0.01
+"""Between two transactions."""
 ROLLED = "rolled-up"
 """Fact of the store: until when everything has been rolled up, Unix seconds, a whole hour."""
 _COLUMNS = "monitor, field, step, at, n, sum, squares, min, max"
@@ -127,6 +130,7 @@ def forget_events(
             ids = doomed[first : first + BATCH]
             marks = ", ".join("?" * len(ids))
             store.write([(f"DELETE FROM events WHERE id IN ({marks})", ids)])
+            time.sleep(PAUSE_S)
         if len(old) < size:
             return
         size = size if doomed else 2 * size  # all of them are needed: look further
@@ -144,8 +148,9 @@ def _beginning(events: Sequence[Event], before: float, now: float) -> list[Event
 
 
 def _drain(store: Store, sql: str, values: Sequence[Any]) -> None:
+    """Forget batch by batch. A writer that waits asks again and again: it must find a gap."""
     while len(store.write([(sql, values)])[0]) == BATCH:
-        pass
+        time.sleep(PAUSE_S)
 
 
 def _monitors(store: Store) -> list[str]:

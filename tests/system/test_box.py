@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from console.core.instances import Kinship
 from console.core.model import (
     EventKind,
     Identity,
@@ -55,21 +56,23 @@ def owner(of: Process, shim: int | None = 9) -> Owner:
 def test_the_owners_tree_is_the_leased_instance() -> None:
     root, child = one(20), one(21, 20, "python", "child.py")
     found = [Instance("worker", (root,))]
-    (leased,), held = attribute(WORKER, found, Lease(LeaseState.HELD, owner(root)), [root, child])
+    (leased,), held = attribute(
+        WORKER, found, Lease(LeaseState.HELD, owner(root)), Kinship([root, child])
+    )
     assert (leased.leased, leased.token, leased.pids) == (True, 7, (20, 21))
     assert held.state is LeaseState.HELD
 
 
 def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
     wrapper = one(20, 1, "sh", "-c", "sleep 1; exec python rpa_worker.py")
-    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), [wrapper])
+    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), Kinship([wrapper]))
     assert (leased.pid, leased.leased) == (20, True)
 
 
 def test_an_owner_that_lost_its_lock_is_one_instance_and_not_leased() -> None:
     root = one(20)
     found = [Instance("worker", (root,))]
-    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), [root])
+    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), Kinship([root]))
     assert (free.leased, free.token) == (False, 7)
 
 
@@ -79,16 +82,16 @@ def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
     for gone in (owner(one(20)), owner(one(30, state="Z")), owner(stranger, shim=None)):
         held = Lease(LeaseState.HELD, gone)
         zombie = one(30, state="Z") if gone.identity.pid == 30 and gone.shim else stranger
-        (kept,), _ = attribute(WORKER, found, held, [zombie])
+        (kept,), _ = attribute(WORKER, found, held, Kinship([zombie]))
         assert not kept.leased
 
 
 def test_a_leftover_that_holds_the_lease_and_matches_is_the_instance() -> None:
     heir = one(22)
     held = Lease(LeaseState.ORPHANED, owner(one(20)), (22,), "its owner is gone")
-    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, [heir])
+    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, Kinship([heir]))
     assert (kept.leased, now.state) == (True, LeaseState.HELD)
-    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, [heir])
+    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, Kinship([heir]))
     assert (other.leased, still.state) == (False, LeaseState.ORPHANED)
 
 

@@ -9,12 +9,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import textual.app
+import textual.pilot
 from textual.pilot import Pilot
 
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.ui.app import ConsoleApp, Wiring
 from console.ui.scripted import NOW, night
 from console.ui.wiring import Feed, Logs, Publish
+
+
+async def idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
+    """Wait until nothing is left to do: Textual's own way takes any use of the CPU for work."""
+    loop: Any = asyncio.get_running_loop()
+    begin, calm = loop.time(), 0
+    while calm < 4 and loop.time() - begin < max_sleep:
+        await asyncio.sleep(0.005)
+        calm = 0 if loop._ready else calm + 1
+
+
+textual.app.wait_for_idle = textual.pilot.wait_for_idle = idle  # type: ignore[attr-defined]
 
 
 @dataclass

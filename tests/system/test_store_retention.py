@@ -1,0 +1,254 @@
+"""Rolling up and forgetting: nothing is lost before it was counted, and nobody waits for it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from console.core.model import Event, EventKind, Moment, Sample
+from console.core.rollup import FIELDS, Rollup
+from console.system import retention, schema
+from console.system.settings import Retention
+from console.system.store import Store
+from tests.bench.store import SAMPLES, fill
+
+OLD_FILE = Path(__file__).parent / "files" / "store-version-1.sqlite"
+HOUR = 1_762_160_400
+DAY = 86_400
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "store.sqlite")
+    yield opened
+    opened.close()
+
+
+def look(at: float, **data: Any) -> Sample:
+    return Sample("queue", Moment(at, at, "b"), {"problem": None, **data})
+
+
+def hours(store: Store, monitor: str, field: str) -> list[Rollup]:
+    return retention.rollups(store, monitor, field, 3600, 0)
+
+
+# --- a file of the version before -----------------------------------------------------------
+
+
+def test_a_store_of_version_1_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    shutil.copy(OLD_FILE, path)
+    store = Store(path)
+    assert store.read("PRAGMA user_version") == [(schema.VERSION,)]
+    assert (len(store.samples("queue")), len(store.samples("canary"))) == (24, 4)
+    assert [event.kind.value for event in store.events()] == ["started", "died", "parked"]
+    assert store.grant("worker") == 2 and store.get("baseline")["hours"] == 6.0
+    retention.keep_up(store, HOUR + 3 * 3600)
+    assert [one.n for one in hours(store, "queue", "size")] == [12, 12]
+    assert sum(one.sum for one in hours(store, "queue", "successful")) == 69
+    assert sum(one.sum for one in hours(store, "queue", "failed")) == 1
+    assert hours(store, "canary", "latency_s")[0].max == 0.3
+    assert hours(store, "worker", "present")[1].sum == 12
+    assert store.check() is None
+    store.close()
+    Store(path).close()  # and once more, with nothing left to do
+
+
+def test_both_ways_lead_to_the_same_tables(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "old.sqlite"
+    shutil.copy(OLD_FILE, path)
+    old = Store(path)
+    sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    assert old.read(sql) == store.read(sql)
+    old.close()
+
+
+# --- rolling up -----------------------------------------------------------------------------
+
+
+def test_an_hour_is_rolled_up_when_it_is_over(store: Store) -> None:
+    store.add_samples(look(HOUR + n * 60, size=n) for n in range(90))
+    assert retention.keep_up(store, HOUR + 3600 + 60) == HOUR  # some samples may still come
+    assert hours(store, "queue", "size") == []
+    retention.keep_up(store, HOUR + 3600 + 700)
+    (one,) = hours(store, "queue", "size")
+    assert (one.at, one.n, one.max) == (HOUR, 60, 59)
+    assert len(retention.rollups(store, "queue", "size", 60, HOUR, HOUR + 600)) == 10
+    retention.keep_up(store, HOUR + 7200 + 700)
+    assert [one.n for one in hours(store, "queue", "size")] == [60, 30]
+
+
+def test_a_long_pause_and_clocks_that_were_wrong_cost_nothing(store: Store) -> None:
+    store.add_samples([look(5.0, size=1), look(HOUR + 1, size=2), look(4e9, size=3)])
+    began = time.monotonic()
+    retention.keep_up(store, HOUR + 9000)
+    assert [one.at for one in hours(store, "queue", "size")] == [0, HOUR]
+    assert time.monotonic() - began < 2
+    retention.keep_up(store, 5e9)  # the clock leaps ahead, and back
+    store.add_samples([look(HOUR + 9000, size=7)])
+    retention.keep_up(store, HOUR + 12_000)
+    assert hours(store, "queue", "size")[2].max == 7
+
+
+# --- forgetting -----------------------------------------------------------------------------
+
+
+def test_no_sample_is_forgotten_before_it_was_rolled_up(store: Store) -> None:
+    store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
+    retention.forget_samples(store, HOUR + 1e6)
+    assert len(store.samples("queue")) == 18
+    retention.keep_up(store, HOUR + 7200 + 700)
+    retention.forget_samples(store, HOUR + 3601)  # whole hours
+    assert len(store.samples("queue")) == 12
+    retention.forget_samples(store, HOUR + 1e6)
+    assert len(store.samples("queue")) == 6
+    assert sum(one.n for one in hours(store, "queue", "size")) == 12
+
+
+def test_roll_ups_have_their_own_time(store: Store) -> None:
+    store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
+    retention.keep_up(store, HOUR + 4 * 3600)
+    retention.forget_rollups(store, HOUR + 3600, HOUR + 7200)
+    assert [one.at for one in hours(store, "queue", "size")] == [HOUR + 7200]
+    minutes = retention.rollups(store, "queue", "size", 60, 0)
+    assert (len(minutes), minutes[0].at) == (12, HOUR + 3600)
+
+
+def lines(store: Store, *times: float) -> None:
+    for at in times:
+        store.add_event(Event(EventKind.NOTICED, Moment(at)))
+
+
+def all_but(*needed: int) -> Any:
+    return lambda old: [one.id for one in old if one.id not in needed]
+
+
+@pytest.mark.parametrize(
+    ("times", "before", "needed", "left"),
+    [
+        (range(10), 7, (), [8, 9, 10]),
+        (range(10), 7, (3,), [3, 8, 9, 10]),
+        ([1, 2, 9e9, 3, 9, 9e9], 7, (), [5, 6]),  # written while the clock was wrong
+        ([1, 9, 2, 3], 7, (), [2, 3, 4]),
+        ([9e9, 9, 2], 7, (), [1, 2, 3]),
+    ],
+)
+def test_the_oldest_lines_go(
+    store: Store, times: Sequence[float], before: float, needed: tuple[int, ...], left: list[int]
+) -> None:
+    lines(store, *times)
+    retention.forget_events(store, before, 100.0, all_but(*needed))
+    assert [one.id for one in store.events()] == left
+    lines(store, 10.0)
+    assert store.events()[-1].id == len(times) + 1  # ids are never given twice
+
+
+def test_more_needed_lines_than_one_look_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 4)
+    lines(store, *range(30))
+    retention.forget_events(store, 25, 100.0, all_but(1, 2, 3, 4, 5, 6, 20))
+    assert [one.id for one in store.events()] == [1, 2, 3, 4, 5, 6, 20, 26, 27, 28, 29, 30]
+
+
+def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store, writer = Store(path), Store(path)
+    fill(path, 3)
+    retention.keep_up(store, time.time())
+    waited, done = [0.0], threading.Event()
+
+    def write() -> None:
+        while not done.wait(0.001):
+            began = time.monotonic()
+            writer.add_samples([look(time.time())])
+            waited.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    retention.forget_samples(store, time.time() - DAY)
+    done.set()
+    thread.join()
+    assert len(waited) > 10 and sorted(waited)[int(len(waited) * 0.95)] < 0.25
+    store.close()
+    writer.close()
+
+
+# --- the cost on day 365 --------------------------------------------------------------------
+
+LAST_HOUR = {
+    "samples": "SELECT * FROM samples WHERE monitor = 'queue' AND at BETWEEN {since} AND 9e9"
+    " ORDER BY at DESC, id DESC LIMIT 400",
+    "events": "SELECT * FROM events WHERE id > {last} AND at <= 9e9 ORDER BY id DESC LIMIT 20",
+    "role": "SELECT * FROM events WHERE id > 0 AND at <= 9e9 AND role = 'worker'"
+    " ORDER BY id DESC LIMIT 20",
+    "rollups": "SELECT * FROM rollups WHERE monitor = 'queue' AND field = 'size' AND step = 60"
+    " AND at >= {since} AND at < 9e9 ORDER BY at",
+}
+
+
+def pages(path: Path, sql: str) -> int:
+    """How many pages of the file a query looks at."""
+    connection = apsw.Connection(str(path))
+    connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    status = (apsw.SQLITE_DBSTATUS_CACHE_HIT, apsw.SQLITE_DBSTATUS_CACHE_MISS)
+    before = sum(connection.status(kind)[0] for kind in status)
+    connection.execute(sql).fetchall()
+    looked = sum(connection.status(kind)[0] for kind in status) - before
+    connection.close()
+    return looked
+
+
+TIMES = 10
+"""The year is compressed: a tenth of the days, and everything kept for a tenth of the time."""
+
+
+def a_year(store: Store, path: Path, days: float) -> None:
+    """As the upkeep leaves it after so many days: what is to be forgotten is written thinly."""
+    now, keep = time.time(), Retention()
+    raw_s, minutes_s, hours_s = (
+        n * DAY / TIMES for n in (keep.samples_days, keep.minutes_days, keep.hours_days)
+    )
+    fill(path, min(days, raw_s / DAY))
+    agos = [*range(int(raw_s), int(minutes_s), 60), *range(int(minutes_s), int(days * DAY), 1200)]
+    thin = []
+    for ago in agos if days > 1 else ():
+        counters = {"successful": int(9e6 - ago), "failed": int(1e6 - ago / 40)}
+        thin.append(look(now - ago, size=ago % 7, **counters))
+    store.add_samples(thin)
+    retention.keep_up(store, now)
+    retention.forget_samples(store, now - raw_s)
+    retention.forget_rollups(store, now - minutes_s, now - hours_s)
+
+
+def test_a_year_is_read_like_a_day_and_stays_small(tmp_path: Path) -> None:
+    cost, size = {}, 0
+    for days in (1, 365 / TIMES):
+        path = tmp_path / f"{days}.sqlite"
+        store = Store(path)
+        a_year(store, path, days)
+        last = store.read("SELECT max(id) FROM events")[0][0] - 20
+        queries = {n: q.format(since=time.time() - 3600, last=last) for n, q in LAST_HOUR.items()}
+        for sql in queries.values():
+            plan = " ".join(row[3] for row in store.read(f"EXPLAIN QUERY PLAN {sql}"))
+            assert plan.startswith("SEARCH") and "TEMP B-TREE" not in plan, plan
+        cost[days] = {name: pages(path, sql) for name, sql in queries.items()}
+        rolled = store.read("SELECT count(*) FROM rollups")[0][0]
+        store.close()
+        size = path.stat().st_size
+    for name, looked in cost[1].items():
+        assert cost[365 / TIMES][name] <= looked + 3, name  # a tree may be a level deeper
+    assert rolled * TIMES > 300_000
+    assert size * TIMES < 150e6  # as the settings say
+
+
+def test_what_is_filled_is_what_is_rolled_up() -> None:
+    assert set(FIELDS) <= set(SAMPLES)
