@@ -23,9 +23,9 @@ from console.core.model import (
     Snapshot,
 )
 from console.core.record import Seen
-from console.core.runs import shown
 from console.core.snapshot import Facts, MonitorFacts, compose
 from console.core.text import duration
+from console.digest import Digest
 from console.monitors import Monitor
 from console.notices import notices
 from console.system import daemon, lease
@@ -62,10 +62,16 @@ class View:
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
     _last_sample: int = -1
     _last_event: int = 0
+    _digested: int = 0
+    """Up to this line the digest had read when it began."""
     _generation: int = 0
     _facts: dict[str, object] = field(default_factory=dict)
     _alerts: tuple[Alert, ...] = ()
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _digest: Digest = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._digest = Digest(self.box)
 
     def refresh(self) -> None:
         """Read what is new. Raises StoreError."""
@@ -78,6 +84,7 @@ class View:
                 self._load(known[BASELINE])
             samples = store.samples_after(self._last_sample)
             events = store.events(self._last_event, limit=EVENTS)
+            self._digest.add(one for one in events if one.id > self._digested)
             for sample in samples:
                 self._history(sample.monitor).append(sample)
                 self._last_sample = sample.id
@@ -93,6 +100,9 @@ class View:
         """The past: as long as is judged by, and at least each monitor's last look."""
         store = self.box.store
         self._last_sample, now = store.newest_sample_id(), self.box.now()
+        newest = store.events(limit=1)
+        self._digested = newest[-1].id if newest else 0
+        self._digest.load(self._digested)
         # An alert can stand for longer than the ledger is kept in memory.
         self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
         began = now.since(Moment(*run["started"])) if isinstance(run, dict) else 0.0
@@ -162,19 +172,22 @@ class View:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
             events, stand = list(self._events), self._alerts
-        settings = self.box.settings
+            memories, work = dict(self._digest.memories), self._digest.work(histories, self.version)
+            baseline = self._baseline_view(histories, events, now)
         snapshot = compose(
             Facts(
                 host=self.box.host,
                 box=self.box.name,
-                queue_url=settings.queue.url,
+                queue_url=self.box.settings.queue.url,
                 roles=self.box.roles,
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 seen=self.seen,
                 daemon=self.daemon(),
                 alerts=stand,
-                baseline=self._baseline_view(histories, events, now),
+                baseline=baseline,
+                memories=memories,
+                work=work,
             ),
             now,
         )
@@ -211,7 +224,7 @@ class View:
         if reason := self.off(name):
             return Health(HealthState.OFF, reason)
         try:
-            return self.monitors[name].judge(history, now, self.box.settings)
+            return self.monitors[name].judge(history, now, self.box.settings, self._digest.learnt())
         except Exception as error:
             return Health(HealthState.UNKNOWN, f"cannot judge: {type(error).__name__}: {error}")
 
@@ -233,6 +246,4 @@ class View:
         self, histories: Mapping[str, list[Sample]], events: list[Event], now: Moment
     ) -> BaselineView:
         run, last = self._facts.get(BASELINE), self._facts.get(collecting.LAST)
-        samples = [sample for history in histories.values() for sample in history]
-        samples.sort(key=lambda sample: sample.moment.at)
-        return shown(run, last, samples, events, collecting.targets(self.box), now)
+        return self._digest.baseline(run, last, histories, events, self.version, now)

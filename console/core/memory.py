@@ -31,9 +31,8 @@ class Memory:
     """Counted already: a start that fails at once is told of by guard and shim, in any order."""
 
 
-def remember(events: Iterable[Event], role: Role) -> Memory:
-    """Fold a role's ledger, oldest event first."""
-    memory = Memory()
+def remember(events: Iterable[Event], role: Role, memory: Memory = Memory()) -> Memory:
+    """Fold a role's ledger, oldest event first; on from what earlier events have added up to."""
     for event in events:
         memory = _after(memory, event, role)
     return memory

@@ -408,7 +408,7 @@ class QueueView:
     completed: int | None = None
     failed: int | None = None
     success_rate: float | None = None
-    """Percent, over what the store has seen; None while nothing was finished."""
+    """Percent, over the last hour; None while nothing was finished."""
     latency_s: float | None = None
     oldest_s: float | None = None
     """Age of the oldest waiting task."""

@@ -28,6 +28,7 @@ from console.core.model import (
 )
 from console.core.record import Seen, decode
 from console.core.supervision import Memory
+from console.core.work import Work, work
 
 SHOWN_EVENTS = 200
 NOBODY = "nobody has looked yet"
@@ -68,6 +69,10 @@ class Facts:
     alerts: tuple[Alert, ...] | None = None
     """What stands; None: what `events` say."""
     notices: tuple[str, ...] = field(default=())
+    memories: Mapping[str, Memory] | None = None
+    """What each role's ledger adds up to, where it is known already; None: what `events` say."""
+    work: Work | None = None
+    """What the histories add up to, where it is known already."""
 
 
 def compose(facts: Facts, now: Moment) -> Snapshot:
@@ -75,12 +80,11 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
     monitors = tuple(_monitor(one, now) for one in facts.monitors.values())
     health = {view.name: view.health for view in monitors}
     histories = {name: one.history for name, one in facts.monitors.items()}
-    queue_samples = [*histories.get("queue", ()), *histories.get("canary", ())]
     unknown = Health(HealthState.OFF, "switched off")
-    worked = evidence(histories)
+    done = work(histories) if facts.work is None else facts.work
     seen, unseen = _seen(facts, health.get("worker"))
     roles = tuple(
-        _role(role, seen.get(role.name, unseen), facts.events, worked.get(role.name), health, now)
+        _role(role, seen.get(role.name, unseen), _memory(facts, role), done, health, now)
         for role in facts.roles
     )
     verdict, reasons = judging.verdict(roles, monitors, facts.daemon, now)
@@ -92,7 +96,7 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         reasons=reasons,
         since=_since(facts.events, verdict),
         roles=roles,
-        queue=views.queue_view(facts.queue_url, queue_samples, health.get("queue", unknown), now),
+        queue=views.queue_view(facts.queue_url, done, health.get("queue", unknown), now),
         watchdog=views.watchdog_view(
             histories.get("watchdog", ()), health.get("watchdog", unknown), now
         ),
@@ -149,13 +153,12 @@ def last_seen(history: Sequence[Sample]) -> dict[str, Seen]:
 def _role(
     role: Role,
     seen: Seen | str,
-    events: Sequence[Event],
-    worked: Moment | None,
+    memory: Memory,
+    done: Work,
     health: Mapping[str, Health],
     now: Moment,
 ) -> RoleView:
-    ledger = [event for event in events if event.role == role.name]
-    memory = supervision.remember(ledger, role)
+    worked = done.proofs.get(role.name)
     if isinstance(seen, str):
         return RoleView(role, RoleState.UNKNOWN, seen)
     state, reason = supervision.state(
@@ -180,6 +183,13 @@ def _role(
     )
 
 
+def _memory(facts: Facts, role: Role) -> Memory:
+    """What the role's ledger adds up to."""
+    if facts.memories is not None:
+        return facts.memories.get(role.name, Memory())
+    return supervision.remember((one for one in facts.events if one.role == role.name), role)
+
+
 def _since_absent(memory: Memory) -> Moment | None:
     return memory.died.moment if memory.died else None
 
@@ -190,38 +200,6 @@ def _stalled(role: Role, health: Mapping[str, Health]) -> str | None:
     if role.name != "worker" or canary is None or canary.state is not HealthState.FAILING:
         return None
     return f"canary {canary.reason}" if "taken" in canary.reason else None
-
-
-def evidence(histories: Mapping[str, Sequence[Sample]]) -> dict[str, Moment]:
-    """When each role was last seen to do its work, rather than to exist."""
-    found: dict[str, Moment] = {}
-    for sample in reversed(histories.get("canary", ())):
-        if sample.data.get("ok") is True:
-            found["worker"] = sample.moment
-            break
-    if (moved := _completed_more(histories.get("queue", ()))) is not None:
-        known = found.get("worker")
-        found["worker"] = moved if known is None or moved.at > known.at else known
-    for sample in reversed(histories.get("queue", ())):
-        if sample.error is None and sample.data.get("problem") is None:
-            found["queue"] = sample.moment
-            break
-    for name, key in (("watchdog", "heartbeat_at"), ("pipeline", "generated_at")):
-        for sample in reversed(histories.get(name, ())):
-            at = sample.data.get(key)
-            if isinstance(at, int | float):
-                found[name] = Moment(float(at))
-                break
-    return found
-
-
-def _completed_more(queue: Sequence[Sample]) -> Moment | None:
-    """The newest look at which more tasks had been finished than at the one before."""
-    for index in range(len(queue) - 1, 0, -1):
-        before, after = queue[index - 1].data.get("completed"), queue[index].data.get("completed")
-        if isinstance(before, int) and isinstance(after, int) and after > before:
-            return queue[index].moment
-    return None
 
 
 def _since(events: Sequence[Event], verdict: Verdict) -> Moment | None:

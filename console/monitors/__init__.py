@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
+    from console.core.learning import Thresholds
     from console.core.model import Health, Moment, Sample
     from console.system.box import Box
     from console.system.settings import Settings
@@ -25,8 +26,17 @@ class Monitor(Protocol):
     async def probe(self, box: Box) -> Sample:
         """Look at the machine and say what was seen; what it raises becomes an unknown sample."""
 
-    def judge(self, history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
-        """Ok, failing or unknown, from the samples alone."""
+    def judge(
+        self,
+        history: Sequence[Sample],
+        now: Moment,
+        settings: Settings,
+        learnt: Thresholds | None = None,
+    ) -> Health:
+        """Ok, failing or unknown, from the samples alone.
+
+        `learnt`: what the last good baseline has shown to be normal; settings win over it.
+        """
 
     def result(self, sample: Sample) -> str:
         """The sample in a few words, clean for any screen."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core.foreign import as_list, number, table, text
+from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import visible
 from console.monitors._queue_server import ask
@@ -121,7 +122,9 @@ async def _where(settings: Settings, task_id: str, trouble: str) -> dict[str, An
     return {"failed_at": "finished", "detail": f"no result {limit_s}: {lost}"}
 
 
-def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+def judge(
+    history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
+) -> Health:
     """By the newest canary alone: at half an hour between two, none is a blip."""
     if not history:
         return Health(HealthState.UNKNOWN, "no canary yet")

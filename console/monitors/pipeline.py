@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.foreign import as_list, local_time, number, table, text
+from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
 from console.monitors import _channels
@@ -140,7 +141,9 @@ def _publish(path: Path, status: Mapping[str, Any]) -> None:
 # --- judging --------------------------------------------------------------------------------
 
 
-def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+def judge(
+    history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
+) -> Health:
     """Failing when missing, too old, not writable, or with an anomaly in it.
 
     A file that was met half written is judged by the look before; the second time it is unknown.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core.foreign import as_list, count, local_time, number, table, text
+from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
 from console.monitors._queue_server import ask
@@ -91,7 +92,9 @@ async def _look_closer(box: Box, seen: dict[str, Any]) -> None:
         seen["oldest_lease_s"] = max((age for age in ages if age is not None), default=None)
 
 
-def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+def judge(
+    history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
+) -> Health:
     """A refused connection is certain at once; anything else that may be a blip counts twice.
 
     No answer, and more than 20 waiting tasks, must be seen in two looks in a row.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.foreign import as_list, count, flag, local_time, number, table, text
+from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
 from console.system.aside import aside
@@ -68,7 +69,9 @@ def _status(status: Mapping[str, Any], now: Moment) -> dict[str, Any]:
     }
 
 
-def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+def judge(
+    history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
+) -> Health:
     """Failing without a process, with an old heartbeat, or when it reports an anomaly.
 
     A file met half written is forgiven once: the heartbeat of the look before counts.

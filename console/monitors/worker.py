@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.record import Seen, encode
 from console.core.snapshot import last_seen
@@ -41,7 +42,9 @@ def look(box: Box) -> Sample:
     return Sample(NAME, box.now(), data)
 
 
-def judge(history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+def judge(
+    history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
+) -> Health:
     """Failing where the number found is not the number wanted."""
     seen = last_seen(history[-1:])
     wrong = []

@@ -87,7 +87,7 @@ class Guard:
                 data = {"verb": command.verb.value}
                 about = (command.role, command.actor, reason, command.target, command.token)
                 self.box.record(EventKind.REFUSED, *about, data)
-        return Outcome(False, f"{command.verb} {command.role}: refused: {reason}", code)
+        return Outcome(False, f"{command.role}: refused: {reason}", code)
 
     def _look(self, role: Role) -> Observation:
         """Decisions are made on what is read now, never on what was known."""

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Health, HealthState, Moment, Sample
-from console.core.views import pipeline_view, queue_view, watchdog_view
+from console.core import views
+from console.core.model import Health, HealthState, Moment, QueueView, Sample
+from console.core.views import pipeline_view, watchdog_view
+from console.core.work import work
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 OK = Health(HealthState.OK)
@@ -46,6 +48,13 @@ def queue(ago: float, **data: Any) -> Sample:
     return sample("queue", ago, problem=None, **whole)
 
 
+def queue_view(url: str, samples: list[Sample], health: Health, now: Moment) -> QueueView:
+    held: dict[str, list[Sample]] = {}
+    for one in samples:
+        held.setdefault(one.monitor, []).append(one)
+    return views.queue_view(url, work(held), health, now)
+
+
 def test_the_queue_as_it_stands() -> None:
     samples = [
         queue(20, successful=10, failed=2),
@@ -56,6 +65,12 @@ def test_the_queue_as_it_stands() -> None:
     assert (view.size, view.inflight, view.completed, view.failed) == (3, 1, 24, 4)
     assert view.success_rate == pytest.approx(100 * 10 / 12)
     assert (view.latency_s, view.seen, view.state) == (0.3, NOW.plus(-2), HealthState.OK)
+
+
+def test_the_success_rate_is_that_of_the_last_hour() -> None:
+    hours = [queue(9000, successful=0, failed=0), queue(3700, successful=0, failed=90)]
+    view = queue_view(URL, [*hours, queue(3000, successful=5, failed=90), queue(2)], OK, NOW)
+    assert view.success_rate == pytest.approx(100 * 20 / 24)  # 20, 4: the server began anew
 
 
 def test_nothing_finished_is_no_rate() -> None:

@@ -48,7 +48,9 @@ class Scripted:
         self.calls.append(time.monotonic())
         return Sample(self.NAME, box.now(), await self.act(box))
 
-    def judge(self, history: Sequence[Sample], now: Moment, settings: Settings) -> Health:
+    def judge(
+        self, history: Sequence[Sample], now: Moment, settings: Settings, learnt: object = None
+    ) -> Health:
         return Health(HealthState(history[-1].data.get("state", "ok")))
 
     def result(self, sample: Sample) -> str:

@@ -1,0 +1,115 @@
+"""What the monitors' looks add up to, whatever the time is: kept as long as no look is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from console.core.baseline import tasks_ended
+from console.core.foreign import count, number
+from console.core.model import Moment, Sample
+from console.core.stats import increase
+
+SUCCESS_S = 3600.0
+"""The success rate is that of the last hour before the newest look."""
+PACE_S = 600.0
+"""How far back the pace of the work is measured."""
+_PROOFS = (("watchdog", "heartbeat_at"), ("pipeline", "generated_at"))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How the work goes, by all looks of all monitors."""
+
+    answered: Sample | None = None
+    """The queue's newest look with figures."""
+    current: bool = False
+    """That one is the newest look of all at the queue."""
+    success_rate: float | None = None
+    """Percent of the tasks that ended in the last hour; None while none did."""
+    latency_s: float | None = None
+    """Of the newest canary; None when that one failed."""
+    finished: Moment | None = None
+    """The newest look at which more tasks had been finished than at the one before."""
+    drain_s: float | None = None
+    """Seconds that what waits will take at the pace of the last minutes."""
+    proofs: Mapping[str, Moment] = field(default_factory=dict)
+    """When each role was last seen to do its work, rather than to exist."""
+
+
+def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
+    """Everything that only a new look can change. Histories are oldest first, by monitor."""
+    queue, canary = histories.get("queue", ()), histories.get("canary", ())
+    answered = next((one for one in reversed(queue) if _answers(one)), None)
+    good, ended = tasks_ended(one for one in recent(queue, SUCCESS_S) if one.error is None)
+    finished = _finished(queue)
+    return Work(
+        answered=answered,
+        current=answered is not None and answered is queue[-1],
+        success_rate=100.0 * good / ended if ended else None,
+        latency_s=_latency(canary),
+        finished=finished,
+        drain_s=_drain(queue, answered),
+        proofs=_proofs(histories, answered, finished),
+    )
+
+
+def recent(samples: Sequence[Sample], within_s: float) -> list[Sample]:
+    """The samples of the last seconds before the newest one, oldest first."""
+    if not samples:
+        return []
+    newest = samples[-1].moment
+    near = takewhile(lambda one: newest.since(one.moment) <= within_s, reversed(samples))
+    return [*near][::-1]
+
+
+def _answers(look: Sample) -> bool:
+    return look.error is None and look.data.get("problem") is None
+
+
+def _latency(canary: Sequence[Sample]) -> float | None:
+    ok = bool(canary) and canary[-1].data.get("ok") is True
+    return number(canary[-1].data.get("latency_s")) if ok else None
+
+
+def _finished(queue: Sequence[Sample]) -> Moment | None:
+    after: Sample | None = None
+    for one in reversed(queue):
+        if not _answers(one):
+            continue
+        if after is not None and after.data.get("completed") != one.data.get("completed"):
+            new, old = count(after.data.get("completed")), count(one.data.get("completed"))
+            if new is not None and old is not None and new > old:
+                return after.moment
+        after = one
+    return None
+
+
+def _drain(queue: Sequence[Sample], answered: Sample | None) -> float | None:
+    size = count(answered.data.get("size")) if answered else None
+    if not size:
+        return 0.0 if size == 0 else None
+    told = [(count(one.data.get("completed")), one) for one in recent(queue, PACE_S)]
+    known = [(float(done), one) for done, one in told if done is not None and _answers(one)]
+    if len(known) < 2:
+        return None
+    done, took = increase([n for n, _ in known]), known[-1][1].moment.since(known[0][1].moment)
+    return size * took / done if done else None
+
+
+def _proofs(
+    histories: Mapping[str, Sequence[Sample]], answered: Sample | None, finished: Moment | None
+) -> dict[str, Moment]:
+    canary = histories.get("canary", ())
+    worked = next((one.moment for one in reversed(canary) if one.data.get("ok") is True), None)
+    found = {}
+    if moments := [moment for moment in (worked, finished) if moment is not None]:
+        found["worker"] = max(moments, key=lambda moment: moment.at)
+    if answered is not None:
+        found["queue"] = answered.moment
+    for name, key in _PROOFS:
+        told = (number(one.data.get(key)) for one in reversed(histories.get(name, ())))
+        if (at := next((at for at in told if at is not None), None)) is not None:
+            found[name] = Moment(float(at))
+    return found

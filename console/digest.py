@@ -1,0 +1,83 @@
+"""What ledger and samples add up to, kept until there is news: a snapshot costs next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from console import collecting
+from console.core.learning import Thresholds
+from console.core.memory import Memory, remember
+from console.core.model import BaselineView, Event, Moment, Sample
+from console.core.runs import began, shown
+from console.core.work import Work, work
+from console.system.box import Box
+
+LEDGER = 2_000
+"""Lines of a role's ledger that are read to begin with."""
+BASELINE_S = 5.0
+"""A run's figures are of hours: without news they are worked out anew this seldom."""
+_Stamp = tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class Digest:
+    """One box's past, digested."""
+
+    box: Box
+    memories: dict[str, Memory] = field(default_factory=dict)
+    """What each role's ledger adds up to."""
+    _work: tuple[int, Work] = (-1, Work())
+    _baseline: tuple[int, Moment, BaselineView] = (-1, Moment(0.0), BaselineView())
+    _learnt: tuple[_Stamp, Thresholds | None] = (None, None)
+
+    def load(self, until: int) -> None:
+        """Begin with each role's own past, however many other lines follow it. StoreError."""
+        for role in self.box.roles:
+            past = self.box.store.events(role=role.name, limit=LEDGER)
+            self.memories[role.name] = remember((one for one in past if one.id <= until), role)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Go on with what is new in the ledger, oldest first."""
+        roles = {role.name: role for role in self.box.roles}
+        for event in events:
+            if role := roles.get(event.role):
+                self.memories[role.name] = remember([event], role, self.memories[role.name])
+
+    def work(self, histories: Mapping[str, Sequence[Sample]], version: int) -> Work:
+        """What the histories of this version add up to."""
+        if self._work[0] != version:
+            self._work = version, work(histories)
+        return self._work[1]
+
+    def baseline(
+        self,
+        run: object,
+        last: object,
+        histories: Mapping[str, Sequence[Sample]],
+        events: Sequence[Event],
+        version: int,
+        now: Moment,
+    ) -> BaselineView:
+        """The run under way, or what the last one has shown."""
+        configured = collecting.targets(self.box)
+        if began(run) is None:
+            return shown(None, last, (), (), configured, now)
+        known, then, view = self._baseline
+        if known != version or now.since(then) >= BASELINE_S or then.since(now) > 0:
+            samples = [sample for history in histories.values() for sample in history]
+            samples.sort(key=lambda sample: sample.moment.at)
+            view = shown(run, last, samples, events, configured, now)
+            self._baseline = version, now, view
+        return view
+
+    def learnt(self) -> Thresholds | None:
+        """What the last good baseline has shown to be normal, read again when the file changes."""
+        try:
+            status = collecting.thresholds_file(self.box).stat()
+        except OSError:
+            return None
+        stamp = status.st_mtime_ns, status.st_ino
+        if self._learnt[0] != stamp:
+            self._learnt = stamp, collecting.learnt(self.box)
+        return self._learnt[1]
