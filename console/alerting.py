@@ -44,7 +44,7 @@ class Alerting:
     def look(self, snapshot: Snapshot) -> list[tuple[str, Alert]]:
         """One more look: (state, alert) of whatever a hook should be told of."""
         told = self._catch_up()
-        learnt = collecting.learnt(self.box)
+        learnt = collecting.in_force(self.box)
         self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot, learnt)
         for alert in raised:
             self._turn(EventKind.ALERT_RAISED, alert, snapshot)

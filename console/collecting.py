@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from console.core import runs
+from console.core import learning, runs
 from console.core.baseline import BaselineTargets
 from console.core.foreign import as_list, table
 from console.core.learning import Thresholds, learn, thresholds
@@ -203,9 +203,17 @@ def read(path: Path) -> object:
 
 
 def learnt(box: Box) -> Thresholds | None:
-    """The thresholds in force; None where no run has passed yet, or nobody can read them."""
+    """What the last good run has taught; None where none has passed yet, or nobody can read it."""
     document = read(thresholds_file(box))
     return thresholds(document) if document is not None else None
+
+
+def in_force(box: Box) -> Thresholds | None:
+    """The thresholds that count: settings win over what was learnt."""
+    queue, canary = box.settings.monitors.queue, box.settings.monitors.canary
+    return learning.in_force(
+        learnt(box), queue.success_rate, canary.slow_s, queue.warn_above, queue.fail_above
+    )
 
 
 # --- the daemon's part ----------------------------------------------------------------------

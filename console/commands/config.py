@@ -46,6 +46,7 @@ match = "rpa_worker.py"
 # backoff_max_s = 60
 # limit = 3             # automatic restarts within
 # window_s = 600        # and then it is parked until a person acts
+# stalled = "report"    # alive, but evidently doing no work: report it, or restart it
 
 [roles.watchdog]
 match = "task_watchdog.py"
@@ -56,6 +57,7 @@ match = "task_watchdog.py"
 # every_s = 1800        # a real task through the queue, every half hour
 # for_s = 86400         # for a day, then it is switched off; without it: for ever
 # deadline_s = 30
+# slow_s = 2            # slower is failing; without it: what the last good baseline has shown
 
 [monitors.worker]
 # every_s = 300         # and at once when a worker dies
@@ -66,6 +68,8 @@ match = "task_watchdog.py"
 
 [monitors.queue]
 # every_s = 10
+# warn_above = 5        # waiting tasks worth a word, and too many; without them, and without
+# fail_above = 20       # `success_rate = 90`: what the last good baseline has shown
 
 [monitors.pipeline]
 # every_s = 30

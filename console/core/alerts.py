@@ -148,8 +148,8 @@ def _absence(view: RoleView) -> str:
 def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
     for view in snapshot.monitors:
         match view.health.state:
-            case HealthState.FAILING if view.name == "worker":
-                continue  # its roles say it better
+            case HealthState.FAILING if view.name == "worker" or not view.health.severe:
+                continue  # its roles say it better, or what is unusual does
             case HealthState.FAILING if view.name == "queue":
                 yield _queue(snapshot, view)
             case HealthState.FAILING:

@@ -37,7 +37,7 @@ def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
         role = known.get(name, Role(name, ""))
         ledger = [event for event in old if event.role == name]
         memory = remember(ledger, role)
-        needed = [memory.asked, memory.parked, memory.started, memory.died]
+        needed = [memory.asked, memory.parked, memory.started, memory.died, memory.stalled]
         needed += {one.kind: one for one in ledger if one.kind in _CHARGE and _asked(one)}.values()
         few = [event for event in ledger if event in needed]
         # Some ledgers are odder than this foresees: those are kept as they are.
@@ -46,7 +46,8 @@ def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
 
 def _state(memory: Memory) -> tuple[object, ...]:
     """What of a memory old lines still decide; counts are of a few minutes, or of the ledger."""
-    return memory.wanted, memory.asked, memory.parked, memory.started, memory.died
+    past = memory.started, memory.died, memory.stalled
+    return memory.wanted, memory.asked, memory.parked, *past
 
 
 def _asked(event: Event) -> bool:

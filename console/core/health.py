@@ -97,7 +97,7 @@ def _monitors(monitors: Iterable[MonitorView], said: set[str]) -> Iterator[Findi
             case HealthState.FAILING if view.name in said:
                 continue
             case HealthState.FAILING:
-                serious = view.name in ("canary", "queue")
+                serious = view.health.severe and view.name in ("canary", "queue")
                 yield (
                     Verdict.DOWN if serious else Verdict.DEGRADED,
                     f"{view.name}: {view.health.reason}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from console.core.baseline import tasks_ended
 from console.core.foreign import count, number, table
@@ -80,3 +81,21 @@ def thresholds(document: object) -> Thresholds:
         hours=count(told.get("hours")) or 0,
         canaries=count(told.get("canaries")) or 0,
     )
+
+
+def in_force(
+    learnt: Thresholds | None,
+    success_rate: float | None = None,
+    latency_s: float | None = None,
+    queue_normal: int | None = None,
+    queue_warning: int | None = None,
+) -> Thresholds | None:
+    """What was learnt, with what is configured instead; None where there is neither."""
+    told = {
+        "success_rate": success_rate,
+        "latency_s": latency_s,
+        "queue_normal": queue_normal,
+        "queue_warning": queue_warning,
+    }
+    wanted: dict[str, Any] = {key: value for key, value in told.items() if value is not None}
+    return replace(learnt or Thresholds(), **wanted) if wanted else learnt

@@ -26,6 +26,8 @@ class Memory:
     starts: int = 0
     started: Event | None = None
     died: Event | None = None
+    stalled: Event | None = None
+    """It was found to do no work, and has not been seen to work since."""
     tried: Identity | None = None
     mourned: Identity | None = None
     """Counted already: a start that fails at once is told of by guard and shim, in any order."""
@@ -55,6 +57,8 @@ def _after(memory: Memory, event: Event, role: Role) -> Memory:
             return _after_death(memory, event, role)
         case EventKind.PARKED:
             return replace(memory, parked=event)
+        case EventKind.STALLED | EventKind.READY:
+            return replace(memory, stalled=event if event.kind is EventKind.STALLED else None)
         case _:
             return memory
 

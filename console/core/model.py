@@ -149,6 +149,8 @@ class RestartPolicy:
     """A run of this length resets the back-off."""
     unpark_s: float = 3600.0
     """A healthy run of this length releases a parked role's history."""
+    stalled: str = "report"
+    """What is done about a living worker that evidently does no work: `report` or `restart`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ class Health:
 
     state: HealthState
     reason: str = ""
+    severe: bool = True
+    """False: it works, but worse than it should."""
 
 
 class System(Protocol):
@@ -375,6 +379,8 @@ class RoleView:
     """Starts after the first one, by whomever, as far as the ledger goes back."""
     retry_at: Moment | None = None
     last_death: Event | None = None
+    worked: Moment | None = None
+    """When it was last seen to do its work, rather than to exist."""
 
     @property
     def found(self) -> int:

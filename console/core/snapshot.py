@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.core import health as judging
-from console.core import supervision, views
+from console.core import stall, supervision, views
 from console.core.alerts import standing
 from console.core.instances import surplus
 from console.core.model import (
@@ -82,9 +82,11 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
     histories = {name: one.history for name, one in facts.monitors.items()}
     unknown = Health(HealthState.OFF, "switched off")
     done = work(histories) if facts.work is None else facts.work
+    known = (HealthState.OK, HealthState.FAILING)
+    fresh = {name for name, one in health.items() if one.state in known}
     seen, unseen = _seen(facts, health.get("worker"))
     roles = tuple(
-        _role(role, seen.get(role.name, unseen), _memory(facts, role), done, health, now)
+        _role(role, seen.get(role.name, unseen), _memory(facts, role), done, fresh, now)
         for role in facts.roles
     )
     verdict, reasons = judging.verdict(roles, monitors, facts.daemon, now)
@@ -155,14 +157,15 @@ def _role(
     seen: Seen | str,
     memory: Memory,
     done: Work,
-    health: Mapping[str, Health],
+    fresh: Collection[str],
     now: Moment,
 ) -> RoleView:
     worked = done.proofs.get(role.name)
     if isinstance(seen, str):
         return RoleView(role, RoleState.UNKNOWN, seen)
+    stalled = _stalled(role, seen, done, fresh, now)
     state, reason = supervision.state(
-        role, memory, seen.instances, seen.lease, worked, _stalled(role, health), now
+        role, memory, seen.instances, seen.lease, worked, stalled, now
     )
     decision = supervision.repair(role, memory, seen.instances, seen.lease, now)
     first = seen.instances[0] if seen.instances else None
@@ -180,6 +183,7 @@ def _role(
         restarts_total=max(0, memory.starts - 1),
         retry_at=decision.at,
         last_death=memory.died,
+        worked=worked,
     )
 
 
@@ -194,12 +198,14 @@ def _since_absent(memory: Memory) -> Moment | None:
     return memory.died.moment if memory.died else None
 
 
-def _stalled(role: Role, health: Mapping[str, Health]) -> str | None:
-    """Evidence that a living worker takes no task: the canary was accepted and not taken."""
-    canary = health.get("canary")
-    if role.name != "worker" or canary is None or canary.state is not HealthState.FAILING:
+def _stalled(
+    role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Moment
+) -> str | None:
+    """Evidence that living workers do no work; of other roles nobody sees what they are given."""
+    if role.name != "worker" or not seen.instances:
         return None
-    return f"canary {canary.reason}" if "taken" in canary.reason else None
+    started = max((one.root.started for one in seen.instances), key=lambda moment: moment.at)
+    return stall.evidence(done.signs, fresh, done.proofs.get(role.name), started, now)
 
 
 def _since(events: Sequence[Event], verdict: Verdict) -> Moment | None:

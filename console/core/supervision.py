@@ -43,6 +43,7 @@ class Repair(StrEnum):
     WAIT = "wait"
     START = "start"
     PARK = "park"
+    RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +71,41 @@ def repair(
     held = lease.state is LeaseState.HELD and not instances
     if held and not certified(memory, lease):
         return Decision(Repair.WAIT, "the lease is held", now.plus(HELD_S))
-    policy = role.policy
-    recent = recent_restarts(role, memory, now)
-    if recent >= policy.limit:
-        reason = (
-            f"{recent} automatic restarts within {duration(policy.window_s)}: a person must act"
-        )
-        return Decision(Repair.PARK, reason)
-    delay = min(policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1), policy.backoff_max_s)
-    due = memory.died.moment.plus(delay) if memory.died is not None else now
+    due = memory.died.moment.plus(_delay(role, memory)) if memory.died is not None else now
     if held and due.since(now) <= 0:
         due = now.plus(RELEASE_S)  # its shim is tidying up, and nobody tells when it lets go
-    if due.since(now) > 0:
-        return Decision(Repair.WAIT, f"restart {recent + 1} of {policy.limit}", due)
-    return Decision(Repair.START, f"restart {recent + 1} of {policy.limit}")
+    return _within_limit(role, memory, Repair.START, due, now)
+
+
+def shake(role: Role, memory: Memory, instances: Sequence[Instance], now: Moment) -> Decision:
+    """What policy does about a role that lives and is stalled."""
+    policy, stalled = role.policy, memory.stalled
+    if policy.stalled != "restart" or not policy.enabled or not role.command:
+        return Decision(Repair.NOTHING)
+    if stalled is None or stalled.identity is None or find(instances, stalled.identity) is None:
+        return Decision(Repair.NOTHING)
+    if memory.parked is not None or not memory.wanted:
+        return Decision(Repair.NOTHING)
+    due = stalled.moment.plus(_delay(role, memory))
+    return _within_limit(role, memory, Repair.RESTART, due, now)
+
+
+def _delay(role: Role, memory: Memory) -> float:
+    """The back-off: doubled with each death in a row."""
+    doubled = 2 ** max(0, min(memory.streak, 30) - 1)
+    return min(role.policy.backoff_s * doubled, role.policy.backoff_max_s)
+
+
+def _within_limit(role: Role, memory: Memory, what: Repair, due: Moment, now: Moment) -> Decision:
+    """A repair when it is due, unless there were too many."""
+    limit, recent = role.policy.limit, recent_restarts(role, memory, now)
+    if recent >= limit:
+        window = duration(role.policy.window_s)
+        return Decision(
+            Repair.PARK, f"{recent} automatic restarts within {window}: a person must act"
+        )
+    reason = f"restart {recent + 1} of {limit}"
+    return Decision(Repair.WAIT, reason, due) if due.since(now) > 0 else Decision(what, reason)
 
 
 def recent_restarts(role: Role, memory: Memory, now: Moment) -> int:
@@ -178,7 +200,9 @@ def state(
         return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
     newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
     if worked is not None and worked.at >= newest.at:
-        return RoleState.READY, "seen to work"
+        if memory.stalled is None or worked.at > memory.stalled.moment.at:
+            return RoleState.READY, "seen to work"
+        return RoleState.RUNNING, "alive; not yet seen to work again since it was stalled"
     return RoleState.RUNNING, "alive; not yet seen to work" if role.name in WITNESSED else "alive"
 
 

@@ -9,6 +9,7 @@ from itertools import takewhile
 from console.core.baseline import tasks_ended
 from console.core.foreign import count, number
 from console.core.model import Moment, Sample
+from console.core.stall import Signs, signs
 from console.core.stats import increase
 
 SUCCESS_S = 3600.0
@@ -36,6 +37,8 @@ class Work:
     """Seconds that what waits will take at the pace of the last minutes."""
     proofs: Mapping[str, Moment] = field(default_factory=dict)
     """When each role was last seen to do its work, rather than to exist."""
+    signs: Signs = Signs()
+    """By which a worker that does none is known."""
 
 
 def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
@@ -52,6 +55,7 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
         finished=finished,
         drain_s=_drain(queue, answered),
         proofs=_proofs(histories, answered, finished),
+        signs=signs(histories),
     )
 
 

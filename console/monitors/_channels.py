@@ -1,4 +1,4 @@
-"""The pipeline's channels: each newest value against its own past day. Pure."""
+"""The pipeline's channels: each newest value against its hour of earlier days, or its past day."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 from console.core.foreign import count, number
 from console.core.model import Moment, Sample
 from console.core.stats import increases, mean_sigma
+from console.monitors._seasons import Season
 
 GENERATOR, SCHEMA = "rpa-console", 1
 WINDOW_S = 86_400.0
-HOUR_S = 3600.0
+HOUR_S, HOURS = 3600.0, 24
 STEPS = 28
 ENOUGH = 12
 """Earlier values before a deviation is called an anomaly."""
@@ -40,24 +41,50 @@ class Channel:
     deviation_sigma: float
     severity: str
     n: int
+    days: int = 0
+    """Earlier days whose same hour it was compared with; 0: it was compared with its past day."""
 
     @property
     def anomaly(self) -> bool:
         return self.severity != "none"
 
 
-def channels(queue: Sequence[Sample], canary: Sequence[Sample], now: Moment) -> list[Channel]:
+def channels(
+    queue: Sequence[Sample],
+    canary: Sequence[Sample],
+    now: Moment,
+    seasons: Mapping[str, Season] | None = None,
+) -> list[Channel]:
     """The channels that have a value within the last day. Samples are oldest first."""
-    measured = {
+    usual = seasons or {}
+    return [
+        _channel(name, [value for _, value in points], usual.get(name))
+        for name, points in _measured(queue, canary, now).items()
+        if points
+    ]
+
+
+def _measured(
+    queue: Sequence[Sample], canary: Sequence[Sample], now: Moment
+) -> dict[str, list[Point]]:
+    return {
         "latency_s": _points(canary, "latency_s", now),
         "queue_size": _points(queue, "size", now),
         "success_rate": _hourly_success(queue, now),
     }
-    return [
-        _channel(name, [value for _, value in points])
-        for name, points in measured.items()
-        if points
-    ]
+
+
+def hourly(
+    queue: Sequence[Sample], canary: Sequence[Sample], now: Moment
+) -> dict[str, list[float | None]]:
+    """Each channel's mean over each of the past 24 hours, oldest first; None: nothing known."""
+    found: dict[str, list[float | None]] = {}
+    for name, points in _measured(queue, canary, now).items():
+        hours: list[list[float]] = [[] for _ in range(HOURS)]
+        for age, value in points:
+            hours[HOURS - 1 - min(HOURS - 1, int(age // HOUR_S))].append(value)
+        found[name] = [round(sum(held) / len(held), 4) if held else None for held in hours]
+    return found
 
 
 def _points(samples: Sequence[Sample], key: str, now: Moment) -> list[Point]:
@@ -86,18 +113,25 @@ def counters(queue: Sequence[Sample], now: Moment) -> list[tuple[float, tuple[fl
     return [(age, (good, bad)) for age, good, bad in read if good is not None and bad is not None]
 
 
-def _channel(name: str, values: Sequence[float]) -> Channel:
+def _channel(name: str, values: Sequence[float], season: Season | None) -> Channel:
     latest, past = values[-1], values[:-1] or values
     mean, sigma = mean_sigma(past) or (latest, 0.0)
+    if season is not None:
+        mean, sigma = season.mean, season.sigma
     deviation = (latest - mean) / max(sigma, LEAST_SIGMA[name])
     bad = -deviation if name in BAD_WHEN_LOW else deviation
     level = next((word for least, word in SEVERITIES if bad >= least), "none")
-    severity = level if len(past) >= ENOUGH else "none"
-    return Channel(name, latest, mean, sigma, deviation, severity, len(values))
+    severity = level if season is not None or len(past) >= ENOUGH else "none"
+    days = season.days if season is not None else 0
+    return Channel(name, latest, mean, sigma, deviation, severity, len(values), days)
 
 
 def status(
-    found: Sequence[Channel], queue: Sequence[Sample], next_runs: Mapping[str, float], now: Moment
+    found: Sequence[Channel],
+    queue: Sequence[Sample],
+    canary: Sequence[Sample],
+    next_runs: Mapping[str, float],
+    now: Moment,
 ) -> dict[str, Any]:
     """The status file: the old shape, with ours marked by `generator` and `schema`."""
     return {
@@ -113,6 +147,7 @@ def status(
             "final_state": {one.name: float(round(one.latest, 4)) for one in found},
             "resonance_series": _series(_points(queue, "size", now)),
         },
+        "hourly": hourly(queue, canary, now),
         "next_runs": {name: _local(at) for name, at in next_runs.items()},
     }
 
@@ -121,7 +156,7 @@ def _season(one: Channel) -> dict[str, Any]:
     return {
         "channel": one.name,
         "latest": round(one.latest, 4),
-        "period": 0.0,
+        "period": 24.0 if one.days else 0.0,
         "anomaly": one.anomaly,
         "severity": one.severity,
         "deviation_sigma": round(one.deviation_sigma, 3),
@@ -130,6 +165,7 @@ def _season(one: Channel) -> dict[str, Any]:
         "mean": round(one.mean, 4),
         "sigma": round(one.sigma, 4),
         "n": one.n,
+        "days": one.days,
     }
 
 
@@ -156,18 +192,31 @@ def markdown(status: Mapping[str, Any]) -> str:
     """The same for people."""
     rows = [
         f"| {one['channel']} | {one['latest']:g} | {one['mean']:g} | {one['sigma']:g}"
-        f" | {one['deviation_sigma']:+.2f} σ | {one['severity']} | {one['n']} |"
+        f" | {one['deviation_sigma']:+.2f} σ | {one['severity']} | {one['n']} | {_against(one)} |"
         for one in status["seasonality"]
     ]
     runs = [f"- {name}: {at}" for name, at in status["next_runs"].items()]
     lines = [
         "# Realtime pipeline", "",
         f"Generated {status['generated_at']}, local time, over {status['window_hours']:g} hours.",
-        "", "| channel | latest | mean | sigma | deviation | severity | n |",
-        "|---|---|---|---|---|---|---|", *(rows or ["| nothing measured yet | | | | | | |"]),
-        "", "Next runs:", "", *runs,
+        "", "| channel | latest | mean | sigma | deviation | severity | n | against |",
+        "|---|---|---|---|---|---|---|---|",
+        *(rows or ["| nothing measured yet | | | | | | | |"]), "",
+        "Mean of each hour, oldest first:", "", *_hours(status["hourly"]), "",
+        "Next runs:", "", *runs,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _against(season: Mapping[str, Any]) -> str:
+    return f"this hour of {season['days']} days" if season["days"] else "the past day"
+
+
+def _hours(series: Mapping[str, Sequence[float | None]]) -> list[str]:
+    return [
+        f"- {name}: " + " ".join("–" if one is None else f"{one:.4g}" for one in means)
+        for name, means in series.items()
+    ]
 
 
 def _local(at: float) -> str:

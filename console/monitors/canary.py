@@ -11,6 +11,7 @@ from console.core.foreign import as_list, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import visible
+from console.monitors._limits import limit
 from console.monitors._queue_server import ask
 from console.system.http import HttpError
 from console.system.settings import Settings
@@ -131,8 +132,14 @@ def judge(
     last = history[-1]
     if last.error is not None:
         return Health(HealthState.UNKNOWN, last.error)
-    state = HealthState.OK if last.data.get("ok") is True else HealthState.FAILING
-    return Health(state, result(last))
+    if last.data.get("ok") is not True:
+        return Health(HealthState.FAILING, result(last))
+    most = limit(settings.monitors.canary.slow_s, learnt.latency_s if learnt else None, None)
+    latency = number(last.data.get("latency_s"))
+    if most and latency is not None and latency > most.value:
+        reason = f"{result(last)}{most.words('above', ' s')}"
+        return Health(HealthState.FAILING, reason, severe=False)
+    return Health(HealthState.OK, result(last))
 
 
 def result(sample: Sample) -> str:

@@ -1,4 +1,13 @@
-"""The realtime pipeline: read from another program's status file, or collected by us."""
+"""The realtime pipeline: read from another program's status file, or collected by us.
+
+What we write is what readers of the old file know, and more. `seasonality`: for each channel its
+newest value, the mean and sigma it was compared with, how many sigma it is off, and whether that
+is an anomaly. It is compared with the same hour of the last 28 days where at least 5 of them tell
+of it (`days`, and `period` is 24), else with its past day (`period` 0). `hourly`: each channel's
+mean over each of the past 24 hours, oldest first, null where nothing is known. `simulation` keeps
+the old readers' 28 floats: the queue's size over the window. `generator`, `schema` and
+`generated_at_utc` are ours.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +20,7 @@ from console.core.foreign import as_list, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
-from console.monitors import _channels
+from console.monitors import _channels, _seasons
 from console.system.aside import aside
 from console.system.files import FileError, Problem, read_json, write_atomically
 from console.system.settings import Settings
@@ -118,7 +127,8 @@ async def _collect(box: Box, path: Path) -> dict[str, Any]:
     next_runs = {NAME: now.at + every(box.settings)}
     if canary:
         next_runs["canary"] = canary[-1].moment.at + box.settings.monitors.canary.every_s
-    status = await aside(_compose, queue, canary, next_runs, now)
+    usual = await _usual(box, now)
+    status = await aside(_compose, queue, canary, usual, next_runs, now)
     seen = _seen(status, now) | {"generated_at": now.at}
     try:
         await aside(_publish, path, status)
@@ -127,10 +137,23 @@ async def _collect(box: Box, path: Path) -> dict[str, Any]:
     return seen
 
 
+async def _usual(box: Box, now: Moment) -> dict[str, _seasons.Season]:
+    hours = {
+        name: await box.hours(monitor, field, _seasons.LOOK_BACK_S)
+        for name, (monitor, field) in _seasons.FIELDS.items()
+    }
+    return await aside(_seasons.seasons, hours, now)
+
+
 def _compose(
-    queue: Sequence[Sample], canary: Sequence[Sample], next_runs: Mapping[str, float], now: Moment
+    queue: Sequence[Sample],
+    canary: Sequence[Sample],
+    usual: Mapping[str, _seasons.Season],
+    next_runs: Mapping[str, float],
+    now: Moment,
 ) -> dict[str, Any]:
-    return _channels.status(_channels.channels(queue, canary, now), queue, next_runs, now)
+    found = _channels.channels(queue, canary, now, usual)
+    return _channels.status(found, queue, canary, next_runs, now)
 
 
 def _publish(path: Path, status: Mapping[str, Any]) -> None:

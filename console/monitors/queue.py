@@ -6,10 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from console.core.baseline import tasks_ended
 from console.core.foreign import as_list, count, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
+from console.core.stats import wilson
 from console.core.text import duration, visible
+from console.core.work import SUCCESS_S, recent
+from console.monitors._limits import Limit, limit
 from console.monitors._queue_server import ask
 from console.system.http import HttpError
 from console.system.settings import Settings
@@ -97,7 +101,8 @@ def judge(
 ) -> Health:
     """A refused connection is certain at once; anything else that may be a blip counts twice.
 
-    No answer, and more than 20 waiting tasks, must be seen in two looks in a row.
+    No answer, and too many waiting tasks (20, unless configured or learnt), must be seen in two
+    looks in a row. Too few successes fail where chance alone does not explain them.
     """
     if not history:
         return Health(HealthState.UNKNOWN, "not looked yet")
@@ -113,17 +118,36 @@ def judge(
         return Health(HealthState.UNKNOWN, "the server does not tell its size")
     if (status := text(last.data.get("status"))) not in (None, "ok"):
         return Health(HealthState.FAILING, f"the server says {status!r}")
-    if size > FAIL_ABOVE and (count(before.get("size")) or 0) > FAIL_ABOVE:
-        return Health(HealthState.FAILING, f"{size} tasks wait")
-    return Health(HealthState.OK, _remark(last.data, size))
+    wanted, known = settings.monitors.queue, learnt or Thresholds()
+    most = limit(wanted.fail_above, known.queue_warning, FAIL_ABOVE)
+    if most and size > most.value and (count(before.get("size")) or 0) > most.value:
+        return Health(HealthState.FAILING, f"{size} tasks wait{most.words('above')}")
+    if few := _too_few(history, limit(wanted.success_rate, known.success_rate, None)):
+        return Health(HealthState.FAILING, few, severe=False)
+    usual = limit(wanted.warn_above, known.queue_normal, WARN_ABOVE)
+    return Health(HealthState.OK, _remark(last.data, size, usual))
 
 
-def _remark(data: Mapping[str, Any], size: int) -> str:
+def _too_few(history: Sequence[Sample], least: Limit | None) -> str:
+    """In words, when surely fewer tasks succeeded in the last hour than should."""
+    if least is None:
+        return ""
+    good, ended = tasks_ended(recent(history, SUCCESS_S))
+    surely = wilson(good, ended)
+    if surely is None or 100 * surely[1] >= least.value:
+        return ""
+    share = f"{100 * good / ended:.1f} % of {ended:.0f} tasks succeeded in the last hour"
+    return share + least.words("under", " %")
+
+
+def _remark(data: Mapping[str, Any], size: int, usual: Limit | None) -> str:
     """What is worth a word although nothing fails."""
     off = number(data.get("clock_off_s"))
     if off is not None and abs(off) > CLOCK_S:
         return f"server clock off by {'-' if off < 0 else '+'}{duration(abs(off))}"
-    return f"{size} tasks wait" if size > WARN_ABOVE else ""
+    if usual is None or size <= usual.value:
+        return ""
+    return f"{size} tasks wait{usual.words('above')}"
 
 
 def result(sample: Sample) -> str:

@@ -24,7 +24,8 @@ from console.core.model import (
     Role,
     Sample,
 )
-from console.system import clock, daemon, lease, process
+from console.core.rollup import HOUR_S, Rollup
+from console.system import clock, daemon, lease, process, retention
 from console.system.aside import aside
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
@@ -140,6 +141,11 @@ class Box:
         """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
         since = self.now().at - since_s
         return await aside(self.store.samples, monitor, since)
+
+    async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
+        """A field's past hours, rolled up, oldest first. Raises StoreError."""
+        since = self.now().at - since_s
+        return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
 
     def record(
         self,

@@ -38,6 +38,7 @@ class Restart(Struct, frozen=True, forbid_unknown_fields=True):
     window_s: Seconds = 600.0
     healthy_s: Seconds = 60.0
     unpark_s: Seconds = 3600.0
+    stalled: Literal["report", "restart"] = "report"
 
 
 class RoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,8 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     every_s: Seconds = 1800.0
     for_s: Seconds | None = None
     deadline_s: Seconds = 30.0
+    slow_s: Seconds | None = None
+    """Slower than this is failing; None: what the last good baseline has shown."""
 
 
 class Every(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +73,14 @@ class Every(Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     every_s: Seconds = 10.0
+
+
+class Depth(Every, frozen=True, forbid_unknown_fields=True):
+    """The queue's own limits; None: what the last good baseline has shown, else 5 and 20."""
+
+    warn_above: Annotated[int, Meta(ge=0)] | None = None
+    fail_above: Annotated[int, Meta(ge=0)] | None = None
+    success_rate: Annotated[float, Meta(ge=0, le=100)] | None = None
 
 
 class Worker(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +115,7 @@ class Monitors(Struct, frozen=True, forbid_unknown_fields=True):
     canary: Canary = Canary()
     worker: Worker = Worker()
     watchdog: Watchdog = Watchdog()
-    queue: Every = Every(every_s=10.0)
+    queue: Depth = Depth()
     pipeline: Pipeline = Pipeline()
 
 

@@ -179,14 +179,13 @@ class ConsoleApp(App[int]):
         try:
             outcome = await self.wiring.submit(command)
         except Exception as error:
-            outcome = Outcome(False, f"{str(error) or type(error).__name__}", 3)
+            outcome = Outcome(False, f"failed: {str(error) or type(error).__name__}", 3)
         finally:
             self.news.busy.pop(key, None)
         if outcome.done:
             self.say(f"● {outcome.message}", "ok")
         else:
-            word = {1: "refused", 4: "timed out"}.get(outcome.code, "failed")
-            self.say(f"✖ {command.verb.value} {word}: {outcome.message}", "bad")
+            self.say(f"✖ {command.verb.value} {outcome.message}", "bad")
 
     # --- view -----------------------------------------------------------------------------------
 

@@ -169,6 +169,29 @@ def _token(identity: Identity | None) -> int | None:
     return {39120: 40, 40864: 41}.get(identity.pid) if identity else None
 
 
+def queue() -> QueueView:
+    """Three waiting, one in flight, four of 216 failed."""
+    return QueueView(
+        "http://127.0.0.1:8091",
+        HealthState.OK,
+        "",
+        past(2.0),
+        3,
+        0,
+        3,
+        0,
+        1,
+        212,
+        4,
+        98.2,
+        1.31,
+        oldest_s=42.0,
+        lease_s=1.0,
+        finished=past(21.0),
+        drain_s=96.0,
+    )
+
+
 def night() -> Snapshot:
     """The whole: healthy again since the repair."""
     return Snapshot(
@@ -178,25 +201,7 @@ def night() -> Snapshot:
         verdict=Verdict.HEALTHY,
         since=past(11_229.0),
         roles=roles(),
-        queue=QueueView(
-            "http://127.0.0.1:8091",
-            HealthState.OK,
-            "",
-            past(2.0),
-            3,
-            0,
-            3,
-            0,
-            1,
-            212,
-            4,
-            98.2,
-            1.31,
-            oldest_s=42.0,
-            lease_s=1.0,
-            finished=past(21.0),
-            drain_s=96.0,
-        ),
+        queue=queue(),
         watchdog=WatchdogView(HealthState.OK, "", past(14.0), 27428, past(24_228.0), past(12.0)),
         pipeline=PipelineView(
             HealthState.OK,

@@ -57,7 +57,8 @@ def test_what_stays(lines: list[Event], stay: list[int]) -> None:
 
 
 kinds = [K.STARTED, K.ADOPTED, K.DIED, K.ENDED, K.ASKED, K.CONFIRMED, K.RELEASED, K.FAILED,
-         K.PARKED, K.ALERT_RAISED, K.ALERT_RESOLVED, K.ALERT_ACKNOWLEDGED, K.NOTICED]  # fmt: skip
+         K.PARKED, K.STALLED, K.READY, K.ALERT_RAISED, K.ALERT_RESOLVED,
+         K.ALERT_ACKNOWLEDGED, K.NOTICED]  # fmt: skip
 ledgers = st.lists(
     st.builds(
         lambda kind, pid, actor, verb, key, ran: line(

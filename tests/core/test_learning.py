@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from console.core import early
 from console.core.baseline import BaselineTargets, baseline
-from console.core.learning import Thresholds, learn, thresholds
+from console.core.learning import Thresholds, in_force, learn, thresholds
 from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
 from console.core.runs import began, changed, compare, conclusion, restore, result, shown, targets
 
@@ -169,6 +169,14 @@ def test_thresholds_from_a_file_that_anybody_may_have_edited() -> None:
     assert thresholds({"thresholds": {"success_rate": "x", "queue_normal": -1}}) == Thresholds()
     told = {"thresholds": {"success_rate": 92.5, "latency_s": 0.5, "queue_normal": 7}}
     assert thresholds(told) == Thresholds(92.5, 0.5, 7)
+
+
+def test_settings_win_over_what_was_learnt() -> None:
+    assert in_force(None) is None
+    learnt = Thresholds(92.0, 0.5, 8, 32)
+    assert in_force(learnt) is learnt
+    assert in_force(learnt, latency_s=2.0, queue_warning=50) == Thresholds(92.0, 2.0, 8, 50)
+    assert in_force(None, success_rate=80.0) == Thresholds(80.0)
 
 
 @given(

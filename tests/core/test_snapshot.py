@@ -91,13 +91,25 @@ def test_a_worker_is_ready_only_when_it_was_seen_to_work_since_it_started() -> N
 
 
 def test_a_canary_that_nobody_takes_is_a_worker_that_stalls() -> None:
-    failing = Health(HealthState.FAILING, "not taken: no worker took it within 30 s")
-    last = sample("canary", 5, ok=False)
-    shown = snapshot(last, look(instance(5, 60)), health={"canary": failing})
-    assert state(shown)[0] == "STALLED"
+    words = "no worker took it within 30 s"
+    failing = {"canary": Health(HealthState.FAILING, f"not taken: {words}")}
+    last = sample("canary", 5, ok=False, failed_at="taken", detail=words)
+    shown = snapshot(last, look(instance(5, 60)), health=failing)
+    assert state(shown) == ("STALLED", f"canary not taken: {words}")
     assert shown.verdict is Verdict.DOWN
-    refused = Health(HealthState.FAILING, "not accepted: refused")
-    assert state(snapshot(last, look(instance(5, 60)), health={"canary": refused}))[0] == "RUNNING"
+    late = {"canary": Health(HealthState.OVERDUE, "nobody has looked for an hour")}
+    assert state(snapshot(last, look(instance(5, 60)), health=late))[0] == "RUNNING"
+    refused = sample("canary", 5, ok=False, failed_at="accepted")
+    assert state(snapshot(refused, look(instance(5, 60)), health=failing))[0] == "RUNNING"
+
+
+def test_a_worker_that_stalled_is_ready_when_it_was_seen_to_work_since() -> None:
+    stalled = event(EventKind.STALLED, 40, identity=instance(5, 600).identity)
+    done = sample("canary", 300, ok=True)
+    assert state(snapshot(done, look(instance(5, 600)), events=(stalled,)))[0] == "RUNNING"
+    done = sample("canary", 20, ok=True)
+    view = snapshot(done, look(instance(5, 600)), events=(stalled,)).roles[0]
+    assert (view.state, view.worked) == (RoleState.READY, done.moment)
 
 
 def test_a_stopped_worker_stalls() -> None:

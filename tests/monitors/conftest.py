@@ -18,6 +18,7 @@ import pytest
 
 import console.rig
 from console.core.model import Instance, Moment, Sample
+from console.core.rollup import Rollup
 from console.rig.box import free_port
 from console.system import clock
 from console.system.http import HttpError, fetch
@@ -35,6 +36,7 @@ class StandIn:
     name: str = "test"
     seen: tuple[Instance, ...] = ()
     samples: list[Sample] = field(default_factory=list)
+    rollups: list[Rollup] = field(default_factory=list)
     offset_s: float = 0.0
 
     def now(self) -> Moment:
@@ -46,6 +48,14 @@ class StandIn:
     async def history(self, monitor: str, since_s: float) -> Sequence[Sample]:
         now = self.now()
         return [s for s in self.samples if s.monitor == monitor and now.since(s.moment) <= since_s]
+
+    async def hours(self, monitor: str, field: str, since_s: float) -> Sequence[Rollup]:
+        since = self.now().at - since_s
+        return [
+            one
+            for one in self.rollups
+            if (one.monitor, one.field) == (monitor, field) and one.at >= since
+        ]
 
     def with_queue(self, url: str, timeout_s: float = 3.0) -> StandIn:
         queue = Queue(url=url, timeout_s=timeout_s)

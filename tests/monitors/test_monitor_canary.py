@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from console.core.learning import Thresholds
 from console.core.model import HealthState, Moment, Sample
 from console.monitors import canary
-from console.system.settings import Settings
+from console.system.settings import Canary, Monitors, Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 TASK = {"task_id": "t1"}
@@ -134,3 +135,20 @@ def test_the_newest_decides() -> None:
     assert canary.judge([bad, good], NOW, Settings()).reason == "answered in 0.31 s"
     health = canary.judge([good, bad], NOW, Settings())
     assert (health.state, health.reason) == (HealthState.FAILING, "wrong answer: no")
+
+
+@pytest.mark.parametrize(
+    ("slow_s", "learnt_s", "reason"),
+    [
+        (None, None, ""),
+        (None, 0.5, "answered in 0.80 s, above the learnt 0.5 s"),
+        (0.7, 0.5, "answered in 0.80 s, above the configured 0.7 s"),
+        (1.0, 0.5, ""),
+    ],
+)
+def test_slower_than_is_normal(slow_s: float | None, learnt_s: float | None, reason: str) -> None:
+    settings = Settings(monitors=Monitors(canary=Canary(slow_s=slow_s)))
+    one = Sample("canary", NOW, {"ok": True, "latency_s": 0.8})
+    health = canary.judge([one], NOW, settings, Thresholds(latency_s=learnt_s))
+    assert health.reason == (reason or "answered in 0.80 s")
+    assert (health.state is HealthState.FAILING) is (not health.severe) is bool(reason)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from console.core.learning import Thresholds
 from console.core.model import HealthState, Moment, Sample
 from console.monitors import queue
-from console.system.settings import Settings
+from console.system.settings import Depth, Monitors, Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 
@@ -119,3 +120,53 @@ async def test_refused_is_failing_at_once(box: Any) -> None:
 )
 def test_judgements(history: list[Sample], state: HealthState, reason: str) -> None:
     assert judged(*history) == (state, reason)
+
+
+# --- limits ---------------------------------------------------------------------------------
+
+LEARNT = Thresholds(success_rate=92.0, latency_s=0.5, queue_normal=8, queue_warning=32)
+
+
+def hour(good: int, bad: int, size: int = 0) -> list[Sample]:
+    """Two looks between which so many tasks succeeded and failed."""
+    before = Sample("queue", NOW.plus(-600), {"size": size, "successful": 5, "failed": 1})
+    return [before, sample(size=size, successful=5 + good, failed=1 + bad)]
+
+
+@pytest.mark.parametrize(
+    ("size", "configured", "learnt", "state", "reason"),
+    [
+        (21, {}, None, HealthState.FAILING, "21 tasks wait"),
+        (21, {}, LEARNT, HealthState.OK, "21 tasks wait, above the learnt 8"),
+        (33, {}, LEARNT, HealthState.FAILING, "33 tasks wait, above the learnt 32"),
+        (33, {"fail_above": 50}, LEARNT, HealthState.OK, "33 tasks wait, above the learnt 8"),
+        (7, {"warn_above": 2, "fail_above": 6}, LEARNT, HealthState.FAILING,
+         "7 tasks wait, above the configured 6"),
+        (8, {}, LEARNT, HealthState.OK, ""),
+        (7, {}, Thresholds(), HealthState.OK, "7 tasks wait"),  # nothing new was learnt
+    ],
+)  # fmt: skip
+def test_bands(size: int, configured: Any, learnt: Any, state: HealthState, reason: str) -> None:
+    settings = Settings(monitors=Monitors(queue=Depth(**configured)))
+    health = queue.judge([sample(size=size), sample(size=size)], NOW, settings, learnt)
+    assert (health.state, health.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "configured", "learnt", "reason"),
+    [
+        (60, 40, {}, None, ""),  # nobody has said what is normal
+        (60, 40, {}, LEARNT,
+         "60.0 % of 100 tasks succeeded in the last hour, under the learnt 92 %"),
+        (3, 1, {}, LEARNT, ""),  # four tasks prove nothing
+        (60, 40, {"success_rate": 50}, LEARNT, ""),
+        (60, 40, {"success_rate": 99}, None,
+         "60.0 % of 100 tasks succeeded in the last hour, under the configured 99 %"),
+    ],
+)  # fmt: skip
+def test_success(good: int, bad: int, configured: Any, learnt: Any, reason: str) -> None:
+    settings = Settings(monitors=Monitors(queue=Depth(**configured)))
+    health = queue.judge(hour(good, bad), NOW, settings, learnt)
+    assert health.reason == reason
+    assert health.state is (HealthState.FAILING if reason else HealthState.OK)
+    assert health.severe is not bool(reason)

@@ -282,16 +282,16 @@ async def test_read_only_palette_and_help_do_not_offer_changes() -> None:
 
 
 async def test_refusals_and_failures_are_shown_as_such() -> None:
-    box = Box(outcome=Outcome(False, "PID 40864 could not be verified", 1))
+    box = Box(outcome=Outcome(False, "worker: refused: PID 40864 is gone", 1))
     async with console(box) as pilot:
         await press(pilot, "e")
-        assert "✖ ensure refused: PID 40864 could not be verified" in shown(pilot)
+        assert "✖ ensure worker: refused: PID 40864 is gone" in shown(pilot)
         box.outcome = RuntimeError("store \x1b[31mlocked")
         await press(pilot, "e")
         assert "✖ ensure failed: store \\x1b[31mlocked" in shown(pilot)
-        box.outcome = Outcome(False, "it does not end", 4)
+        box.outcome = Outcome(False, "worker: refused: another is at work", 4)
         await press(pilot, "e")
-        assert "✖ ensure timed out: it does not end" in shown(pilot)
+        assert "✖ ensure worker: refused: another is at work" in shown(pilot)
 
 
 async def test_a_long_command_shows_its_state_and_is_not_sent_twice() -> None:
