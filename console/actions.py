@@ -1,7 +1,8 @@
-"""What a person can ask for besides ensure, restart and kill: canary, baseline, daemon."""
+"""What a person can ask for: ensure, restart, kill; canary, baseline, daemon, alerts."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from console import collecting
@@ -16,6 +17,22 @@ TIMED_OUT = 4
 
 if TYPE_CHECKING:
     from console.runtime import Runtime
+
+
+async def carry_out(runtime: Runtime, command: Command) -> Outcome:
+    """Do what a console was asked for."""
+    box, actor = runtime.box, command.actor
+    match command.verb:
+        case Verb.CANARY:
+            return await run_canary(runtime)
+        case Verb.BASELINE:
+            return await asyncio.to_thread(toggle_baseline, box, actor)
+        case Verb.START_DAEMON:
+            return await asyncio.to_thread(start_daemon, box, actor)
+        case Verb.ACKNOWLEDGE:
+            return await asyncio.to_thread(acknowledge, box, command.role, actor)
+        case _:
+            return await asyncio.to_thread(runtime.guard.carry_out, command)
 
 
 async def run_canary(runtime: Runtime) -> Outcome:

@@ -22,13 +22,13 @@ from console.core.model import (
     Outcome,
     Sample,
     Snapshot,
-    Verb,
 )
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
 from console.night import Night
 from console.probing import Prober
 from console.sentry import Sentry
+from console.stalling import Stalling
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
@@ -66,6 +66,7 @@ class Runtime:
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
     night: Night = field(init=False)
+    stalling: Stalling = field(init=False)
     _wakes: dict[str, asyncio.Event] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _snapshot: Snapshot | None = None
@@ -78,6 +79,7 @@ class Runtime:
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now)
         self.night = Night(self.box, self.view.refresh)
+        self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
         self._wakes = {name: asyncio.Event() for name in self.monitors}
 
     # --- running ---------------------------------------------------------------------------
@@ -87,9 +89,14 @@ class Runtime:
         async with asyncio.TaskGroup() as group:
             for name in self.monitors:
                 group.create_task(self._run(name), name=name)
-            group.create_task(self.sentry.run(), name="sentry")
-            group.create_task(self._tell_verdicts(), name="verdicts")
-            group.create_task(self.night.run(self.snapshots()), name="night")
+            self._act(group)
+
+    def _act(self, group: asyncio.TaskGroup) -> None:
+        """What whoever runs the monitors does with what they see."""
+        group.create_task(self.sentry.run(), name="sentry")
+        group.create_task(self._tell_verdicts(), name="verdicts")
+        group.create_task(self.night.run(self.snapshots()), name="night")
+        group.create_task(self.stalling.run(self.snapshots()), name="stalling")
 
     async def _run(self, name: str) -> None:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""
@@ -221,9 +228,7 @@ class Runtime:
                 if self.holder:
                     group.create_task(self._run(name))
                     if name == "worker":
-                        group.create_task(self.sentry.run())
-                        group.create_task(self._tell_verdicts())
-                        group.create_task(self.night.run(self.snapshots()))
+                        self._act(group)
                 shown = None
                 async for snapshot in self.snapshots():
                     monitor = snapshot.monitor(name)
@@ -237,15 +242,6 @@ class Runtime:
 
     async def submit(self, command: Command) -> Outcome:
         """Carry out a command as the peer that we are. Never raises for what may go wrong."""
-        if command.verb is Verb.CANARY:
-            return await actions.run_canary(self)
-        if command.verb is Verb.BASELINE:
-            return await asyncio.to_thread(actions.toggle_baseline, self.box, command.actor)
-        if command.verb is Verb.START_DAEMON:
-            return await asyncio.to_thread(actions.start_daemon, self.box, command.actor)
-        if command.verb is Verb.ACKNOWLEDGE:
-            key, actor = command.role, command.actor
-            return await asyncio.to_thread(actions.acknowledge, self.box, key, actor)
-        outcome = await asyncio.to_thread(self.guard.carry_out, command)
+        outcome = await actions.carry_out(self, command)
         self.look_now("worker")
         return outcome

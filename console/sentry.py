@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from console.core.model import (
 )
 from console.core.record import Seen
 from console.core.snapshot import last_seen
-from console.core.supervision import POLICY, Repair
+from console.core.supervision import POLICY, Decision, Repair
 from console.system import proc, process
 from console.system.box import Box
 from console.system.guard import Guard
@@ -63,7 +63,7 @@ class Sentry:
         self.look_now("worker")  # whatever has happened while nobody watched
         try:
             while True:
-                with self._going_on():
+                with self.log.going_on():
                     if await asyncio.to_thread(self._news):
                         self.look_now("worker")
                 await asyncio.sleep(self._pause())
@@ -106,14 +106,6 @@ class Sentry:
         """Those we know, for a thread that looks while the loop may learn of others."""
         return [one for some in tuple(self._known.values()) for one in tuple(some.values())]
 
-    @contextlib.contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """Whatever fails is told in the log; it must not end the watch over the others."""
-        try:
-            yield
-        except Exception as error:
-            self.log.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
-
     # --- what the worker monitor saw -------------------------------------------------------
 
     async def seen(self, sample: Sample, server: Health) -> None:
@@ -123,7 +115,7 @@ class Sentry:
             return
         roles = last_seen([sample])
         for role in self.box.roles:
-            with self._going_on():
+            with self.log.going_on():
                 if role.name in roles:
                     await self._role_seen(role, roles[role.name])
         self.log.workers(roles.get("worker", Seen()), server)
@@ -201,11 +193,18 @@ class Sentry:
             case Repair.NOTHING if decision.reason and memory.parked is None:
                 # The lease is held, as a rule by a shim that tidies up: nothing tells when it ends.
                 self._due[role.name] = self.box.now().plus(PULSE_S)
-            case Repair.START if role.name not in self._busy:
-                self._busy.add(role.name)
-                self._spawn(self._start(role, decision.reason))
-            case Repair.PARK:
-                await asyncio.to_thread(self._park, role, decision.reason)
+            case _:
+                await self.repair(role, decision)
+
+    async def repair(self, role: Role, decision: Decision, target: Identity | None = None) -> None:
+        """Do what policy has decided, unless a repair of this role is under way."""
+        if role.name in self._busy:
+            return
+        if decision.repair in (Repair.START, Repair.RESTART):
+            self._busy.add(role.name)
+            self._spawn(self._start(role, decision, target))
+        elif decision.repair is Repair.PARK:
+            await asyncio.to_thread(self._park, role, decision.reason)
 
     def _pause(self) -> float:
         """Until the next pulse, or until a repair is due."""
@@ -218,10 +217,12 @@ class Sentry:
             del self._due[name]
             self.look_now("worker")
 
-    async def _start(self, role: Role, reason: str) -> None:
-        self.log.line(f"{role.name} not found, {reason}", "WARNING")
+    async def _start(self, role: Role, decision: Decision, target: Identity | None) -> None:
+        what = "not found" if target is None else f"stalled (PID {target.pid})"
+        self.log.line(f"{role.name} {what}, {decision.reason}", "WARNING")
         try:
-            command = Command(Verb.ENSURE, role.name, POLICY)
+            verb = Verb.ENSURE if target is None else Verb.RESTART
+            command = Command(verb, role.name, POLICY, target)
             outcome = await asyncio.to_thread(self.guard.carry_out, command)
             self.log.line(outcome.message, "INFO" if outcome.done else "ERROR")
             if not outcome.done:
@@ -238,7 +239,7 @@ class Sentry:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         async def attend() -> None:
-            with self._going_on():
+            with self.log.going_on():
                 await work
 
         task = asyncio.create_task(attend())

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from console.core import supervision
 from console.core.memory import Memory
-from console.core.model import EventKind, RoleState, RoleView, Snapshot
+from console.core.model import Event, EventKind, Instance, RoleState, RoleView, Snapshot
 from console.sentry import Sentry
 from console.system.box import Box
-from console.system.store import StoreError
 
 ACTOR = "daemon"
 
@@ -32,32 +31,43 @@ class Stalling:
             for view in snapshot.roles:
                 name = view.role.name
                 if view.state is RoleState.STALLED or self._states.get(name) is not view.state:
-                    await self._attend(view)
+                    with self.sentry.log.going_on():
+                        await self._attend(view)
 
     async def _attend(self, view: RoleView) -> None:
         """A role that is stalled, or whose state has changed."""
-        try:
-            memory = await asyncio.to_thread(self._tell, view)
-            self._states[view.role.name] = view.state
-        except StoreError:
-            return  # without the ledger nothing is known; the next snapshot comes soon
-        if view.state is RoleState.STALLED:
+        memory = await asyncio.to_thread(self._tell, view)
+        self._states[view.role.name] = view.state
+        stalled = memory.stalled
+        if view.state is RoleState.STALLED and stalled is not None:
             decision = supervision.shake(view.role, memory, view.instances, self.box.now())
-            await self.sentry.repair(view.role, decision, memory)
+            await self.sentry.repair(view.role, decision, stalled.identity)
 
     def _tell(self, view: RoleView) -> Memory:
-        """Write what has changed; what the ledger adds up to then. Raises StoreError."""
+        """Write what has changed; what the ledger then adds up to. Raises StoreError."""
         memory = self._memory(view)
-        told = memory.stalled
         if view.state is RoleState.STALLED:
             stopped = (one for one in view.instances if one.root.state == "T")
             one = next(stopped, view.instances[-1])
-            if told is not None and told.identity == one.identity:
+            if memory.stalled is not None and memory.stalled.identity == one.identity:
                 return memory
-            self._record(EventKind.STALLED, view, view.reason, one)
-        elif told is not None and works_again(view, told):
-            self._record(EventKind.READY, view, "seen to work again", view.instances[0])
+            self._record(EventKind.STALLED, view, one, view.reason)
+        elif memory.stalled is not None and _works(view, memory.stalled):
+            self._record(EventKind.READY, view, view.instances[-1], "seen to work again")
         else:
             return memory
         self.refresh()
         return self._memory(view)
+
+    def _memory(self, view: RoleView) -> Memory:
+        return supervision.remember(self.box.store.events(role=view.role.name), view.role)
+
+    def _record(self, kind: EventKind, view: RoleView, one: Instance, reason: str) -> None:
+        self.box.record(kind, view.role.name, ACTOR, reason, one.identity, one.token)
+
+
+def _works(view: RoleView, stalled: Event) -> bool:
+    """Seen to work since it stalled; where nobody can see that, to run."""
+    if view.role.name not in supervision.WITNESSED:
+        return view.state is RoleState.RUNNING
+    return view.state is RoleState.READY and supervision.worked_since(stalled, view.worked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from console.core.model import Health, HealthState, Role
@@ -46,6 +47,14 @@ class WorkerLog:
         )
         with contextlib.suppress(FileError):
             write_atomically(self.box.outputs / f"ALERT_{role.name}_parked.txt", text)
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Whatever fails is told in the log; it must not end the watch over the others."""
+        try:
+            yield
+        except Exception as error:
+            self.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
 
     def line(self, words: str, level: str = "INFO") -> None:
         """One line. A disk that is full must not stop the watch."""

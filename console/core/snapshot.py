@@ -198,9 +198,7 @@ def _since_absent(memory: Memory) -> Moment | None:
     return memory.died.moment if memory.died else None
 
 
-def _stalled(
-    role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Moment
-) -> str | None:
+def _stalled(role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Moment) -> str | None:
     """Evidence that living workers do no work; of other roles nobody sees what they are given."""
     if role.name != "worker" or not seen.instances:
         return None

@@ -13,6 +13,7 @@ from console.core.instances import surplus
 from console.core.memory import OUTSIDE, POLICY, Memory, deliberate, remember
 from console.core.model import (
     Command,
+    Event,
     Identity,
     Instance,
     Lease,
@@ -84,7 +85,8 @@ def shake(role: Role, memory: Memory, instances: Sequence[Instance], now: Moment
         return Decision(Repair.NOTHING)
     if stalled is None or stalled.identity is None or find(instances, stalled.identity) is None:
         return Decision(Repair.NOTHING)
-    if memory.parked is not None or not memory.wanted:
+    ending = [one.identity for one in (memory.asked, memory.died) if one is not None]
+    if stalled.identity in ending or memory.parked is not None or not memory.wanted:
         return Decision(Repair.NOTHING)
     due = stalled.moment.plus(_delay(role, memory))
     return _within_limit(role, memory, Repair.RESTART, due, now)
@@ -92,7 +94,7 @@ def shake(role: Role, memory: Memory, instances: Sequence[Instance], now: Moment
 
 def _delay(role: Role, memory: Memory) -> float:
     """The back-off: doubled with each death in a row."""
-    doubled = 2 ** max(0, min(memory.streak, 30) - 1)
+    doubled = 2.0 ** max(0, min(memory.streak, 30) - 1)
     return min(role.policy.backoff_s * doubled, role.policy.backoff_max_s)
 
 
@@ -200,10 +202,15 @@ def state(
         return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
     newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
     if worked is not None and worked.at >= newest.at:
-        if memory.stalled is None or worked.at > memory.stalled.moment.at:
+        if worked_since(memory.stalled, worked):
             return RoleState.READY, "seen to work"
         return RoleState.RUNNING, "alive; not yet seen to work again since it was stalled"
     return RoleState.RUNNING, "alive; not yet seen to work" if role.name in WITNESSED else "alive"
+
+
+def worked_since(stalled: Event | None, worked: Moment | None) -> bool:
+    """Whether it was seen to work after it was found to do none."""
+    return stalled is None or (worked is not None and worked.at > stalled.moment.at)
 
 
 _NOBODY = Identity(-1, -1, "")

@@ -26,6 +26,7 @@ from console.core.supervision import (
     recent_restarts,
     remember,
     repair,
+    shake,
     state,
     targets,
 )
@@ -131,6 +132,49 @@ def test_parked_until_a_person_acts() -> None:
     assert remember([*events, confirmed], ROLE).parked is not None
     hour = [Event(EventKind.ADOPTED, at(60), identity=who(8)), died(4000, 8, 3700)]
     assert remember([*events, *hour], ROLE).parked is None, "a healthy hour"
+
+
+def stalled(when: float, number: int) -> Event:
+    return Event(EventKind.STALLED, at(when), "worker", "daemon", "4 waiting", who(number))
+
+
+SHAKEN = [*LIFE, stalled(100, 1)]
+
+
+@pytest.mark.parametrize(
+    ("events", "now", "decision"),
+    [
+        (LIFE, 100, "nothing"),
+        (SHAKEN, 101, "wait"),
+        (SHAKEN, 105, "restart"),
+        ([*SHAKEN, Event(EventKind.READY, at(110))], 120, "nothing"),
+        # another one has stalled than the one that lives now
+        ([*LIFE, stalled(100, 7)], 110, "nothing"),
+        # somebody is about to end it, or has
+        ([*SHAKEN, asked(101, 1, Verb.RESTART)], 110, "nothing"),
+        ([*SHAKEN, died(101, 1, 101)], 110, "nothing"),
+        # counted with the starts after deaths, and given up with them
+        ([*LIFE, died(1, 1, 1), started(6, 2), died(7, 2, 1), started(17, 3), died(18, 3, 1),
+          started(38, 1), stalled(100, 1)], 130, "park"),
+        ([*LIFE, died(1, 1, 1), started(6, 2), died(7, 2, 1), started(17, 3), died(18, 3, 1),
+          started(38, 1), stalled(100, 1)], 640, "restart"),
+        ([*LIFE, Event(EventKind.PARKED, at(90)), stalled(100, 1)], 640, "nothing"),
+    ],
+)  # fmt: skip
+def test_policy_for_a_worker_that_stalls(events: list[Event], now: float, decision: str) -> None:
+    living = [instance(1)]
+    firm = replace(ROLE, policy=RestartPolicy(stalled="restart"))
+    assert shake(firm, remember(events, firm), living, at(now)).repair == decision
+    for lenient in (ROLE, replace(firm, command=())):
+        assert shake(lenient, remember(events, lenient), living, at(now)).repair == "nothing"
+    off = replace(firm, policy=RestartPolicy(stalled="restart", enabled=False))
+    assert shake(off, remember(events, off), living, at(now)).repair == "nothing"
+
+
+def test_a_restart_by_policy_counts_once() -> None:
+    events = [*SHAKEN, asked(105, 1, Verb.RESTART, POLICY), died(106, 1, 106), started(107, 2)]
+    memory = remember(events, ROLE)
+    assert (len(memory.restarts), memory.streak, memory.wanted) == (1, 0, True)
 
 
 def test_a_clock_that_is_set_changes_nothing() -> None:

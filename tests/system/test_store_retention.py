@@ -13,11 +13,11 @@ import apsw
 import pytest
 
 from console.core.model import Event, EventKind, Moment, Sample
-from console.core.rollup import FIELDS, Rollup
+from console.core.rollup import Rollup
 from console.system import retention, schema
 from console.system.settings import Retention
 from console.system.store import Store
-from tests.bench.store import SAMPLES, fill
+from tests.bench.store import fill
 
 OLD_FILE = Path(__file__).parent / "files" / "store-version-1.sqlite"
 HOUR = 1_762_160_400
@@ -248,7 +248,3 @@ def test_a_year_is_read_like_a_day_and_stays_small(tmp_path: Path) -> None:
         assert cost[365 / TIMES][name] <= looked + 3, name  # a tree may be a level deeper
     assert rolled * TIMES > 300_000
     assert size * TIMES < 150e6  # as the settings say
-
-
-def test_what_is_filled_is_what_is_rolled_up() -> None:
-    assert set(FIELDS) <= set(SAMPLES)

@@ -1,0 +1,137 @@
+"""A real worker of the rig that is stopped while its queue fills: told once, and repaired."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import running_on, until
+
+import console.rig
+from console.core.model import Command, Event, EventKind, Verb
+from console.monitors import queue, worker
+from console.rig.box import free_port
+from console.runtime import Runtime
+from console.system.box import Box, open_box
+from console.system.settings import Depth, Monitors, Restart, RoleSettings, Settings
+from console.system.settings import Queue as Server
+
+RIG = Path(console.rig.__file__).parent
+TOLD = (EventKind.STARTED, EventKind.STALLED, EventKind.ASKED, EventKind.DIED, EventKind.READY)
+
+
+class Tasks:
+    """A queue server of the rig."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        script = str(RIG / "task_queue_server.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, "--port", str(port), "--lease-s", "1"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def ask(self, path: str, body: object = None) -> Any:
+        """The answer, or None while there is no server."""
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", data, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def add(self) -> Any:
+        """One more task."""
+        return self.ask("/api/tasks/create", {"type": "health_check", "data": {}})
+
+    def done(self) -> int:
+        """How many were finished."""
+        return int(self.ask("/api/stats")["completed"])
+
+
+@pytest.fixture
+def tasks() -> Iterator[Tasks]:
+    server = Tasks()
+    yield server
+    server.process.kill()
+    server.process.wait(10)
+
+
+@contextmanager
+def manned(place: Path, tasks: Tasks, stalled: str) -> Iterator[Box]:
+    """A box with the rig's worker, and what is to be done when it stalls."""
+    script = str(RIG / "rpa_worker.py")
+    role = RoleSettings(
+        match=script,
+        command=[sys.executable, script, "--server", tasks.url, "--interval", "0.02"],
+        cwd=str(place),
+        match_cwd=str(place),
+        settle_s=0.05,
+        grace_s=2.0,
+        restart=Restart(backoff_s=0.1, backoff_max_s=0.2, stalled=stalled),  # type: ignore[arg-type]
+    )
+    known = Settings(
+        outputs=str(place / "outputs"),
+        roles={"worker": role},
+        queue=Server(url=tasks.url),
+        monitors=Monitors(queue=Depth(every_s=0.1)),
+    )
+    with open_box(known, place / "state") as box:
+        yield box
+
+
+def told(box: Box) -> list[Event]:
+    """What the ledger says of the worker's lives and stalls."""
+    return [one for one in box.store.events(role="worker") if one.kind in TOLD]
+
+
+async def works(box: Box, tasks: Tasks) -> None:
+    """Start the worker and have it do something."""
+    outcome = Runtime(box, {}).guard.carry_out(Command(Verb.ENSURE, "worker", "test"))
+    assert outcome.done, outcome.message
+    await until(tasks.add)
+    await until(lambda: tasks.done() == 1)
+
+
+@pytest.mark.parametrize("stalled", ["report", "restart"])
+async def test_a_stopped_worker_is_told_once_and_repaired_as_configured(
+    place: Path, tasks: Tasks, stalled: str
+) -> None:
+    with manned(place, tasks, stalled) as box:
+        monitors = {"worker": worker, "queue": queue}
+        async with running_on(Runtime(box, monitors, holder=True)):
+            await works(box, tasks)
+            (start,) = told(box)
+            assert start.identity is not None
+            os.kill(start.identity.pid, signal.SIGSTOP)
+            stall = (await until(lambda: told(box)[1:]))[0]
+            assert (stall.kind, stall.identity, stall.actor) == (
+                "stalled",
+                start.identity,
+                "daemon",
+            )
+            assert "SIGSTOP" in stall.reason
+            for _ in range(3):
+                tasks.add()
+            if stalled == "report":
+                await until(lambda: box.store.samples("queue")[-1].data["size"] == 3)
+                os.kill(start.identity.pid, signal.SIGCONT)
+            await until(lambda: tasks.done() == 4)
+            await until(lambda: told(box)[-1].kind is EventKind.READY)
+        kinds = [one.kind.value for one in told(box)]
+        if stalled == "report":
+            assert kinds == ["started", "stalled", "ready"]
+            return
+        assert kinds == ["started", "stalled", "asked", "died", "started", "ready"]
+        assert {told(box)[index].actor for index in (2, 4)} == {"policy"}

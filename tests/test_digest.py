@@ -1,0 +1,106 @@
+"""What a view keeps between two snapshots: the same as if everything were added up anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console import collecting
+from console.core.memory import remember
+from console.core.model import EventKind, HealthState, Identity, RoleState, Sample
+from console.core.snapshot import Facts, MonitorFacts, compose
+from console.digest import LEDGER
+from console.monitors import discover, worker
+from console.system.box import Box, open_box
+from console.system.files import write_atomically
+from console.system.settings import RoleSettings, Settings
+from console.view import View
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    role = RoleSettings(match=str(tmp_path / "rpa_worker.py"), command=["sleep", "1"])
+    with open_box(Settings(roles={"worker": role}), tmp_path / "state") as opened:
+        yield opened
+
+
+def view(box: Box) -> View:
+    one = View(box, discover())
+    one.refresh()
+    return one
+
+
+def look(box: Box, ago: float, **data: object) -> Sample:
+    figures = {"size": 1, "successful": 0, "failed": 0, "completed": 0, "problem": None}
+    return Sample("queue", box.now().plus(-ago), {**figures, **data})
+
+
+def test_nothing_is_added_up_twice_without_news(box: Box) -> None:
+    box.store.add_samples(look(box, 600 - n, successful=n, completed=n) for n in range(300))
+    one = view(box)
+    first, known = one.compose(), one._digest._work[1]
+    again = one.compose()
+    assert one._digest._work[1] is known
+    assert (first.queue, first.roles) == (again.queue, again.roles)
+    assert first.queue.success_rate == 100.0
+    box.store.add_samples([look(box, 0, successful=299, failed=299, completed=598)])
+    one.refresh()
+    assert one.compose().queue.success_rate == 50.0
+
+
+def test_what_is_kept_is_what_would_be_found_anew(box: Box) -> None:
+    kinds = (EventKind.STARTED, EventKind.ASKED, EventKind.DIED, EventKind.PARKED)
+    one = view(box)
+    for number, kind in enumerate(kinds * 2):
+        identity = Identity(number // 4 + 7, 1, "b")
+        box.record(kind, "worker", "policy", "x", identity, None, {"verb": "kill"})
+        one.refresh()
+    (role,) = (role for role in box.roles if role.name == "worker")
+    events = box.store.events()
+    assert one._digest.memories["worker"] == remember(events, role)
+    assert view(box)._digest.memories == one._digest.memories
+    now = box.now()
+    facts = Facts("h", "b", "u", box.roles, {"queue": MonitorFacts("queue", 10.0)}, events)
+    known = replace(facts, memories=one._digest.memories)
+    assert compose(known, now).roles == compose(facts, now).roles
+
+
+def test_a_role_stays_parked_however_much_is_written_after_it(box: Box) -> None:
+    box.record(EventKind.STARTED, "worker", "policy", "", Identity(7, 1, "b"))
+    box.record(EventKind.PARKED, "worker", "policy", "3 automatic restarts")
+    sql = (
+        "INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
+        " VALUES ('noticed', 1, 1, '', '', '', '', '{}')"
+    )
+    box.store.write((sql, ()) for _ in range(LEDGER + 500))
+    box.store.add_samples([worker.look(box)])
+    found = view(box).compose().role("worker")
+    assert found is not None
+    assert (found.state, found.reason) == (RoleState.PARKED, "3 automatic restarts")
+
+
+def test_a_run_goes_on_without_news(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    collecting.start(box, "cli:ana")
+    one = view(box)
+    first = one.compose().baseline
+    assert one.compose().baseline is first
+    later = box.now().plus(60)
+    monkeypatch.setattr(Box, "now", lambda _: later)
+    assert (one.compose().baseline.progress or 0) > (first.progress or 0)
+
+
+def test_monitors_judge_by_what_was_learnt_as_soon_as_it_is(box: Box) -> None:
+    box.store.add_samples([look(box, 2, size=25), look(box, 1, size=25)])
+    one = view(box)
+    assert one.health("queue").state is HealthState.FAILING
+    path = collecting.thresholds_file(box)
+    write_atomically(path, "[thresholds]\nqueue_normal = 10\nqueue_warning = 40\n")
+    assert one.health("queue").state is HealthState.OK
+    assert one.health("queue").reason == "25 tasks wait, above the learnt 10"
+    write_atomically(path, "[thresholds\n")  # nobody can read it: as if there were none
+    os.utime(path, ns=(1, 1))
+    assert one.health("queue").reason == "25 tasks wait"
