@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from console.core.memory import OUTSIDE
 from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
-from console.system import process
+from console.system import proc, process
 from console.system.box import Box
 from console.system.store import StoreError
+
+_BORN = (EventKind.STARTED, EventKind.ADOPTED)
 
 
 def living(box: Box, role: Role) -> dict[Identity, Instance]:
     """Who should still be alive: started or adopted, with no death on record."""
     found: dict[Identity, Instance] = {}
     with contextlib.suppress(StoreError):
-        for event in box.store.events(role=role.name):
+        for event in box.store.events(role=role.name, kinds=(*_BORN, EventKind.DIED)):
             if event.identity is None:
                 continue
-            if event.kind in (EventKind.STARTED, EventKind.ADOPTED):
+            if event.kind in _BORN:
                 ghost = process.ghost(event.identity, event.moment)
                 leased = event.kind is EventKind.STARTED
                 found[event.identity] = Instance(role.name, (ghost,), leased, event.token)
             elif event.kind is EventKind.DIED:
                 found.pop(event.identity, None)
     return found
+
+
+def ghosts(box: Box, role: Role) -> dict[Identity, Instance]:
+    """Who is dead, and nobody has said so: a command saw them alive, and we never did."""
+    return {who: one for who, one in living(box, role).items() if not proc.alive(who)}
+
+
+@dataclass(slots=True)
+class Hearsay:
+    """The starts and adoptions that other commands have written."""
+
+    _heard: int | None = None
+
+    def of_the_dead(self, box: Box, known: Collection[Identity]) -> bool:
+        """Whether there is news of somebody whom we do not know, and who is dead already."""
+        with contextlib.suppress(StoreError):
+            after, self._heard = self._heard, _newest(box)
+            if after is not None and after != self._heard:
+                lines = box.store.events(after, kinds=_BORN)
+                strangers = (e.identity for e in lines if e.identity and e.identity not in known)
+                return any(not proc.alive(who) for who in strangers)
+        return False
+
+
+def _newest(box: Box) -> int:
+    newest = box.store.events(limit=1)
+    return newest[-1].id if newest else 0
 
 
 def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:

@@ -53,6 +53,7 @@ class Sentry:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _due: dict[str, Moment] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
+    _hearsay: ledger.Hearsay = field(default_factory=ledger.Hearsay)
 
     def __post_init__(self) -> None:
         self.log = WorkerLog(self.box)
@@ -75,6 +76,8 @@ class Sentry:
 
     def _news(self) -> bool:
         """Whether the instances are others than those we know, or in another state."""
+        if self._hearsay.of_the_dead(self.box, {one.identity for one in self._instances()}):
+            return True
         return self._stopped() or (self._somebody_came() and self._others())
 
     def _somebody_came(self) -> bool:
@@ -124,7 +127,7 @@ class Sentry:
         now = {instance.identity: instance for instance in seen.instances}
         if role.name not in self._known:
             self._known[role.name] = await asyncio.to_thread(ledger.living, self.box, role)
-        before = self._known[role.name]
+        before = self._known[role.name] | await asyncio.to_thread(ledger.ghosts, self.box, role)
         self._known[role.name] = now
         for identity in now.keys() - before.keys():
             await asyncio.to_thread(ledger.welcome, self.box, role, now[identity], seen)

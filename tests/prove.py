@@ -1,6 +1,7 @@
-"""The long proof: `python tests/prove.py [ROUNDS]`; prints its table, exits 1 if a zero is none.
+"""The long proof: `python tests/prove.py [ROUNDS] [SECONDS]`; exits 1 if a zero is none.
 
-Contention, murder, the real command, PID reuse, and two old patterns that must show duplicates.
+Contention, murder, the real command, everything at once for so many seconds (there, callers are
+commands), PID reuse, and two old patterns that must show duplicates.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "system")]
 
 from arena import Arena, arena  # noqa: E402
 from battle import Tally, fight  # noqa: E402
+from mixed import mixed  # noqa: E402
 from strategies import (  # noqa: E402
     by_command_line,
     by_guard,
@@ -84,7 +86,7 @@ def strangers(rounds: int) -> bool:
     return done.returncode == 77 or words[2:4] == ["hit", "0"]
 
 
-def main(rounds: int) -> int:
+def main(rounds: int, seconds: float) -> int:
     """All of it; 0 when zeros are where they are due."""
     seed = int(os.environ.get("RPA_BATTLE_SEED", str(int(time.time()))))
     some = max(1, rounds // 10)
@@ -105,6 +107,7 @@ def main(rounds: int) -> int:
         battle("murder", lambda a: fight(a, by_guard, rounds, murder=dice), same, 0.1),
         battle("murder, wrapper", lambda a: fight(a, by_guard, some, murder=dice), wrapped, 0.5),
         battle("the real command", lambda a: fight(a, by_command_line, some), configured, 0.1),
+        battle("mixed", lambda a: mixed(a, seconds, dice), same, 0.1),
     ]
     bad = [
         battle("contrast: look, then start", lambda a: fight(a, by_looking, some), wrapped, 0.5),
@@ -120,4 +123,5 @@ def main(rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    given = dict(enumerate(sys.argv))
+    sys.exit(main(int(given.get(1, 200)), float(given.get(2, 600))))

@@ -21,7 +21,7 @@ from console.core.model import (
     Role,
     Verb,
 )
-from console.core.supervision import Repair
+from console.core.supervision import POLICY, Repair
 from console.core.text import duration, visible
 
 SURPLUS = (Verb.ENSURE, Verb.END_DUPLICATES)
@@ -127,6 +127,8 @@ def _detector(case: Case) -> Step:
     by = case.asked or case.failed or case.focus
     if case.asked is not None:
         words = f"{who(by.actor)} asked for it"
+        if by.actor == POLICY and by.data.get("verb") == Verb.RESTART:
+            words = "the daemon, which watches what becomes of the work"
     elif case.failed is not None:
         words = f"{who(by.actor)}, who tried to start it, did not see it live"
     else:
@@ -148,6 +150,8 @@ def _rule(case: Case) -> Step:
         return Step("rule", words, asked.moment, ids(asked))
     if asked is not None:
         words = f"restart: {role.grace_s:g} s of grace to end, then a new start"
+        if asked.actor == POLICY:
+            words = f'policy: stalled = "restart"; {words}'
         return Step("rule", words, asked.moment, ids(asked))
     if not role.policy.enabled:
         return Step("rule", "automatic restarts are switched off", case.focus.moment)

@@ -63,7 +63,6 @@ class Box:
     config: Path | None = None
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
-    _roles: tuple[Role, ...] = ()
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
 
@@ -84,9 +83,7 @@ class Box:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        if not self._roles:
-            self._roles = self.settings.all_roles()
-        return self._roles
+        return self.settings.all_roles()
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""

@@ -115,6 +115,16 @@ def test_a_person_has_restarted_what_took_no_task() -> None:
     assert say(steps, "outcome") == "PID 8 runs, for 15m now"
 
 
+def test_policy_has_restarted_what_stalled() -> None:
+    stalled = line(2, 50, K.STALLED, 7, "daemon", "4 waiting, nothing finished for 30s")
+    asked = line(3, 55, K.ASKED, 7, "policy", verb="restart")
+    died = line(4, 56, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=56.0)
+    steps = chain(STARTED, stalled, asked, died, line(5, 57, K.STARTED, 8, "policy", token=2))
+    assert say(steps, "symptom") == "4 waiting, nothing finished for 30s"
+    assert "becomes of the work" in say(steps, "detector")
+    assert say(steps, "rule").startswith('policy: stalled = "restart"; restart: 10 s of grace')
+
+
 def test_surplus() -> None:
     second = line(2, 1, K.ADOPTED, 9, "outside")
     asked = line(3, 50, K.ASKED, 9, ANA, "surplus: keep the oldest", verb="end-duplicates")

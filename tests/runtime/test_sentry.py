@@ -15,6 +15,7 @@ from console.core.model import (
 )
 from console.monitors import worker
 from console.runtime import Runtime
+from console.system import proc
 from console.system.box import Box
 
 
@@ -38,6 +39,19 @@ async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
         # It ran, and nobody has asked for its end: policy puts one in its place.
         (started,) = await until(lambda: ledger(box, EventKind.STARTED))
         assert started.actor == "policy"
+
+
+async def test_who_died_before_the_watch_saw_them_is_mourned_too(box: Box) -> None:
+    """Another command saw it alive, and has written so; it was gone by the next look."""
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+        await until(lambda: box.store.samples("worker"))
+        with await asyncio.to_thread(outsider, box) as process:
+            identity = proc.identify(process.pid)
+            process.kill()
+        ghost = (EventKind.ADOPTED, "worker", "cli:ana", "found running", identity)
+        await asyncio.to_thread(box.record, *ghost)
+        died = (await until(lambda: ledger(box, EventKind.DIED)))[0]
+        assert died.identity == identity
 
 
 async def test_what_died_while_nobody_watched_is_told_by_who_comes_next(box: Box) -> None:

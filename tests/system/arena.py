@@ -39,7 +39,8 @@ def say(name, text):
     os.close(fd)
 if "slow" in modes:
     time.sleep(0.3)
-truth = os.open(os.path.join(arena, "truth"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+judge = "strangers" if "stranger" in modes else "truth"
+truth = os.open(os.path.join(arena, judge), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 try:
     fcntl.flock(truth, fcntl.LOCK_EX | fcntl.LOCK_NB)
     alone = "ok"
@@ -47,6 +48,9 @@ except BlockingIOError:
     alone = "DUPLICATE"
 if "many" in modes:
     alone = "ok"
+with open("/proc/self/stat", "rb") as file:
+    ticks = int(file.read().rpartition(b")")[2].split()[19])
+say("lives", f"{os.getpid()} {ticks} {judge}")
 say("starts", f"{os.getpid()} {os.environ.get('RPA_CONSOLE_TOKEN', '-')} {alone}")
 if "deaf" in modes:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -8,6 +8,7 @@ import random
 import pytest
 from arena import Arena, Make
 from battle import Tally, fight
+from mixed import mixed
 from strategies import (
     Strategy,
     by_command_line,
@@ -18,6 +19,7 @@ from strategies import (
 )
 
 ROUNDS = int(os.environ.get("RPA_BATTLE_ROUNDS", "5"))
+SECONDS = float(os.environ.get("RPA_BATTLE_SECONDS", "8"))
 SEED = int(os.environ.get("RPA_BATTLE_SEED", "20251103"))
 
 
@@ -67,6 +69,15 @@ def test_the_real_command(make: Make) -> None:
     a = make()
     write_config(a)
     proved(fight(a, by_command_line, max(1, ROUNDS // 5), callers=16))
+
+
+@pytest.mark.timeout(600)
+def test_everything_at_once(make: Make, record_property: pytest.RecordProperty) -> None:
+    """The ledger explains every process that ever lived."""
+    tally = mixed(make(), SECONDS, random.Random(SEED))
+    record_property("tally", str(tally))
+    proved(tally)
+    assert tally.starts > 1 and tally.callers > 7, tally
 
 
 @pytest.mark.parametrize("strategy", [by_looking, by_mutex])
