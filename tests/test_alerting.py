@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-from console import actions, collecting
-from console.alerting import Alerting, file_name
 from console.core.alerts import KINDS, standing
 from console.core.model import (
     Alert,
@@ -37,13 +35,15 @@ from console.core.model import (
     Verb,
     Verdict,
 )
-from console.night import Night
-from console.runtime import Runtime
+from console.runtime import actions, collecting
+from console.runtime.alerting import Alerting, file_name
+from console.runtime.loop import Runtime
+from console.runtime.night import Night
+from console.runtime.telling import RAISED, RESOLVED, Teller
+from console.runtime.view import View
 from console.system import hook
 from console.system.box import Box, open_box
 from console.system.settings import Alerts, Settings
-from console.telling import RAISED, RESOLVED, Teller
-from console.view import View
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 WORKER = Role("worker", "rpa_worker.py", ("x",))

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from console import actions, collecting
 from console.core.model import Event, EventKind, Identity, Moment, Sample
 from console.core.runs import began
+from console.runtime import actions, collecting
+from console.runtime.view import View
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Monitors, RoleSettings, Settings, Worker
-from console.view import View
 
 EVERY_S = 60.0
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from console import collecting
 from console.core.memory import remember
 from console.core.model import EventKind, HealthState, Identity, RoleState, Sample
 from console.core.snapshot import Facts, MonitorFacts, compose
-from console.digest import LEDGER
 from console.monitors import discover, worker
+from console.runtime import collecting
+from console.runtime.digest import LEDGER
+from console.runtime.view import View
 from console.system.box import Box, open_box
 from console.system.files import write_atomically
 from console.system.settings import RoleSettings, Settings
-from console.view import View
 
 
 @pytest.fixture

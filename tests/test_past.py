@@ -24,7 +24,7 @@ from console.core.model import (
 )
 from console.core.record import Seen, encode
 from console.monitors import discover
-from console.past import Past
+from console.runtime.past import Past
 from console.system.box import Box, open_box
 from console.system.settings import RoleSettings, Settings
 

@@ -48,7 +48,7 @@ def alerts(context: click.Context, as_json: bool) -> None:
 @pass_options
 def ack(options: Options, key: str, as_json: bool) -> None:
     """Take note of the alert KEY (`all`: of every one). It stands until it is resolved."""
-    from console.actions import acknowledge
+    from console.runtime.actions import acknowledge
 
     with options.box() as box:
         options.writable(box)

@@ -22,7 +22,7 @@ def baseline() -> None:
 @pass_options
 def start(options: Options, hours: float | None) -> None:
     """Start collecting. It goes on without this terminal, and across restarts."""
-    from console import collecting
+    from console.runtime import collecting
 
     low, high = collecting.FEWEST_HOURS, collecting.MOST_HOURS
     if hours is not None and not low <= hours <= high:
@@ -36,7 +36,7 @@ def start(options: Options, hours: float | None) -> None:
 @pass_options
 def stop(options: Options) -> None:
     """End the run now; what it has shown is kept."""
-    from console import collecting
+    from console.runtime import collecting
 
     with options.box() as box:
         options.writable(box)
@@ -47,7 +47,7 @@ def stop(options: Options) -> None:
 @pass_options
 def cancel(options: Options) -> None:
     """End the run; nothing of it is kept."""
-    from console import collecting
+    from console.runtime import collecting
 
     with options.box() as box:
         options.writable(box)
@@ -77,9 +77,9 @@ def status(options: Options, as_json: bool) -> None:
 @pass_options
 def export(options: Options, as_json: bool) -> None:
     """Print the run under way, or the last one, as TOML."""
-    from console import collecting
     from console.core.learning import learn
     from console.core.runs import result
+    from console.runtime import collecting
 
     with options.box(ephemeral=True) as box:
         run = box.store.get(collecting.RUN)
@@ -106,9 +106,9 @@ def export(options: Options, as_json: bool) -> None:
 @pass_options
 def history(options: Options, names: tuple[str, ...], as_json: bool) -> None:
     """List all runs, and compare two of them: OLD and NEW, or the last two."""
-    from console import collecting
     from console.core.foreign import table
     from console.core.runs import compare
+    from console.runtime import collecting
 
     if len(names) not in (0, 2):
         fail("name two runs to compare, or none", USAGE)
@@ -143,8 +143,8 @@ def _told(value: float | None) -> str:
 
 def _view(box: Any) -> BaselineView:
     """The run under way by everything that the store has of it; else the last one."""
-    from console import collecting
     from console.core.runs import shown
+    from console.runtime import collecting
 
     run = box.store.get(collecting.RUN)
     if run is not None:

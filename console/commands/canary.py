@@ -14,9 +14,9 @@ def canary(options: Options, as_json: bool) -> None:
     """Send a health check through the real queue and time it to its result."""
     import asyncio
 
-    from console.actions import run_canary
     from console.monitors import discover
-    from console.runtime import Runtime
+    from console.runtime.actions import run_canary
+    from console.runtime.loop import Runtime
 
     with options.box() as box:
         options.writable(box)

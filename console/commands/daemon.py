@@ -20,7 +20,7 @@ def daemon() -> None:
 @pass_options
 def run(options: Options) -> None:
     """Run the monitors in the foreground, until SIGTERM."""
-    from console.running import run_daemon
+    from console.runtime.daemon import run_daemon
     from console.system.lease import LeaseError
     from console.system.store import StoreError
 
@@ -40,7 +40,7 @@ def run(options: Options) -> None:
 @pass_options
 def start(options: Options) -> None:
     """Start it, detached, unless it runs."""
-    from console.actions import start_daemon
+    from console.runtime.actions import start_daemon
 
     with options.box() as box:
         options.writable(box)
@@ -51,7 +51,7 @@ def start(options: Options) -> None:
 @pass_options
 def stop(options: Options) -> None:
     """End it. Workers live on; nobody watches them until it is started again."""
-    from console.actions import stop_daemon
+    from console.runtime.actions import stop_daemon
 
     with options.box() as box:
         options.writable(box)
@@ -64,8 +64,8 @@ def stop(options: Options) -> None:
 def status(options: Options, as_json: bool) -> None:
     """Say whether it runs. Exit code 0: it does."""
     from console.core.text import duration, utc
+    from console.runtime.view import View
     from console.system.clock import now
-    from console.view import View
 
     with options.box(ephemeral=True) as box:
         view = View(box, {}).daemon()

@@ -99,8 +99,8 @@ def _start(box: Box) -> None:
     """Start the box's roles the way an operator would."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from console.actions import start_daemon
     from console.core.model import Command, Outcome, Verb
+    from console.runtime.actions import start_daemon
     from console.system.guard import Guard
 
     guard, who = Guard(box), actor("demo")

@@ -104,7 +104,7 @@ def _state(options: Options) -> Iterator[Finding]:
 def _daemon(options: Options) -> Iterator[Finding]:
     from console.core.text import duration
     from console.monitors import discover
-    from console.view import View
+    from console.runtime.view import View
 
     with options.box(ephemeral=True) as box:
         view = View(box, discover())

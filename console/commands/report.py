@@ -22,7 +22,7 @@ def report(options: Options, since: str | None, as_json: bool) -> None:
     from console.core.handover_json import document
     from console.core.markdown import markdown
     from console.core.since import DAY_S, ago, parse
-    from console.look import look_once
+    from console.runtime.look import look_once
     from console.system.process import ProcessError
 
     with options.box(ephemeral=True) as box:

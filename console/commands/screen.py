@@ -63,8 +63,8 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
 
 
 def _see_to_daemon(box: Box) -> None:
-    from console.actions import start_daemon
-    from console.view import View
+    from console.runtime.actions import start_daemon
+    from console.runtime.view import View
 
     if not View(box, {}).daemon().running:
         start_daemon(box, actor("console"))
@@ -77,8 +77,8 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     from console.core.model import Moment, Snapshot
     from console.core.trends import Trends
     from console.monitors import discover
-    from console.past import Past
-    from console.runtime import Runtime
+    from console.runtime.loop import Runtime
+    from console.runtime.past import Past
     from console.ui.wiring import Wiring
 
     runtime, store = Runtime(box, discover(), holder), Past(box, discover())

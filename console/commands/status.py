@@ -17,7 +17,7 @@ def status(options: Options, as_json: bool) -> None:
     runs, and finds out itself when none does. Exit code 0: healthy; 1: anything else.
     """
     from console.core import report
-    from console.look import look_once
+    from console.runtime.look import look_once
     from console.system.process import ProcessError
 
     with options.box(ephemeral=True) as box:

@@ -15,11 +15,11 @@ import psutil
 from console.monitors import discover
 from console.rig.box import free_port
 from console.rig.scripting import NoAnswer, call
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
+from console.runtime.view import View
 from console.system.box import Box, open_box
 from console.system.configuration import load
 from console.system.process import Table
-from console.view import View
 from tests.bench import machine
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import empty_box

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from console.alerting import Alerting
 from console.core.model import (
     Event,
     EventKind,
@@ -24,6 +23,7 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
+from console.runtime.alerting import Alerting
 from console.system.box import Box, open_box
 from console.system.settings import Settings
 

@@ -22,7 +22,7 @@ from console.core.model import (
     Sample,
     Snapshot,
 )
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
 from console.system.box import Box
 from console.system.settings import Restart, RoleSettings, Settings
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from scene import Scripted, fine, running_on, settings, shown, until
 
-from console import running
-from console.actions import toggle_baseline
 from console.core.model import (
     Event,
     EventKind,
@@ -21,11 +19,13 @@ from console.core.model import (
     Sample,
 )
 from console.monitors import discover
-from console.runtime import Runtime
+from console.runtime import daemon as running
+from console.runtime.actions import toggle_baseline
+from console.runtime.loop import Runtime
+from console.runtime.view import View
 from console.system import clock
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Retention
-from console.view import View
 
 # --- monitors -------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ from console.view import View
 async def test_a_monitor_that_fails_is_unknown_and_takes_nobody_along(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.view.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("console.runtime.view.TIMEOUT_S", 0.3)
     stuck = threading.Event()
 
     async def raises(box: Box) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from console.core.model import (
     RoleState,
 )
 from console.monitors import worker
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
 from console.system import proc
 from console.system.box import Box
 

@@ -20,7 +20,7 @@ import console.rig
 from console.core.model import Command, Event, EventKind, Verb
 from console.monitors import queue, worker
 from console.rig.box import free_port
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
 from console.system.box import Box, open_box
 from console.system.settings import Depth, Monitors, Restart, RoleSettings, Settings
 from console.system.settings import Queue as Server

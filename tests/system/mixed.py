@@ -30,7 +30,7 @@ from beings import reap
 
 from console.core.model import Command, EventKind, Identity, Verb
 from console.monitors import discover
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
 from console.system import clock
 from console.system.box import open_box
 from console.system.configuration import load

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from console import collecting
 from console.core.learning import Thresholds
 from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
 from console.core.runs import began, shown
 from console.core.work import Work, work
+from console.runtime import collecting
 from console.system.box import Box
 
 LEDGER = 2_000

@@ -8,8 +8,8 @@ from console.core.model import DaemonView, Sample, Snapshot
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, discover
 from console.monitors import worker as worker_monitor
+from console.runtime.view import View
 from console.system.box import Box
-from console.view import View
 
 ASKED = ("queue", "watchdog")
 """What is asked anew when nobody watches: cheap, and harmless to ask."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from console import collecting
 from console.core import alerts
 from console.core.model import Command, EventKind, Outcome, Verb
+from console.runtime import collecting
 from console.system import daemon
 from console.system.box import Box
 from console.system.guard import Guard
@@ -16,7 +16,7 @@ from console.system.store import StoreError
 TIMED_OUT = 4
 
 if TYPE_CHECKING:
-    from console.runtime import Runtime
+    from console.runtime.loop import Runtime
 
 
 async def carry_out(runtime: Runtime, command: Command) -> Outcome:

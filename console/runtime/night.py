@@ -7,15 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from console import collecting
-from console.alerting import ACTOR, Alerting
 from console.core import handover, since
 from console.core.markdown import markdown
 from console.core.model import Alert, EventKind, Moment, Snapshot
+from console.runtime import collecting
+from console.runtime.alerting import ACTOR, Alerting
+from console.runtime.telling import Teller
 from console.system.box import Box
 from console.system.files import write_atomically
 from console.system.store import StoreError
-from console.telling import Teller
 
 HANDOVER_S = 60.0
 EVENTS = 5_000

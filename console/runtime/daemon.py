@@ -12,7 +12,7 @@ from typing import Any
 from console.core.forgetting import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
-from console.runtime import Runtime
+from console.runtime.loop import Runtime
 from console.system import daemon, retention
 from console.system.box import Box
 from console.system.notify import notify, ping_every_s

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from console import actions
 from console.core.model import (
     Command,
     EventKind,
@@ -25,15 +24,16 @@ from console.core.model import (
 )
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
-from console.night import Night
-from console.probing import Prober
-from console.sentry import Sentry
-from console.stalling import Stalling
+from console.runtime import actions
+from console.runtime.night import Night
+from console.runtime.probing import Prober
+from console.runtime.sentry import Sentry
+from console.runtime.stalling import Stalling
+from console.runtime.view import View
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
 from console.system.store import StoreError
-from console.view import View
 
 Publish = Callable[[Snapshot], None]
 

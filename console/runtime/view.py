@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from console import collecting
 from console.core import alerts
 from console.core.model import (
     Alert,
@@ -25,9 +24,10 @@ from console.core.model import (
 from console.core.record import Seen
 from console.core.snapshot import Facts, MonitorFacts, compose
 from console.core.text import duration
-from console.digest import Digest
 from console.monitors import Monitor
-from console.notices import notices
+from console.runtime import collecting
+from console.runtime.digest import Digest
+from console.runtime.notices import notices
 from console.system import daemon, lease
 from console.system.box import Box
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from console import collecting
 from console.core import alerts
 from console.core.alerts import Watch
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
 from console.core.text import day_clock
+from console.runtime import collecting
+from console.runtime.telling import KNOWN, RAISED, RESOLVED
 from console.system.box import Box
 from console.system.files import FileError, write_atomically
 from console.system.store import StoreError
-from console.telling import KNOWN, RAISED, RESOLVED
 
 PAST = 10_000
 """Lines about alerts that are read at the start."""

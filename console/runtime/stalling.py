@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from console.core import supervision
 from console.core.memory import Memory
 from console.core.model import Event, EventKind, Instance, RoleState, RoleView, Snapshot
-from console.sentry import Sentry
+from console.runtime.sentry import Sentry
 from console.system.box import Box
 
 ACTOR = "daemon"

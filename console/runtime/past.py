@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from console import collecting
 from console.core.foreign import table
 from console.core.health import timely
 from console.core.model import (
@@ -27,8 +26,9 @@ from console.core.runs import began, shown
 from console.core.snapshot import Facts, MonitorFacts, compose, last_seen
 from console.core.trends import DAY_S, Reading, Trends, reading, trends
 from console.monitors import Monitor
+from console.runtime import collecting
+from console.runtime.view import EVENTS, HISTORY_S, KEPT, View
 from console.system.box import Box
-from console.view import EVENTS, HISTORY_S, KEPT, View
 
 DAEMON = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
 RUN = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)

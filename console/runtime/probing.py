@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from console.core.model import Sample
 from console.monitors import Monitor
+from console.runtime.view import CANARY, View
 from console.system import rows
 from console.system.box import Box
 from console.system.store import StoreError
-from console.view import CANARY, View
 
 UNSAVED = 10_000
 """Samples kept in memory until the store takes them again."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from console import ledger
 from console.core import supervision
 from console.core.instances import candidates
 from console.core.model import (
@@ -25,12 +24,13 @@ from console.core.model import (
 from console.core.record import Seen
 from console.core.snapshot import last_seen
 from console.core.supervision import POLICY, Decision, Repair
+from console.runtime import ledger
+from console.runtime.worker_log import WorkerLog
 from console.system import proc, process
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.process import Gone, Handle
 from console.system.store import StoreError
-from console.worker_log import WorkerLog
 
 PULSE_S = 1.0
 CERTIFICATE_S = 1.0
