@@ -189,12 +189,17 @@ def _one_round(
     if strategy in (by_guard, by_command_line):
         _heal(a, tally)
     else:
-        begun = {str(pid) for _, pid, _ in answers}
-        while not begun <= {line.split()[0] for line in a.lines("starts")}:
+        while _about_to_begin(a, {pid for _, pid, _ in answers if pid}):
             watch()
         watch()
     tally.duplicate_rounds += len(a.duplicates) > before
     _rest(a)
+
+
+def _about_to_begin(a: Arena, answered: set[int]) -> bool:
+    """Whether a worker that a caller has started lives and has yet to say so itself."""
+    begun = {int(line.split()[0]) for line in a.lines("starts")}
+    return any(not dead(pid) for pid in answered - begun)
 
 
 def _heal(a: Arena, tally: Tally) -> None:
