@@ -115,7 +115,9 @@ class Runtime:
         last = self.view.last(name)
         left = every - self.box.now().since(last.moment) if last else 0.0
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), max(0.0, left))
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes with the news.
+            async with asyncio.timeout(max(0.0, left)):
+                await wake.wait()
         wake.clear()
 
     def look_now(self, name: str) -> None:

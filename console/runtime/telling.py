@@ -48,7 +48,8 @@ class Teller:
             ready, pause = self._next()
             if ready is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), pause)
+                    async with asyncio.timeout(pause):  # loses no cancellation, as `wait_for` may
+                        await self._news.wait()
                 continue
             state, alert = ready
             self._told[alert.key] = state
