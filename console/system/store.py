@@ -12,6 +12,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from typing import Any
 import apsw
 
 from console.core.model import Event, EventKind, Sample
-from console.system import rows, schema
+from console.system import clock, rows, schema
+
+PATIENCE_S = 5.0
+"""How long we wait for another one who writes."""
 
 
 class StoreError(Exception):
@@ -45,8 +49,8 @@ class Store:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
             connection = apsw.Connection(str(self.path) if self.path else ":memory:")
             try:
-                connection.set_busy_timeout(5_000)
-                connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+                connection.set_busy_timeout(int(PATIENCE_S * 1000))
+                _write_ahead(connection)
                 self._migrate(connection)
             except BaseException:
                 connection.close()
@@ -196,6 +200,19 @@ class Store:
         """What SQLite finds damaged, or None. Raises StoreError."""
         found = self.read("PRAGMA quick_check(3)")
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
+
+
+def _write_ahead(connection: apsw.Connection) -> None:
+    """Turn to WAL. For this one change SQLite does not wait by itself for others who open it."""
+    deadline = clock.tick() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+            return
+        except apsw.BusyError:
+            if clock.tick() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def sqlite_version() -> str:

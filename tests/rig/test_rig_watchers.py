@@ -159,7 +159,9 @@ def test_the_pipeline_writes_every_field(
     assert len(series) == 28 and all(isinstance(value, float) for value in series)
     assert status["simulation"]["final_state"] == status["seeds"]
     assert all(datetime.fromisoformat(when) for when in status["next_runs"].values())
-    assert "| queue_size |" in (outputs.directory / "realtime_pipeline_status.md").read_text()
+    summary = outputs.directory / "realtime_pipeline_status.md"
+    wait_for(summary.exists)  # it is written after the other one
+    assert "| queue_size |" in summary.read_text()
 
 
 def test_a_jump_of_the_queue_is_an_anomaly(
