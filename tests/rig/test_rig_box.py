@@ -102,6 +102,13 @@ def test_scripts_know_nothing_of_the_console(script: str, tmp_path: Path) -> Non
     assert not [name for name in imported if name.split(".")[0] in ("console", "sqlite3")]
 
 
+def listens(pid: int, number: int) -> bool:
+    """Whether a process has come so far as to handle a signal itself."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_the_whole_box_works(box: Any, wait_for: Any) -> None:
     processes = [box.start(role) for role in box.config["roles"]]
     outputs = box.directory / "outputs"
@@ -111,6 +118,7 @@ def test_the_whole_box_works(box: Any, wait_for: Any) -> None:
         assert json.loads((outputs / name).read_text())
     ours = sorted(process.pid for process in processes)
     wait_for(lambda: sorted(pids(box.directory)) == ours)  # a task may just run a command
+    wait_for(lambda: all(listens(process.pid, signal.SIGTERM) for process in processes))
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(5) for process in processes] == [0] * 5
