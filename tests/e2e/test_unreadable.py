@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,42 +10,6 @@ from typing import Any
 
 import apsw
 import pytest
-
-NUMBER = (int, float)
-STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-NONE = type(None)
-
-INSTANCE = {
-    "pid": int, "pids": list, "started_at": str, "uptime_s": NUMBER, "leased": bool,
-    "adopted": bool, "command": str,
-}  # fmt: skip
-ROLE = {"name": str, "wanted": int, "state": str, "instances": list}
-QUEUE = {
-    "url": str, "state": str, "size": (int, NONE), "inflight": (int, NONE),
-    "completed": (int, NONE), "failed": (int, NONE), "age_s": (*NUMBER, NONE),
-}  # fmt: skip
-MONITOR = {
-    "name": str, "state": str, "last_run": (str, NONE), "age_s": (*NUMBER, NONE),
-    "next_run": (str, NONE), "result": (str, NONE),
-}  # fmt: skip
-WATCHDOG = {
-    "pid": (int, NONE), "age_s": (*NUMBER, NONE), "heartbeat_age_s": (*NUMBER, NONE),
-    "anomalies": list,
-}  # fmt: skip
-PIPELINE = {
-    "state": str, "generated_at": (str, NONE), "age_s": (*NUMBER, NONE), "anomalies": list,
-}  # fmt: skip
-BASELINE = {
-    "state": str, "started_at": (str, NONE), "checkpoint_at": (str, NONE),
-    "progress": (*NUMBER, NONE), "coverage": (*NUMBER, NONE), "metrics": list,
-}  # fmt: skip
-METRIC = {
-    "name": str, "value": (*NUMBER, NONE), "unit": str, "target": str, "verdict": str, "n": int,
-}  # fmt: skip
-STATES = {
-    "STOPPED", "STARTING", "RUNNING", "READY", "STALLED", "STOPPING", "BACKOFF", "PARKED",
-    "UNKNOWN",
-}  # fmt: skip
 
 
 def broken(box: Any) -> str:
