@@ -197,13 +197,13 @@ def state(
         return RoleState.STALLED, f"PID {stopped[0].pid} is stopped (SIGSTOP)"
     if stalled:
         return RoleState.STALLED, stalled
-    youngest = min(instance.uptime(now) for instance in instances)
-    if youngest < role.settle_s:
-        return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
     newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
-    if worked is not None and worked.at >= newest.at:
-        if worked_since(memory.stalled, worked):
-            return RoleState.READY, "seen to work"
+    works = worked is not None and worked.at >= newest.at
+    if works and worked_since(memory.stalled, worked):
+        return RoleState.READY, "seen to work"
+    if min(instance.uptime(now) for instance in instances) < role.settle_s:
+        return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
+    if works:
         return RoleState.RUNNING, "alive; not yet seen to work again since it was stalled"
     return RoleState.RUNNING, "alive; not yet seen to work" if role.name in WITNESSED else "alive"
 

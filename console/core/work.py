@@ -36,7 +36,10 @@ class Work:
     drain_s: float | None = None
     """Seconds that what waits will take at the pace of the last minutes."""
     proofs: Mapping[str, Moment] = field(default_factory=dict)
-    """When each role was last seen to do its work, rather than to exist."""
+    """Since when at the latest each role was last seen to do its work, rather than to exist.
+
+    What was done between two looks may have been done right after the first, by who died since.
+    """
     signs: Signs = Signs()
     """By which a worker that does none is known."""
 
@@ -46,7 +49,7 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
     queue, canary = histories.get("queue", ()), histories.get("canary", ())
     answered = next((one for one in reversed(queue) if _answers(one)), None)
     good, ended = tasks_ended(one for one in recent(queue, SUCCESS_S) if one.error is None)
-    finished = _finished(queue)
+    since, finished = _finished(queue) or (None, None)
     return Work(
         answered=answered,
         current=answered is not None and answered is queue[-1],
@@ -54,7 +57,7 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
         latency_s=_latency(canary),
         finished=finished,
         drain_s=_drain(queue, answered),
-        proofs=_proofs(histories, answered, finished),
+        proofs=_proofs(histories, answered, since),
         signs=signs(histories),
     )
 
@@ -77,7 +80,8 @@ def _latency(canary: Sequence[Sample]) -> float | None:
     return number(canary[-1].data.get("latency_s")) if ok else None
 
 
-def _finished(queue: Sequence[Sample]) -> Moment | None:
+def _finished(queue: Sequence[Sample]) -> tuple[Moment, Moment] | None:
+    """The newest two looks between which a task was finished."""
     after: Sample | None = None
     for one in reversed(queue):
         if not _answers(one):
@@ -85,7 +89,7 @@ def _finished(queue: Sequence[Sample]) -> Moment | None:
         if after is not None and after.data.get("completed") != one.data.get("completed"):
             new, old = count(after.data.get("completed")), count(one.data.get("completed"))
             if new is not None and old is not None and new > old:
-                return after.moment
+                return one.moment, after.moment
         after = one
     return None
 
@@ -102,13 +106,19 @@ def _drain(queue: Sequence[Sample], answered: Sample | None) -> float | None:
     return size * took / done if done else None
 
 
+def _sent(canary: Sequence[Sample]) -> Moment | None:
+    """When the newest canary that came through was sent."""
+    for one in reversed(canary):
+        if one.data.get("ok") is True:
+            return one.moment.plus(-(number(one.data.get("latency_s")) or 0.0))
+    return None
+
+
 def _proofs(
     histories: Mapping[str, Sequence[Sample]], answered: Sample | None, finished: Moment | None
 ) -> dict[str, Moment]:
-    canary = histories.get("canary", ())
-    worked = next((one.moment for one in reversed(canary) if one.data.get("ok") is True), None)
-    found = {}
-    if moments := [moment for moment in (worked, finished) if moment is not None]:
+    found, canary = {}, _sent(histories.get("canary", ()))
+    if moments := [moment for moment in (canary, finished) if moment is not None]:
         found["worker"] = max(moments, key=lambda moment: moment.at)
     if answered is not None:
         found["queue"] = answered.moment

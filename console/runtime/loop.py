@@ -25,6 +25,7 @@ from console.core.model import (
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
 from console.runtime import actions
+from console.runtime.first_work import FirstWork
 from console.runtime.night import Night
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
@@ -49,7 +50,7 @@ SETTLE_S = 10.0
 
 
 def settled(snapshot: Snapshot) -> bool:
-    """Whether every monitor has looked at least once."""
+    """Every monitor has looked at least once."""
     return all(view.last or view.health.state is HealthState.OFF for view in snapshot.monitors)
 
 
@@ -97,6 +98,8 @@ class Runtime:
         group.create_task(self._tell_verdicts(), name="verdicts")
         group.create_task(self.night.run(self.snapshots()), name="night")
         group.create_task(self.stalling.run(self.snapshots()), name="stalling")
+        first_work = FirstWork(self.prober, self.look_now)
+        group.create_task(first_work.run(self.snapshots()), name="first work")
 
     async def _run(self, name: str) -> None:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""

@@ -222,6 +222,8 @@ def test_targets() -> None:
         ((), Lease(LeaseState.UNKNOWN), None, None, [], RoleState.UNKNOWN),
         ((), FREE, None, None, [*LIFE, died(99, 1, 99)], RoleState.BACKOFF),
         ((instance(1, since=99.9),), HELD, None, None, LIFE, RoleState.STARTING),
+        ((instance(1, since=99.9),), HELD, 99.95, None, LIFE, RoleState.READY),
+        ((instance(1, since=99.9),), HELD, 99.8, None, LIFE, RoleState.STARTING),
         ((instance(1),), HELD, None, None, LIFE, RoleState.RUNNING),
         ((instance(1),), HELD, 50, None, LIFE, RoleState.READY),
         ((instance(1),), HELD, 50, "no task taken", LIFE, RoleState.STALLED),

@@ -1,4 +1,4 @@
-"""A real worker of the rig that is stopped while its queue fills: told once, and repaired."""
+"""A real worker of the rig that stops to work, and one that begins: seen by what is done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from scene import running_on, until
 
 import console.rig
-from console.core.model import Command, Event, EventKind, Verb
+from console.core.model import Command, Event, EventKind, RoleState, Verb
 from console.monitors import queue, worker
 from console.rig.box import free_port
 from console.runtime.loop import Runtime
@@ -69,7 +69,9 @@ def tasks() -> Iterator[Tasks]:
 
 
 @contextmanager
-def manned(place: Path, tasks: Tasks, stalled: str) -> Iterator[Box]:
+def manned(
+    place: Path, tasks: Tasks, stalled: str = "report", every_s: float = 0.1
+) -> Iterator[Box]:
     """A box with the rig's worker, and what is to be done when it stalls."""
     script = str(RIG / "rpa_worker.py")
     role = RoleSettings(
@@ -85,7 +87,7 @@ def manned(place: Path, tasks: Tasks, stalled: str) -> Iterator[Box]:
         outputs=str(place / "outputs"),
         roles={"worker": role},
         queue=Server(url=tasks.url),
-        monitors=Monitors(queue=Depth(every_s=0.1)),
+        monitors=Monitors(queue=Depth(every_s=every_s)),
     )
     with open_box(known, place / "state") as box:
         yield box
@@ -94,6 +96,11 @@ def manned(place: Path, tasks: Tasks, stalled: str) -> Iterator[Box]:
 def told(box: Box) -> list[Event]:
     """What the ledger says of the worker's lives and stalls."""
     return [one for one in box.store.events(role="worker") if one.kind in TOLD]
+
+
+def waiting(box: Box) -> list[int]:
+    """How many tasks waited at the newest look, if there was one."""
+    return [one.data["size"] for one in box.store.samples("queue", limit=1)]
 
 
 async def works(box: Box, tasks: Tasks) -> None:
@@ -125,13 +132,36 @@ async def test_a_stopped_worker_is_told_once_and_repaired_as_configured(
             for _ in range(3):
                 tasks.add()
             if stalled == "report":
-                await until(lambda: box.store.samples("queue")[-1].data["size"] == 3)
+                await until(lambda: waiting(box) == [3])
                 os.kill(start.identity.pid, signal.SIGCONT)
             await until(lambda: tasks.done() == 4)
-            await until(lambda: told(box)[-1].kind is EventKind.READY)
+            # What it did before the first look since its start, nobody can be sure was its own.
+            await until(lambda: tasks.add() and told(box)[-1].kind is EventKind.READY)
         kinds = [one.kind.value for one in told(box)]
         if stalled == "report":
             assert kinds == ["started", "stalled", "ready"]
             return
         assert kinds == ["started", "stalled", "asked", "died", "started", "ready"]
         assert {told(box)[index].actor for index in (2, 4)} == {"policy"}
+
+
+async def test_a_new_worker_is_seen_to_work_long_before_the_queue_is_looked_at_by_the_clock(
+    place: Path, tasks: Tasks
+) -> None:
+    with manned(place, tasks, every_s=3600.0) as box:
+        monitors = {"worker": worker, "queue": queue}
+        async with running_on(Runtime(box, monitors, holder=True)) as runtime:
+            await works(box, tasks)
+            first = told(box)[0].identity
+            assert first is not None
+            os.kill(first.pid, signal.SIGKILL)
+
+            def ready() -> bool:
+                tasks.add()
+                view = runtime.view.compose().roles[0]
+                again = [one for one in view.instances if one.identity != first]
+                return bool(again) and view.state is RoleState.READY
+
+            await until(ready)
+        # The looks in between are no samples: a verdict counts those.
+        assert len(box.store.samples("queue")) <= 2 * len(("at first", "first", "second"))
