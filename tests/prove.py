@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "system")]
 
 from arena import Arena, arena  # noqa: E402
-from battle import Tally, fight  # noqa: E402
+from battle import fight  # noqa: E402
 from mixed import mixed  # noqa: E402
 from strategies import (  # noqa: E402
     by_command_line,
@@ -29,6 +29,7 @@ from strategies import (  # noqa: E402
     by_mutex,
     write_config,
 )
+from tally import Tally  # noqa: E402
 
 HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "most at once",
          "split answers", "not healed", "unexplained", "seconds")  # fmt: skip
@@ -37,7 +38,7 @@ HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "mos
 def row(name: str, tally: Tally) -> tuple[str, ...]:
     """A line of the table."""
     values = (
-        tally.rounds, tally.callers, tally.killed, tally.starts, tally.duplicate_rounds,
+        tally.rounds, tally.callers, tally.killed.total(), tally.starts, tally.duplicate_rounds,
         tally.most_at_once, tally.split_answers, tally.not_healed, len(tally.unexplained),
         round(tally.seconds),
     )  # fmt: skip
@@ -69,6 +70,8 @@ def battle(
     with tempfile.TemporaryDirectory() as place, arena(Path(place) / "a", settle_s=settle_s) as a:
         tally = fought(ready(a))
     say(row(name, tally))
+    if tally.killed:
+        sys.stderr.write(f"  killed: {dict(tally.killed)}\n")
     for note in (*tally.notes, *tally.unexplained)[:10]:
         sys.stderr.write(f"  {note}\n")
     return tally
@@ -116,7 +119,7 @@ def main(rounds: int, seconds: float) -> int:
     known = strangers(5 * rounds)
     clean = all(
         t.duplicate_rounds == 0 == t.not_healed + t.split_answers + len(t.unexplained)
-        and t.most_at_once <= 1
+        and max(t.most_at_once, t.most_daemons) <= 1
         for t in good
     )
     return 0 if clean and known and all(t.duplicate_rounds for t in bad) else 1

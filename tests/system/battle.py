@@ -15,11 +15,14 @@ import random
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from contextlib import ExitStack
 
 import portalocker
-from arena import Arena, dead, holds_open, kill, pids, wait_for
+from arena import Arena, dead, kill, wait_for, words
+from murder import Murderer, shims
+from servant import servant
 from strategies import Strategy, by_command_line, by_guard, seen
+from tally import Tally
 
 from console.core.model import Verb
 from console.system import lock
@@ -28,37 +31,6 @@ CALLERS = 64
 assert portalocker  # imported once here, not in every caller
 EVERY_S = 0.02
 """How often the observer looks, and the murderer may strike."""
-
-
-@dataclass
-class Tally:
-    """What came of all rounds."""
-
-    rounds: int = 0
-    callers: int = 0
-    killed: int = 0
-    """Callers, shims and workers that were ended by SIGKILL."""
-    starts: int = 0
-    duplicate_rounds: int = 0
-    most_at_once: int = 0
-    """The most workers that the observer has seen alive at one look."""
-    looks: int = 0
-    split_answers: int = 0
-    """Rounds without murder in which callers named different PIDs."""
-    unclear: int = 0
-    """Callers that neither succeeded nor said why."""
-    not_healed: int = 0
-    """Rounds after which one `ensure` did not lead to exactly one."""
-    unexplained: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        shown["unexplained"] = len(self.unexplained)
-        del shown["notes"]
-        shown["seconds"] = round(self.seconds, 1)
-        return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 class Round:
@@ -118,32 +90,6 @@ class Round:
         return [json.loads(line) for line in raw.splitlines()]
 
 
-def _shims(a: Arena) -> list[int]:
-    return [pid for pid in pids() if holds_open(pid, a.place)]
-
-
-def _murderer(
-    a: Arena, dice: random.Random, tally: Tally, callers: list[int]
-) -> Callable[[], None]:
-    """Kills somebody now and then; each call is a chance."""
-    until = time.monotonic() + dice.uniform(0.5, 4.0)
-    left = list(callers)
-
-    def perhaps() -> None:
-        if time.monotonic() > until or dice.random() > 0.6:
-            return
-        kind = dice.choice(["caller"] * 2 + ["shim", "worker"] * 2)
-        some = {"caller": lambda: left, "shim": lambda: _shims(a), "worker": lambda: seen(a)}
-        victims = some[kind]()
-        for victim in dice.sample(victims, min(len(victims), 8 if kind == "caller" else 1)):
-            kill(victim)
-            tally.killed += 1
-            if victim in left:
-                left.remove(victim)
-
-    return perhaps
-
-
 def fight(
     a: Arena,
     strategy: Strategy,
@@ -151,10 +97,19 @@ def fight(
     callers: int = CALLERS,
     murder: random.Random | None = None,
 ) -> Tally:
-    """Rounds of contention, with murder or without; each begins with nothing running."""
+    """Rounds of contention; each begins with nothing running.
+
+    With murder there is a daemon that repairs at once, and is killed like everybody else.
+    """
     tally, began = Tally(), time.monotonic()
-    for _ in range(rounds):
-        _one_round(a, strategy, callers, murder, tally)
+    with ExitStack() as stack:
+        murderer = None
+        if murder is not None:
+            murderer = Murderer(a, murder, tally, stack.enter_context(servant(a)))
+        for _ in range(rounds):
+            _one_round(a, strategy, callers, murderer, tally)
+        if murderer is not None:
+            tally.most_daemons = murderer.servant.most
     tally.starts = len(a.lines("starts"))
     if strategy in (by_guard, by_command_line):
         # A death whose shim was killed before it is told by whoever takes the lease next.
@@ -166,24 +121,28 @@ def fight(
 
 
 def _one_round(
-    a: Arena, strategy: Strategy, callers: int, murder: random.Random | None, tally: Tally
+    a: Arena, strategy: Strategy, callers: int, murderer: Murderer | None, tally: Tally
 ) -> None:
     before = len(a.duplicates)
     fighters = Round(a, strategy, callers)
-    perhaps = _murderer(a, murder, tally, fighters.callers) if murder else None
 
     def watch() -> None:
         tally.looks += 1
         tally.most_at_once = max(tally.most_at_once, len(seen(a)))
-        if perhaps is not None:
-            perhaps()
+        if murderer is not None:
+            murderer.perhaps()
 
     fighters.go()
+    if murderer is not None:
+        murderer.begin(fighters.callers)
     answers = fighters.hear(watch)
+    while murderer is not None and not murderer.over:
+        watch()
+        time.sleep(EVERY_S)
     tally.rounds += 1
     tally.callers += callers
     tally.unclear += sum(1 for code, pid, _ in answers if code == 0 and not pid)
-    if murder is None:
+    if murderer is None:
         tally.split_answers += len({pid for code, pid, _ in answers if code == 0}) > 1
         tally.unclear += callers - len(answers) + sum(1 for code, *_ in answers if code)
     if strategy in (by_guard, by_command_line):
@@ -193,7 +152,7 @@ def _one_round(
             watch()
         watch()
     tally.duplicate_rounds += len(a.duplicates) > before
-    _rest(a)
+    _rest(a, guarded=murderer is not None)
 
 
 def _about_to_begin(a: Arena, answered: set[int]) -> bool:
@@ -211,14 +170,16 @@ def _heal(a: Arena, tally: Tally) -> None:
         tally.notes.append(f"not healed: {outcome.message}; living: {living}")
 
 
-def _rest(a: Arena) -> None:
-    """End the round's workers, by PID; wait until the shims have certified them and are gone."""
+def _rest(a: Arena, guarded: bool) -> None:
+    """End the round's workers; wait until the shims have certified them and are gone."""
 
     def gone() -> bool:
+        if guarded:  # as a person: a daemon would repair what was merely killed
+            a.do(Verb.KILL)
         living = seen(a)
         for pid in living:
             kill(pid)
-        return not living and not _shims(a)
+        return not living and not any(b"worker" in words(pid) for pid in shims(a))
 
     wait_for(gone)
     wait_for(lambda: not lock.held(a.box.paths.lease("worker")))

@@ -12,7 +12,6 @@ everybody is nobody's to explain.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -25,8 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena import PYTHON, STARTED, Arena, dead, kill, pids, wait_for, words
-from battle import Tally
 from beings import reap
+from servant import ROOT, configure
+from tally import Tally
 
 from console.core.model import Command, EventKind, Identity, Verb
 from console.monitors import discover
@@ -36,7 +36,6 @@ from console.system.box import open_box
 from console.system.configuration import load
 from console.system.guard import Guard
 
-ROOT = Path(__file__).parents[2]
 CALLERS, CONSOLES = 4, 3
 VERBS = [Verb.ENSURE] * 5 + [Verb.RESTART] * 2 + [Verb.END_DUPLICATES] * 2 + [Verb.KILL]
 BORN = (EventKind.STARTED, EventKind.ADOPTED)
@@ -96,22 +95,6 @@ def act(kind: str, place: Path, seconds: float, seed: str) -> None:
 # --- the parent -----------------------------------------------------------------------------
 
 
-def configure(a: Arena) -> None:
-    """The arena's configuration as a file, in which policy repairs at once and never gives up."""
-    role = a.settings.roles["worker"]
-    (a.place / "config.toml").write_text(
-        f"outputs = {json.dumps(str(a.place / 'outputs'))}\n"
-        f"[roles.worker]\nmatch = {json.dumps(role.match)}\n"
-        f"command = {json.dumps(role.command)}\n"
-        f"settle_s = {role.settle_s}\ngrace_s = {role.grace_s}\n"
-        "[roles.worker.restart]\nbackoff_s = 0.1\nbackoff_max_s = 0.5\nlimit = 1000\nwindow_s = 5\n"
-        + "".join(
-            f"[monitors.{name}]\nenabled = false\n"
-            for name in ("canary", "queue", "watchdog", "pipeline")
-        )
-    )
-
-
 @contextmanager
 def daemon(a: Arena) -> Iterator[subprocess.Popen[bytes]]:
     """The monitors' daemon, as the real command."""
@@ -169,12 +152,12 @@ def disturb(a: Arena, dice: random.Random, tally: Tally) -> None:
         argv = [*PYTHON, str(a.script), str(a.place), "stranger"]
         STARTED.append(os.posix_spawn(PYTHON[0], argv, os.environ, setsid=True))
     if dice.random() < 0.06 and leased:
-        tally.killed += 1
+        tally.killed["workers"] += 1
         kill(dice.choice(leased))
     if dice.random() < 0.1 and strangers:
         known = {e.identity.pid for e in a.events(EventKind.ADOPTED) if e.identity}
         for pid in known & set(strangers):
-            tally.killed += 1
+            tally.killed["strangers"] += 1
             kill(pid)
     reap()
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from arena import Arena, Make
-from battle import Tally, fight
+from battle import fight
 from mixed import mixed
 from strategies import (
     Strategy,
@@ -17,6 +17,7 @@ from strategies import (
     by_mutex,
     write_config,
 )
+from tally import Tally
 
 ROUNDS = int(os.environ.get("RPA_BATTLE_ROUNDS", "5"))
 SECONDS = float(os.environ.get("RPA_BATTLE_SECONDS", "8"))
@@ -33,6 +34,7 @@ def slow(make: Make) -> Arena:
 def proved(tally: Tally) -> None:
     """Nothing that must never be."""
     assert tally.duplicate_rounds == 0 and tally.most_at_once <= 1, tally
+    assert tally.most_daemons <= 1, tally
     assert tally.split_answers == 0 and tally.unclear == 0, tally
     assert tally.not_healed == 0, tally.notes
     assert not tally.unexplained, tally.unexplained
@@ -56,7 +58,7 @@ def test_murder(make: Make, record_property: pytest.RecordProperty) -> None:
     tally = fight(make(), by_guard, ROUNDS, murder=random.Random(SEED))
     record_property("tally", str(tally))
     proved(tally)
-    assert tally.killed > 0
+    assert tally.killed.total() > 0
 
 
 @pytest.mark.timeout(600)
