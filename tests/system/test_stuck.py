@@ -1,0 +1,55 @@
+"""A worker that not even SIGKILL ends, as the kernel holds it: said, and never claimed ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from arena import Make, dead, wait_for
+
+from console.core.model import EventKind, Verb
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+"""What it freezes is in state D, as if it waited for a disk that does not answer."""
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """A control group whose processes can be frozen; thawed and removed with the test."""
+    group = FREEZER / f"rpa-console-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group of the first version to freeze processes in: {error}")
+    yield group
+    (group / "freezer.state").write_text("THAWED")
+    wait_for(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def test_a_worker_in_uninterruptible_sleep_is_not_claimed_to_be_ended(
+    make: Make, freezer: Path
+) -> None:
+    a = make(grace_s=0.2)
+    pid = a.ensure().pid
+    assert pid is not None
+    (freezer / "cgroup.procs").write_text(str(pid))
+    (freezer / "freezer.state").write_text("FROZEN")
+    wait_for(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n")
+
+    for verb in (Verb.KILL, Verb.RESTART):
+        outcome = a.do(verb)
+        assert not outcome.done and outcome.code == 1
+        assert f"PID {pid} is in uninterruptible sleep" in outcome.message
+    assert not dead(pid) and not a.events(EventKind.ENDED, EventKind.DIED)
+    assert a.ensure().pid == pid, "it is there, so no second one is started"
+    assert len(a.lines("starts")) == 1
+
+    (freezer / "freezer.state").write_text("THAWED")
+    wait_for(lambda: dead(pid))
+    (death,) = wait_for(a.deaths)
+    assert death.data["signal"] in ("SIGTERM", "SIGKILL")  # both had waited for it
+    wait_for(lambda: a.do(Verb.ENSURE).pid not in (None, pid))
+    assert not a.duplicates
