@@ -365,7 +365,8 @@ async def test_a_night_writes_alerts_and_the_hand_over(tmp_path: Path, outputs: 
                 yield seen(box, 1, after=after)
             await until(lambda: len(told()) == 2)
 
-        await asyncio.wait_for(_attend(night, looks()), 20)
+        async with asyncio.timeout(20):
+            await _attend(night, looks())
         assert told() == [(RAISED, "worker.down"), (RESOLVED, "worker.down")]
         kinds = [event.kind for event in box.store.events(kinds=KINDS)]
         assert kinds == [EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED]

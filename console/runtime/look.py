@@ -38,7 +38,8 @@ def _ask(box: Box, monitors: dict[str, Monitor]) -> list[Sample]:
 
     async def probe(monitor: Monitor) -> Sample:
         try:
-            return await asyncio.wait_for(monitor.probe(box), 10.0)
+            async with asyncio.timeout(10.0):
+                return await monitor.probe(box)
         except Exception as error:
             return Sample(monitor.NAME, box.now(), error=f"{type(error).__name__}: {error}")
 

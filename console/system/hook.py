@@ -98,7 +98,8 @@ class _Words(asyncio.Protocol):
     async def finished(self) -> None:
         """Wait a moment for its last words: others may hold the pipe for longer."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), LAST_WORDS_S)
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._over.wait()
 
     def close(self) -> None:
         if self._transport is not None:

@@ -158,7 +158,8 @@ async def _connect(socket: web.WebSocketResponse, terminal: Terminal) -> None:
 async def _show(terminal: Terminal, socket: web.WebSocketResponse) -> None:
     while True:
         try:
-            drawn = await asyncio.wait_for(terminal.read(), BEAT_S)
+            async with asyncio.timeout(BEAT_S):
+                drawn = await terminal.read()
         except TimeoutError:
             await socket.send_str("")
             continue

@@ -109,7 +109,8 @@ class Terminal:
             try:
                 if end is not None:
                     end()
-                await asyncio.wait_for(self._process.wait(), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._process.wait()
                 return
             except (TimeoutError, ProcessLookupError):
                 continue

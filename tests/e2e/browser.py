@@ -78,7 +78,8 @@ class Tab:
         await self._line.send_json(
             {"id": number, "method": method, "params": params, **self._session}
         )
-        return await asyncio.wait_for(answer, 15)
+        async with asyncio.timeout(15):
+            return await answer
 
     async def attach(self) -> None:
         targets = (await self.call("Target.getTargets"))["targetInfos"]
