@@ -26,6 +26,7 @@ TEMPLATE = """\
 [queue]
 # url = "http://127.0.0.1:8091"
 # timeout_s = 3.0
+# lease_s = 120         # a task in work for longer is queued again by the server
 
 [roles.worker]
 # The base name of the script: a command line that merely mentions it does not count.

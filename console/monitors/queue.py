@@ -31,6 +31,8 @@ LISTED = 200
 WARN_ABOVE, FAIL_ABOVE = 5, 20
 """Waiting tasks: to 5 is normal, to 20 worth a word, more is failing."""
 CLOCK_S = 60.0
+LEASE_LATE = 0.75
+"""From this part of its lease on, a task in work is worth a word."""
 
 
 def every(settings: Settings) -> float:
@@ -125,7 +127,12 @@ def judge(
     if few := _too_few(history, limit(wanted.success_rate, known.success_rate, None)):
         return Health(HealthState.FAILING, few, severe=False)
     usual = limit(wanted.warn_above, known.queue_normal, WARN_ABOVE)
-    return Health(HealthState.OK, _remark(last.data, size, usual))
+    remarks = (
+        _clock(last.data),
+        _running_out(last.data, settings.queue.lease_s),
+        f"{size} tasks wait{usual.words('above')}" if usual and size > usual.value else "",
+    )
+    return Health(HealthState.OK, "; ".join(filter(None, remarks)))
 
 
 def _too_few(history: Sequence[Sample], least: Limit | None) -> str:
@@ -140,14 +147,21 @@ def _too_few(history: Sequence[Sample], least: Limit | None) -> str:
     return share + least.words("under", " %")
 
 
-def _remark(data: Mapping[str, Any], size: int, usual: Limit | None) -> str:
-    """What is worth a word although nothing fails."""
+def _clock(data: Mapping[str, Any]) -> str:
     off = number(data.get("clock_off_s"))
-    if off is not None and abs(off) > CLOCK_S:
-        return f"server clock off by {'-' if off < 0 else '+'}{duration(abs(off))}"
-    if usual is None or size <= usual.value:
+    if off is None or abs(off) <= CLOCK_S:
         return ""
-    return f"{size} tasks wait{usual.words('above')}"
+    return f"server clock off by {'-' if off < 0 else '+'}{duration(abs(off))}"
+
+
+def _running_out(data: Mapping[str, Any], lease_s: float) -> str:
+    """In words, when the server will soon give a task that is in work to somebody else as well."""
+    held = number(data.get("oldest_lease_s"))
+    if held is None or held < LEASE_LATE * lease_s:
+        return ""
+    left = lease_s - held
+    when = f"in {duration(left)}" if left > 0 else "at any moment"
+    return f"a task in work for {duration(held)} is queued again {when}"
 
 
 def result(sample: Sample) -> str:

@@ -26,6 +26,7 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
         "http://127.0.0.1:8091"
     )
     timeout_s: Seconds = 3.0
+    lease_s: Seconds = 120.0
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):

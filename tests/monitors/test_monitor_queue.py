@@ -113,6 +113,17 @@ async def test_refused_is_failing_at_once(box: Any) -> None:
         ([sample(size=21), sample(size=20)], HealthState.OK, "20 tasks wait"),
         ([sample(size=0, status="sick")], HealthState.FAILING, "the server says 'sick'"),
         ([sample(size=0, clock_off_s=86400.0)], HealthState.OK, "server clock off by +1d00h"),
+        ([sample(size=0, oldest_lease_s=89.0)], HealthState.OK, ""),
+        (
+            [sample(size=0, oldest_lease_s=95.0)],
+            HealthState.OK,
+            "a task in work for 1m is queued again in 25s",
+        ),
+        (
+            [sample(size=7, oldest_lease_s=130.0)],
+            HealthState.OK,
+            "a task in work for 2m is queued again at any moment; 7 tasks wait",
+        ),
         ([sample(size=0, clock_off_s=-120.0)], HealthState.OK, "server clock off by -2m"),
         ([sample(problem="refused"), sample(size=0)], HealthState.OK, ""),
         ([sample("hung"), sample(problem="500: x")], HealthState.UNKNOWN, "no answer: 500: x"),
