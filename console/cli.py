@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from console import __version__
+from console.core.frozen import frozen
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
         return command
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The global options, as given."""
 

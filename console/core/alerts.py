@@ -7,8 +7,9 @@ row have not. What cannot be seen is neither: an alert about it stands as it sto
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from console.core.frozen import frozen
 from console.core.health import NECESSARY
 from console.core.learning import Thresholds
 from console.core.model import (
@@ -61,7 +62,7 @@ def _alert(key: str, event: Event) -> Alert:
 # --- one look after the other ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Watch:
     """What the look before has found out, and what is not yet believed of it."""
 

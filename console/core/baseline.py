@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
 
 from console.core import early
 from console.core.foreign import count, number
+from console.core.frozen import frozen
 from console.core.model import BaselineView, Event, EventKind, MetricView, Moment, Sample
 from console.core.stats import increases, percentile, wilson
 from console.core.text import clock, duration
@@ -20,7 +21,7 @@ from console.core.window import GONE, Window, observed, presence
 ROLE = "worker"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BaselineTargets:
     """How long, what must be met, and how often the monitors look (seconds)."""
 
@@ -40,7 +41,7 @@ class BaselineTargets:
         return self.hours * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Run(Window):
     """The run so far."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
+from console.core.frozen import frozen
 from console.core.happened import Line
 from console.core.model import Moment, Severity, Verdict
 from console.core.text import clock, day_clock, duration
@@ -14,7 +14,7 @@ HALF_A_YEAR_S = 180 * 86_400.0
 """Dates within it need no year."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """Something that is said, and on what evidence."""
 
@@ -25,7 +25,7 @@ class Claim:
     """Samples of the store."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """One background job."""
 
@@ -37,7 +37,7 @@ class Job:
     found: Claim
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metric:
     """One of the baseline's metrics."""
 
@@ -49,7 +49,7 @@ class Metric:
     note: Claim
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """Something that was wrong, or still is."""
 
@@ -60,7 +60,7 @@ class Finding:
     cure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Condition:
     """A condition for calling it done; None: nobody can say yet."""
 
@@ -68,7 +68,7 @@ class Condition:
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handover:
     """The whole document."""
 
@@ -94,7 +94,7 @@ class Handover:
     unknown: tuple[Claim, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Times:
     """Times as they are read at `now`, on a clock in `zone` (the machine's own when None)."""
 

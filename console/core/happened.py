@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from console.core.frozen import frozen
 from console.core.inquest import uptime, who
 from console.core.model import Event, EventKind, Identity, Moment
 from console.core.sentences import sentence
@@ -23,7 +24,7 @@ MOST_CHANGES = 4
 """So many of them are told one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One line of the chronicle."""
 
@@ -35,7 +36,7 @@ class Line:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Episode:
     """A line that is not finished: a death or an end, and what answers it."""
 

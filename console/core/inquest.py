@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from console.core.foreign import number
+from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Moment, Role, Verb
 from console.core.supervision import POLICY
 from console.core.text import duration, visible
@@ -13,7 +13,7 @@ from console.core.text import duration, visible
 BORN = (EventKind.STARTED, EventKind.ADOPTED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """A death or a failed start, and what the ledger says around it."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from console.core.baseline import tasks_ended
 from console.core.foreign import count, number, table
+from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stats import mean_sigma, percentile
 
@@ -20,7 +21,7 @@ FEW = 3
 """Fewer values than this teach nothing about their spread."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Thresholds:
     """What is normal on this box, as it was measured; None where too little was seen."""
 

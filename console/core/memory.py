@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Identity, Moment, Role, Verb
 
 POLICY, OUTSIDE = "policy", "outside"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Memory:
     """What a role's ledger adds up to."""
 
@@ -33,7 +34,10 @@ class Memory:
     """Counted already: a start that fails at once is told of by guard and shim, in any order."""
 
 
-def remember(events: Iterable[Event], role: Role, memory: Memory = Memory()) -> Memory:
+_BLANK = Memory()
+
+
+def remember(events: Iterable[Event], role: Role, memory: Memory = _BLANK) -> Memory:
     """Fold a role's ledger, oldest event first; on from what earlier events have added up to."""
     for event in events:
         memory = _after(memory, event, role)

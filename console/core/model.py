@@ -7,14 +7,16 @@ Commands go one way: key -> `Command` -> permit -> lease -> process -> `Event` -
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
+
+from console.core.frozen import frozen
 
 # --- time -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moment:
     """A point in time, kept twice: UTC for people, a clock nobody can set for intervals."""
 
@@ -42,7 +44,7 @@ class Moment:
 # --- processes ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Which process, for certain: a PID alone is a name that the kernel gives away again."""
 
@@ -61,7 +63,7 @@ class Identity:
         return cls(int(pid), int(ticks), boot)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Process:
     """One process as it was seen."""
 
@@ -89,7 +91,7 @@ class Process:
         return " ".join(self.argv)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Instance:
     """One worker: a process tree whose root matches the role. Launchers are part of it."""
 
@@ -135,7 +137,7 @@ class Instance:
 # --- roles ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestartPolicy:
     """When a role that died is started again without a person."""
 
@@ -153,7 +155,7 @@ class RestartPolicy:
     """What is done about a living worker that evidently does no work: `report` or `restart`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Role:
     """A kind of process that should run `count` times, and how to know and start it."""
 
@@ -201,7 +203,7 @@ class LeaseState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owner:
     """What the shim wrote beside the lock: information, never proof."""
 
@@ -213,7 +215,7 @@ class Owner:
     log: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """The right to run, as seen without taking it."""
 
@@ -227,7 +229,7 @@ class Lease:
 # --- observation ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """One observation by one monitor. `error` set: it could not look, so nothing is known."""
 
@@ -247,7 +249,7 @@ class HealthState(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Health:
     """A judgement on a monitor's history."""
 
@@ -276,7 +278,7 @@ class Verb(StrEnum):
     """Its `role` is the alert's key; without one, every alert that stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """What somebody asks for, bound to what they saw when they asked."""
 
@@ -290,7 +292,7 @@ class Command:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of a command. `code` is the command line's exit code."""
 
@@ -332,7 +334,7 @@ class EventKind(StrEnum):
     ALERT_ACKNOWLEDGED = "alert-acknowledged"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One line of the append-only ledger."""
 
@@ -358,7 +360,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoleView:
     """One role, as it stands."""
 
@@ -387,7 +389,7 @@ class RoleView:
         return len(self.instances)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MonitorView:
     """One monitor: who watches, how fresh, when next."""
 
@@ -400,8 +402,10 @@ class MonitorView:
     """The last result in a few words."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueueView:
+    """The queue, as its server tells of it."""
+
     url: str
     state: HealthState = HealthState.UNKNOWN
     reason: str = ""
@@ -426,8 +430,10 @@ class QueueView:
     """Until what waits is done, at the pace of the last minutes; None: nothing is being done."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WatchdogView:
+    """The watchdog, as its status file tells of it."""
+
     state: HealthState = HealthState.UNKNOWN
     reason: str = ""
     seen: Moment | None = None
@@ -438,8 +444,10 @@ class WatchdogView:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PipelineView:
+    """The realtime pipeline, as its status file tells of it."""
+
     state: HealthState = HealthState.UNKNOWN
     reason: str = ""
     seen: Moment | None = None
@@ -453,7 +461,7 @@ class PipelineView:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MetricView:
     """One of the baseline's five metrics."""
 
@@ -467,8 +475,10 @@ class MetricView:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BaselineView:
+    """The baseline run under way, or what the last one has shown."""
+
     state: str = "off"
     """`off`, `collecting`, `complete` or `invalid`."""
     started: Moment | None = None
@@ -479,7 +489,7 @@ class BaselineView:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DaemonView:
     """Who runs the monitors."""
 
@@ -499,7 +509,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alert:
     """Something that a person should know of, from when it was raised until it is resolved."""
 
@@ -519,7 +529,7 @@ class Alert:
         return self.key.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The immutable whole that a frame renders."""
 
@@ -558,7 +568,7 @@ class Snapshot:
 # --- logs -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogPage:
     """A window on a role's output. Lines are raw foreign text."""
 
@@ -572,7 +582,7 @@ class LogPage:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """How far a search through a log came."""
 

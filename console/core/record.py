@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from console.core.frozen import frozen
 from console.core.model import (
     Identity,
     Instance,
@@ -21,7 +22,7 @@ Usage = tuple[float | None, int]
 """(CPU percent of one core since the last look, or None; resident bytes)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """One role as it was seen."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from console.core.foreign import as_list, count, number
+from console.core.frozen import frozen
 from console.core.model import Sample
 from console.core.stats import increases
 
@@ -26,7 +26,7 @@ FIELDS = {
 """Monitor -> what it leaves behind."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rollup:
     """One field of one monitor over one minute or hour."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from console.core import health as judging
 from console.core import stall, supervision, views
 from console.core.alerts import standing
+from console.core.frozen import frozen
 from console.core.instances import surplus
 from console.core.model import (
     Alert,
@@ -34,7 +35,7 @@ SHOWN_EVENTS = 200
 NOBODY = "nobody has looked yet"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MonitorFacts:
     """One monitor's history and what it makes of it."""
 
@@ -51,7 +52,7 @@ class MonitorFacts:
         return self.history[-1] if self.history else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What a snapshot is composed from."""
 

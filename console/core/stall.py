@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from console.core.foreign import count, number, text
+from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stats import percentile
 from console.core.text import duration, visible
@@ -23,7 +23,7 @@ FEW, MOST = 3, 1_000
 """A still queue must be seen in so many looks; habits are learnt from no more than these."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """One look at the queue; None is what it did not tell."""
 
@@ -41,7 +41,7 @@ class Look:
         return bool(self.size or self.inflight)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signs:
     """What the looks say of the work, whatever the time is."""
 

@@ -6,9 +6,9 @@ Everything that decides about a role lives in this file; nothing here touches an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from console.core.frozen import frozen
 from console.core.instances import surplus
 from console.core.memory import OUTSIDE, POLICY, Memory, deliberate, remember
 from console.core.model import (
@@ -47,7 +47,7 @@ class Repair(StrEnum):
     RESTART = "restart"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What policy does about a role now, and why."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from console.core.foreign import count, number
+from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Sample, Verdict
 from console.core.stats import increases, percentile
 
@@ -26,7 +27,7 @@ _WORST = (Verdict.DOWN, Verdict.DEGRADED)
 _GONE = (EventKind.DIED, EventKind.ENDED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What one look tells the graphs; a look that tells nothing was a look all the same."""
 
@@ -49,7 +50,7 @@ class Trends:
     restarts: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Curve:
     """A series in cells: None where nothing is known."""
 
@@ -66,7 +67,7 @@ class Curve:
         return self.known[-1] if self.known else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cell:
     """A few minutes of the night strip."""
 

@@ -7,10 +7,10 @@ the ledger that say so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from console.core import supervision
 from console.core.foreign import number
+from console.core.frozen import frozen
 from console.core.inquest import BORN, Case, ids, last_words, living, uptime, who
 from console.core.model import (
     Event,
@@ -30,7 +30,7 @@ MOST = 8
 """Actions that are told."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One link of the chain."""
 

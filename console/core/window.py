@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from console.core.foreign import as_list, count, table
+from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Moment, Sample
 
 HOLD = 1.5
@@ -16,7 +16,7 @@ GONE = {EventKind.DIED, EventKind.ENDED}
 THERE = {EventKind.STARTED, EventKind.ADOPTED, EventKind.READY}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """A stretch of time from a moment on; all times within are seconds since it."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import takewhile
 
 from console.core.baseline import tasks_ended
 from console.core.foreign import count, number
+from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stall import Signs, signs
 from console.core.stats import increase
@@ -19,7 +20,7 @@ PACE_S = 600.0
 _PROOFS = (("watchdog", "heartbeat_at"), ("pipeline", "generated_at"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """How the work goes, by all looks of all monitors."""
 

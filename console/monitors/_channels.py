@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from console.core.foreign import count, number
+from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stats import increases, mean_sigma
 from console.monitors._seasons import Season
@@ -30,7 +30,7 @@ Point = tuple[float, float]
 """(age in seconds, value)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Channel:
     """One channel's newest value, and the past it is compared with."""
 

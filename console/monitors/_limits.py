@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from console.core.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limit:
     """A limit and whose it is."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from console.core.frozen import frozen
 from console.core.model import Moment
 from console.core.rollup import Rollup, mean_sigma
 from console.core.stats import mean_sigma as spread
@@ -24,7 +24,7 @@ FIELDS = {
 """What is asked of the store: name -> (monitor, field)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Season:
     """Mean and deviation at this hour, and on how many earlier days it was seen."""
 

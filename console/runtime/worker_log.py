@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from console.core.frozen import frozen
 from console.core.model import Health, HealthState, Role
 from console.core.record import Seen
 from console.core.text import day_clock, visible
@@ -13,7 +13,7 @@ from console.system.box import Box
 from console.system.files import FileError, append_rotating, write_atomically
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkerLog:
     """The log of one box."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.core import instances as grouping
+from console.core.frozen import frozen
 from console.core.instances import MARKS, ROLE_VARIABLE, TOKEN_VARIABLE, Kinship
 from console.core.model import (
     Event,
@@ -33,7 +34,7 @@ from console.system.settings import Settings
 from console.system.store import Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observation:
     """What was seen of one role at one moment."""
 

@@ -6,9 +6,9 @@ import io
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.core.frozen import frozen
 from console.core.text import visible
 from console.system.files import BadJson, decode
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """A JSON answer with a status of success."""
 

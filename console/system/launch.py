@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from console.core.frozen import frozen
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
 from console.system import clock
@@ -22,7 +23,7 @@ LOG_BYTES = 1_000_000
 _SLACK_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """How a start went. Neither settled nor failed: the shim was slow or killed, look again."""
 

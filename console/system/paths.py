@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+from console.core.frozen import frozen
 
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"}
 
@@ -14,7 +15,7 @@ class PathError(Exception):
     """A directory that cannot be used for the state: the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paths:
     """The state directory of one box and what lies in it."""
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from console.core.frozen import frozen
 from console.core.instances import MARKS, Kinship, lineage
 from console.core.model import Identity, Instance, Lease
 from console.system import clock, lease, process
@@ -20,7 +20,7 @@ Members = Callable[[Iterable[Identity]], list[Identity]]
 """Who is to be ended, as it stands now; what was found before is found again while it lives."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """What came of ending a tree."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from console.core.frozen import frozen
 from console.core.text import visible
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One command."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from console.core.frozen import frozen
 from console.core.model import Identity, Instance, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration
 from console.ui.paint import Choice, Line, fit, line
@@ -14,7 +14,7 @@ ROLE = "worker"
 """Whose tasks are in flight, and whose restarts the baseline counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """A dialog's content."""
 

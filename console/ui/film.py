@@ -12,11 +12,13 @@ from rich.style import Style
 from rich.terminal_theme import SVG_EXPORT_THEME
 from textual.strip import Strip
 
+from console.core.frozen import frozen
+
 CELL, ROW, EDGE = 8.4, 18, 14
 FONT = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """What the screen showed, and for how many seconds."""
 

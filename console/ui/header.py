@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from console.core.frozen import frozen
 from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
 from console.core.text import clock, coarse
 from console.ui.commands import Entry, symbol
@@ -19,7 +19,7 @@ STUCK_S = 300.0
 """Tasks wait and none was finished for so long: alive, and doing nothing?"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Freshness:
     """How old the shown data is, and whether the operator froze it."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from console.core.frozen import frozen
 
 TWO_COLUMNS = 100
 """From this width on, panes stand in two columns."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """What a pane would like: lines inside its border."""
 
@@ -19,7 +20,7 @@ class Wish:
     wished: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A rectangle in cells. One row high: folded."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from console.core.frozen import frozen
 from console.core.model import Identity
 from console.core.text import visible
 from console.core.trends import DAY_S, Trends
@@ -28,7 +29,7 @@ _ASCII = str.maketrans(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """What the operator has selected: a role, or one instance of it by identity."""
 
@@ -36,7 +37,7 @@ class Choice:
     identity: Identity | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One line of a pane."""
 
@@ -52,7 +53,7 @@ class Line:
         return "".join(text for text, _ in self.spans)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """What a pane needs to know to draw itself, besides the snapshot."""
 
@@ -64,7 +65,7 @@ class Frame:
     """How much of the day the graphs show."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """Style names to styles, and whether the terminal shows ASCII only."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from console.core.frozen import frozen
 from console.core.model import (
     Alert,
     Lease,
@@ -20,7 +21,7 @@ DIED = past(11_243.0)
 """02:14:07, at which the first worker is killed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scene:
     """News, the keys that are pressed then, and for how many seconds it is shown."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.style import Style
 from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
+from console.core.frozen import frozen
 from console.core.text import visible
 
 COLOURS = (
@@ -38,7 +38,7 @@ class ThemeError(Exception):
     """A theme file that is not one; the text names the key."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Theme:
     """Ten colours and whether the ground is dark."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from console.core.frozen import frozen
 from console.core.model import Command, Found, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
 
@@ -23,7 +24,7 @@ async def _nothing_found(role: str, stream: str, word: str, start: int, way: int
     return Found(None, None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logs:
     """How the screen reads the output of roles; each is asked with role and `err` or `out`."""
 
@@ -35,7 +36,7 @@ class Logs:
     """A word, from an offset on, newer (1) or older (-1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wiring:
     """The seams of the console."""
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from console.core.frozen import frozen
 from console.ui.dialogs.sheet import Sheet
 from console.ui.paint import Line, Look, fit, line
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offer:
     """One thing to choose."""
 
