@@ -6,6 +6,7 @@ or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 i
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -215,6 +216,7 @@ pass_options = click.make_pass_decorator(Options)
 
 def main() -> None:
     """The entry point of `rpa-console`."""
+    gc.set_threshold(10_000)  # what is imported makes no garbage: seven hundred is too often
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a narrow locale loses no command
@@ -232,4 +234,5 @@ def main() -> None:
         say(f"rpa-console: {error.strerror or error}")
         _hang_up()
         code = BAD
+    gc.freeze()  # the kernel takes it all back at once: Python need not go through it before
     sys.exit(code if isinstance(code, int) else OK)

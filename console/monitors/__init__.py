@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -45,8 +46,8 @@ class Monitor(Protocol):
 def discover() -> dict[str, Monitor]:
     """Every monitor by its name, in alphabetical order."""
     from importlib import import_module
-    from pkgutil import iter_modules
 
-    names = sorted(found.name for found in iter_modules(__path__) if not found.name.startswith("_"))
+    files = sorted(os.listdir(__path__[0]))
+    names = [file[:-3] for file in files if file.endswith(".py") and not file.startswith("_")]
     modules = [cast(Monitor, import_module(f"{__name__}.{name}")) for name in names]
     return {module.NAME: module for module in modules}

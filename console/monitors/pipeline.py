@@ -11,7 +11,6 @@ the old readers' 28 floats: the queue's size over the window. `generator`, `sche
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,8 @@ from console.core.foreign import as_list, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
-from console.monitors import _channels, _seasons
 from console.system.aside import aside
-from console.system.files import FileError, Problem, read_json, write_atomically
+from console.system.files import FileError, Problem, read_json
 from console.system.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,16 +56,11 @@ async def probe(box: Box) -> Sample:
     except FileError as error:
         status = error
     if mode == "auto":
-        mode = "collect" if _ours(status) else "read"
+        from console.monitors import _collecting  # who only judges needs none of it
+
+        mode = "collect" if _collecting.ours(status) else "read"
     seen = await (_collect(box, path) if mode == "collect" else _read(box, status))
     return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen})
-
-
-def _ours(status: Mapping[str, Any] | FileError) -> bool:
-    """Nobody else writes it. What cannot be read is another's: we never leave half a file."""
-    if isinstance(status, FileError):
-        return status.problem is Problem.MISSING
-    return status.get("generator") == _channels.GENERATOR
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -120,45 +113,12 @@ def _anomaly(name: str, season: Mapping[str, Any]) -> str:
 
 
 async def _collect(box: Box, path: Path) -> dict[str, Any]:
-    """Judge the past day's samples and write the status file and its summary."""
-    queue = await box.history("queue", _channels.WINDOW_S)
-    canary = await box.history("canary", _channels.WINDOW_S)
-    now = box.now()
-    next_runs = {NAME: now.at + every(box.settings)}
-    if canary:
-        next_runs["canary"] = canary[-1].moment.at + box.settings.monitors.canary.every_s
-    usual = await _usual(box, now)
-    status = await aside(_compose, queue, canary, usual, next_runs, now)
+    """Write the status file, and read what it says."""
+    from console.monitors import _collecting
+
+    status, now, problem = await _collecting.collect(box, path, every(box.settings))
     seen = _seen(status, now) | {"generated_at": now.at}
-    try:
-        await aside(_publish, path, status)
-    except FileError as error:
-        seen["problem"] = f"cannot write {path.name}: {error}"
-    return seen
-
-
-async def _usual(box: Box, now: Moment) -> dict[str, _seasons.Season]:
-    hours = {
-        name: await box.hours(monitor, field, _seasons.LOOK_BACK_S)
-        for name, (monitor, field) in _seasons.FIELDS.items()
-    }
-    return await aside(_seasons.seasons, hours, now)
-
-
-def _compose(
-    queue: Sequence[Sample],
-    canary: Sequence[Sample],
-    usual: Mapping[str, _seasons.Season],
-    next_runs: Mapping[str, float],
-    now: Moment,
-) -> dict[str, Any]:
-    found = _channels.channels(queue, canary, now, usual)
-    return _channels.status(found, queue, canary, next_runs, now)
-
-
-def _publish(path: Path, status: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(status, indent=2, allow_nan=False) + "\n")
-    write_atomically(path.with_suffix(".md"), _channels.markdown(status))
+    return seen | {"problem": problem} if problem else seen
 
 
 # --- judging --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ PAST = 10_000
 ACTOR = "daemon"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Alerting:
     """Keeps ledger, files and hook true to what stands. One of them for a box: the daemon's."""
 

@@ -20,7 +20,7 @@ BASELINE_S = 5.0
 _Stamp = tuple[int, int] | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Digest:
     """One box's past, digested."""
 

@@ -37,7 +37,7 @@ def ghosts(box: Box, role: Role) -> dict[Identity, Instance]:
     return {who: one for who, one in living(box, role).items() if not proc.alive(who)}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Hearsay:
     """The starts and adoptions that other commands have written."""
 

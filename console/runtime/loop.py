@@ -54,7 +54,7 @@ def settled(snapshot: Snapshot) -> bool:
     return all(view.last or view.health.state is HealthState.OFF for view in snapshot.monitors)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Runtime:
     """The monitors of one box, run or followed."""
 

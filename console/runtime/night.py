@@ -21,7 +21,7 @@ HANDOVER_S = 60.0
 EVENTS = 5_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Night:
     """Goes on until morning: whatever goes wrong in one part is told, and stops no other."""
 

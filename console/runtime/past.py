@@ -41,7 +41,7 @@ SAME_S = 0.05
 """Events closer together than this are one moment."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Past:
     """The store, read for moments that are gone."""
 

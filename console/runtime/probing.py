@@ -19,7 +19,7 @@ UNSAVED = 10_000
 """Samples kept in memory until the store takes them again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Prober:
     """One look at a time by each monitor, into the store or, while that fails, into memory."""
 

@@ -40,7 +40,7 @@ REFUSED_S = 1.0
 """The least pause after a start that was refused: what refused it is hardly gone at once."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sentry:
     """Watches the instances of every role, and keeps the ledger and the policy true to them."""
 

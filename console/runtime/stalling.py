@@ -15,7 +15,7 @@ from console.system.box import Box
 ACTOR = "daemon"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Stalling:
     """The ledger says once when a role stalls, and once when it works again."""
 

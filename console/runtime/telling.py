@@ -20,7 +20,7 @@ QUIET_S = 600.0
 RETRY_S, LONGEST_S = 1.0, 30.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Teller:
     """What the hook should know of each alert, and what it has been told."""
 

@@ -41,7 +41,7 @@ BASELINE, CANARY = "baseline", "canary"
 """Facts of the store: the run under way; when the canary began to be sent."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class View:
     """Histories and ledger in memory, refreshed by what is new only."""
 

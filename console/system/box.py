@@ -54,7 +54,7 @@ class Observation:
         return self.leases[0]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Box:
     """Everything a monitor, the guard or the runtime needs of one box."""
 

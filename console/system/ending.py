@@ -28,7 +28,7 @@ class Refused(Exception):
         self.code = code
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Undertaker:
     """Ends instances of one role, for one command."""
 

@@ -37,7 +37,7 @@ PATIENCE_S = 30.0
 """How long a caller waits for another one that is at work on the same role."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Guard:
     """Carries out commands on the roles of one box."""
 

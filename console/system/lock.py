@@ -30,7 +30,7 @@ class LeaseError(Exception):
     """A lock file that cannot be used: the message says why and names the file."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Grant:
     """The lock, taken. Closing lets go only if no heir holds the descriptor."""
 

@@ -10,7 +10,7 @@ from console.system import clock, process
 MOST = 5_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Meter:
     """Remembers the last reading of each instance, so that the next one has a rate."""
 

@@ -11,6 +11,7 @@ from console.core.model import Event, EventKind, Identity, Moment, Sample
 SAMPLE = "id, monitor, at, tick, boot, data, error"
 EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
 TEXT_LIMIT = 4_000
+_KINDS = {kind.value: kind for kind in EventKind}
 
 
 def _clean(text: str) -> str:
@@ -51,9 +52,8 @@ def event_row(event: Event) -> tuple[Any, ...]:
 def event(row: Sequence[Any]) -> Event:
     """The event of a row as `EVENT` selects it."""
     key, kind, at, tick, boot, role, actor, reason, identity, token, data = row
-    known = kind if kind in set(EventKind) else EventKind.NOTICED
     return Event(
-        kind=EventKind(known),
+        kind=_KINDS.get(kind, EventKind.NOTICED),
         moment=Moment(at, tick, boot),
         role=role,
         actor=actor,
@@ -68,10 +68,20 @@ def event(row: Sequence[Any]) -> Event:
 def _table(text: str) -> dict[str, Any]:
     """A JSON object; empty where somebody has damaged the row: one row must not cost them all."""
     try:
-        value = json.loads(text)
+        value = _decode(text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _decode(text: str) -> Any:
+    """Five times as fast as `json`, which knows more: NaN, and halves of characters."""
+    from msgspec.json import decode  # a shim writes rows and reads none: it does without
+
+    try:
+        return decode(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def _identity(text: str | None) -> Identity | None:

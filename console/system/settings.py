@@ -1,6 +1,7 @@
-"""The shape of the configuration: every table, key, default and limit."""
+"""The shape of the configuration: every table, key, default and limit.
 
-from __future__ import annotations
+Annotations are evaluated here, once: as text, msgspec would evaluate each of them again.
+"""
 
 import os
 from typing import Annotated, Literal
