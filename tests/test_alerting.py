@@ -35,7 +35,7 @@ from console.core.model import (
     Verb,
     Verdict,
 )
-from console.runtime import actions, collecting
+from console.runtime import actions
 from console.runtime.alerting import Alerting, file_name
 from console.runtime.loop import Runtime
 from console.runtime.night import Night
@@ -160,7 +160,7 @@ async def test_the_console_takes_note_by_a_command(box: Box) -> None:
 
 def test_what_a_baseline_has_taught_is_judged_by(box: Box) -> None:
     text = "[thresholds]\nsuccess_rate = 92.5\nqueue_normal = 7\n"
-    collecting.thresholds_file(box).write_text(text)
+    box.paths.thresholds.write_text(text)
     alerting = Alerting(box)
     slow = replace(seen(box, 1), queue=QueueView("u", success_rate=80.0, size=9))
     told = [alerting.look(slow) for _ in range(2)]

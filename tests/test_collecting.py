@@ -86,7 +86,7 @@ def test_a_good_run_is_closed_and_teaches(box: Box) -> None:
     assert isinstance(document, dict) and name == _stamp(start)
     assert document["conclusion"] == "pass" and len(document["metrics"]) == 5
     assert document == told["result"]
-    learnt = tomllib.loads(collecting.thresholds_file(box).read_text())["thresholds"]
+    learnt = tomllib.loads(box.paths.thresholds.read_text())["thresholds"]
     assert (learnt["success_rate"], learnt["latency_s"]) == (100.0, 0.3)
     thresholds = collecting.learnt(box)
     assert thresholds is not None and thresholds.queue_normal == 5
@@ -114,7 +114,7 @@ def test_a_run_that_fails_teaches_nothing(box: Box) -> None:
     past(box, 6.01, bad=1)
     collecting.attend(box)
     assert ended(box)["reason"] == "complete: fail"
-    assert not collecting.thresholds_file(box).exists() and len(collecting.history(box)) == 1
+    assert not box.paths.thresholds.exists() and len(collecting.history(box)) == 1
 
 
 def test_a_run_goes_on_in_another_process(tmp_path: Path, box: Box) -> None:
@@ -187,7 +187,7 @@ def test_a_death_in_the_run_fails_it_for_good(box: Box) -> None:
     "text", ["", "not TOML [", "thresholds = 3", "[thresholds]\nlatency_s='x'"]
 )
 def test_a_thresholds_file_that_anybody_has_edited(box: Box, text: str) -> None:
-    collecting.thresholds_file(box).write_text(text)
+    box.paths.thresholds.write_text(text)
     found = collecting.learnt(box)
     assert found is None or found.latency_s is None
 

@@ -97,7 +97,7 @@ def test_monitors_judge_by_what_was_learnt_as_soon_as_it_is(box: Box) -> None:
     box.store.add_samples([look(box, 2, size=25), look(box, 1, size=25)])
     one = view(box)
     assert one.health("queue").state is HealthState.FAILING
-    path = collecting.thresholds_file(box)
+    path = box.paths.thresholds
     write_atomically(path, "[thresholds]\nqueue_normal = 10\nqueue_warning = 40\n")
     assert one.health("queue").state is HealthState.OK
     assert one.health("queue").reason == "25 tasks wait, above the learnt 10"

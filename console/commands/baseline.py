@@ -80,15 +80,16 @@ def export(options: Options, as_json: bool) -> None:
     from console.core.learning import learn
     from console.core.runs import result
     from console.runtime import collecting
+    from console.runtime.digest import LAST, RUN
 
     with options.box(ephemeral=True) as box:
-        run = box.store.get(collecting.RUN)
+        run = box.store.get(RUN)
         document: Any = None
         if run is not None:
             view, samples = collecting.measured(box, run, box.now())
             learnt = learn(samples, view.started) if view.started else None
             document = result(view, learnt, box.now())
-        elif isinstance(last := box.store.get(collecting.LAST), dict):
+        elif isinstance(last := box.store.get(LAST), dict):
             document = last.get("result")
     if document is None:
         fail("there is no baseline yet", BAD)
@@ -145,11 +146,12 @@ def _view(box: Any) -> BaselineView:
     """The run under way by everything that the store has of it; else the last one."""
     from console.core.runs import shown
     from console.runtime import collecting
+    from console.runtime.digest import LAST, RUN
 
-    run = box.store.get(collecting.RUN)
+    run = box.store.get(RUN)
     if run is not None:
         return collecting.measured(box, run, box.now())[0]
-    last = box.store.get(collecting.LAST)
+    last = box.store.get(LAST)
     return shown(None, last, [], [], collecting.targets(box), box.now())
 
 

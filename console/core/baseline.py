@@ -6,7 +6,7 @@ Time that nobody observed is unknown: it neither passes nor fails a metric, it c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
@@ -14,9 +14,10 @@ from console.core import early
 from console.core.foreign import count, number
 from console.core.frozen import frozen
 from console.core.model import BaselineView, Event, EventKind, MetricView, Moment, Sample
-from console.core.stats import increases, percentile, wilson
+from console.core.stats import percentile, wilson
 from console.core.text import clock, duration
 from console.core.window import GONE, Window, observed, presence
+from console.core.work import tasks_ended
 
 ROLE = "worker"
 
@@ -140,14 +141,6 @@ def _success(queue: Sequence[Sample], run: _Run) -> MetricView:
     failed = f"{ended - good:.0f} of {ended:.0f} failed"
     note = run.note(verdict, known, failed, early.share(good, ended, target))
     return MetricView("success_rate", share, "%", f">= {target:g}", verdict, int(ended), note)
-
-
-def tasks_ended(queue: Iterable[Sample]) -> tuple[float, float]:
-    """(succeeded, ended) over samples, oldest first, of counters that restart with the server."""
-    read = ((count(one.data.get("successful")), count(one.data.get("failed"))) for one in queue)
-    told = [(good, bad) for good, bad in read if good is not None and bad is not None]
-    good, bad = increases(told) if told else (0.0, 0.0)
-    return good, good + bad
 
 
 def _latency(samples: Sequence[Sample], run: _Run) -> MetricView:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.core.baseline import tasks_ended
 from console.core.foreign import count, number, table
 from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stats import mean_sigma, percentile
+from console.core.work import tasks_ended
 
 FLOOR = 70.0
 """A success rate under this is never normal, however it was learnt."""

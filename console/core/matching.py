@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
 _INTERPRETER = re.compile(
@@ -143,8 +142,10 @@ def _script_runs(code: str, match: str, depth: int) -> bool:
     """Whether one of the simple commands of a shell's `-c` runs `match`."""
     if match.rsplit("/", 1)[-1].removesuffix(".py") not in code:
         return False
+    from shlex import shlex
+
     try:
-        lexer = shlex.shlex(code, posix=True, punctuation_chars=";&|()\n")
+        lexer = shlex(code, posix=True, punctuation_chars=";&|()\n")
         lexer.whitespace = " \t\r"
         lexer.whitespace_split = True
         words = list(lexer)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import takewhile
 
-from console.core.baseline import tasks_ended
 from console.core.foreign import count, number
 from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stall import Signs, signs
-from console.core.stats import increase
+from console.core.stats import increase, increases
 
 SUCCESS_S = 3600.0
 """The success rate is that of the last hour before the newest look."""
@@ -61,6 +60,14 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
         proofs=_proofs(histories, answered, since),
         signs=signs(histories),
     )
+
+
+def tasks_ended(queue: Iterable[Sample]) -> tuple[float, float]:
+    """(succeeded, ended) over samples, oldest first, of counters that restart with the server."""
+    read = ((count(one.data.get("successful")), count(one.data.get("failed"))) for one in queue)
+    told = [(good, bad) for good, bad in read if good is not None and bad is not None]
+    good, bad = increases(told) if told else (0.0, 0.0)
+    return good, good + bad
 
 
 def recent(samples: Sequence[Sample], within_s: float) -> list[Sample]:

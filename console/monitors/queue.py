@@ -6,13 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.core.baseline import tasks_ended
 from console.core.foreign import as_list, count, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.stats import wilson
 from console.core.text import duration, visible
-from console.core.work import SUCCESS_S, recent
+from console.core.work import SUCCESS_S, recent, tasks_ended
 from console.monitors._limits import Limit, limit
 from console.monitors._queue_server import ask
 from console.system.http import HttpError

@@ -17,6 +17,7 @@ from console.core.foreign import as_list, table
 from console.core.learning import Thresholds, learn, thresholds
 from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
 from console.core.text import clock, utc
+from console.runtime.digest import LAST, RUN
 from console.system.box import Box
 from console.system.configuration import MAX_BYTES
 from console.system.decision import Busy, decision
@@ -24,8 +25,6 @@ from console.system.files import FileError, write_atomically
 from console.system.lock import LeaseError
 from console.system.store import StoreError
 
-RUN, LAST = "baseline", "baseline-last"
-"""Facts of the store: the run under way; the one before, with its result."""
 FEWEST_HOURS, MOST_HOURS = 6.0, 8.0
 PATIENCE_S = 5.0
 BEFORE_S = 600.0
@@ -169,11 +168,6 @@ def directory(box: Box) -> Path:
     return box.paths.state / "baselines"
 
 
-def thresholds_file(box: Box) -> Path:
-    """What the last good run has taught."""
-    return box.paths.state / "thresholds.toml"
-
-
 def _write(box: Box, document: dict[str, Any], learnt: bool) -> Path:
     import tomli_w
 
@@ -182,7 +176,7 @@ def _write(box: Box, document: dict[str, Any], learnt: bool) -> Path:
     write_atomically(path, tomli_w.dumps(document))
     if learnt:  # what failed is no example of how things should be
         known = {"baseline": path.name, "thresholds": document["thresholds"]}
-        write_atomically(thresholds_file(box), tomli_w.dumps(known))
+        write_atomically(box.paths.thresholds, tomli_w.dumps(known))
     return path
 
 
@@ -205,7 +199,7 @@ def read(path: Path) -> object:
 
 def learnt(box: Box) -> Thresholds | None:
     """What the last good run has taught; None where none has passed yet, or nobody can read it."""
-    document = read(thresholds_file(box))
+    document = read(box.paths.thresholds)
     return thresholds(document) if document is not None else None
 
 

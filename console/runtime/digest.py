@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from console.core.learning import Thresholds
 from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
-from console.core.runs import began, shown
 from console.core.work import Work, work
-from console.runtime import collecting
 from console.system.box import Box
 
+if TYPE_CHECKING:
+    from console.core.learning import Thresholds
+
+RUN, LAST = "baseline", "baseline-last"
+"""Facts of the store: the baseline's run under way; the one before, with its result."""
 LEDGER = 2_000
 """Lines of a role's ledger that are read to begin with."""
 BASELINE_S = 5.0
@@ -60,6 +63,11 @@ class Digest:
         now: Moment,
     ) -> BaselineView:
         """The run under way, or what the last one has shown."""
+        if run is None and last is None:
+            return BaselineView()
+        from console.core.runs import began, shown
+        from console.runtime import collecting
+
         configured = collecting.targets(self.box)
         if began(run) is None:
             return shown(None, last, (), (), configured, now)
@@ -74,10 +82,12 @@ class Digest:
     def learnt(self) -> Thresholds | None:
         """What the last good baseline has shown to be normal, read again when the file changes."""
         try:
-            status = collecting.thresholds_file(self.box).stat()
+            status = self.box.paths.thresholds.stat()
         except OSError:
             return None
         stamp = status.st_mtime_ns, status.st_ino
         if self._learnt[0] != stamp:
+            from console.runtime import collecting
+
             self._learnt = stamp, collecting.learnt(self.box)
         return self._learnt[1]

@@ -14,12 +14,14 @@ from console.system.box import Box
 ASKED = ("queue", "watchdog")
 """What is asked anew when nobody watches: cheap, and harmless to ask."""
 HISTORY_S = 3600.0
+FEW = {"watchdog": 20, "pipeline": 20}
+"""Of these the newest looks are enough; the success rate and a baseline are the others'."""
 
 
 def look_once(box: Box) -> Snapshot:
     """The snapshot of this moment, processes always looked at. Raises ProcessError, StoreError."""
     monitors = discover()
-    view = View(box, monitors, history_s=HISTORY_S)
+    view = View(box, monitors, history_s=HISTORY_S, few=FEW)
     view.refresh()
     own = worker_monitor.look(box)
     view.seen = last_seen([own])

@@ -25,8 +25,7 @@ from console.core.record import Seen
 from console.core.snapshot import Facts, MonitorFacts, compose
 from console.core.text import duration
 from console.monitors import Monitor
-from console.runtime import collecting
-from console.runtime.digest import Digest
+from console.runtime.digest import LAST, RUN, Digest
 from console.runtime.notices import notices
 from console.system import daemon, lease
 from console.system.box import Box
@@ -37,8 +36,8 @@ KEPT = 20_000
 EVENTS = 2_000
 ALERTS = 10_000
 TIMEOUT_S = 30.0
-BASELINE, CANARY = "baseline", "canary"
-"""Facts of the store: the run under way; when the canary began to be sent."""
+CANARY = "canary"
+"""Fact of the store: when the canary began to be sent."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -50,6 +49,8 @@ class View:
     here: bool = False
     """This process runs the monitors."""
     history_s: float = HISTORY_S
+    few: Mapping[str, int] = field(default_factory=dict)
+    """How many of a monitor's looks are read, for those of which few are enough."""
     unread: str | None = None
     """Why the store cannot be read, for the screen."""
     unsaved: str | None = None
@@ -77,11 +78,11 @@ class View:
         """Read what is new. Raises StoreError."""
         with self._guard:
             store = self.box.store
-            known = {key: store.get(key) for key in (BASELINE, collecting.LAST, CANARY)}
+            known = {key: store.get(key) for key in (RUN, LAST, CANARY)}
             if store.generation != self._generation:
                 self._forget()
             if self._last_sample < 0:
-                self._load(known[BASELINE])
+                self._load(known[RUN])
             samples = store.samples_after(self._last_sample)
             events = store.events(self._last_event, limit=EVENTS)
             self._digest.add(one for one in events if one.id > self._digested)
@@ -108,7 +109,8 @@ class View:
         began = now.since(Moment(*run["started"])) if isinstance(run, dict) else 0.0
         since = now.at - max(self.history_s, began)
         for name in self.monitors:
-            past = store.samples(name, since, KEPT) or store.samples(name, limit=1)
+            most = self.few.get(name, KEPT)
+            past = store.samples(name, since, most) or store.samples(name, limit=1)
             self._history(name).extend(one for one in past if one.id <= self._last_sample)
         self.version += 1
 
@@ -245,5 +247,5 @@ class View:
     def _baseline_view(
         self, histories: Mapping[str, list[Sample]], events: list[Event], now: Moment
     ) -> BaselineView:
-        run, last = self._facts.get(BASELINE), self._facts.get(collecting.LAST)
+        run, last = self._facts.get(RUN), self._facts.get(LAST)
         return self._digest.baseline(run, last, histories, events, self.version, now)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.core import instances as grouping
 from console.core.frozen import frozen
@@ -25,13 +26,15 @@ from console.core.model import (
     Role,
     Sample,
 )
-from console.core.rollup import HOUR_S, Rollup
-from console.system import clock, daemon, lease, process, retention
+from console.system import clock, daemon, lease, process
 from console.system.aside import aside
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
 from console.system.settings import Settings
 from console.system.store import Store
+
+if TYPE_CHECKING:
+    from console.core.rollup import Rollup
 
 
 @frozen
@@ -142,6 +145,9 @@ class Box:
 
     async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
         """A field's past hours, rolled up, oldest first. Raises StoreError."""
+        from console.core.rollup import HOUR_S
+        from console.system import retention
+
         since = self.now().at - since_s
         return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
 

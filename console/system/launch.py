@@ -6,8 +6,6 @@ import json
 import marshal
 import os
 import select
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,6 +33,8 @@ class Report:
 
 def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) -> Report:
     """Start a shim that inherits the lock `lease`; wait until its worker has settled, or not."""
+    import subprocess  # an ensure that finds its worker needs none
+
     spec_read, spec_write = os.pipe()
     status_read, status_write = os.pipe()
     try:
@@ -98,11 +98,13 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
 
 def hopeless(role: Role) -> str | None:
     """Why the role's command cannot be started, as far as that can be told without trying."""
+    from shutil import which  # with every kind of archive in tow
+
     if role.cwd is not None and not os.path.isdir(role.cwd):
         return f"{role.cwd}: the working directory does not exist"
     program = os.path.expanduser(role.command[0])
     place = os.path.join(role.cwd or "/", program) if os.sep in program else program
-    if shutil.which(place, path=role.env.get("PATH")) is None:
+    if which(place, path=role.env.get("PATH")) is None:
         return f"{program}: is not there or cannot be executed"
     return None
 

@@ -38,6 +38,11 @@ class Paths:
         """Touched by the daemon as long as its loop turns."""
         return self.state / "daemon.heartbeat"
 
+    @property
+    def thresholds(self) -> Path:
+        """What the last good baseline has taught."""
+        return self.state / "thresholds.toml"
+
     def lease(self, role: str) -> Path:
         """The role's life lock."""
         return self.locks / f"{role}.lock"
