@@ -48,7 +48,7 @@ def _clear(box: Box, role: Role, before: Owner | None, seen: Observation) -> Non
         return
     witness.bury(box, role, before)
     spare = {pid for instance in seen.instances for pid in instance.pids}
-    strays = tree.end_strays(box, role.name, before.token, spare, role.grace_s)
+    strays = tree.end_strays(box, role.name, before, spare, role.grace_s)
     if strays.why:
         raise Refused(f"a leftover of token {before.token} is still there: {strays.why}")
 

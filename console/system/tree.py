@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from console.core.frozen import frozen
 from console.core.instances import MARKS, Kinship, lineage
-from console.core.model import Identity, Instance, Lease
+from console.core.model import Identity, Instance, Lease, Owner
 from console.system import clock, lease, process
 from console.system.box import Box
 from console.system.process import Gone, Handle, ProcessError
@@ -62,13 +62,15 @@ def end(instance: Instance, box: Box, grace_s: float) -> Ending:
     return _end(lambda known: _members(instance, box, known), grace_s)
 
 
-def end_strays(box: Box, role: str, token: int, spare: set[int], grace_s: float) -> Ending:
+def end_strays(box: Box, role: str, dead: Owner, spare: set[int], grace_s: float) -> Ending:
     """End what a dead worker left behind, known by its marks; we may be such a one ourselves."""
     own = _own_pids(box) | spare
 
     def members(known: Iterable[Identity]) -> list[Identity]:
+        """Nobody inherits from a process that starts later: most need not be asked."""
         seen = (one.identity for one in box.table.look(full=True) if one.pid not in own)
-        return [one for one in seen if _carries(one.pid, box.name, role, token)]
+        later = (one for one in seen if one.ticks >= dead.identity.ticks)
+        return [one for one in later if _carries(one.pid, box.name, role, dead.token)]
 
     return _end(members, grace_s)
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import portalocker
 from arena import Arena, dead, kill, wait_for, words
 from murder import Murderer, shims
 from servant import servant
@@ -28,7 +27,6 @@ from console.core.model import Verb
 from console.system import lock
 
 CALLERS = 64
-assert portalocker  # imported once here, not in every caller
 EVERY_S = 0.02
 """How often the observer looks, and the murderer may strike."""
 

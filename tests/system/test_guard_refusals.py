@@ -13,7 +13,7 @@ import pytest
 from arena import PYTHON, STARTED, Make, dead, wait_for
 
 from console.core.model import Command, Event, EventKind, LeaseState, Verb
-from console.system import lock
+from console.system import decision, lock
 from console.system.guard import Guard
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
@@ -142,7 +142,12 @@ def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
     assert not a.lines("starts") and a.events(EventKind.REFUSED)
 
 
-def test_patience_ends_with_who_is_at_work(make: Make) -> None:
+@pytest.mark.parametrize("linux", [True, False])
+def test_patience_ends_with_who_is_at_work(
+    make: Make, linux: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the kernel's own call and by portalocker: one and the same lock."""
+    monkeypatch.setattr(decision, "LINUX", linux)
     a = make()
     a.guard.patience_s = 0.2
     path = a.box.paths.decision("worker")
