@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 BENCH  := .venv-bench
+# pip leaves an editable install to compile itself; with PYTHONDONTWRITEBYTECODE it never would.
+COMPILE := python -m compileall -q console
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test lint check prove bench screenshots clean
@@ -25,6 +27,7 @@ prove: $(VENV)/developing
 	$(BIN)/python tests/prove.py
 
 bench: $(BENCH)/installed
+	@$(BENCH)/bin/$(COMPILE)
 	@$(BENCH)/bin/python -m tests.bench $(ARGS)
 
 $(BENCH)/installed: pyproject.toml
@@ -43,10 +46,12 @@ $(BIN)/python:
 
 $(VENV)/installed: $(BIN)/python pyproject.toml
 	$(BIN)/pip install -q -e .
+	@$(BIN)/$(COMPILE)
 	@touch $@
 
 $(VENV)/developing: $(BIN)/python pyproject.toml
 	$(BIN)/pip install -q -e '.[dev]'
+	@$(BIN)/$(COMPILE)
 	@touch $@ $(VENV)/installed
 
 clean:

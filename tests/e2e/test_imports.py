@@ -1,0 +1,63 @@
+"""What a command imports is most of what it costs: counted, and some of it forbidden."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+NEVER = {
+    "aiohttp", "asyncio", "concurrent", "email", "http", "importlib.metadata", "logging",
+    "multiprocessing", "platformdirs", "portalocker", "psutil", "rich", "shlex", "shutil",
+    "sqlite3", "ssl", "statistics", "textual", "tomli_w", "urllib.request", "zipfile",
+}  # fmt: skip
+"""Too dear for any of these, at any depth; `http.client` alone takes as long as a bare Python."""
+LINE = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
+
+
+def imported(ran: subprocess.CompletedProcess[str]) -> set[str]:
+    assert ran.returncode in (0, 1), ran.stderr[-2000:]
+    return set(LINE.findall(ran.stderr))
+
+
+def forbidden(modules: set[str], names: set[str]) -> list[str]:
+    return sorted(one for one in modules if any(f"{one}.".startswith(f"{name}.") for name in names))
+
+
+@pytest.fixture
+def watched(box: Any) -> Any:
+    """A box whose worker and daemon run."""
+    for command in (["ensure"], ["daemon", "start"]):
+        ran = box.run(*command)
+        assert ran.returncode == 0, ran.stderr
+    return box
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "ours", "whole"),
+    [
+        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 5, 115),
+        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 52, 200),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 37, 188),
+    ],
+)
+def test_a_command_imports_what_it_needs(
+    watched: Any, command: str, more: set[str], ours: int, whole: int
+) -> None:
+    """The numbers are what is needed now and some air: who needs more says why."""
+    modules = imported(watched.run(*command.split(), env={"PYTHONPROFILEIMPORTTIME": "1"}))
+    assert forbidden(modules, NEVER | more) == []
+    assert "console.cli" in modules, "nothing was counted"
+    own = {one for one in modules if one.partition(".")[0] == "console"}
+    assert len(own) <= ours, sorted(own)
+    assert len(modules) <= whole, sorted(modules - own)
+
+
+def test_who_starts_a_worker_imports_no_lock_of_others(box: Any) -> None:
+    ran = box.run("ensure", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert "started" in ran.stdout
+    modules = imported(ran)
+    assert "subprocess" in modules, "nothing was counted"
+    assert forbidden(modules, NEVER) == []
