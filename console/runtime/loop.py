@@ -25,8 +25,6 @@ from console.core.model import (
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
 from console.runtime import actions
-from console.runtime.first_work import FirstWork
-from console.runtime.night import Night
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
@@ -66,7 +64,6 @@ class Runtime:
     prober: Prober = field(init=False)
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
-    night: Night = field(init=False)
     stalling: Stalling = field(init=False)
     _wakes: dict[str, asyncio.Event] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -79,7 +76,6 @@ class Runtime:
         self.prober = Prober(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now)
-        self.night = Night(self.box, self.view.refresh)
         self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
         self._wakes = {name: asyncio.Event() for name in self.monitors}
 
@@ -94,9 +90,14 @@ class Runtime:
 
     def _act(self, group: asyncio.TaskGroup) -> None:
         """What whoever runs the monitors does with what they see."""
+        # Who follows acts on nothing, and is to be on the screen at once.
+        from console.runtime.first_work import FirstWork
+        from console.runtime.night import Night
+
         group.create_task(self.sentry.run(), name="sentry")
         group.create_task(self._tell_verdicts(), name="verdicts")
-        group.create_task(self.night.run(self.snapshots()), name="night")
+        night = Night(self.box, self.view.refresh)
+        group.create_task(night.run(self.snapshots()), name="night")
         group.create_task(self.stalling.run(self.snapshots()), name="stalling")
         first_work = FirstWork(self.prober, self.look_now)
         group.create_task(first_work.run(self.snapshots()), name="first work")

@@ -1,4 +1,7 @@
-"""What each command of the table does, by the command's id."""
+"""What each command of the table does, by the command's id.
+
+A dialog is imported when it is opened: the first frame is not to wait for it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,10 @@ from typing import TYPE_CHECKING
 from console.core.model import Command, Snapshot, Verb
 from console.ui import consequence
 from console.ui.commands import symbol
-from console.ui.dialogs.help import Help
-from console.ui.dialogs.log import Log
-from console.ui.dialogs.palette import Offer, Palette
-from console.ui.dialogs.why import Why
 
 if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
+    from console.ui.dialogs.palette import Offer
 
 
 STRIDE_S = 600.0
@@ -93,6 +93,8 @@ def daemon(app: ConsoleApp, now: Snapshot) -> None:
 
 def log(app: ConsoleApp, now: Snapshot) -> None:
     """Opens the selected role's output."""
+    from console.ui.dialogs.log import Log
+
     role = _role(app)
     if not role:
         app.refuse("no role is selected")
@@ -102,6 +104,8 @@ def log(app: ConsoleApp, now: Snapshot) -> None:
 
 def why(app: ConsoleApp, now: Snapshot) -> None:
     """The chain of the selected role's last death, at the moment that is shown."""
+    from console.ui.dialogs.why import Why
+
     shown = app.travel.past or now
     view = shown.role(_role(app))
     if view is None:
@@ -171,6 +175,8 @@ def theme(app: ConsoleApp, now: Snapshot) -> None:
 
 def help(app: ConsoleApp, now: Snapshot) -> None:
     """The focused pane's text first."""
+    from console.ui.dialogs.help import Help
+
     module = app.board.modules.get(app.board.focus_name)
     panes = tuple(app.board.modules.values())
     app.push_screen(Help(app.entries, panes, module.TITLE if module else "", app.look))
@@ -178,17 +184,23 @@ def help(app: ConsoleApp, now: Snapshot) -> None:
 
 def palette(app: ConsoleApp, now: Snapshot) -> None:
     """Commands, and themes previewed while they are lit."""
+    from console.ui.dialogs.palette import Offer
+
     offers = [Offer(one.id, one.label, one.help, symbol(one.key)) for one in app.entries]
     _offer(app, [*offers, *_themes(app)])
 
 
 def _themes(app: ConsoleApp) -> list[Offer]:
+    from console.ui.dialogs.palette import Offer
+
     names = sorted(app.themes, key=lambda name: (name != app.theme_name, name))
     worn = {app.theme_name: "worn now"}
     return [Offer(f"theme:{name}", f"theme: {name}", worn.get(name, "")) for name in names]
 
 
 def _offer(app: ConsoleApp, offers: Sequence[Offer], title: str = "Palette") -> None:
+    from console.ui.dialogs.palette import Palette
+
     worn = app.theme_name
 
     def lit(id: str) -> None:
