@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from console.cli import USAGE, Options, actor, say
 
 if TYPE_CHECKING:
+    from console.core.model import Snapshot
+    from console.runtime.view import View
     from console.system.box import Box
     from console.ui.wiring import Logs, Wiring
 
@@ -74,7 +76,7 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     """Everything that the screen may ask of the world."""
     import asyncio
 
-    from console.core.model import Moment, Snapshot
+    from console.core.model import Moment
     from console.core.trends import Trends
     from console.monitors import discover
     from console.runtime.loop import Runtime
@@ -94,6 +96,7 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         submit=runtime.submit,
         logs=_logs(box),
         clock=box.now,
+        first=_first(runtime.view),
         actor=actor("console"),
         read_only=read_only,
         theme=theme or box.settings.screen.theme,
@@ -103,6 +106,15 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         trends=trends,
         past=past,
     )
+
+
+def _first(view: View) -> Snapshot | None:
+    """What a running daemon has written already; what is wrong with it the feeds will tell."""
+    try:
+        view.refresh()
+        return view.compose() if view.daemon().running else None
+    except Exception:
+        return None
 
 
 def _logs(box: Box) -> Logs:

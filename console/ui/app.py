@@ -54,7 +54,7 @@ class ConsoleApp(App[int]):
         self.theme = f"console-{self.theme_name}"
         self.entries = table(wiring.keys, wiring.read_only)
         self.board = Board(self.look, self.entries, wiring.read_only, wiring.trends is not None)
-        self.latest: Snapshot | None = None
+        self.latest = wiring.first
         self.travel = Travel(wiring, self.say, self.redraw)
         self.farewell = ""
         self.crash = ""
@@ -88,8 +88,9 @@ class ConsoleApp(App[int]):
         """Keep one feed going: whatever ends it, it is started again."""
 
         def publish(snapshot: Snapshot) -> None:
-            self.news.failed.pop(name, None)
-            self.publish(snapshot)
+            again = self.news.failed.pop(name, None) is not None
+            if again or snapshot is not self.latest:  # every feed brings the same whole
+                self.publish(snapshot)
 
         while True:
             try:

@@ -45,6 +45,8 @@ class Wiring:
     submit: Callable[[Command], Awaitable[Outcome]]
     logs: Logs
     clock: Callable[[], Moment]
+    first: Snapshot | None = None
+    """What is known before any feed says it, so that the first frame is no empty one."""
     actor: str = ""
     read_only: bool = False
     theme: str = "dark"

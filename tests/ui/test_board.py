@@ -10,7 +10,7 @@ import pytest
 from stage import Box, console, press, settle, shown
 from textual.geometry import Region
 
-from console.core.model import RoleState, Verdict
+from console.core.model import RoleState, Snapshot, Verdict
 from console.ui import app as app_module
 from console.ui.layout import Wish, arrange
 from console.ui.paint import Choice, Frame, Look, changed, line, strip
@@ -310,3 +310,25 @@ def test_the_command_begins_at_the_script() -> None:
 
     rows = [row.text for row in processes.view(night(), Frame(120, 9))]
     assert any("48M  rpa_worker.py --server" in row for row in rows)
+
+
+async def test_what_is_known_already_is_shown_before_any_feed_speaks() -> None:
+    box = Box()
+    async with console(box, feeds={}, first=box.snapshot) as pilot:
+        assert "waiting for the first look" not in shown(pilot)
+        assert box.snapshot.verdict.value.upper() in shown(pilot)
+
+
+async def test_every_feed_brings_the_same_whole_and_it_is_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box, drawn = Box(), []
+    publish = app_module.ConsoleApp.publish
+
+    def counted(app: app_module.ConsoleApp, snapshot: Snapshot) -> None:
+        drawn.append(snapshot)
+        publish(app, snapshot)
+
+    monkeypatch.setattr(app_module.ConsoleApp, "publish", counted)
+    async with console(box, feeds={"one": box.feed, "two": box.feed}):
+        assert drawn == [box.snapshot]
