@@ -32,6 +32,33 @@ def _shown(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def folded(text: str, word: str, way: int = 1) -> tuple[int, int] | None:
+    """Where a casefolded `word` first (way 1) or last (-1) lies in `text`: begin and end.
+
+    Either case of any letter is the same, and what is one letter here may be two there: `ß`, `SS`.
+    """
+    whole = text.casefold()
+    at = whole.rfind(word) if way < 0 else whole.find(word)
+    if at < 0:
+        return None
+    if len(whole) == len(text):  # no letter has become two
+        return at, at + len(word)
+    return _unfolded(text, at), _unfolded(text, at + max(0, len(word) - 1)) + 1
+
+
+def _unfolded(text: str, at: int) -> int:
+    """Which character of `text` has become the one at `at` when all were casefolded."""
+    first, last = 0, len(text)
+    while last - first > 1:
+        middle = (first + last) // 2
+        length = len(text[first:middle].casefold())
+        if length <= at:
+            first, at = middle, at - length
+        else:
+            last = middle
+    return first
+
+
 def duration(seconds: float | None) -> str:
     """At most six characters that change seldom: `12s`, `3m`, `3h07m`, `6d02h`; `?` if unknown."""
     if seconds is None:

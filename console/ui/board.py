@@ -9,19 +9,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input
 
 from console.core.model import Snapshot
 from console.core.trends import DAY_S, Trends
 from console.ui.commands import Entry
 from console.ui.consequence import first
-from console.ui.dialogs.sheet import Prompt
+from console.ui.filter_line import FilterLine
 from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
 from console.ui.layout import Place, Wish, arrange, tops
 from console.ui.paint import Choice, Frame, Line, Look, line
-from console.ui.pane import Pane
+from console.ui.pane import Pane, put
 from console.ui.panes import PaneModule, discover, name_of
+from console.ui.panes.processes import ORDERS
 from console.ui.sparing import SparingCompositor
 
 
@@ -53,13 +53,13 @@ class Board(Screen[None]):
         self.top = Pane(id="header", framed=False)
         self.notice = Pane(id="notice", framed=False)
         self.keys = Pane(id="keys", framed=False)
-        self.prompt = Prompt("filter: a word or a PID", id="filter")
-        self.prompt.display = False
+        self.prompt = FilterLine()
         self.entries, self.read_only, self.graphs = tuple(entries), read_only, graphs
         self.trends: Trends | None = None
         self.span_s = DAY_S
         self.choice: Choice | None = None
-        self.word, self.zoomed = "", ""
+        self.zoomed, self.order = "", ORDERS[0]
+        self._asked_from: Widget | None = None
         self._hidden: list[str] = []
         self._needs: dict[str, int] = {}
         """The most lines that each pane had to show: it grows and does not shrink again."""
@@ -97,35 +97,40 @@ class Board(Screen[None]):
         if self.choice is None:
             self.choice = first(snapshot)
         width = self.size.width
-        lines = header(snapshot, fresh, self.read_only, width)
+        lines = header(snapshot, fresh, self.read_only, width, self.top.size.height)
         if self.trends is not None:
             lines.append(Line((*strip_line(self.trends, width),), "panel"))
-        self.top.present(lines if self.size.height > 2 else lines[1:])
+        self.top.present(lines)
         needs = dict(self._needs)
         for name, module in self.modules.items():
             self._present(name, module, snapshot)
         self.notice.present([notice if notice.spans else self._idle()])
-        self.keys.present([footer(self.entries, width)])
+        self._foot()
         if needs != self._needs and not self.zoomed:
             self.place()
+
+    def _foot(self) -> None:
+        self.keys.present([footer(self.entries, self.size.width, self.focus_name)])
 
     def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
-        frame = Frame(max(0, pane.size.width - 3), pane.room, self.choice, self.trends, self.span_s)
+        wide = max(0, pane.size.width - 3)
+        frame = Frame(wide, pane.room, self.choice, self.trends, self.span_s, self.order)
         try:
             lines, summary = module.view(snapshot, frame), module.summary(snapshot, frame)
         except Exception as error:  # One pane's fault must not take the others' sight.
             lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
             summary = lines[0]
         self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
-        pane.present(lines, summary, self.word)
+        pane.present(lines, summary, self.prompt.sift)
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
-        if self.word:
-            return line((f" filter: {self.word}", "warn"), ("  Esc clears it", "muted"))
+        if self.prompt.sift:
+            typed = (f" filter: {self.prompt.sift.text}", "warn")
+            return line(typed, ("  Esc clears it", "muted"))
         hidden = ", ".join(self.modules[name].TITLE for name in self._hidden)
         return line((f" … not shown: {hidden}", "muted")) if hidden else line()
 
@@ -133,6 +138,8 @@ class Board(Screen[None]):
         """Show the same snapshot, after something about the view has changed."""
         if self._shown is not None:
             self.show(*self._shown)
+
+    on_filter_line_sifted = again
 
     def _compositor_refresh(self) -> None:
         """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
@@ -152,8 +159,10 @@ class Board(Screen[None]):
 
     def on_descendant_focus(self) -> None:
         pane = self.focused
-        if isinstance(pane, Pane) and self._shown and not self.zoomed and pane.folded:
-            self.place()
+        if isinstance(pane, Pane) and self._shown:
+            self._foot()
+            if not self.zoomed and pane.folded:
+                self.place()
 
     def place(self) -> None:
         """Give every widget its rectangle. Only a resize, zoom or focus comes here."""
@@ -174,11 +183,11 @@ class Board(Screen[None]):
             place = places.get(name)
             pane.display = place is not None and place.height > 0
             if place is not None:
-                _put(pane, place.x, place.y + top, place.width, place.height)
-        _put(self.top, 0, 0, width, top)
-        _put(self.notice, 0, height - keys - notice, width, notice)
-        _put(self.prompt, 0, height - keys - notice, width, notice)
-        _put(self.keys, 0, height - keys, width, keys)
+                put(pane, place.x, place.y + top, place.width, place.height)
+        put(self.top, 0, 0, width, top)
+        put(self.notice, 0, height - keys - notice, width, notice)
+        put(self.prompt, 0, height - keys - notice, width, notice)
+        put(self.keys, 0, height - keys, width, keys)
         self.call_after_refresh(self.again)
 
     # --- moving, filtering, zooming -----------------------------------------------------------
@@ -214,37 +223,28 @@ class Board(Screen[None]):
         self.zoomed = "" if self.zoomed else self.focus_name
         self.place()
 
+    def sort(self) -> str:
+        """Sort the instances by the next thing there is, which is returned."""
+        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+        self.again()
+        return self.order
+
     def ask_filter(self) -> None:
         """Open the filter line."""
-        self.prompt.display = True
-        self.prompt.focus()
+        self._asked_from = self.focused
+        self.prompt.open()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        self.word = event.value
-        self.again()
-
-    def on_input_submitted(self) -> None:
-        self._close_filter(self.word)
-
-    def _close_filter(self, word: str) -> None:
-        self.word = word
-        with self.prompt.prevent(Input.Changed):
-            self.prompt.value = word
-        self.prompt.display = False
-        next(pane for pane in self.panes.values() if pane.display).focus()
+    def on_filter_line_closed(self) -> None:
+        shown = [pane for pane in self.panes.values() if pane.display]
+        (self._asked_from if self._asked_from in shown else shown[0]).focus()
         self.again()
 
     def action_back(self) -> None:
         """Esc undoes one thing: the filter, then the zoom, then the freeze."""
-        if self.prompt.display or self.word:
-            self._close_filter("")
+        if self.prompt.display or self.prompt.sift:
+            self._asked_from = self._asked_from if self.prompt.display else self.focused
+            self.prompt.clear()
         elif self.zoomed:
             self.zoom()
         else:
             self.app.call_later(self.app.run_action, "thaw")
-
-
-def _put(widget: Widget, x: int, y: int, width: int, height: int) -> None:
-    widget.styles.offset = (x, y)
-    widget.styles.width = width
-    widget.styles.height = height

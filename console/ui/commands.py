@@ -25,7 +25,6 @@ class Entry:
     changes: bool = False
     """It changes the box: refused when read-only."""
     other_keys: tuple[str, ...] = ()
-    footer: bool = True
 
 
 COMMANDS = (
@@ -47,7 +46,10 @@ COMMANDS = (
           changes=True),
     Entry("earlier", "comma", "earlier", "Look at the moment of the event before"),
     Entry("later", "full_stop", "later", "Look at the moment of the event after"),
-    Entry("filter", "slash", "filter", "Show only rows that contain a word; Esc clears"),
+    Entry("filter", "slash", "filter",
+          "Show only rows that match a word or regular expression, with ! before it those that do "
+          "not; Esc clears"),
+    Entry("sort", "o", "sort", "Sort the instances: as found, by age, by CPU, by memory"),
     Entry("palette", "colon", "palette", "Find a command by name", other_keys=("ctrl+p",)),
     Entry("canary", "c", "canary", "Send a canary task now", changes=True),
     Entry("baseline", "b", "baseline", "Start the baseline, or stop it after asking",
@@ -62,6 +64,18 @@ COMMANDS = (
     Entry("back", "less_than_sign", "10 min back", "Look at the moment ten minutes before"),
     Entry("on", "greater_than_sign", "10 min on", "Look at the moment ten minutes after"),
 )  # fmt: skip
+
+URGENT = {
+    "processes": ("ensure", "restart", "kill", "why", "log", "duplicates", "sort", "filter"),
+    "monitors": ("canary", "why", "log", "daemon", "filter", "zoom"),
+    "queue": ("canary", "log", "why", "restart", "zoom"),
+    "watchdog": ("why", "log", "ensure", "restart", "zoom"),
+    "pipeline": ("why", "log", "filter", "zoom"),
+    "baseline": ("baseline", "canary", "zoom", "why"),
+    "trends": ("shorter", "longer", "earlier", "later", "back", "on", "zoom"),
+    "events": ("why", "acknowledge", "earlier", "later", "filter", "zoom"),
+}
+"""Pane -> the commands that serve there most, in this order; the others follow as in the table."""
 
 _NAMES = {
     "?": "question_mark", "/": "slash", ":": "colon", ",": "comma", ".": "full_stop",

@@ -158,6 +158,12 @@ def filter(app: ConsoleApp, now: Snapshot) -> None:
     app.board.ask_filter()
 
 
+def sort(app: ConsoleApp, now: Snapshot) -> None:
+    """By the next thing that there is to sort by."""
+    order = app.board.sort()
+    app.say(f"instances sorted by {order}" if order else "instances as they were found")
+
+
 def freeze(app: ConsoleApp, now: Snapshot) -> None:
     """Holds the picture, or lets it go."""
     app.freeze()
@@ -237,6 +243,7 @@ DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
         canary,
         baseline,
         filter,
+        sort,
         why,
         acknowledge,
         earlier,

@@ -43,7 +43,8 @@ class Film:
         ]
         width, tall = columns * CELL + 2 * EDGE, height * ROW + 2 * EDGE
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {tall:.0f}">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {tall:.0f}"'
+            ' xml:space="preserve">'
             f"<style>{self._sheet(frames)}</style>"
             f'<rect width="100%" height="100%" rx="8" fill="{self.ground}"/>'
             f'<defs>{"".join(self.rows.values())}</defs><g transform="translate({EDGE} {EDGE})">'

@@ -70,7 +70,7 @@ def strip_line(trends: Trends, width: int) -> list[Span]:
     room = max(1, width - ENDS)
     begins, length, cells = night(trends, room)
     first = clock(Moment(begins))[:5]
-    unit = f"  a cell is {even(length)}"
+    unit = f"  {even(length)} a cell"
     return [
         (f" {first} ", "muted"),
         *strip(trends, room),

@@ -8,13 +8,18 @@ from rich.cells import cell_len
 
 from console.core.frozen import frozen
 from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
-from console.core.text import clock, coarse
-from console.ui.commands import Entry, symbol
-from console.ui.paint import Line, Span, both, line
+from console.core.text import clock, coarse, visible
+from console.ui.commands import URGENT, Entry, symbol
+from console.ui.layout import TWO_COLUMNS
+from console.ui.paint import Line, Span, both, fit, line
 from console.ui.words import VERDICTS, ago, calm, since
 
 STALE_S = 15.0
 """Data older than this says nothing about now."""
+CHIP = 15
+"""Cells that the widest verdict takes, and the gaps beside it."""
+NARROW = 60
+"""Cells; under that there is no room for the verdict, its reason and its age in one row."""
 STUCK_S = 300.0
 """Tasks wait and none was finished for so long: alive, and doing nothing?"""
 
@@ -34,8 +39,14 @@ class Freshness:
         return self.frozen_for is None and self.age > STALE_S
 
 
-def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
-    """Where, the verdict, and what lives behind it."""
+def header(
+    snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int, rows: int = 3
+) -> list[Line]:
+    """Where, the verdict, and what lives behind it; on one row the verdict alone."""
+    if rows < 2:
+        return [_verdict(snapshot, fresh, width)]
+    if width < NARROW:
+        return _narrow(snapshot, fresh, read_only, width)
     badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
     where = line(
         (" rpa-console", "key"),
@@ -45,6 +56,15 @@ def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) ->
     )
     live = Line((*badge, *_liveness(fresh)), "panel")
     return [both(where, live, width), _verdict(snapshot, fresh, width), _vitals(snapshot, width)]
+
+
+def _narrow(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
+    """The verdict beside the host, so that its reason has a row of its own."""
+    chip, text = _judged(snapshot, fresh, width - 2)
+    badge: list[Span] = [(" RO ", "chip-unknown"), (" ", "")] if read_only else []
+    where = line(chip, f"  {snapshot.host}", base="panel")
+    live = Line((*badge, *_liveness(fresh)), "panel")
+    return [both(where, live, width), line((f" {text}", "strong"), base="panel")]
 
 
 def _liveness(fresh: Freshness) -> tuple[Span, ...]:
@@ -62,16 +82,38 @@ def _liveness(fresh: Freshness) -> tuple[Span, ...]:
 
 
 def _verdict(snapshot: Snapshot, fresh: Freshness, width: int) -> Line:
+    told = "" if fresh.stale or width < NARROW else _lasting(snapshot, width)
+    right = line((f"{told} ", "muted"), base="panel")
+    chip, text = _judged(snapshot, fresh, width - len(told) - CHIP)
+    left = Line((chip, (f"  {text}", "strong")), "panel")
+    return both(left, right, width) if told else left
+
+
+def _lasting(snapshot: Snapshot, width: int) -> str:
+    if width >= TWO_COLUMNS or snapshot.since is None:
+        return since(snapshot.moment, snapshot.since)
+    return f"for {coarse(snapshot.moment.since(snapshot.since))}"
+
+
+def _judged(snapshot: Snapshot, fresh: Freshness, room: int) -> tuple[Span, str]:
+    """The verdict as shape, word and colour, and in `room` its reasons: whole, then a number."""
     verdict = Verdict.UNKNOWN if fresh.stale else snapshot.verdict
     shape, style = VERDICTS[verdict]
     chip: Span = (f" {shape} {verdict.value.upper()} ", f"chip-{style}")
     if fresh.stale:
-        text = f"no news for {coarse(fresh.age)}; last seen: {snapshot.verdict.value}"
-        return line(chip, (f"  {text}", "strong"), base="panel")
-    reasons = " · ".join(snapshot.reasons) or _calm(snapshot)
-    left = Line((chip, (f"  {reasons}", "strong")), "panel")
-    right = line((f"{since(snapshot.moment, snapshot.since)} ", "muted"), base="panel")
-    return both(left, right, width) if width >= 60 else left
+        return chip, f"no news for {coarse(fresh.age)}; last seen: {snapshot.verdict.value}"
+    reasons = list(snapshot.reasons) or [_calm(snapshot)]
+    for count in range(len(reasons), 1, -1):
+        more = _more(len(reasons) - count, room)
+        text = " · ".join(map(visible, reasons[:count])) + more
+        if cell_len(text) <= room:
+            return chip, text
+    more = _more(len(reasons) - 1, room)
+    return chip, fit(reasons[0], max(1, room - len(more))).rstrip() + more
+
+
+def _more(count: int, room: int) -> str:
+    return f" · +{count}{' more' if room > NARROW - CHIP else ''}" if count else ""
 
 
 def _calm(snapshot: Snapshot) -> str:
@@ -129,17 +171,25 @@ def _alerts(snapshot: Snapshot) -> Span:
     return f" ▲ {count}{noted}: {fresh[0].title} ", f"chip-{worst}"
 
 
-def footer(entries: Sequence[Entry], width: int) -> Line:
-    """As many keys as fit; help and leave always."""
-    always = [entry for entry in entries if entry.id in ("help", "leave")]
-    shown = [entry for entry in entries if entry.footer]
-    while _length(shown) > width and len(shown) > len(always):
-        shown.remove(next(entry for entry in reversed(shown) if entry not in always))
+def footer(entries: Sequence[Entry], width: int, pane: str = "") -> Line:
+    """The keys that serve in the focused pane first, whole, as many as fit; help and leave always.
+
+    What found no room is behind help.
+    """
+    known = {entry.id: entry for entry in entries}
+    always = [known[id] for id in ("help", "leave") if id in known]
+    order = dict.fromkeys((*URGENT.get(pane, ()), *known))
+    wanted = [known[id] for id in order if id in known and known[id] not in always]
+    room = width - _length(always)
+    shown = []
+    for entry in wanted:
+        room -= _length([entry])
+        if room < 0:
+            break
+        shown.append(entry)
     spans: list[Span] = []
-    for entry in shown:
+    for entry in (*shown, *always):
         spans += [(f" {symbol(entry.key)}", "key"), (f" {entry.label} ", "muted")]
-    if len(shown) < len(entries) and _length(shown) < width:
-        spans.append(("…", "muted"))
     return Line(tuple(spans), "panel")
 
 

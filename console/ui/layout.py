@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from console.core.frozen import frozen
 
 TWO_COLUMNS = 100
-"""From this width on, panes stand in two columns."""
+"""From this width on, panes stand in two columns, and what is long to read under both."""
+SLOTS = ("left", "right", "bottom")
 
 
 @frozen
@@ -42,15 +43,30 @@ def arrange(wishes: Sequence[Wish], width: int, height: int, focused: str = "") 
     if width < TWO_COLUMNS:
         return _column(wishes, 0, width, height, focused)
     left = max(TWO_COLUMNS * 6 // 10, width * 6 // 10)
-    left_wishes = [wish for wish in wishes if wish.slot == "left"]
-    right_wishes = [wish for wish in wishes if wish.slot != "left"]
-    return _column(left_wishes, 0, left, height, focused) | _column(
-        right_wishes, left, width - left, height, focused
+    slots = {slot: [one for one in wishes if one.slot == slot] for slot in SLOTS}
+    below = _below(slots, height, focused)
+    high = height - below
+    return (
+        _column(slots["left"], 0, left, high, focused)
+        | _column(slots["right"], left, width - left, high, focused)
+        | _column(slots["bottom"], 0, width, below, focused, high)
     )
 
 
+def _below(slots: dict[str, list[Wish]], height: int, focused: str) -> int:
+    """Rows for what stands under both columns: what these leave; one if that is no pane's worth."""
+    bottom = slots["bottom"]
+    if not bottom or height <= len(bottom):
+        return 0
+    need = max(sum(one.wished + 2 for one in slots[slot]) for slot in ("left", "right"))
+    least = sum(one.least + 2 for one in bottom)
+    if height - need >= least:
+        return height - need
+    return min(least, height // 2) if focused in [one.name for one in bottom] else len(bottom)
+
+
 def _column(
-    wishes: Sequence[Wish], x: int, width: int, height: int, focused: str
+    wishes: Sequence[Wish], x: int, width: int, height: int, focused: str, y: int = 0
 ) -> dict[str, Place]:
     """Fold all, then unfold by importance, then share what is left."""
     shown = list(wishes[: max(0, height)])
@@ -70,7 +86,7 @@ def _column(
     if shown and spare > 0:
         unfolded = [wish.name for wish in shown if rows[wish.name] > 1]
         rows[unfolded[-1] if unfolded else shown[0].name] += spare
-    places, y = {}, 0
+    places = {}
     for wish in shown:
         places[wish.name] = Place(x, y, width, rows[wish.name])
         y += rows[wish.name]

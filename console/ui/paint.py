@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from rich.cells import cell_len, set_cell_size
@@ -21,8 +21,8 @@ Span = tuple[str, str]
 _ASCII = str.maketrans(
     dict(
         zip(
-            "●▲✖○◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▁▂▃▄▅▆▇█",
-            "o!x.*>>~.--" + ">^v#.=-|++++><|_,:-=+*#",
+            "●▲✖○◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▾▁▂▃▄▅▆▇█",
+            "o!x.*>>~.--" + ">^v#.=-|++++><|v_,:-=+*#",
             strict=True,
         )
     )
@@ -63,6 +63,8 @@ class Frame:
     trends: Trends | None = None
     span_s: float = DAY_S
     """How much of the day the graphs show."""
+    order: str = ""
+    """By what the instances of a role are sorted; nothing: as they were found."""
 
 
 @frozen
@@ -103,6 +105,22 @@ def both(left: Line, right: Line, width: int) -> Line:
     if room < 8:
         return left
     return Line((*crop(left, room), (" ", ""), *right.spans), left.base)
+
+
+def whole(first: Sequence[Span], facts: Sequence[Span], width: int) -> list[Span]:
+    """`first`, then the facts that fit whole, most important first; a mark where one did not.
+
+    The first fact is there in any case: nothing would be said without it.
+    """
+    spans, told = list(first), [fact for fact in facts if fact[0]]
+    room = width - sum(cell_len(visible(text)) for text, _ in spans)
+    for number, (text, style) in enumerate(told):
+        between = " · " if number else ""
+        room -= cell_len(between + visible(text))
+        if number and room < (2 if number < len(told) - 1 else 0):
+            return [*spans, (" …", "muted")]
+        spans += [(between, "muted"), (text, style)]
+    return spans
 
 
 def crop(line: Line, width: int, ascii: bool = False) -> list[Span]:

@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from console.ui.paint import Choice, Line, Look, changed, crop, fit, line, strip
+from console.ui.sifting import NOTHING, Sift
 
 
 class Pane(Widget):
@@ -36,7 +37,7 @@ class Pane(Widget):
         self.rows: list[Line] = []
         """The lines that the filter lets through."""
         self._summary = Line()
-        self._filter = ""
+        self._filter = NOTHING
         self._lines: list[Line] = []
         self._strips: list[Strip] = []
         self._drawn_on: tuple[int, int, Look] | None = None
@@ -50,9 +51,11 @@ class Pane(Widget):
         """Lines that fit inside."""
         return max(0, self.size.height - (2 if self.framed else 0))
 
-    def present(self, lines: Sequence[Line], summary: Line | None = None, match: str = "") -> None:
+    def present(
+        self, lines: Sequence[Line], summary: Line | None = None, match: Sift = NOTHING
+    ) -> None:
         """Show `lines`; only the cells that differ from what is there are repainted."""
-        self.lines, self._filter = tuple(lines), match.casefold()
+        self.lines, self._filter = tuple(lines), match
         self._summary = summary or (lines[0] if lines else Line())
         self.rows = [one for one in self.lines if self._passes(one)]
         self.redraw()
@@ -110,7 +113,7 @@ class Pane(Widget):
             self.post_message(self.Clicked(key))
 
     def _passes(self, one: Line) -> bool:
-        return not (self._filter and one.item) or self._filter in one.text.casefold()
+        return not one.item or self._filter.passes(one.text)
 
     def _drawn(self, width: int, height: int) -> list[Line]:
         if not self.framed:
@@ -152,3 +155,10 @@ class Pane(Widget):
 
 def _inside(one: Line, width: int) -> tuple[tuple[str, str], ...]:
     return ((" ", ""), *crop(one, width - 1))
+
+
+def put(widget: Widget, x: int, y: int, width: int, height: int) -> None:
+    """Give a widget its rectangle."""
+    widget.styles.offset = (x, y)
+    widget.styles.width = width
+    widget.styles.height = height

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 
 import pytest
 from stage import Box, console, press, settle, shown
@@ -12,7 +12,7 @@ from textual.geometry import Region
 
 from console.core.model import RoleState, Snapshot, Verdict
 from console.ui import app as app_module
-from console.ui.layout import Wish, arrange
+from console.ui.layout import SLOTS, Wish, arrange
 from console.ui.paint import Choice, Frame, Look, changed, line, strip
 from console.ui.pane import Pane
 from console.ui.panes import PaneModule, discover, name_of
@@ -134,7 +134,7 @@ async def test_a_small_dialog_still_shows_its_keys() -> None:
         await press(pilot, "r")
         assert "Restart worker 40864?" in shown(pilot)
         assert "more than fits" in shown(pilot) and "y  restart" in shown(pilot)
-        await press(pilot, "escape", "colon", "end", *["down"] * 12)
+        await press(pilot, "escape", "colon", "end", *["down"] * 13)
         assert "palette" in shown(pilot) and "Enter  choose" in shown(pilot)
 
 
@@ -167,14 +167,22 @@ async def test_resize_storm_ends_in_order() -> None:
 def test_places_never_overlap_nor_leave_the_area(width: int) -> None:
     wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
     for height, focused in product(range(60), ("", "events", "baseline")):
-        cells = set()
-        for place in arrange(wishes, width, height, focused).values():
-            assert place.x + place.width <= width
+        places = list(arrange(wishes, width, height, focused).values())
+        for place in places:
+            assert place.x + place.width <= width and place.y + place.height <= height
             assert place.height >= 1
-            for y in range(place.y, place.y + place.height):
-                assert y < height
-                assert (place.x, y) not in cells
-                cells.add((place.x, y))
+        for one, other in combinations(places, 2):
+            beside = one.x + one.width <= other.x or other.x + other.width <= one.x
+            assert beside or one.y + one.height <= other.y or other.y + other.height <= one.y
+
+
+@pytest.mark.parametrize("width", [100, 120, 160])
+def test_what_stands_under_both_columns_folds_before_they_do(width: int) -> None:
+    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    high, low = arrange(wishes, width, 60), arrange(wishes, width, 20)
+    assert high["events"].width == width and high["events"].height >= 5
+    assert low["events"].height == 1 and low["processes"].height > 3
+    assert arrange(wishes, width, 20, "events")["events"].height >= 5
 
 
 async def test_a_feed_that_fails_is_said_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +218,7 @@ async def test_a_click_selects_a_row_and_focuses_its_pane() -> None:
         row = next(y for y, text in enumerate(shown(pilot).splitlines()) if " 27428 " in text)
         await pilot.click(offset=(10, row))
         await settle(pilot)
-        assert "▸ 27428" in shown(pilot)
+        assert "▸   27428" in shown(pilot)
 
 
 async def test_a_pane_that_cannot_draw_takes_no_other_with_it(
@@ -257,7 +265,7 @@ class TestPaneContract:
     """What every pane keeps to."""
 
     def test_shape(self, pane: PaneModule) -> None:
-        assert pane.TITLE and pane.HELP and pane.SLOT in ("left", "right")
+        assert pane.TITLE and pane.HELP and pane.SLOT in SLOTS
         assert len(pane.KEY) == 1 and pane.KEY.isdigit()
         assert 1 <= pane.ROWS[0] <= pane.ROWS[1]
         assert sum(other.KEY == pane.KEY for other in discover()) == 1

@@ -126,7 +126,7 @@ async def test_very_long_command_lines_and_very_many_instances() -> None:
     async with console(box) as pilot:
         assert "300/1" in shown(pilot) and "more" in shown(pilot)
         await press(pilot, "end")
-        assert "▸ 1299" in shown(pilot)
+        assert "▸   1299" in shown(pilot)
         await press(pilot, "x")
         assert "Cancel" in shown(pilot) and "y  end them" in shown(pilot)
         await press(pilot, "escape", "slash", *"1234")

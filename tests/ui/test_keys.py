@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from console.core.model import (
     RoleState,
     Verb,
 )
-from console.ui.commands import COMMANDS
+from console.ui.commands import COMMANDS, symbol
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.scripted import night, trouble, worker
@@ -328,6 +329,52 @@ async def test_leaving_only_leaves(keys: str) -> None:
         assert box.app is not None
         assert box.app.farewell == "monitoring goes on: daemon PID 38002"
     assert box.asked == []
+
+
+def many() -> Box:
+    """Three workers that differ in age, CPU and memory, as they were found: 1, 2, 3."""
+    calm = night()
+    three = tuple(worker(pid, age) for pid, age in ((50_001, 60.0), (50_002, 600.0), (50_003, 6.0)))
+    usage = {50_001: (2.0, 9_000_000), 50_002: (None, None), 50_003: (1.0, 90_000_000)}
+    view = replace(calm.roles[0], instances=three, usage=usage)
+    return Box(replace(calm, roles=(view, calm.roles[1])))
+
+
+def order(text: str) -> list[str]:
+    """The last digit of each worker's PID, from the top down."""
+    return re.findall(r"5000(\d)›", text)
+
+
+async def test_sort_goes_through_the_orders_and_keeps_the_selection() -> None:
+    box = many()
+    async with console(box) as pilot:
+        await press(pilot, "down")
+        assert "▸   50002›" in shown(pilot)
+        for head, wanted in (("UP▾", "213"), ("CPU▾", "132"), ("MEM▾", "312"), ("MEM ", "123")):
+            await press(pilot, "o")
+            assert order(shown(pilot)) == list(wanted), head
+            assert head in shown(pilot) and "▸   50002›" in shown(pilot)
+        await press(pilot, "o", "r", "y")
+        assert [command.target and command.target.pid for command in box.asked] == [50_002]
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 30), (120, 40), (160, 50)])
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_the_keys_of_the_focused_pane_come_first_and_whole(
+    size: tuple[int, int], read_only: bool
+) -> None:
+    async with console(Box(), size=size, read_only=read_only) as pilot:
+        for pane, first in (("1", "e ensure"), ("2", "c canary"), ("6", "b baseline"),
+                            ("7", "[ shorter"), ("8", "w why")):  # fmt: skip
+            await press(pilot, pane)
+            await settle(pilot)
+            foot = shown(pilot).splitlines()[-1]
+            assert foot.startswith(f" {first} ") or read_only
+            assert "? help  q leave" in foot
+            told = [part for part in foot.split("  ") if part.strip()]
+            assert {part.strip() for part in told} <= {
+                f"{symbol(entry.key)} {entry.label}" for entry in COMMANDS
+            }
 
 
 async def test_orphaned_lease_is_said() -> None:

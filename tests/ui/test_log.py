@@ -8,6 +8,7 @@ import pytest
 from stage import Box, console, press, settle, shown
 
 from console.core.model import Found, LogPage
+from console.core.text import folded
 from console.system import files, logs
 from console.ui.dialogs import log, window
 from console.ui.dialogs.log import Log
@@ -183,24 +184,50 @@ async def test_paging_goes_beyond_what_is_held(large: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [7, 64, 10_000])
 @pytest.mark.parametrize("way", [-1, 1])
+@pytest.mark.parametrize("needle", ["Nadel", "größe", "GRÖSSE", "Ελλάς"])
 def test_every_occurrence_is_found_once_whatever_the_part(
-    tmp_path: Path, chunk: int, way: int
+    tmp_path: Path, chunk: int, way: int, needle: str
 ) -> None:
     path = tmp_path / "log"
-    path.write_text("".join(f"line {n} {'Nadel' if n % 9 == 4 else 'heu'}\n" for n in range(60)))
+    rows = (f"line {n} Maß € {needle if n % 9 == 4 else 'heu'}\n" for n in range(60))
+    path.write_text("".join(rows), encoding="utf-8")
     wanted = [n for n in range(60) if n % 9 == 4][::way]
     found, at = [], path.stat().st_size if way < 0 else 0
-    while (hit := _next(path, at, way, chunk)) is not None:
+    while (hit := _next(path, at, way, chunk, needle)) is not None:
         page = files.tail(path, hit)
         found.append(int(page.lines[0].split()[1]))
-        at = hit if way < 0 else hit + len(page.lines[0]) + 1
+        at = hit if way < 0 else hit + len(page.lines[0].encode()) + 1
     assert found == wanted
 
 
-def _next(path: Path, at: int, way: int, chunk: int) -> int | None:
+def test_bytes_that_are_no_text_do_not_shift_what_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"\xff\xfe\xc3 ss\n" + "Straße ü\n".encode() + b"\xc3\n")
+    assert logs.find(path, "ü", 0, 1).line == 7
+    assert logs.find(path, "strasse ü", 0, 1).line == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "found"),
+    [
+        ("one Word", "word", (4, 8)),
+        ("GRÖSSE", "grösse", (0, 6)),
+        ("eine Größe mehr", "grösse", (5, 10)),
+        ("ßßß x", "x", (4, 5)),
+        ("ßßß", "sss", (0, 2)),
+        ("nothing", "x", None),
+    ],
+)
+def test_a_word_is_marked_where_it_stands(
+    text: str, word: str, found: tuple[int, int] | None
+) -> None:
+    assert folded(text, word) == found
+
+
+def _next(path: Path, at: int, way: int, chunk: int, needle: str) -> int | None:
     start: int | None = at
     while start is not None:
-        one = logs.find(path, "nadel", start, way, chunk)
+        one = logs.find(path, needle.casefold(), start, way, chunk)
         if one.line is not None:
             return one.line
         start = one.goes_on

@@ -121,9 +121,11 @@ async def test_without_a_past_the_keys_do_nothing() -> None:
 async def test_graphs_and_their_span() -> None:
     box = traveller()
     async with console(box, **wired(box)) as pilot:
-        assert "1h [ ]" in shown(pilot) and "p50" in shown(pilot)
+        assert "1h [ ]" in shown(pilot) and "2 canaries" in shown(pilot)
+        assert "·················" in shown(pilot)
         await press(pilot, "right_square_bracket", "right_square_bracket", "right_square_bracket")
         assert "24h [ ]" in shown(pilot)
+        assert "p50 " in shown(pilot) and "p95" in shown(pilot)
         strip = shown(pilot).splitlines()[3]
         assert all(shape in strip for shape in "▁▅·R")
         await press(pilot, *["left_square_bracket"] * 4)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from console.core.model import LogPage
-from console.core.text import visible
+from console.core.text import folded, visible
 from console.ui.paint import Line, Span, line
 
 KEPT = 5000
@@ -67,9 +67,9 @@ def _clean(page: LogPage) -> tuple[str, ...]:
 
 def marked(text: str, word: str) -> Line:
     """A line of a log, with the searched word marked where it occurs first."""
-    at = text.casefold().find(word) if word else -1
-    if at < 0:
+    found = folded(text, word) if word else None
+    if found is None:
         return line(text)
-    last = at + len(word)
+    at, last = found
     parts: tuple[Span, ...] = ((text[:at], ""), (text[at:last], "select"), (text[last:], ""))
     return Line(parts, item=True)

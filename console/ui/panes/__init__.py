@@ -2,7 +2,7 @@
 
 TITLE = "Watchdog"      what stands on its border
 KEY = "4"               the key that focuses it; the order of the panes
-SLOT = "right"          the column on a wide screen: `left` or `right`
+SLOT = "right"          where on a wide screen: `left`, `right`, or `bottom` under both
 ROWS = (2, 4)           the least and the wished number of lines
 HELP = "..."            what `?` says about it
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from console.core.model import BaselineView, MetricView, Snapshot
-from console.core.text import clock
-from console.ui.graph import meter
-from console.ui.paint import Frame, Line, Span, fit, line
-from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN, since, until
+import textwrap
+
+from console.core.model import BaselineView, MetricView, Moment, Snapshot
+from console.core.text import clock, coarse, visible
+from console.ui.graph import even, meter
+from console.ui.paint import Frame, Line, Span, fit, line, whole
+from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN
 
 TITLE = "Baseline"
 KEY = "6"
 SLOT = "right"
-ROWS = (8, 8)
+ROWS = (7, 8)
 HELP = (
     "Hours of observation under normal work. Each metric has a target (┃ on its meter) and a "
     "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time "
@@ -28,13 +30,14 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     room = max(10, min(40, frame.width - 26))
     lines = [line(*head, "  ", *_bar(base.progress, room))]
     coverage = "?" if base.coverage is None else f"{base.coverage * 100:.0f} %"
-    due = f"{clock(base.checkpoint)[:5]} ({until(snapshot.moment, base.checkpoint)})"
-    lines += [
-        line((f"{since(snapshot.moment, base.started)} · coverage {coverage}", "muted")),
-        line(("checkpoint ", "muted"), (due, "")),
-    ]
-    lines += _reason(base) + [_metric(metric, frame.width) for metric in base.metrics]
-    return lines + _notes(base, frame.height - len(lines))
+    facts = (
+        (_window(base, snapshot.moment), ""),
+        (f"coverage {coverage}", "muted"),
+        (f"ends {clock(base.checkpoint)[:5]}" if base.checkpoint else "", "muted"),
+    )
+    lines += [line(*whole((), facts, frame.width)), *_reason(base)]
+    lines += [_metric(metric, frame.width) for metric in base.metrics]
+    return lines + _notes(base, frame.width, frame.height - len(lines))
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
@@ -62,6 +65,16 @@ def _bar(progress: float | None, width: int) -> list[Span]:
     return [("━" * full, "accent"), ("─" * (width - full), "muted"), (f" {percent}", "strong")]
 
 
+def _window(base: BaselineView, now: Moment) -> str:
+    """How much of the time that it takes has gone by."""
+    if base.started is None:
+        return ""
+    gone = coarse(now.since(base.started))
+    if base.checkpoint is None:
+        return f"since {gone}"
+    return f"{gone} of {even(base.checkpoint.since(base.started))}"
+
+
 def _reason(base: BaselineView) -> list[Line]:
     return [line((base.reason, "warn"))] if base.reason else []
 
@@ -69,28 +82,25 @@ def _reason(base: BaselineView) -> list[Line]:
 def _metric(metric: MetricView, width: int) -> Line:
     shape, style = METRICS.get(metric.verdict, (UNKNOWN, "unknown"))
     value = "?" if metric.value is None else f"{metric.value:.4g}"
-    room = min(24, width - 39)
+    room = min(24, width - 38)
     target = metric.target.replace(" ", "") + metric.unit
     return line(
         (f"{shape} ", style),
-        (fit(metric.name.removesuffix("_s").replace("_", " "), 13), ""),
+        (fit(metric.name.removesuffix("_s").replace("_", " "), 12), ""),
         (fit(value, 5, right=True), "strong"),
-        (" ", ""),
-        *(meter(metric, room) if room >= 4 else ()),
+        *((("  ", ""), *meter(metric, room - 1)) if room >= 5 else ()),
         (fit(f" {target}", 8), "muted"),
         (fit(metric.verdict, 10), style),
         (f"n {metric.n}" if metric.n and width >= 72 else "", "muted"),
     )
 
 
-def _notes(base: BaselineView, room: int) -> list[Line]:
+def _notes(base: BaselineView, width: int, room: int) -> list[Line]:
     """What is decided early, the failed ones first, as far as there is room."""
-    order = sorted(base.metrics, key=lambda one: one.verdict != "fail")
-    told = [one for one in order if one.note]
-    return [
-        line(
-            (f"{one.name.removesuffix('_s').replace('_', ' ')}: ", "muted"),
-            (one.note, METRICS["fail"][1] if one.verdict == "fail" else "muted"),
-        )
-        for one in told[: max(0, room)]
-    ]
+    lines = []
+    for one in sorted(base.metrics, key=lambda one: one.verdict != "fail"):
+        text = f"{one.name.removesuffix('_s').replace('_', ' ')}: {visible(one.note, 300)}"
+        style = "bad" if one.verdict == "fail" else "muted"
+        if one.note:
+            lines += [line((part, style)) for part in textwrap.wrap(text, max(10, width))]
+    return lines[: max(0, room)]

@@ -8,7 +8,7 @@ from console.ui.paint import Frame, Line, Span, fit, line
 
 TITLE = "Events"
 KEY = "8"
-SLOT = "left"
+SLOT = "bottom"
 ROWS = (3, 40)
 HELP = (
     "The alerts that stand (a takes note of one), then the ledger, newest on top: every start, "

@@ -10,28 +10,31 @@ from console.ui.words import calm, health, runner, until
 TITLE = "Monitors"
 KEY = "2"
 SLOT = "left"
-ROWS = (5, 6)
+ROWS = (7, 7)
 HELP = (
-    "When each monitor last looked, when it looks again, what it found. `overdue` means that "
-    "nobody looked when somebody should have. The last line says who runs them."
+    "How long ago each monitor last looked, how often it does, when it looks again, what it found. "
+    "`overdue`: nobody looked when somebody should have. The last line says who runs them."
 )
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A row for each monitor, and who runs them."""
-    rows = [_row(monitor, snapshot) for monitor in snapshot.monitors]
+    wide = frame.width >= 60
+    every = f"{'EVERY':>7}" if wide else ""
+    heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<12}FOUND", "muted"))
+    tight = frame.height < len(snapshot.monitors) + 2
+    # Where not all can be seen, the first are those that somebody must see.
+    shown = sorted(snapshot.monitors, key=_well) if tight else snapshot.monitors
+    rows = [_row(monitor, snapshot, wide) for monitor in shown]
     who = line(runner(snapshot))
     alone = not (snapshot.daemon.running or snapshot.daemon.here)
-    return [who, *rows] if alone else [*rows, who]
+    table = rows if tight else [heads, *rows]
+    return [who, *table] if alone else [*table, who]
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
     """What is not well, or that all is."""
-    wrong = [
-        monitor
-        for monitor in snapshot.monitors
-        if monitor.health.state not in (HealthState.OK, HealthState.OFF)
-    ]
+    wrong = [monitor for monitor in snapshot.monitors if not _well(monitor)]
     if not wrong:
         word = f"● {len(snapshot.monitors)} ok  " if snapshot.monitors else "○ none  "
         return line((word, "ok" if snapshot.monitors else "muted"), runner(snapshot))
@@ -39,7 +42,11 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     return line(*spans, "  ", runner(snapshot))
 
 
-def _row(monitor: MonitorView, snapshot: Snapshot) -> Line:
+def _well(monitor: MonitorView) -> bool:
+    return monitor.health.state in (HealthState.OK, HealthState.OFF)
+
+
+def _row(monitor: MonitorView, snapshot: Snapshot, wide: bool) -> Line:
     state, style = health(monitor.health.state)
     off = monitor.health.state is HealthState.OFF
     last = snapshot.moment.since(monitor.last.moment) if monitor.last else None
@@ -49,10 +56,10 @@ def _row(monitor: MonitorView, snapshot: Snapshot) -> Line:
     words = result or monitor.health.reason or monitor.result
     return line(
         (fit(monitor.name, 10), "strong"),
-        (fit(state, 11), style),
+        (fit(state, 10), style),
         (fit(age, 6, right=True), ""),
-        (fit(f" / {coarse(monitor.every_s)}", 7), "muted"),
-        (fit(due, 12), "muted" if due.startswith(("in", "-")) else "warn"),
+        (fit(coarse(monitor.every_s), 7, right=True) if wide else "", "muted"),
+        (fit(f"  {due}", 14), "muted" if due.startswith(("in", "-")) else "warn"),
         (words, "muted" if monitor.health.state is HealthState.OK else style),
         item=True,
     )

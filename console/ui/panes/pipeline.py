@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from console.core.model import PipelineView, Snapshot
-from console.ui.paint import Frame, Line, fit, line
+from console.ui.paint import Frame, Line, fit, line, whole
 from console.ui.panes.watchdog import anomalies
 from console.ui.words import ago, health
 
@@ -17,17 +17,16 @@ HELP = (
     "The realtime pipeline: `read` when another program writes its file, `collect` when the "
     "monitors do. Newest value of each channel, anomalies, the next runs."
 )
-_MODES = {"read": "written by another program", "collect": "collected here"}
+_MODES = {"read": "read from its file", "collect": "collected here"}
 _WORST = {"critical": "bad", "fail": "bad", "warning": "warn", "warn": "warn", "ok": "ok"}
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """State, channels, anomalies, next runs."""
     pipe = snapshot.pipeline
-    age = f"  generated {ago(snapshot.moment, pipe.generated)}"
-    lines = [
-        line(health(pipe.state), age, (f"  {_MODES.get(pipe.mode, pipe.mode)}", "muted")),
-    ]
+    age = f"generated {ago(snapshot.moment, pipe.generated)}"
+    facts = ((age, ""), (_MODES.get(pipe.mode, pipe.mode), "muted"))
+    lines = [line(*whole((health(pipe.state), ("  ", "")), facts, frame.width))]
     if pipe.reason:
         lines.append(line((pipe.reason, "warn")))
     lines += _channels(pipe)

@@ -6,18 +6,21 @@ from pathlib import PurePath
 
 from console.core.model import Instance, LeaseState, Moment, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration, size
-from console.ui.paint import Choice, Frame, Line, Span, fit, line
+from console.ui.paint import Choice, Frame, Line, Span, fit, line, whole
 from console.ui.words import ago, held, role_state, until
 
 TITLE = "Processes"
 KEY = "1"
 SLOT = "left"
 ROWS = (6, 12)
+ORDERS = ("", "age", "CPU", "memory")
+"""What `o` sorts the instances of a role by, one after the other."""
 HELP = (
     "One row for each role (state, found/wanted, who holds the lease, restarts) and one for "
     "each instance. An instance is a process tree: launcher > interpreter is one worker. "
     "`leased` was started here; `adopted` by somebody else; `launcher ended` is one that "
-    "runs on without it, as a background job does; `surplus` is what x would end."
+    "runs on without it, as a background job does; `surplus` is what x would end. o sorts the "
+    "instances: as found, oldest first, by CPU, by memory; ▾ marks the column."
 )
 
 
@@ -25,12 +28,13 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A block for each role."""
     if not snapshot.roles:
         return [line(("no role is configured", "muted"))]
-    lines = [_heads(frame.width)]
+    lines = [_heads(frame)]
     for role in snapshot.roles:
         lines.append(_role(role, snapshot.moment, frame))
-        lines += [_instance(role, one, snapshot.moment, frame) for one in role.instances]
+        ranked = _ranked(role, frame.order)
+        lines += [_instance(role, one, snapshot.moment, frame) for one in ranked]
         lines += _gone(role, frame.choice)
-        lines += _death(role, snapshot.moment)
+        lines += _death(role, snapshot.moment, frame.width)
     return lines
 
 
@@ -45,10 +49,30 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     return line(*spans)
 
 
-def _heads(width: int) -> Line:
-    command = "  COMMAND" if width >= 60 else ""
-    heads = f"  {fit('PID', 13)}{fit('UP', 7)}{fit('HELD', _held(width))}   CPU   MEM{command}"
-    return line((heads, "muted"))
+def _ranked(view: RoleView, order: str) -> list[Instance]:
+    """The instances, the most of what is asked for first; what is not known comes last."""
+    if not order:
+        return list(view.instances)
+    if order == "age":
+        return sorted(view.instances, key=lambda one: one.root.started.at)
+    at = 0 if order == "CPU" else 1
+
+    def used(one: Instance) -> float:
+        figure = view.usage.get(one.pid, (None, None))[at]
+        return -1.0 if figure is None else figure
+
+    return sorted(view.instances, key=used, reverse=True)
+
+
+def _heads(frame: Frame) -> Line:
+    up, cpu, memory = (
+        f"{head}{'▾' if frame.order == order else ''}"
+        for head, order in (("UP", "age"), ("CPU", "CPU"), ("MEM", "memory"))
+    )
+    heads = f"    {fit('PID', 13)}{fit(up, 7)}{fit('HELD', _held(frame.width))}"
+    figures = f"{fit(cpu, 6, right=True)}{fit(memory, 6, right=True)}"
+    command = "  COMMAND" if frame.width >= 60 else ""
+    return line((f"{heads}{figures}{command}", "muted"))
 
 
 def _held(width: int) -> int:
@@ -60,13 +84,14 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
     state, style = role_state(view)
     blind = view.state is RoleState.UNKNOWN
     found, right = "?" if blind else view.found, view.found == view.role.count
-    facts = [] if blind else [_waiting(view, now), _count(view), _lease(view)]
+    facts: list[Span] = [] if blind else [_waiting(view, now), _count(view), _lease(view)]
     policy = view.role.policy
     if view.restarts or view.state in (RoleState.BACKOFF, RoleState.PARKED):
         limit = f"restarts {view.restarts} of {policy.limit} in {duration(policy.window_s)}"
         facts.append((limit, "warn"))
     if view.restarts_total and not view.restarts:
-        facts.append((f"restarted {view.restarts_total}x in the ledger", "muted"))
+        many = "once" if view.restarts_total == 1 else f"{view.restarts_total} times"
+        facts.append((f"restarted {many} in the ledger", "muted"))
     if view.reason and view.state is not RoleState.BACKOFF:
         facts.append((view.reason, "muted"))
     spans: list[Span] = [
@@ -75,9 +100,8 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
         (fit(state, 11), style),
         (fit(f"{found}/{view.role.count}", 5), "unknown" if blind else "ok" if right else "bad"),
     ]
-    for number, fact in enumerate(fact for fact in facts if fact[0]):
-        spans += [(" · " if number else "", "muted"), fact]
-    return Line(tuple(spans), _ground(frame, choice), choice, True)
+    told = whole(spans, facts, frame.width)
+    return Line(tuple(told), _ground(frame, choice), choice, True)
 
 
 def _count(view: RoleView) -> Span:
@@ -115,7 +139,7 @@ def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
     figure = "?" if cpu is None else f"{cpu:.1f}%" if cpu < 10 else f"{cpu:.0f}%"
     word, style = held(view, one)
     spans: list[Span] = [
-        (_cursor(frame.choice == choice), "strong"),
+        (f"{_cursor(frame.choice == choice)}  ", "strong"),
         (fit(_tree(one), 13), ""),
         (fit(coarse(one.uptime(now)), 7), ""),
         (fit(word, _held(frame.width)), style),
@@ -149,23 +173,21 @@ def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
         return []
     if any(one.identity == choice.identity for one in view.instances):
         return []
-    text = f"▸ {fit(choice.identity.pid, 13)}selected, and gone; choose again with ↑ ↓"
+    text = f"▸   {fit(choice.identity.pid, 13)}selected, and gone; choose again with ↑ ↓"
     return [Line(((text, "warn"),), "select", choice)]
 
 
-def _death(view: RoleView, now: Moment) -> list[Line]:
+def _death(view: RoleView, now: Moment, width: int) -> list[Line]:
     death = view.last_death
     if death is None:
         return []
-    pid = f"{death.identity.pid} " if death.identity else ""
-    return [
-        line(
-            ("  last death ", "muted"),
-            (f"{clock(death.moment)} ({ago(now, death.moment)}) ", "muted"),
-            (f"{pid}{death.reason}", "warn" if now.since(death.moment) < 3600 else "muted"),
-            item=True,
-        )
-    ]
+    facts = (
+        (death.reason, "warn" if now.since(death.moment) < 3600 else "muted"),
+        (ago(now, death.moment), "muted"),
+        (f"PID {death.identity.pid}" if death.identity else "", "muted"),
+    )
+    head = (f"    last death {clock(death.moment)}  ", "muted")
+    return [line(*whole((head,), facts, width), item=True)]
 
 
 def _cursor(here: bool) -> str:

@@ -6,7 +6,7 @@ import math
 
 from console.core.model import MetricView, QueueView, Snapshot
 from console.core.text import coarse, visible
-from console.ui.paint import Frame, Line, Span, fit, line
+from console.ui.paint import Frame, Line, Span, fit, line, whole
 from console.ui.words import ago, health
 
 TITLE = "Queue"
@@ -26,33 +26,52 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     if not queue.url:
         return [line(("no queue is configured", "muted"))]
     seen = ago(snapshot.moment, queue.seen)
-    wide = frame.width >= 50
+    wide, width = frame.width >= 50, frame.width
+    each = f"urgent {_count(queue.urgent)}, normal {_count(queue.normal)}, low {_count(queue.low)}"
     lines = [
-        line(health(queue.state), f"  {visible(queue.url, 200)}  ", (seen, "muted")),
         line(
-            (fit("waiting", 10), "muted"),
-            (fit(_count(queue.size), 6, right=True), "strong"),
-            (f"  oldest {coarse(queue.oldest_s)} · " if queue.size else "  ", ""),
-            (_drain(queue), ""),
-            (f"  urgent {_count(queue.urgent)} normal {_count(queue.normal)}" * wide, "muted"),
-            (f" low {_count(queue.low)}" * wide, "muted"),
+            *whole(
+                (health(queue.state), ("  ", "")),
+                ((visible(queue.url, 200), ""), (seen, "muted")),
+                width,
+            )
         ),
-        line(
-            (fit("in flight", 10), "muted"),
-            (fit(_count(queue.inflight), 6, right=True), "strong"),
-            (f"  for {coarse(queue.lease_s)}" if queue.inflight else "", ""),
-            (f"  latency {_seconds(queue.latency_s)}", "muted"),
+        _figure(
+            "waiting",
+            queue.size,
+            [
+                (f"oldest {coarse(queue.oldest_s)}" if queue.size else "", ""),
+                (_drain(queue), ""),
+                (each if wide else "", "muted"),
+            ],
+            width,
         ),
-        line(
-            (fit("done", 10), "muted"),
-            (fit(_count(queue.completed), 6, right=True), "strong"),
-            (f"  {_percent(queue)}", ""),
-            (" success · failed " if wide else " ok · failed ", "muted"),
-            (_count(queue.failed), "warn" if queue.failed else "muted"),
-            *_budget(snapshot, wide),
+        _figure(
+            "in flight",
+            queue.inflight,
+            [
+                (f"for {coarse(queue.lease_s)}" if queue.inflight else "", ""),
+                (f"latency {_seconds(queue.latency_s)}", "muted"),
+            ],
+            width,
+        ),
+        _figure(
+            "done",
+            queue.completed,
+            [
+                (f"{_percent(queue)}{' success' if wide else ''}", ""),
+                (f"{_count(queue.failed)} failed", "warn" if queue.failed else "muted"),
+                *_budget(snapshot, wide),
+            ],
+            width,
         ),
     ]
     return [*lines, line((queue.reason, "warn"))] if queue.reason else lines
+
+
+def _figure(name: str, value: int | None, facts: list[Span], width: int) -> Line:
+    head = ((fit(name, 10), "muted"), (fit(_count(value), 5, right=True), "strong"), ("  ", ""))
+    return line(*whole(head, facts, width))
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
@@ -83,7 +102,7 @@ def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:
         left = failures_left(metric)
         if metric.name == "success_rate" and left is not None:
             style = "bad" if left < 0 else "warn" if left == 0 else "muted"
-            return [(f" · {max(0, left)} more may" if wide else f", {max(0, left)} left", style)]
+            return [(f"{max(0, left)} {'more allowed' if wide else 'left'}", style)]
     return []
 
 

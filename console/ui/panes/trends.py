@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from console.core import trends as core
 from console.core.model import Snapshot
 from console.core.trends import Curve, Trends
@@ -11,13 +13,17 @@ from console.ui.paint import Frame, Line, fit, line
 TITLE = "Trends"
 KEY = "7"
 SLOT = "left"
-ROWS = (3, 4)
+ROWS = (3, 7)
 HELP = (
     "Latency of the canaries, waiting tasks and success rate; a cell shows its worst, a bare one "
-    "that nothing is known. [ and ] change the span: 1 h, 6 h, 24 h. The strip under the verdict, "
+    "that nothing is known, · that no canary ran between two that did. [ and ] change the span: "
+    "1 h, 6 h, 24 h. The strip under the verdict, "
     f"and this pane when folded, is the last day: {LEGEND}."
 )
-LABEL, FIGURES = 9, 27
+LABEL, FIGURES, STACKED = 9, 28, 22
+"""Cells left and right of the curves; on the right fewer where figures stand over each other."""
+FEW = 5
+"""Canaries of which no percentile can be said."""
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
@@ -25,8 +31,8 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     known = frame.trends
     if known is None:
         return [line(("nothing is known of the past yet", "muted"))]
-    width = max(4, frame.width - LABEL - FIGURES)
     rows = max(1, min(4, (frame.height - 1) // 3))
+    width = max(4, frame.width - LABEL - (FIGURES if rows == 1 else STACKED))
     curves = [draw(known, frame.span_s, width) for draw in (core.latency, core.depth, core.success)]
     latency, depth, success = curves
     least = min(90.0, *success.known, 90.0)
@@ -36,10 +42,14 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         # What is well fills half of its row: the calmest curve must not be the loudest.
         *_chart("success", success, least, 200.0 - least, "ok", rows),
     ]
+    lines[rows - 1] = _dotted(lines[rows - 1], latency)
     figures = (_latency(known, latency, frame.span_s), _depth(depth), _success(success))
-    for number, text in enumerate(figures):
+    for number, (newest, *rest) in enumerate(figures):
         at = number * rows + rows - 1
-        lines[at] = Line((*lines[at].spans, (f"  {text}", "")))
+        last = " ".join(rest) if rows == 1 else rest[-1]
+        lines[at] = Line((*lines[at].spans, (f"  {newest}", "strong"), (f"  {last}", "muted")))
+        if rows > 1 and len(rest) > 1:
+            lines[at - 1] = Line((*lines[at - 1].spans, (f"{'':11}{rest[0]}", "muted")))
     cells = len(depth.values)
     foot = axis(depth.begins, depth.step_s, cells)
     return [
@@ -70,22 +80,41 @@ def _chart(name: str, curve: Curve, low: float, high: float, style: str, rows: i
     ]
 
 
+def _dotted(row: Line, curve: Curve) -> Line:
+    """The lowest row of a chart, with a dot where there was no look between two that there were."""
+    (label, bars), known = row.spans, [one is not None for one in curve.values]
+    first = known.index(True) if any(known) else len(known)
+    last = len(known) - known[::-1].index(True) if any(known) else 0
+    text, style = bars
+    spans = [label, (text[:first], style)]
+    for has, cells in groupby(range(first, last), lambda at: known[at]):
+        part = [*cells]
+        spans.append((text[part[0] : part[-1] + 1], style) if has else ("·" * len(part), "muted"))
+    return Line((*spans, (text[max(first, last) :], style)))
+
+
 def _cell(curve: Curve) -> str:
-    return f"  a cell is {even(curve.step_s)}"
+    return f"  {even(curve.step_s)} a cell"
 
 
-def _latency(known: Trends, curve: Curve, span_s: float) -> str:
-    half, most = core.percentiles(known, span_s)
-    if curve.last is None or half is None or most is None:
-        return "no canary in this time"
-    return f"{curve.last:5.2f} s  p50 {half:.2f} p95 {most:.2f}"
-
-
-def _depth(curve: Curve) -> str:
-    return "?" if curve.last is None else f"{curve.last:5.0f}    most {max(curve.known):.0f}"
-
-
-def _success(curve: Curve) -> str:
+def _latency(known: Trends, curve: Curve, span_s: float) -> tuple[str, ...]:
+    few = len(curve.known)
     if curve.last is None:
-        return "no task has ended"
-    return f"{curve.last:5.1f} %  least {min(curve.known):.1f}"
+        return "      ?", "no canary"
+    if few < FEW:
+        count = "1 canary" if few == 1 else f"{few} canaries"
+        return f"{curve.last:5.2f} s", count
+    half, most = core.percentiles(known, span_s)
+    return f"{curve.last:5.2f} s", f"p50 {half:.2f}", f"p95 {most:.2f}"
+
+
+def _depth(curve: Curve) -> tuple[str, str]:
+    if curve.last is None:
+        return "      ?", ""
+    return f"{curve.last:5.0f}  ", f"most {max(curve.known):.0f}"
+
+
+def _success(curve: Curve) -> tuple[str, str]:
+    if curve.last is None:
+        return "      ?", "none ended"
+    return f"{curve.last:5.1f} %", f"least {min(curve.known):.1f}"

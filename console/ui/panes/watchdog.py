@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from console.core.model import Snapshot
 from console.core.text import coarse
-from console.ui.paint import Frame, Line, Span, fit, line
+from console.ui.paint import Frame, Line, Span, fit, line, whole
 from console.ui.words import ago, health
 
 TITLE = "Watchdog"
 KEY = "4"
 SLOT = "right"
-ROWS = (2, 3)
+ROWS = (2, 2)
 HELP = (
     "The watchdog's process and the age of its heartbeat: a process that lives and does not beat "
     "is stalled. Below: the anomalies that it reports."
@@ -20,13 +20,12 @@ HELP = (
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """Process and heartbeat, then anomalies."""
     dog = snapshot.watchdog
-    now = snapshot.moment
+    now, width = snapshot.moment, frame.width
     age = coarse(now.since(dog.started)) if dog.started else "?"
-    lines = [
-        line(health(dog.state), f"  PID {dog.pid or '-'}", (f"  up {age}", "muted")),
-        line((fit("heartbeat", 12), "muted"), ago(now, dog.heartbeat), (_reason(snapshot), "warn")),
-    ]
-    return lines + anomalies(dog.anomalies)
+    facts = [(f"heartbeat {ago(now, dog.heartbeat)}", ""), (f"PID {dog.pid or '-'}", "")]
+    head = line(*whole((health(dog.state), ("  ", "")), [*facts, (f"up {age}", "muted")], width))
+    why = [line((dog.reason, "warn"))] if dog.reason else []
+    return [head, *why, *anomalies(dog.anomalies)]
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:

@@ -1,0 +1,62 @@
+"""The line in which the filter is typed: rows follow each letter, a wrong pattern changes none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+from textual.widgets import Input
+
+from console.ui.dialogs.sheet import Prompt
+from console.ui.sifting import NOTHING, SiftError, sift
+
+
+class FilterLine(Prompt):
+    """Hidden until it is opened."""
+
+    @dataclass
+    class Sifted(Message):
+        """Other rows are to be shown."""
+
+    @dataclass
+    class Closed(Message):
+        """Typing is over; `wrong` says why what was typed is no pattern."""
+
+        wrong: str = ""
+
+    def __init__(self) -> None:
+        super().__init__("filter: a word, a PID, a|b, !not", id="filter")
+        self.display = False
+        self.sift = self._before = NOTHING
+        self._wrong = ""
+
+    def open(self) -> None:
+        """Ask; what was set stands there to be changed."""
+        self._before, self._wrong = self.sift, ""
+        with self.prevent(Input.Changed):
+            self.value = self.sift.text
+        self.display = True
+        self.focus()
+
+    def clear(self) -> None:
+        """Show every row again."""
+        self.sift, self._wrong = NOTHING, ""
+        self._close()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        try:
+            self.sift, self._wrong = sift(event.value), ""
+        except SiftError as error:
+            self._wrong = str(error)
+        self.post_message(self.Sifted())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self._wrong:
+            self.sift = self._before
+        self._close()
+
+    def _close(self) -> None:
+        self.display = False
+        self.post_message(self.Closed(self._wrong))

@@ -1,0 +1,64 @@
+"""The filter: which rows pass, and what a wrong pattern does not do."""
+
+from __future__ import annotations
+
+import pytest
+from stage import Box, console, press, settle, shown
+
+from console.ui.sifting import SiftError, sift
+
+
+@pytest.mark.parametrize(
+    ("typed", "row", "passes"),
+    [
+        ("", "anything", True),
+        ("!", "anything", True),
+        ("died", "02:14 DIED worker", True),
+        ("40864", "PID 408", False),
+        ("died|parked", "parked", True),
+        ("!died|parked", "parked", False),
+        ("!died", "ready", True),
+        ("^02", "12:02", False),
+        ("ÜBER", "überfällig", True),
+        (r"kill: PID \d+$", "kill: PID 12", True),
+    ],
+)
+def test_a_row_passes_or_not(typed: str, row: str, passes: bool) -> None:
+    assert sift(typed).passes(row) is passes
+
+
+@pytest.mark.parametrize("typed", ["(", "!a[", "a**", "(?P<a", "a{99999999999999}", "\\"])
+def test_what_is_no_pattern_is_said(typed: str) -> None:
+    with pytest.raises(SiftError):
+        sift(typed)
+
+
+async def test_the_ledger_by_kind_and_its_inverse() -> None:
+    async with console(Box(), size=(160, 50)) as pilot:
+        await press(pilot, "8", "slash", *"died|refused", "enter")
+        assert "2 of 13" in shown(pilot) and "filter: died|refused" in shown(pilot)
+        assert "killed by signal 9" in shown(pilot) and "five monitors" not in shown(pilot)
+        assert pilot.app.focused is not None and pilot.app.focused.id == "pane-events"
+        await press(pilot, "slash", "home", "exclamation_mark", "enter")
+        assert "11 of 13" in shown(pilot) and "five monitors" in shown(pilot)
+        await press(pilot, "escape")
+        assert "of 13" not in shown(pilot)
+
+
+async def test_a_wrong_pattern_is_a_notice_and_changes_no_row() -> None:
+    async with console(Box(), size=(160, 50)) as pilot:
+        await press(pilot, "slash", *"died", "enter")
+        assert "1 of 13" in shown(pilot)
+        await press(pilot, "slash", *"|ready(")
+        assert "3 of 13" in shown(pilot)  # the rows follow the last pattern that was one
+        await press(pilot, "enter")
+        await settle(pilot)
+        assert "no such filter: missing ), unterminated subpattern" in shown(pilot)
+        assert "1 of 13" in shown(pilot)
+
+
+async def test_a_filter_does_not_lose_the_selected_identity() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "slash", *"watchdog", "enter", "r")
+        assert "Restart worker 40864?" in shown(pilot)
