@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widget import Widget
 
 from console.core.model import Snapshot
 from console.core.trends import DAY_S, Trends
@@ -17,11 +16,12 @@ from console.ui.consequence import first
 from console.ui.filter_line import FilterLine
 from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
-from console.ui.layout import Place, Wish, arrange, tops
+from console.ui.layout import Place, arrange, tops
 from console.ui.paint import Choice, Frame, Line, Look, line
 from console.ui.pane import Pane, put
-from console.ui.panes import PaneModule, discover, name_of
+from console.ui.panes import PaneModule, discover, name_of, wish
 from console.ui.panes.processes import ORDERS
+from console.ui.sifting import NOTHING
 from console.ui.sparing import SparingCompositor
 
 
@@ -59,7 +59,7 @@ class Board(Screen[None]):
         self.span_s = DAY_S
         self.choice: Choice | None = None
         self.zoomed, self.order = "", ORDERS[0]
-        self._asked_from: Widget | None = None
+        self._sifted: Pane | None = None
         self._hidden: list[str] = []
         self._needs: dict[str, int] = {}
         """The most lines that each pane had to show: it grows and does not shrink again."""
@@ -124,12 +124,12 @@ class Board(Screen[None]):
             lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
             summary = lines[0]
         self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
-        pane.present(lines, summary, self.prompt.sift)
+        pane.present(lines, summary, self.prompt.sift if pane is self._sifted else NOTHING)
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
-        if self.prompt.sift:
-            typed = (f" filter: {self.prompt.sift.text}", "warn")
+        if self.prompt.sift and self._sifted:
+            typed = (f" filter in {self._sifted.title}: {self.prompt.sift.text}", "warn")
             return line(typed, ("  Esc clears it", "muted"))
         hidden = ", ".join(self.modules[name].TITLE for name in self._hidden)
         return line((f" … not shown: {hidden}", "muted")) if hidden else line()
@@ -171,10 +171,7 @@ class Board(Screen[None]):
         keys = 1 if height > 1 else 0
         notice = 1 if height > 3 else 0
         free = max(0, height - top - keys - notice)
-        wishes = [
-            Wish(name, one.SLOT, *sorted((one.ROWS[0], self._needs.get(name, one.ROWS[0]))))
-            for name, one in self.modules.items()
-        ]
+        wishes = [wish(name, one, self._needs.get(name)) for name, one in self.modules.items()]
         places = arrange(wishes, width, free, self.focus_name)
         if self.zoomed:
             places = {self.zoomed: Place(0, 0, width, free)}
@@ -231,18 +228,18 @@ class Board(Screen[None]):
 
     def ask_filter(self) -> None:
         """Open the filter line."""
-        self._asked_from = self.focused
+        if isinstance(self.focused, Pane) and self.focused is not self._sifted:
+            self._sifted, self.prompt.sift = self.focused, NOTHING
         self.prompt.open()
 
     def on_filter_line_closed(self) -> None:
-        shown = [pane for pane in self.panes.values() if pane.display]
-        (self._asked_from if self._asked_from in shown else shown[0]).focus()
+        if self._sifted is not None:
+            self._sifted.focus()
         self.again()
 
     def action_back(self) -> None:
         """Esc undoes one thing: the filter, then the zoom, then the freeze."""
         if self.prompt.display or self.prompt.sift:
-            self._asked_from = self._asked_from if self.prompt.display else self.focused
             self.prompt.clear()
         elif self.zoomed:
             self.zoom()

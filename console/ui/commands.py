@@ -47,8 +47,7 @@ COMMANDS = (
     Entry("earlier", "comma", "earlier", "Look at the moment of the event before"),
     Entry("later", "full_stop", "later", "Look at the moment of the event after"),
     Entry("filter", "slash", "filter",
-          "Show only rows that match a word or regular expression, with ! before it those that do "
-          "not; Esc clears"),
+          "Show only the focused pane's rows that match a word or pattern, !: that do not"),
     Entry("sort", "o", "sort", "Sort the instances: as found, by age, by CPU, by memory"),
     Entry("palette", "colon", "palette", "Find a command by name", other_keys=("ctrl+p",)),
     Entry("canary", "c", "canary", "Send a canary task now", changes=True),

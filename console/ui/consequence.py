@@ -62,6 +62,7 @@ def restart(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
             _fact("how", f"asked to end; after {grace} the whole tree is killed"),
             _fact("then", f"a fresh {view.role.name} is started"),
             *_cost(snapshot, view),
+            _fact("command", instance.root.command, "muted"),
         ),
         "restart",
         _same(view.role.name, instance.identity),
@@ -80,6 +81,7 @@ def kill(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
             _fact("how", f"asked to end; after {duration(view.role.grace_s)} the tree is killed"),
             _fact("then", left, "warn" if last else ""),
             *_cost(snapshot, view),
+            _fact("command", instance.root.command, "muted"),
         ),
         "kill",
         _same(view.role.name, instance.identity),
@@ -136,8 +138,9 @@ def _describe(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[tu
     started = clock(instance.root.started)
     return [
         (f"PID {instance.pid}", "strong"),
-        (f"  started {started}, up {up}  ", ""),
+        (f"  up {up}  ", ""),
         held(view, instance),
+        (f"  started {started}", "muted"),
     ]
 
 
@@ -147,7 +150,6 @@ def _what(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[Line]:
     return [
         line((fit("ends", 10), "muted"), *_describe(snapshot, view, instance)),
         _fact("tree", f"{tree}  ({count} process{'es' if count > 1 else ''})"),
-        _fact("command", instance.root.command),
     ]
 
 

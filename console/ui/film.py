@@ -14,7 +14,8 @@ from textual.strip import Strip
 
 from console.core.frozen import frozen
 
-CELL, ROW, EDGE = 8.4, 18, 14
+CELL, ROW, EDGE = 8.4, 17, 14
+INK = "#d5dbe5"
 FONT = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 
 
@@ -67,7 +68,7 @@ class Film:
         for segment in strip.simplify():
             cells = cell_len(segment.text)
             style = segment.style or Style.null()
-            ground = _colour(style.color if style.reverse else style.bgcolor, self.ground)
+            ground = _colour(style.color, INK) if style.reverse else self._ground(style)
             if ground != self.ground:
                 left, wide = x * CELL, cells * CELL
                 path = f"M{left:.1f} 0h{wide:.1f}v{ROW}H{left:.1f}z"
@@ -77,14 +78,17 @@ class Film:
             if text.strip():
                 left, wide = (x + lead) * CELL, cell_len(text.strip()) * CELL
                 parts.append(
-                    f'<text class="{self._class(style, ground)}" x="{left:.1f}" y="13.5"'
+                    f'<text class="{self._class(style)}" x="{left:.1f}" y="13"'
                     f' textLength="{wide:.1f}">{escape(text.strip(), quote=False)}</text>'
                 )
             x += cells
         return "".join(parts)
 
-    def _class(self, style: Style, ground: str) -> str:
-        ink = ground if style.reverse else _colour(style.color, "#d5dbe5")
+    def _ground(self, style: Style) -> str:
+        return _colour(style.bgcolor, self.ground)
+
+    def _class(self, style: Style) -> str:
+        ink = self._ground(style) if style.reverse else _colour(style.color, INK)
         css = f"fill:{ink}" + (";font-weight:bold" if style.bold else "")
         return self.classes.setdefault(css, f"c{len(self.classes)}")
 

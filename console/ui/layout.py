@@ -58,17 +58,19 @@ def _below(slots: dict[str, list[Wish]], height: int, focused: str) -> int:
     bottom = slots["bottom"]
     if not bottom or height <= len(bottom):
         return 0
-    need = max(sum(one.wished + 2 for one in slots[slot]) for slot in ("left", "right"))
+    columns = slots["left"], slots["right"]
+    wished = max(sum(one.wished + 2 for one in column) for column in columns)
+    needed = max(sum(one.least + 2 for one in column) for column in columns)
     least = sum(one.least + 2 for one in bottom)
-    if height - need >= least:
-        return height - need
+    if height - needed >= least:
+        return max(least, height - wished)
     return min(least, height // 2) if focused in [one.name for one in bottom] else len(bottom)
 
 
 def _column(
     wishes: Sequence[Wish], x: int, width: int, height: int, focused: str, y: int = 0
 ) -> dict[str, Place]:
-    """Fold all, then unfold by importance, then share what is left."""
+    """Fold all, then unfold by importance, then give what is left to the last."""
     shown = list(wishes[: max(0, height)])
     if focused and focused not in [wish.name for wish in shown] and shown:
         shown[-1:] = [wish for wish in wishes if wish.name == focused] or shown[-1:]
@@ -76,8 +78,9 @@ def _column(
     spare = height - len(shown)
     order = sorted(shown, key=lambda wish: wish.name != focused)
     order = shown[:1] + [wish for wish in order if wish is not shown[0]] if shown else []
-    for goal in ("least", "wished"):
-        for wish in order:
+    # The first pane gets all it wishes before any other gets more than its fold.
+    for goal, some in (("wished", order[:1]), ("least", order), ("wished", order)):
+        for wish in some:
             more = min(getattr(wish, goal) + 2 - rows[wish.name], spare)
             # A border around a single line says less than that line alone.
             if more > 0 and rows[wish.name] + more >= min(4, wish.least + 2):

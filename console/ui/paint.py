@@ -21,8 +21,8 @@ Span = tuple[str, str]
 _ASCII = str.maketrans(
     dict(
         zip(
-            "●▲✖○◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▾▁▂▃▄▅▆▇█",
-            "o!x.*>>~.--" + ">^v#.=-|++++><|v_,:-=+*#",
+            "●▲✖○◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▾╵▁▂▃▄▅▆▇█",
+            "o!x.*>>~.--" + ">^v#.=-|++++><|v'_,:-=+*#",
             strict=True,
         )
     )
@@ -67,6 +67,10 @@ class Frame:
     """By what the instances of a role are sorted; nothing: as they were found."""
 
 
+EDGES = ("border", "focus")
+"""What stands around a line, and is no part of it when it is selected."""
+
+
 @frozen
 class Look:
     """Style names to styles, and whether the terminal shows ASCII only."""
@@ -76,7 +80,7 @@ class Look:
 
     def style(self, base: str, name: str) -> Style:
         """The style called `name` on the ground called `base`."""
-        ground = self.styles.get(base, Style.null())
+        ground = self.styles.get("text" if name in EDGES else base, Style.null())
         if ground.reverse:  # colours turned inside out would be patches nobody can read
             return ground
         return ground + self.styles.get(name, Style.null())

@@ -58,7 +58,9 @@ class Theme:
         c = self.colours
         styles = {name: Style(color=c[name]) for name in COLOURS[2:9]}
         for name in ("ok", "warn", "bad", "unknown"):
-            styles[f"chip-{name}"] = Style(color=self._ink(c[name]), bgcolor=c[name], bold=True)
+            # Among 16 colours bold may mean bright: black would turn grey, and unreadable.
+            bold = not self.ansi
+            styles[f"chip-{name}"] = Style(color=self._ink(c[name]), bgcolor=c[name], bold=bold)
         return styles | {
             "text": Style(color=c["text"], bgcolor=c["background"]),
             "panel": Style(color=c["text"], bgcolor=c["panel"]),

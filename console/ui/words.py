@@ -96,7 +96,7 @@ def held(view: RoleView, instance: Instance) -> Span:
     else:
         word, style = "adopted", "muted"
     if instance.identity in view.surplus:
-        return f"surplus, {word}", "warn"
+        return "surplus " + (word.removeprefix("leased ") if instance.leased else "adopted"), "warn"
     return word, style
 
 

@@ -56,11 +56,11 @@ async def test_before_the_first_look() -> None:
 
 async def test_filter_counts_and_clears() -> None:
     async with console(Box()) as pilot:
-        await press(pilot, "slash", *"408")
+        await press(pilot, "8", "slash", *"408")
         assert "3 of 13" in shown(pilot)
         assert "baseline-started" not in shown(pilot)
         await press(pilot, "enter")
-        assert "filter: 408" in shown(pilot)
+        assert "filter in Events: 408" in shown(pilot)
         await press(pilot, "escape")
         assert "3 of 13" not in shown(pilot)
         assert "baseline-started" in shown(pilot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import unicodedata
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from console.core.model import (
     Severity,
     Snapshot,
 )
+from console.ui.paint import _clean
 from console.ui.scripted import NOW, night, process, trouble
 from console.ui.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
 
@@ -148,6 +150,15 @@ async def test_ascii_is_ascii(snapshot: Snapshot) -> None:
         for keys in (("k",), ("escape", "question_mark"), ("escape", "colon"), ("escape", "l")):
             await press(pilot, *keys)
             assert shown(pilot).isascii()
+
+
+def test_every_glyph_of_the_screen_has_its_ascii() -> None:
+    """What the screen draws by itself is never shown as `?`, which means unknown."""
+    for path in (Path(__file__).parents[2] / "console" / "ui").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                shown_so = _clean(node.value, True)
+                assert shown_so.count("?") == node.value.count("?"), (path, node.value)
 
 
 async def test_ascii_keeps_wide_text_aligned() -> None:

@@ -90,7 +90,7 @@ async def test_kill_of_the_last_healthy_one_wants_its_name() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "k")
-        assert "type worker below" in shown(pilot)
+        assert "type worker below to kill it" in shown(pilot)
         await press(pilot, "y", "enter")
         assert box.asked == []
         assert isinstance(pilot.app.screen, Confirm)

@@ -36,18 +36,19 @@ def test_what_is_no_pattern_is_said(typed: str) -> None:
 async def test_the_ledger_by_kind_and_its_inverse() -> None:
     async with console(Box(), size=(160, 50)) as pilot:
         await press(pilot, "8", "slash", *"died|refused", "enter")
-        assert "2 of 13" in shown(pilot) and "filter: died|refused" in shown(pilot)
+        assert "2 of 13" in shown(pilot) and "filter in Events: died|refused" in shown(pilot)
         assert "killed by signal 9" in shown(pilot) and "five monitors" not in shown(pilot)
         assert pilot.app.focused is not None and pilot.app.focused.id == "pane-events"
         await press(pilot, "slash", "home", "exclamation_mark", "enter")
         assert "11 of 13" in shown(pilot) and "five monitors" in shown(pilot)
+        assert "0 of 5" not in shown(pilot)  # other panes are not filtered
         await press(pilot, "escape")
         assert "of 13" not in shown(pilot)
 
 
 async def test_a_wrong_pattern_is_a_notice_and_changes_no_row() -> None:
     async with console(Box(), size=(160, 50)) as pilot:
-        await press(pilot, "slash", *"died", "enter")
+        await press(pilot, "8", "slash", *"died", "enter")
         assert "1 of 13" in shown(pilot)
         await press(pilot, "slash", *"|ready(")
         assert "3 of 13" in shown(pilot)  # the rows follow the last pattern that was one

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from console.core.model import Snapshot
+from console.core.text import visible
 from console.ui.consequence import Question
 from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, line
+from console.ui.paint import Line, Look, Span, fit, line
+
+NARROW = 60
+"""Cells, under which the keys take a line each."""
 
 
 class Confirm(Sheet[bool]):
@@ -29,7 +34,8 @@ class Confirm(Sheet[bool]):
     ]
 
     def __init__(self, question: Question, snapshot: Snapshot, look: Look) -> None:
-        super().__init__(question.title, look, question.word or None)
+        word = question.word
+        super().__init__(question.title, look, f"type {word}, then Enter" if word else None)
         self.question, self.snapshot, self.refusal = question, snapshot, ""
         self.first = 0
         """The first fact in view, where there are more than fit."""
@@ -38,7 +44,8 @@ class Confirm(Sheet[bool]):
         """What would happen, and the keys; on a small screen the keys come first."""
         foot = self._foot()
         room = self.size.height - 2 - len(foot) - (self.prompt is not None)
-        facts = list(self.question.lines)
+        width = max(10, self.breadth - 3)
+        facts = [part for one in self.question.lines for part in _wrapped(one, width)]
         if len(facts) > room > 0:
             facts = self._window(facts, max(1, room - 1))
         return [*facts, *foot]
@@ -47,7 +54,7 @@ class Confirm(Sheet[bool]):
         """As many facts as fit, and how many are above and below."""
         self.first = max(0, min(self.first, len(facts) - room))
         below = len(facts) - self.first - room
-        marks = f"… ↑ {self.first} more  ↓ {below} more: more than fits here, ↑ ↓ PgUp PgDn"
+        marks = f"more than fits: ↑ {self.first} more, ↓ {below} more"
         return [*facts[self.first : self.first + room], line((marks, "muted"))]
 
     def action_scroll(self, by: int) -> None:
@@ -56,20 +63,18 @@ class Confirm(Sheet[bool]):
         self.draw()
 
     def _foot(self) -> list[Line]:
-        cancel = (("▸ Cancel ", "select"), ("  Enter, Esc    ", "muted"))
+        cancel = (("▸ Cancel ", "select"), ("  Enter, Esc", "muted"))
+        narrow = self.breadth < NARROW
         if self.refusal:
             return [line(("✖ refused: ", "bad"), (self.refusal, "bad")), line(*cancel)]
-        if not self.question.word:
-            return [line(), line(*cancel, ("y", "key"), f"  {self.question.verb}")]
-        word = self.question.word
-        return [
-            line(),
-            line("it is healthy and the last one: type ", (word, "strong"), " below"),
-            line(
-                *(("Esc", "key"), "  cancel     ", ("Enter", "key"), f"  {self.question.verb}"),
-                (f" once {word} is typed", "muted"),
-            ),
-        ]
+        verb, word = self.question.verb, self.question.word
+        if not word:
+            return [line(), line(*cancel, "    ", ("y", "key"), f"  {verb}")]
+        act: tuple[Span, ...] = ((word, "strong"), (" Enter", "key"), (f"  {verb}", ""))
+        if narrow:
+            return [line(*cancel), line(*act)]
+        why = f"it is healthy and the last one: type {word} below to {verb} it"
+        return [line(), line(*cancel, "    ", *act), line((why, "muted"))]
 
     def recheck(self, snapshot: Snapshot) -> None:
         """News: the question may no longer stand."""
@@ -98,3 +103,13 @@ class Confirm(Sheet[bool]):
         self.recheck(self.snapshot)
         if not self.refusal:
             self.dismiss(True)
+
+
+def _wrapped(one: Line, width: int) -> list[Line]:
+    """A fact, name and text, on as many lines as it takes; any other line as it is."""
+    if len(one.spans) != 2:
+        return [one]
+    (name, style), (text, told) = one.spans
+    parts = textwrap.wrap(visible(text, 2000), max(10, width - len(name))) or [""]
+    heads = [name] + [fit("", len(name))] * (len(parts) - 1)
+    return [line((head, style), (part, told)) for head, part in zip(heads, parts, strict=True)]

@@ -49,9 +49,10 @@ class Help(Sheet[None]):
         lines += [line(), line(("Keys", "strong"))]
         for entry in self.entries:
             keys = " ".join(symbol(key) for key in (entry.key, *entry.other_keys))
-            asks = ("  asks first", "warn") if entry.destructive else ("", "")
-            lines.append(line((fit(keys, 10), "key"), entry.help, asks))
-        lines += [line((fit(keys, 10), "key"), text) for keys, text in _MOVING]
+            asks = " (asks first)" if entry.destructive else ""
+            lines += _key(keys, entry.help + asks, width)
+        for keys, text in _MOVING:
+            lines += _key(keys, text, width)
         for pane in self.panes[1:]:
             lines += [line(), *self._about(pane, width)]
         return lines
@@ -62,3 +63,9 @@ class Help(Sheet[None]):
 
     def action_scroll(self, by: int) -> None:
         self.pane.scroll_by(by)
+
+
+def _key(keys: str, text: str, width: int) -> list[Line]:
+    parts = textwrap.wrap(text, max(10, width - 10))
+    heads = [keys] + [""] * (len(parts) - 1)
+    return [line((fit(one, 10), "key"), part) for one, part in zip(heads, parts, strict=True)]

@@ -12,6 +12,9 @@ from console.core.frozen import frozen
 from console.ui.dialogs.sheet import Sheet
 from console.ui.paint import Line, Look, fit, line
 
+LABEL = 14
+"""Cells of a command's name; a theme's is longer, and has little beside it."""
+
 
 @frozen
 class Offer:
@@ -56,12 +59,12 @@ class Palette(Sheet[str | None]):
 
     def content(self) -> list[Line]:
         """The window on the offers around the lit one."""
-        found, rows = self.found, max(1, min(self.ROWS, self.size.height - 4))
+        found, rows = self.found, max(1, min(self.ROWS, len(self.offers), self.size.height - 4))
         first = max(0, min(self.index - rows + 1, len(found) - rows))
         lines = [
             line(
                 (fit(offer.key, 4), "key"),
-                (fit(offer.label, 26), "strong"),
+                (fit(offer.label, max(LABEL, len(offer.label) + 2)), "strong"),
                 (offer.help, "muted"),
                 base="select" if first + at == self.index else "text",
             )

@@ -67,6 +67,11 @@ class Sheet(ModalScreen[Result], Generic[Result]):
         """The lines to show."""
         raise NotImplementedError
 
+    @property
+    def breadth(self) -> int:
+        """Cells from border to border."""
+        return self.size.width if self.WIDE else min(self.BREADTH, self.size.width)
+
     def draw(self) -> None:
         """Show the lines; a sheet that is not wide is as high as they need."""
         lines = self.content()
@@ -75,7 +80,7 @@ class Sheet(ModalScreen[Result], Generic[Result]):
             height = min(height, len(lines) + 2 + (self.prompt is not None))
             self.pane.styles.height = height
         if self.prompt is not None:
-            width = self.size.width if self.WIDE else min(self.BREADTH, self.size.width)
+            width = self.breadth
             self.prompt.styles.offset = (1, height - 2)
             self.prompt.styles.width = max(1, width - 2)
         self.pane.present(lines)

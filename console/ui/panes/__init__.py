@@ -18,7 +18,11 @@ from functools import cache
 from typing import Protocol, cast
 
 from console.core.model import Snapshot
+from console.ui.layout import Wish
 from console.ui.paint import Frame, Line
+
+LITTLE = 2
+"""Lines."""
 
 
 class PaneModule(Protocol):
@@ -39,6 +43,13 @@ class PaneModule(Protocol):
 def name_of(pane: PaneModule) -> str:
     """The pane's name: that of its file."""
     return pane.__name__.rpartition(".")[2]
+
+
+def wish(name: str, pane: PaneModule, needed: int | None) -> Wish:
+    """What a pane would like: one that has next to nothing to show leaves its room to others."""
+    if needed and needed <= LITTLE:
+        return Wish(name, pane.SLOT, needed, needed)
+    return Wish(name, pane.SLOT, *sorted((pane.ROWS[0], needed or pane.ROWS[0])))
 
 
 @cache

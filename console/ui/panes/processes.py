@@ -16,10 +16,10 @@ ROWS = (6, 12)
 ORDERS = ("", "age", "CPU", "memory")
 """What `o` sorts the instances of a role by, one after the other."""
 HELP = (
-    "One row for each role (state, found/wanted, who holds the lease, restarts) and one for "
-    "each instance. An instance is a process tree: launcher > interpreter is one worker. "
-    "`leased` was started here; `adopted` by somebody else; `launcher ended` is one that "
-    "runs on without it, as a background job does; `surplus` is what x would end. o sorts the "
+    "One row for each role (state, found/wanted, restarts that the ledger knows of, who holds the "
+    "lease) and one for each instance. An instance is a process tree: launcher > interpreter is "
+    "one worker. `leased` was started here; `adopted` by somebody else; `launcher ended` is one "
+    "that runs on without it, as a background job does; `surplus` is what x would end. o sorts the "
     "instances: as found, oldest first, by CPU, by memory; ▾ marks the column."
 )
 
@@ -84,16 +84,21 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
     state, style = role_state(view)
     blind = view.state is RoleState.UNKNOWN
     found, right = "?" if blind else view.found, view.found == view.role.count
-    facts: list[Span] = [] if blind else [_waiting(view, now), _count(view), _lease(view)]
+    lease = _lease(view)
+    facts: list[Span] = [] if blind else [_waiting(view, now), _count(view)]
+    if lease[1] == "bad":
+        facts.append(lease)
     policy = view.role.policy
     if view.restarts or view.state in (RoleState.BACKOFF, RoleState.PARKED):
         limit = f"restarts {view.restarts} of {policy.limit} in {duration(policy.window_s)}"
         facts.append((limit, "warn"))
     if view.restarts_total and not view.restarts:
         many = "once" if view.restarts_total == 1 else f"{view.restarts_total} times"
-        facts.append((f"restarted {many} in the ledger", "muted"))
+        facts.append((f"restarted {many}", "muted"))
     if view.reason and view.state is not RoleState.BACKOFF:
         facts.append((view.reason, "muted"))
+    if lease[1] != "bad" and not blind:
+        facts.append(lease)
     spans: list[Span] = [
         (_cursor(frame.choice == choice), "strong"),
         (fit(view.role.name, 12), "strong"),

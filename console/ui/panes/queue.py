@@ -27,7 +27,6 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         return [line(("no queue is configured", "muted"))]
     seen = ago(snapshot.moment, queue.seen)
     wide, width = frame.width >= 50, frame.width
-    each = f"urgent {_count(queue.urgent)}, normal {_count(queue.normal)}, low {_count(queue.low)}"
     lines = [
         line(
             *whole(
@@ -42,7 +41,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
             [
                 (f"oldest {coarse(queue.oldest_s)}" if queue.size else "", ""),
                 (_drain(queue), ""),
-                (each if wide else "", "muted"),
+                (_classes(queue), "muted"),
             ],
             width,
         ),
@@ -85,6 +84,13 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
         f" · success {_percent(queue)} · latency {_seconds(queue.latency_s)}",
         (f"  {queue.reason}", "warn"),
     )
+
+
+def _classes(queue: QueueView) -> str:
+    """How many wait in each class of which some do, unless all do in the normal one."""
+    classes = (("urgent", queue.urgent), ("normal", queue.normal), ("low", queue.low))
+    told = [f"{count} {name}" for name, count in classes if count]
+    return ", ".join(told) if queue.urgent or queue.low else ""
 
 
 def _drain(queue: QueueView) -> str:

@@ -31,7 +31,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     known = frame.trends
     if known is None:
         return [line(("nothing is known of the past yet", "muted"))]
-    rows = max(1, min(4, (frame.height - 1) // 3))
+    rows = max(1, min(8, (frame.height - 1) // 3))
     width = max(4, frame.width - LABEL - (FIGURES if rows == 1 else STACKED))
     curves = [draw(known, frame.span_s, width) for draw in (core.latency, core.depth, core.success)]
     latency, depth, success = curves
