@@ -144,7 +144,17 @@ def user_themes() -> Path:
 
 
 def _unicode() -> bool:
-    """Whether locale and font can show more than ASCII: the Linux console's own font cannot."""
+    """Whether locale and font can show more than ASCII: the Linux console's own font cannot.
+
+    Asked of the environment: Python itself takes the C locale for UTF-8, and writes so into
+    `LC_CTYPE`.
+    """
     import locale
 
-    return os.environ.get("TERM") != "linux" and "utf" in locale.getpreferredencoding(False).lower()
+    if os.environ.get("TERM") == "linux":
+        return False
+    everything, letters, language = map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))
+    if letters == "C.UTF-8" and language:
+        letters = None
+    told = everything or letters or language or locale.getpreferredencoding(False)
+    return "utf" in told.lower()

@@ -116,15 +116,15 @@ FALLBACK = Theme(
     True,
     {
         "background": "#11151c",
-        "panel": "#1a202a",
+        "panel": "#20242b",
         "text": "#d5dbe5",
-        "muted": "#7d8899",
+        "muted": "#8a94a3",
         "accent": "#6fb3ff",
         "ok": "#5fd38d",
         "warn": "#f2b84b",
         "bad": "#ff6b6b",
         "unknown": "#b79cff",
-        "selection": "#26344a",
+        "selection": "#343b46",
     },
 )
 """Worn when no theme file can be read."""

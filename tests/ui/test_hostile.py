@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 from stage import Box, console, press, settle, shown, themes
 from textual.pilot import Pilot
 
@@ -218,8 +219,14 @@ def _luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("name", ["dark", "light", "high-contrast", "colour-blind-safe"])
 @pytest.mark.parametrize("ground", ["background", "panel", "selection"])
-def test_every_colour_can_be_read(name: str, ground: str) -> None:
-    colours = load_all([shipped_themes()])[0][name].colours
+@pytest.mark.parametrize("system", [ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT])
+def test_every_colour_can_be_read(name: str, ground: str, system: ColorSystem) -> None:
+    """As it is, and as a terminal of 256 colours rounds it."""
+    theme = load_all([shipped_themes()])[0][name]
+    colours = {
+        key: Color.parse(value).downgrade(system).get_truecolor().hex
+        for key, value in theme.colours.items()
+    }
     for ink in ("text", "muted", "accent", "ok", "warn", "bad", "unknown"):
         pair = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
         contrast = (pair[1] + 0.05) / (pair[0] + 0.05)

@@ -241,9 +241,10 @@ def test_a_session_at_every_size(terminal: Terminal) -> None:
     terminal.ready()
     for size in SIZES:
         rows = seen(terminal, size)
-        assert rows[0].startswith(" rpa-console  robot-7") and "LIVE" in rows[0], size
-        assert rows[1].startswith(" ● HEALTHY "), size
-        assert rows[-1].startswith(" ? help"), size
+        narrow = size[0] < 60
+        assert "robot-7" in rows[0] and "LIVE" in rows[0], size
+        assert rows[0 if narrow else 1].startswith(" ● HEALTHY "), size
+        assert rows[-1].startswith(" e ensure") and "? help  q leave" in rows[-1], size
         assert all(f"{key} " in "".join(rows) for key in ("1", "2", "3")), size
         assert (" ▁▁▁▁▁▁" in rows[3]) == (size[1] >= 30), size
         assert any("Kill worker 40864?" in row for row in seen(terminal, size, b"k")), size
@@ -281,4 +282,4 @@ def test_no_foreign_sequence_reaches_a_real_terminal(terminal: Terminal) -> None
 def test_with_sixteen_colours_the_terminals_own_are_used(terminal: Terminal) -> None:
     terminal.ready()
     assert b"38;5;" not in terminal.output and b"38;2;" not in terminal.output
-    assert b"\x1b[1;30;42m" in terminal.output
+    assert b"\x1b[30;42m" in terminal.output

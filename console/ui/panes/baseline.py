@@ -26,7 +26,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     base = snapshot.baseline
     head: list[Span] = [_state(base)]
     if base.state == "off":
-        what = "six to eight hours of work against five targets"
+        what = "hours of work against five targets"
         return [line(*head, ("  b starts one", "muted")), *_reason(base), line((what, "muted"))]
     room = max(10, min(40, frame.width - 26))
     lines = [line(*head, "  ", *_bar(base.progress, room))]
