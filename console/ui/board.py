@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from console.core.model import Snapshot
 from console.core.trends import DAY_S, Trends
@@ -27,6 +29,8 @@ from console.ui.sparing import SparingCompositor
 
 class Board(Screen[None]):
     """All panes over one snapshot."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # a border is all that changes
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
@@ -50,9 +54,8 @@ class Board(Screen[None]):
             name: Pane(module.TITLE, module.KEY, id=f"pane-{name}")
             for name, module in self.modules.items()
         }
-        self.top = Pane(id="header", framed=False)
-        self.notice = Pane(id="notice", framed=False)
-        self.keys = Pane(id="keys", framed=False)
+        bare = (Pane(id=id, framed=False) for id in ("header", "notice", "keys"))
+        self.top, self.notice, self.keys = bare
         self.prompt = FilterLine()
         self.entries, self.read_only, self.graphs = tuple(entries), read_only, graphs
         self.trends: Trends | None = None

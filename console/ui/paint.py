@@ -86,6 +86,10 @@ class Look:
         return ground + self.styles.get(name, Style.null())
 
 
+NEAR = 12
+"""Cells between two changes that cost less to write again than to jump over."""
+
+
 def line(
     *parts: str | Span, base: str = "text", key: Choice | None = None, item: bool = False
 ) -> Line:
@@ -162,22 +166,26 @@ def strip(line: Line, width: int, look: Look) -> Strip:
     return Strip(segments).simplify().adjust_cell_length(width, look.style(line.base, ""))
 
 
-def changed(old: Strip, new: Strip) -> tuple[int, int] | None:
-    """First cell and number of cells in which two strips of one width differ."""
+def changed(old: Strip, new: Strip) -> list[tuple[int, int]]:
+    """Where two strips of one width differ: first cell and number of cells of each run."""
     if old == new:
-        return None
+        return []
     before, after = _cells(old), _cells(new)
     if len(before) != len(after):
-        return 0, max(old.cell_length, new.cell_length)
-    differing = [x for x, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
-    if not differing:
-        return None
-    first, last = differing[0], differing[-1] + 1
-    while first > 0 and "" in (before[first][0], after[first][0]):
-        first -= 1
-    while last < len(after) and "" in (before[last][0], after[last][0]):
-        last += 1
-    return first, last - first
+        return [(0, max(old.cell_length, new.cell_length))]
+    runs: list[tuple[int, int]] = []
+    for x, (was, now) in enumerate(zip(before, after, strict=True)):
+        if was == now or (runs and x < runs[-1][1]):
+            continue
+        first, last = x, x + 1
+        while first > 0 and "" in (before[first][0], after[first][0]):
+            first -= 1
+        while last < len(after) and "" in (before[last][0], after[last][0]):
+            last += 1
+        if runs and first - runs[-1][1] < NEAR:
+            first = runs.pop()[0]
+        runs.append((first, last))
+    return [(first, last - first) for first, last in runs]
 
 
 def _cells(strip: Strip) -> list[tuple[str, Style | None]]:

@@ -86,10 +86,10 @@ class Pane(Widget):
             if one == self._lines[y]:
                 continue
             after = strip(one, width, self.look)
-            span = changed(self._strips[y], after)
+            spans = changed(self._strips[y], after)
             self._lines[y], self._strips[y] = one, after
-            if span is not None:
-                self.refresh(Region(span[0], y, span[1], 1))
+            if spans:
+                self.refresh(*(Region(x, y, count, 1) for x, count in spans))
 
     def render_line(self, y: int) -> Strip:
         """One line of cells, as drawn before."""
@@ -100,11 +100,20 @@ class Pane(Widget):
     def on_resize(self) -> None:
         self.redraw()
 
-    def on_focus(self) -> None:
-        self.redraw()
+    def on_focus(self, event: events.Focus) -> None:
+        self._edge(event, True)
 
-    def on_blur(self) -> None:
+    def on_blur(self, event: events.Blur) -> None:
+        self._edge(event, False)
+
+    def _edge(self, event: events.Event, focused: bool) -> None:
+        """Only the border changes; Textual would paint the whole pane again."""
+        event.prevent_default()
+        self.has_focus = focused
         self.redraw()
+        told = events.DescendantFocus(self) if focused else events.DescendantBlur(self)
+        if self.parent is not None:
+            self.parent.post_message(told)
 
     def on_click(self, event: events.Click) -> None:
         index = event.y - 1 + self.offset_y

@@ -255,9 +255,17 @@ async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch)
 def test_changed_never_splits_a_wide_character() -> None:
     look = Look()
     before, after = strip(line("ab漢字cd"), 12, look), strip(line("ab漢子cd"), 12, look)
-    assert changed(before, after) == (4, 2)
-    assert changed(before, before) is None
-    assert changed(strip(line("漢"), 4, look), strip(line("a"), 4, look)) == (0, 2)
+    assert changed(before, after) == [(4, 2)]
+    assert changed(before, before) == []
+    assert changed(strip(line("漢"), 4, look), strip(line("a"), 4, look)) == [(0, 2)]
+
+
+def test_what_lies_between_two_changes_is_not_written_again() -> None:
+    look = Look()
+    before = strip(line("│" + " " * 30 + "│"), 32, look)
+    assert changed(before, strip(line("|" + " " * 30 + "|"), 32, look)) == [(0, 1), (31, 1)]
+    near = strip(line("a" + " " * 5 + "b"), 32, look)
+    assert changed(before, near) == [(0, 7), (31, 1)]
 
 
 @pytest.mark.parametrize("pane", discover(), ids=name_of)

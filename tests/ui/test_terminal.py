@@ -210,6 +210,13 @@ def test_a_changed_age_costs_less_than_200_bytes(terminal: Terminal) -> None:
     assert 0 < len(written) < 200, written
 
 
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_a_moved_focus_costs_borders_not_panes(terminal: Terminal) -> None:
+    terminal.ready()
+    os.write(terminal.master, b"\t")
+    assert 0 < len(terminal.rest()) < 6000
+
+
 @pytest.mark.parametrize(
     "terminal", [("plain", {"SSH_CONNECTION": "a 1 b 2", "NO_COLOR": "1"})], indirect=True
 )

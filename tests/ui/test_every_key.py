@@ -1,0 +1,161 @@
+"""Every key of the table and of each dialog: it does what help says, or says why it does not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from stage import Box, console, press, settle, shown
+
+from console.ui.commands import COMMANDS, FIXED
+from console.ui.dialogs.confirm import Confirm
+from console.ui.dialogs.help import Help
+from console.ui.dialogs.log import Log
+from console.ui.dialogs.palette import Palette
+from console.ui.dialogs.why import Why
+from console.ui.scripted import night
+
+SIGHTS = {
+    "help": "Help  (Esc closes)",
+    "ensure": "● done as asked",
+    "restart": "Restart worker 40864?",
+    "kill": "Kill worker 40864?",
+    "why": "Why · worker",
+    "log": "Log of worker",
+    "duplicates": "worker has no surplus instance",
+    "acknowledge": "no alert stands",
+    "filter": "filter: a word",
+    "sort": "instances sorted by age",
+    "palette": "Palette",
+    "canary": "● done as asked",
+    "baseline": "Stop the baseline?",
+    "zoom": "1 Processes",
+    "freeze": "FROZEN",
+    "theme": "Themes",
+    "daemon": "the monitors are run by daemon 38002 already",
+}
+"""What is seen after a command's key. Leaving and time travel are tested with what they need."""
+ELSEWHERE = {"leave", "earlier", "later", "back", "on", "shorter", "longer"}
+PANES = dict(zip("12345678", range(8), strict=True))
+
+
+def test_no_command_is_left_out() -> None:
+    assert set(SIGHTS) | ELSEWHERE == {entry.id for entry in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("id", "key"),
+    [
+        (entry.id, key)
+        for entry in COMMANDS
+        for key in (entry.key, *entry.other_keys)
+        if entry.id in SIGHTS
+    ],
+)
+async def test_a_key_does_what_its_command_does(id: str, key: str) -> None:
+    async with console(Box()) as pilot:
+        await press(pilot, key)
+        await settle(pilot)
+        assert SIGHTS[id] in shown(pilot)
+        assert id != "zoom" or "2 Monitors" not in shown(pilot)
+
+
+@pytest.mark.parametrize("id", ["ensure", "restart", "kill", "why", "log", "duplicates"])
+async def test_without_a_role_a_key_says_what_it_lacks(id: str) -> None:
+    box = Box(replace(night(), roles=()))
+    async with console(box) as pilot:
+        key = next(entry.key for entry in COMMANDS if entry.id == id)
+        await press(pilot, key)
+        said = shown(pilot)
+        assert box.asked == []
+        assert (
+            "no role is selected" in said
+            or "nothing is selected" in said
+            or "has no surplus" in said
+        )
+
+
+async def test_the_keys_that_move() -> None:
+    """1 to 8 and Tab focus; arrows, pages, Home and End select or scroll."""
+    assert set(PANES) <= set(FIXED)
+    async with console(Box(), size=(120, 40)) as pilot:
+        app = pilot.app
+        for key in PANES:
+            await press(pilot, key)
+            assert app.focused is not None
+            assert f" {key} " in app.focused._strips[0].text  # type: ignore[attr-defined]
+        await press(pilot, "1", "tab")
+        assert app.focused is not None and app.focused.id == "pane-monitors"
+        await press(pilot, "shift+tab", "shift+tab")
+        assert app.focused is not None and app.focused.id == "pane-events"
+        below = re.search(r"↓ (\d+) more", shown(pilot))
+        assert below
+        top, end, almost = below[0], f"↑ {below[1]} more", f"↑ {int(below[1]) - 1} more"
+        scrolled = {"down": "↑ 1 more", "pagedown": end, "up": almost, "pageup": top}
+        for key, seen in (scrolled | {"end": end, "home": top}).items():
+            await press(pilot, key)
+            assert seen in shown(pilot), key
+        await press(pilot, "1")
+        chosen = {"end": "27428", "pageup": "worker", "down": "40864", "pagedown": "27428"}
+        for key, seen in (chosen | {"home": "worker", "up": "worker"}).items():
+            await press(pilot, key)
+            assert re.search(f"▸ +{seen}", shown(pilot)), key
+
+
+@pytest.mark.parametrize(
+    ("opens", "screen", "closes"),
+    [
+        ("question_mark", Help, ["escape", "q", "question_mark", "f1", "enter"]),
+        ("w", Why, ["escape", "q", "w", "enter"]),
+        ("l", Log, ["escape", "q", "l"]),
+        ("colon", Palette, ["escape"]),
+        ("r", Confirm, ["escape", "n", "enter"]),
+    ],
+)
+async def test_a_dialog_closes_by_each_of_its_keys_and_asks_nothing(
+    opens: str, screen: type, closes: list[str]
+) -> None:
+    box = Box()
+    async with console(box) as pilot:
+        for key in closes:
+            await press(pilot, opens)
+            assert isinstance(pilot.app.screen, screen), key
+            await press(pilot, key)
+            assert pilot.app.screen is box.app.board, key  # type: ignore[union-attr]
+        assert box.asked == []
+
+
+@pytest.mark.parametrize("opens", ["question_mark", "w"])
+async def test_a_dialog_that_is_longer_than_the_screen_scrolls(opens: str) -> None:
+    async with console(Box(), size=(40, 10)) as pilot:
+        await press(pilot, opens)
+        assert "↑" not in _foot(shown(pilot))
+        for key in ("down", "pagedown"):
+            await press(pilot, key)
+            assert "↑" in _foot(shown(pilot)), key
+        await press(pilot, "pageup", "pageup", "up")
+        assert "↑" not in _foot(shown(pilot))
+
+
+def _foot(text: str) -> str:
+    """The dialog's lower border."""
+    return next(row for row in reversed(text.splitlines()) if row.lstrip().startswith("╰"))
+
+
+async def test_in_help_space_turns_the_page_and_end_is_the_end() -> None:
+    async with console(Box(), size=(80, 24)) as pilot:
+        await press(pilot, "question_mark", "space")
+        assert "↑ 10 more" in shown(pilot)
+        await press(pilot, "end")
+        assert "↓" not in _foot(shown(pilot))
+        await press(pilot, "home")
+        assert "↑" not in _foot(shown(pilot))
+
+
+async def test_a_command_key_under_a_dialog_does_nothing() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "question_mark", "e", "c", "b", "x", "k", "r")
+        assert isinstance(pilot.app.screen, Help)
+        assert box.asked == []
