@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from console.core.frozen import frozen
 
 LONGEST = 1000
 """Characters of a row that are looked at."""
@@ -13,7 +14,7 @@ class SiftError(Exception):
     """A filter that is no pattern; the text says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sift:
     """Which rows to show. Letters of either case are the same."""
 
