@@ -96,6 +96,8 @@ class Film:
         whole = sum(frame.seconds for frame in frames)
         css = [f"text{{font:14px {FONT};white-space:pre}}"]
         css += [f".{name}{{{rule}}}" for rule, name in self.classes.items()]
+        if len(frames) == 1:
+            return "".join(css)
         css.append(f".f{{visibility:hidden;animation:{whole:g}s step-end infinite}}")
         css.append(".f0{visibility:visible}")
         begins = 0.0

@@ -16,9 +16,10 @@ from console.core.trends import Trends
 from console.ui.app import ConsoleApp
 from console.ui.film import Film, Frame
 from console.ui.paint import line, strip
-from console.ui.scripted import night, trouble
+from console.ui.scripted import night
 from console.ui.scripted_day import until
 from console.ui.scripted_story import killed, story
+from console.ui.scripted_trouble import trouble
 from console.ui.wiring import Logs, Publish, Wiring
 
 
@@ -61,9 +62,16 @@ async def draw(
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await pilot.press(*keys)
-        await pilot.pause()
-        picture = app.export_screenshot(title="rpa-console")
+        await pilot.pause(0.1)
+        frame = Frame(tuple(app.screen._compositor.render_strips()), 1.0)
+    picture = Film(_ground(app)).svg([frame])
     await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
+
+
+def _ground(app: ConsoleApp) -> str:
+    """What a picture is drawn on; for a theme that leaves that to the terminal, black."""
+    theme = app.themes[app.theme_name]
+    return "#0c0c0c" if theme.ansi else theme.colours["background"]
 
 
 async def film(path: Path, size: tuple[int, int] = (120, 36)) -> None:
@@ -93,7 +101,7 @@ async def film(path: Path, size: tuple[int, int] = (120, 36)) -> None:
             frames.append(Frame(tuple(app.screen._compositor.render_strips()), scene.seconds))
         await pilot.press("q")
     frames.append(Frame(_farewell(app, size), 3.0))
-    picture = Film(app.themes["dark"].colours["background"]).svg(frames)
+    picture = Film(_ground(app)).svg(frames)
     await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
 
 
@@ -104,7 +112,7 @@ def _farewell(app: ConsoleApp, size: tuple[int, int]) -> tuple[Strip, ...]:
     return tuple(strip(one, size[0], app.look) for one in lines)
 
 
-SIZES = ((80, 24), (120, 40), (160, 50))
+SIZES = ((40, 10), (80, 24), (100, 30), (120, 40), (160, 50))
 THEMES = ("dark", "light", "high-contrast", "colour-blind-safe", "sixteen")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from console.core.model import (
     BaselineView,
     DaemonView,
@@ -217,34 +215,4 @@ def night() -> Snapshot:
         monitors=monitors(),
         events=events(),
         daemon=DaemonView(True, 38_002, past(19_200.0), reason="launcher ended: normal"),
-    )
-
-
-def trouble() -> Snapshot:
-    """The minute after 02:14 in which the worker is gone, and more besides."""
-    calm = night()
-    first, dog = calm.roles
-    gone = replace(
-        first,
-        state=RoleState.BACKOFF,
-        instances=(),
-        lease=Lease(LeaseState.FREE),
-        usage={},
-        restarts=2,
-        retry_at=NOW.plus(14.0),
-        last_death=first.last_death and replace(first.last_death, moment=past(8.0)),
-    )
-    late = replace(
-        calm.monitors[0],
-        health=Health(HealthState.OVERDUE, "was due 9m ago"),
-        last=Sample("canary", past(2340.0)),
-        next_run=past(540.0),
-    )
-    return replace(
-        calm,
-        verdict=Verdict.DOWN,
-        reasons=("worker: none of 1 runs, restart 3 of 3 in 14s", "canary overdue by 9m"),
-        since=past(8.0),
-        roles=(gone, dog),
-        monitors=(late, *calm.monitors[1:]),
     )

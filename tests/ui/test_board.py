@@ -16,7 +16,8 @@ from console.ui.layout import SLOTS, Wish, arrange
 from console.ui.paint import Choice, Frame, Look, changed, line, strip
 from console.ui.pane import Pane
 from console.ui.panes import PaneModule, discover, name_of
-from console.ui.scripted import night, trouble, worker
+from console.ui.scripted import night, worker
+from console.ui.scripted_trouble import trouble
 from console.ui.wiring import Publish
 
 SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (60, 20), (40, 10), (20, 5), (5, 3), (1, 1)]

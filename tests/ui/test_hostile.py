@@ -24,7 +24,8 @@ from console.core.model import (
     Snapshot,
 )
 from console.ui.paint import _clean
-from console.ui.scripted import NOW, night, process, trouble
+from console.ui.scripted import NOW, night, process
+from console.ui.scripted_trouble import trouble
 from console.ui.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
 
 PAYLOADS = [

@@ -178,7 +178,7 @@ def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
         return []
     if any(one.identity == choice.identity for one in view.instances):
         return []
-    text = f"▸   {fit(choice.identity.pid, 13)}selected, and gone; choose again with ↑ ↓"
+    text = f"▸   {fit(choice.identity.pid, 13)}selected, not there; choose again with ↑ ↓"
     return [Line(((text, "warn"),), "select", choice)]
 
 
