@@ -118,4 +118,6 @@ def _colour(colour: object, default: str) -> str:
 
     if not isinstance(colour, Color) or colour.type is ColorType.DEFAULT:
         return default
+    if colour.number == 0:
+        return "#000000"  # the export's own black is a grey
     return colour.get_truecolor(SVG_EXPORT_THEME).hex

@@ -38,11 +38,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         _figure(
             "waiting",
             queue.size,
-            [
-                (f"oldest {coarse(queue.oldest_s)}" if queue.size else "", ""),
-                (_drain(queue), ""),
-                (_classes(queue), "muted"),
-            ],
+            [*_waiting(queue), (_classes(queue), "muted")],
             width,
         ),
         _figure(
@@ -84,6 +80,14 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
         f" · success {_percent(queue)} · latency {_seconds(queue.latency_s)}",
         (f"  {queue.reason}", "warn"),
     )
+
+
+def _waiting(queue: QueueView) -> list[Span]:
+    """The oldest one's age and the pace; that there is none comes first."""
+    idle = bool(queue.size) and queue.drain_s is None
+    oldest = f"oldest {coarse(queue.oldest_s)}" if queue.size else ""
+    facts = [(oldest, ""), (_drain(queue), "warn" if idle else "")]
+    return facts[::-1] if idle else facts
 
 
 def _classes(queue: QueueView) -> str:
