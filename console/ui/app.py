@@ -20,7 +20,6 @@ from console.ui.commands import table
 from console.ui.consequence import Question
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
-from console.ui.filter_line import FilterLine
 from console.ui.news import News
 from console.ui.paint import Line, Look, line
 from console.ui.theme import FALLBACK, load_all, shipped_themes
@@ -125,11 +124,6 @@ class ConsoleApp(App[int]):
         quiet = self.latest is None or self.board.prompt.sift or self.travel.away
         seen = () if quiet or self.latest is None else self.latest.notices
         return self.news.line(now, seen, self.travel.banner())
-
-    def on_filter_line_closed(self, message: FilterLine.Closed) -> None:
-        """A filter that is no pattern is not put on."""
-        if message.wrong:
-            self.refuse(f"no such filter: {message.wrong}; it is as it was before")
 
     def say(self, text: str, style: str = "text") -> None:
         """One line of news."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -229,11 +229,11 @@ class Board(Screen[None]):
         self.again()
         return self.order
 
-    def ask_filter(self) -> None:
+    def ask_filter(self, refuse: Callable[[str], None]) -> None:
         """Open the filter line."""
         if isinstance(self.focused, Pane) and self.focused is not self._sifted:
             self._sifted, self.prompt.sift = self.focused, NOTHING
-        self.prompt.open()
+        self.prompt.open(refuse)
 
     def on_filter_line_closed(self) -> None:
         if self._sifted is not None:

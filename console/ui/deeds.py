@@ -155,7 +155,7 @@ def longer(app: ConsoleApp, now: Snapshot) -> None:
 
 def filter(app: ConsoleApp, now: Snapshot) -> None:
     """Opens the filter line."""
-    app.board.ask_filter()
+    app.board.ask_filter(app.refuse)
 
 
 def sort(app: ConsoleApp, now: Snapshot) -> None:

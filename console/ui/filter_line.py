@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from textual.message import Message
 from textual.widgets import Input
@@ -14,25 +14,22 @@ from console.ui.sifting import NOTHING, SiftError, sift
 class FilterLine(Prompt):
     """Hidden until it is opened."""
 
-    @dataclass
     class Sifted(Message):
         """Other rows are to be shown."""
 
-    @dataclass
     class Closed(Message):
-        """Typing is over; `wrong` says why what was typed is no pattern."""
-
-        wrong: str = ""
+        """Typing is over."""
 
     def __init__(self) -> None:
         super().__init__("filter: a word, a PID, a|b, !not", id="filter")
         self.display = False
         self.sift = self._before = NOTHING
         self._wrong = ""
+        self._refuse: Callable[[str], None] = lambda reason: None
 
-    def open(self) -> None:
-        """Ask; what was set stands there to be changed."""
-        self._before, self._wrong = self.sift, ""
+    def open(self, refuse: Callable[[str], None]) -> None:
+        """Ask; what was set stands there to be changed. What is no pattern is refused."""
+        self._before, self._wrong, self._refuse = self.sift, "", refuse
         with self.prevent(Input.Changed):
             self.value = self.sift.text
         self.display = True
@@ -55,8 +52,9 @@ class FilterLine(Prompt):
         event.stop()
         if self._wrong:
             self.sift = self._before
+            self._refuse(f"no such filter: {self._wrong}; it is as it was before")
         self._close()
 
     def _close(self) -> None:
         self.display = False
-        self.post_message(self.Closed(self._wrong))
+        self.post_message(self.Closed())
