@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 from console.core.model import Command, Snapshot, Verb
 from console.ui import consequence
 from console.ui.commands import symbol
+from console.ui.strides import back, earlier, later, longer, on, shorter
 
 if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
     from console.ui.dialogs.palette import Offer
-
-
-STRIDE_S = 600.0
-"""How far `<` and `>` go."""
 
 
 def _role(app: ConsoleApp) -> str:
@@ -121,36 +118,6 @@ def acknowledge(app: ConsoleApp, now: Snapshot) -> None:
         app.refuse("every alert is noted already" if now.alerts else "no alert stands")
         return
     app.order(Command(Verb.ACKNOWLEDGE, fresh[0].key), f"noting: {fresh[0].title}")
-
-
-def earlier(app: ConsoleApp, now: Snapshot) -> None:
-    """To the event before what is shown."""
-    app.go(-1)
-
-
-def later(app: ConsoleApp, now: Snapshot) -> None:
-    """To the event after what is shown, or to now."""
-    app.go(1)
-
-
-def back(app: ConsoleApp, now: Snapshot) -> None:
-    """Ten minutes before what is shown."""
-    app.go(-1, -STRIDE_S)
-
-
-def on(app: ConsoleApp, now: Snapshot) -> None:
-    """Ten minutes after what is shown, or to now."""
-    app.go(1, STRIDE_S)
-
-
-def shorter(app: ConsoleApp, now: Snapshot) -> None:
-    """Graphs over less time."""
-    app.travel.stretch(-1)
-
-
-def longer(app: ConsoleApp, now: Snapshot) -> None:
-    """Graphs over more time."""
-    app.travel.stretch(1)
 
 
 def filter(app: ConsoleApp, now: Snapshot) -> None:
