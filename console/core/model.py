@@ -36,6 +36,10 @@ class Moment:
             return max(0.0, self.tick - earlier.tick)
         return max(0.0, self.at - earlier.at)
 
+    def until(self, later: Moment) -> float:
+        """Seconds from this moment to `later` by UTC, negative when that is over."""
+        return later.at - self.at
+
     def plus(self, seconds: float) -> Moment:
         """This moment moved by `seconds` on both clocks."""
         return Moment(self.at + seconds, self.tick + seconds, self.boot)

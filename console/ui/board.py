@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from console.core.model import Snapshot
+from console.core.model import Moment, Snapshot
 from console.core.trends import DAY_S, Trends
+from console.ui.ages import alike
 from console.ui.commands import Entry
 from console.ui.consequence import first
 from console.ui.dialogs.sheet import Prompt
-from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
 from console.ui.layout import Place, Wish, arrange, tops
 from console.ui.paint import Choice, Frame, Line, Look, line
 from console.ui.pane import Pane
-from console.ui.panes import PaneModule, discover, name_of
-from console.ui.sparing import SparingCompositor
+from console.ui.panes import PaneModule, discover, drawn, name_of
+from console.ui.sparing import SparingScreen
 
 
-class Board(Screen[None]):
+class Board(SparingScreen):
     """All panes over one snapshot."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +44,6 @@ class Board(Screen[None]):
         self, look: Look, entries: Sequence[Entry], read_only: bool, graphs: bool = False
     ) -> None:
         super().__init__()
-        self._compositor = SparingCompositor()
         self.modules: dict[str, PaneModule] = {name_of(module): module for module in discover()}
         self.panes = {
             name: Pane(module.TITLE, module.KEY, id=f"pane-{name}")
@@ -64,6 +63,8 @@ class Board(Screen[None]):
         self._needs: dict[str, int] = {}
         """The most lines that each pane had to show: it grows and does not shrink again."""
         self._shown: tuple[Snapshot, Freshness, Line] | None = None
+        self._told: Snapshot | None = None
+        """The first of the snapshots that told the same as the one that is shown."""
         self.dress(look)
 
     def compose(self) -> ComposeResult:
@@ -94,33 +95,49 @@ class Board(Screen[None]):
     def show(self, snapshot: Snapshot, fresh: Freshness, notice: Line) -> None:
         """Show a snapshot; what has not changed is not touched."""
         self._shown = snapshot, fresh, notice
+        if self._told is None or not alike(snapshot, self._told):
+            self._told = snapshot
         if self.choice is None:
             self.choice = first(snapshot)
-        width = self.size.width
-        lines = header(snapshot, fresh, self.read_only, width)
-        if self.trends is not None:
-            lines.append(Line((*strip_line(self.trends, width),), "panel"))
-        self.top.present(lines if self.size.height > 2 else lines[1:])
+        self._head(snapshot, fresh)
         needs = dict(self._needs)
         for name, module in self.modules.items():
             self._present(name, module, snapshot)
         self.notice.present([notice if notice.spans else self._idle()])
-        self.keys.present([footer(self.entries, width)])
+        self.keys.present([footer(self.entries, self.size.width)])
         if needs != self._needs and not self.zoomed:
             self.place()
+
+    def steady_s(self, now: Moment) -> float:
+        """Seconds for which all that is shown stays true, if nothing happens."""
+        return min(pane.steady_s(now) for pane in (self.top, *self.panes.values()) if pane.display)
+
+    def _head(self, snapshot: Snapshot, fresh: Freshness) -> None:
+        """The lines above the panes."""
+        size = self.size
+
+        def draw(now: Moment) -> tuple[list[Line], None]:
+            told = replace(snapshot, moment=now)
+            lines = header(told, fresh, self.read_only, size.width, self.trends)
+            return lines if size.height > 2 else lines[1:], None
+
+        self.top.show((self._told, fresh.words, self.trends, size), snapshot.moment, draw)
 
     def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
-        frame = Frame(max(0, pane.size.width - 3), pane.room, self.choice, self.trends, self.span_s)
-        try:
-            lines, summary = module.view(snapshot, frame), module.summary(snapshot, frame)
-        except Exception as error:  # One pane's fault must not take the others' sight.
-            lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
-            summary = lines[0]
-        self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
-        pane.present(lines, summary, self.word)
+        choice = self.choice if pane.chosen_from else None
+        frame = Frame(max(0, pane.size.width - 3), pane.room, choice, self.trends, self.span_s)
+
+        def draw(now: Moment) -> tuple[list[Line], Line]:
+            lines, summary = drawn(module, replace(snapshot, moment=now), frame)
+            self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
+            return lines, summary
+
+        pane.show((self._told, frame), snapshot.moment, draw, self.word)
+        if pane.chosen_from and choice is not self.choice:
+            self._present(name, module, snapshot)  # it has something to choose from since now
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
@@ -133,17 +150,6 @@ class Board(Screen[None]):
         """Show the same snapshot, after something about the view has changed."""
         if self._shown is not None:
             self.show(*self._shown)
-
-    def _compositor_refresh(self) -> None:
-        """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
-        if self is self.app.screen:
-            super()._compositor_refresh()
-            return
-        regions = tuple(self._compositor._dirty_regions)
-        self._compositor._dirty_regions.clear()
-        self._dirty_widgets.clear()
-        if regions:
-            self.app.screen.refresh(*regions)
 
     # --- layout -----------------------------------------------------------------------------
 
@@ -194,16 +200,9 @@ class Board(Screen[None]):
     def action_move(self, by: int) -> None:
         """Move the selection in a pane that has one; scroll any other."""
         pane = self.focused
-        if not isinstance(pane, Pane):
-            return
-        keys = [one.key for one in pane.rows if one.key is not None]
-        if not keys:
-            pane.scroll_by(by)
-            return
-        at = keys.index(self.choice) if self.choice in keys else -1 if by > 0 else len(keys)
-        self.choice = keys[max(0, min(at + by, len(keys) - 1))]
-        pane.reveal(self.choice)
-        self.again()
+        if isinstance(pane, Pane) and (found := pane.move(self.choice, by)) is not None:
+            self.choice = found
+            self.again()
 
     def on_pane_clicked(self, message: Pane.Clicked) -> None:
         self.choice = message.key

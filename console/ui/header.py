@@ -9,7 +9,9 @@ from rich.cells import cell_len
 from console.core.frozen import frozen
 from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
 from console.core.text import clock, coarse
+from console.core.trends import Trends
 from console.ui.commands import Entry, symbol
+from console.ui.graph import strip_line
 from console.ui.paint import Line, Span, both, line
 from console.ui.words import VERDICTS, ago, calm, since
 
@@ -33,9 +35,20 @@ class Freshness:
     def stale(self) -> bool:
         return self.frozen_for is None and self.age > STALE_S
 
+    @property
+    def words(self) -> object:
+        """What is said of it: equal as long as that reads the same."""
+        return self.stale, _liveness(self), coarse(self.age) if self.stale else ""
 
-def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
-    """Where, the verdict, and what lives behind it."""
+
+def header(
+    snapshot: Snapshot,
+    fresh: Freshness,
+    read_only: bool,
+    width: int,
+    trends: Trends | None = None,
+) -> list[Line]:
+    """Where, the verdict, what lives behind it, and the last day where it is known."""
     badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
     where = line(
         (" rpa-console", "key"),
@@ -44,7 +57,9 @@ def header(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) ->
         base="panel",
     )
     live = Line((*badge, *_liveness(fresh)), "panel")
-    return [both(where, live, width), _verdict(snapshot, fresh, width), _vitals(snapshot, width)]
+    night = [] if trends is None else [Line((*strip_line(trends, width),), "panel")]
+    vitals = _vitals(snapshot, width)
+    return [both(where, live, width), _verdict(snapshot, fresh, width), vitals, *night]
 
 
 def _liveness(fresh: Freshness) -> tuple[Span, ...]:
