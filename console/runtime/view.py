@@ -57,6 +57,8 @@ class View:
     """What could not be written to it, and why."""
     version: int = 0
     """Rises with what has been learnt."""
+    read_until: int = -1
+    """The state of the store, as `Store.changes` numbers it, up to which it was read."""
     seen: Mapping[str, Seen] | None = None
     """A look of our own, for a command that does not rely on a daemon."""
     _samples: dict[str, deque[Sample]] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class View:
         """Read what is new. Raises StoreError."""
         with self._guard:
             store = self.box.store
+            state = store.changes()  # before reading: what comes in between is read again
             known = {key: store.get(key) for key in (RUN, LAST, CANARY)}
             if store.generation != self._generation:
                 self._forget()
@@ -95,7 +98,7 @@ class View:
             self._alerts = alerts.standing(events, self._alerts)
             if samples or events or known != self._facts:
                 self._facts, self.version = known, self.version + 1
-            self.unread = None
+            self.unread, self.read_until = None, state
 
     def _load(self, run: object) -> None:
         """The past: as long as is judged by, and at least each monitor's last look."""
@@ -168,8 +171,8 @@ class View:
 
     # --- composing -------------------------------------------------------------------------
 
-    def compose(self) -> Snapshot:
-        """The snapshot of this moment."""
+    def compose(self, daemon: DaemonView | None = None) -> Snapshot:
+        """The snapshot of this moment; who runs the monitors is looked up unless it is told."""
         with self._guard:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
@@ -185,7 +188,7 @@ class View:
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 seen=self.seen,
-                daemon=self.daemon(),
+                daemon=daemon or self.daemon(),
                 alerts=stand,
                 baseline=baseline,
                 memories=memories,
