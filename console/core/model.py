@@ -6,7 +6,7 @@ Commands go one way: key -> `Command` -> permit -> lease -> process -> `Event` -
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -373,7 +373,7 @@ class RoleView:
     reason: str = ""
     since: Moment | None = None
     instances: tuple[Instance, ...] = ()
-    surplus: tuple[Identity, ...] = ()
+    surplus: Collection[Identity] = ()
     """Roots of the instances that the `keep` rule would end."""
     lease: Lease = Lease(LeaseState.FREE)
     token: int | None = None

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from console.core.instances import candidates
-from console.core.model import Instance
+from console.core.model import Identity, Instance
 from console.runtime.ledger import Hearsay
 from console.system import proc
 from console.system.box import Box
 from console.system.proc import ProcessError
 
+SETTLED_S = 2.0
+"""Who is older than this, and was looked at, does not become an instance under the same name."""
 AT_ONCE = 32
 """Instances whose state is read at one pulse."""
 
@@ -24,6 +26,8 @@ class Pulse:
     box: Box
     known: Callable[[], list[Instance]]
     _turn: int = 0
+    _strangers: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
+    """Young processes that look like instances, and are another box's."""
     _hearsay: Hearsay = field(default_factory=Hearsay)
 
     def hint(self) -> bool:
@@ -40,8 +44,12 @@ class Pulse:
         """Whether a process that nobody has told us of might be an instance: seldom so."""
         known = {pid for one in self.known() for pid in one.pids}
         with contextlib.suppress(ProcessError):
-            new = self.box.table.newcomers()
-            return any(one.pid not in known for one in candidates(self.box.roles, new))
+            new = candidates(self.box.roles, self.box.table.newcomers())
+            unknown = {(one.identity, one.argv) for one in new if one.pid not in known}
+            came, now = bool(unknown - self._strangers), self.box.now()
+            aged = (one for one in new if now.since(one.started) > SETTLED_S)
+            self._strangers = {(one.identity, one.argv) for one in aged} & unknown
+            return came
         return False
 
     def _others(self) -> bool:

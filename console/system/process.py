@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable
@@ -97,8 +98,8 @@ class Table:
         return seen
 
     def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
-        asked = {*given, *self._awaited, *self._young}
-        read = (_read_process(pid, now) for pid in asked if _is_process(pid))
+        new = filter(_is_process, {*given, *self._awaited})
+        read = (_read_process(pid, now) for pid in self._young.union(new))
         found = {pid: self._known[pid][1] for pid in self._untold if pid in self._known}
         found |= {one.pid: one for one in read if one is not None}
         self._last_pid, self._young = given.stop - 1, _young(found.values(), now)
@@ -155,11 +156,18 @@ def _other(one: Process) -> bool:
 
 def _is_process(pid: int) -> bool:
     """Whether there is such a process: a thread's id is a PID that was given away as well."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            os.close(os.pidfd_open(pid))
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                return False
+        else:
+            return True
     try:
-        status = read(f"/proc/{pid}/status")
+        return f"\nTgid:\t{pid}\n".encode() in read(f"/proc/{pid}/status")
     except OSError:
         return False
-    return f"\nTgid:\t{pid}\n".encode() in status
 
 
 def _last_pid() -> int | None:
