@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 
 from console.core.model import Moment, Snapshot
@@ -13,16 +13,18 @@ _MARKS = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)
 _MINUTE_S, _DAY_S, _HOUR_S = 60.0, 86_400.0, 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
 class Ticking(Moment):
     """A moment that notes until when every age it was asked for reads the same."""
 
-    _left: list[float] = field(default_factory=lambda: [inf], compare=False)
+    __slots__ = ("_left",)
+    _left: list[float]
 
     @classmethod
     def at_the(cls, moment: Moment) -> Ticking:
         """This moment, with nothing asked of it yet."""
-        return cls(moment.at, moment.tick, moment.boot)
+        made = cls(moment.at, moment.tick, moment.boot)
+        object.__setattr__(made, "_left", [inf])
+        return made
 
     @property
     def steady_s(self) -> float:

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.screen import Screen
-from textual.timer import Timer
 
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
 from console.core.text import clock, visible
@@ -60,7 +59,6 @@ class ConsoleApp(SparingApp):
         self.board = Board(self.look, self.entries, wiring.read_only, wiring.trends is not None)
         self.latest = wiring.first
         self.travel = Travel(wiring, self.say, self.redraw)
-        self._next: Timer | None = None
         self.farewell = ""
         self.crash = ""
         self.news = News(standing=broken)
@@ -80,6 +78,7 @@ class ConsoleApp(SparingApp):
         return self.board
 
     def on_mount(self) -> None:
+        self._next = self.set_timer(LONGEST_S, self.redraw)
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
             self.run_worker(work, name=name, group="monitors", exit_on_error=False)
@@ -123,9 +122,8 @@ class ConsoleApp(SparingApp):
             return
         self.board.trends, self.board.span_s = self.travel.trends, self.travel.span
         self.board.show(*scene, self._line(now) or line())
-        if self._next is not None:
-            self._next.stop()
         due_s = min(LONGEST_S, max(SHORTEST_S, min(now.steady_s, self.board.steady_s(now))))
+        self._next.stop()
         self._next = self.set_timer(due_s, self.redraw)
 
     def _line(self, now: Moment) -> Line | None:
