@@ -14,6 +14,8 @@ LOOK_S = 0.2
 AGAIN_S = (0.02, 0.03, 0.06, 0.1)
 """After a file was written: what was written counts once it is on the disk, which takes its time.
 Meanwhile nobody listens, so that a flood of lines wakes nobody more often."""
+LAST_S = AGAIN_S[-1]
+"""After it was seen, one more look: what was heard may have been two who wrote."""
 
 
 class Following:
@@ -43,6 +45,7 @@ class Following:
         """Read what is new in the store."""
         if not self.behind:
             return
+        self._again = self._again and [LAST_S]
         try:
             self._view.refresh()
         except StoreError as error:

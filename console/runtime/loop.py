@@ -183,15 +183,24 @@ class Runtime:
         loop = asyncio.get_running_loop()
         while True:
             left = composed + REFRESH_S - loop.time()
-            if self._following.behind or self.view.version != version or left <= 0:
+            news = self._following.behind or self.view.version != version
+            if news or left <= 0:
                 composed, left = loop.time(), REFRESH_S
+                # To look at the clock again costs less than to call a thread.
+                brief = not news and self._watched
                 try:
-                    version, snapshot = await asyncio.to_thread(self._read_on)
+                    done = self._read_on() if brief else await asyncio.to_thread(self._read_on)
+                    version, snapshot = done
                 except Exception as error:  # one bad record must not still the picture for ever
                     self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
                 else:
                     await self._publish(snapshot)
             await self._following.change(left)
+
+    @property
+    def _watched(self) -> bool:
+        """Whether somebody runs the monitors, as far as we know: then we need not look."""
+        return self._snapshot is not None and (self.holder or self._snapshot.daemon.running)
 
     def _read_on(self) -> tuple[int, Snapshot]:
         """The view's version, read on as far as the store is, and the snapshot of now.
