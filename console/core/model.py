@@ -6,7 +6,7 @@ Commands go one way: key -> `Command` -> permit -> lease -> process -> `Event` -
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -35,6 +35,10 @@ class Moment:
         if self.boot and self.boot == earlier.boot:
             return max(0.0, self.tick - earlier.tick)
         return max(0.0, self.at - earlier.at)
+
+    def until(self, later: Moment) -> float:
+        """Seconds from this moment to `later` by UTC, negative when that is over."""
+        return later.at - self.at
 
     def plus(self, seconds: float) -> Moment:
         """This moment moved by `seconds` on both clocks."""
@@ -369,7 +373,7 @@ class RoleView:
     reason: str = ""
     since: Moment | None = None
     instances: tuple[Instance, ...] = ()
-    surplus: tuple[Identity, ...] = ()
+    surplus: Collection[Identity] = ()
     """Roots of the instances that the `keep` rule would end."""
     lease: Lease = Lease(LeaseState.FREE)
     token: int | None = None

@@ -176,7 +176,7 @@ def _role(
         reason=reason,
         since=first.root.started if first else _since_absent(memory),
         instances=seen.instances,
-        surplus=tuple(one.identity for one in surplus(role, seen.instances)),
+        surplus=frozenset(one.identity for one in surplus(role, seen.instances)),
         lease=seen.lease,
         token=next((one.token for one in seen.instances if one.token is not None), None),
         usage=seen.usage,

@@ -91,14 +91,16 @@ def _latency(canary: Sequence[Sample]) -> float | None:
 def _finished(queue: Sequence[Sample]) -> tuple[Moment, Moment] | None:
     """The newest two looks between which a task was finished."""
     after: Sample | None = None
+    done: object = None
     for one in reversed(queue):
-        if not _answers(one):
-            continue
-        if after is not None and after.data.get("completed") != one.data.get("completed"):
-            new, old = count(after.data.get("completed")), count(one.data.get("completed"))
-            if new is not None and old is not None and new > old:
+        told = one.data.get("completed")
+        if after is not None and told == done:
+            after = one if _answers(one) else after  # as a rule: nothing was finished
+        elif _answers(one):
+            new, old = count(done), count(told)
+            if after is not None and new is not None and old is not None and new > old:
                 return one.moment, after.moment
-        after = one
+            after, done = one, told
     return None
 
 
@@ -130,8 +132,14 @@ def _proofs(
         found["worker"] = max(moments, key=lambda moment: moment.at)
     if answered is not None:
         found["queue"] = answered.moment
+    return found | told(histories)
+
+
+def told(histories: Mapping[str, Sequence[Sample]]) -> dict[str, Moment]:
+    """What the roles that write a file have said there of themselves."""
+    found = {}
     for name, key in _PROOFS:
-        told = (number(one.data.get(key)) for one in reversed(histories.get(name, ())))
-        if (at := next((at for at in told if at is not None), None)) is not None:
+        read = (number(one.data.get(key)) for one in reversed(histories.get(name, ())))
+        if (at := next((at for at in read if at is not None), None)) is not None:
             found[name] = Moment(float(at))
     return found

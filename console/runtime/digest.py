@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
-from console.core.work import Work, work
+from console.core.work import Work, told, work
 from console.system.box import Box
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Digest:
     box: Box
     memories: dict[str, Memory] = field(default_factory=dict)
     """What each role's ledger adds up to."""
-    _work: tuple[int, Work] = (-1, Work())
+    _work: tuple[object, Work] = (None, Work())
+    _told: tuple[object, Mapping[str, Moment]] = (None, {})
     _baseline: tuple[int, Moment, BaselineView] = (-1, Moment(0.0), BaselineView())
     _learnt: tuple[_Stamp, Thresholds | None] = (None, None)
 
@@ -47,11 +48,17 @@ class Digest:
             if role := roles.get(event.role):
                 self.memories[role.name] = remember([event], role, self.memories[role.name])
 
-    def work(self, histories: Mapping[str, Sequence[Sample]], version: int) -> Work:
-        """What the histories of this version add up to."""
-        if self._work[0] != version:
-            self._work = version, work(histories)
-        return self._work[1]
+    def work(self, histories: Mapping[str, Sequence[Sample]]) -> Work:
+        """What the histories add up to, worked out anew when the queue or a canary was seen."""
+        newest = {name: history[-1] for name, history in histories.items() if history}
+        seen = newest.get("queue"), newest.get("canary")
+        if self._work[0] != seen:
+            self._work = seen, work(histories)
+        files = newest.get("watchdog"), newest.get("pipeline")
+        if self._told[0] != files:
+            self._told = files, told(histories)
+        known = self._work[1]
+        return replace(known, proofs={**known.proofs, **self._told[1]})
 
     def baseline(
         self,

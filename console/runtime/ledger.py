@@ -42,10 +42,18 @@ class Hearsay:
     """The starts and adoptions that other commands have written."""
 
     _heard: int | None = None
+    _state: int = -1
+
+    def anything(self, box: Box) -> bool:
+        """Whether the store was written since we last listened: one cheap pragma."""
+        with contextlib.suppress(StoreError):
+            return box.store.changes() != self._state
+        return False
 
     def of_the_dead(self, box: Box, known: Collection[Identity]) -> bool:
         """Whether there is news of somebody whom we do not know, and who is dead already."""
         with contextlib.suppress(StoreError):
+            self._state = box.store.changes()
             after, self._heard = self._heard, _newest(box)
             if after is not None and after != self._heard:
                 lines = box.store.events(after, kinds=_BORN)

@@ -25,6 +25,7 @@ from console.core.model import (
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
 from console.runtime import actions
+from console.runtime.following import Following
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
@@ -37,8 +38,6 @@ from console.system.store import StoreError
 Publish = Callable[[Snapshot], None]
 
 UNKNOWN = HealthState.UNKNOWN
-FOLLOW_S = 0.2
-"""How often a follower asks whether the store has changed: one cheap pragma."""
 REFRESH_S = 2.0
 """At least this often a follower composes anew: ages turn into verdicts without any news."""
 STAGGER_S = 0.5
@@ -70,6 +69,7 @@ class Runtime:
     _snapshot: Snapshot | None = None
     _composed: int = 0
     _watching: asyncio.Task[None] | None = None
+    _following: Following = field(init=False)
 
     def __post_init__(self) -> None:
         self.view = View(self.box, self.monitors, self.holder)
@@ -77,6 +77,7 @@ class Runtime:
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now)
         self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
+        self._following = Following(self.view)
         self._wakes = {name: asyncio.Event() for name in self.monitors}
 
     # --- running ---------------------------------------------------------------------------
@@ -134,6 +135,7 @@ class Runtime:
         sample = await self.prober.ask(name)
         looked, before = self.view.last(name) is not None, self.view.health(name)
         await self.prober.keep(sample)
+        self._following.stir()
         if name == "worker":
             server = self.view.health("queue") if "queue" in self.monitors else Health(UNKNOWN)
             await self.sentry.seen(sample, server)
@@ -177,46 +179,41 @@ class Runtime:
 
     async def _watch(self) -> None:
         """Compose when there is news, and now and then because time passes."""
-        seen, version, composed = -1, -1, float("-inf")
+        version, composed = -1, float("-inf")
         loop = asyncio.get_running_loop()
         while True:
-            changes = self._changes()
-            if changes != seen:
-                seen = await asyncio.to_thread(self._catch_up, changes)
-            if self.view.version != version or loop.time() - composed >= REFRESH_S:
-                version, composed = self.view.version, loop.time()
+            left = composed + REFRESH_S - loop.time()
+            news = self._following.behind or self.view.version != version
+            if news or left <= 0:
+                composed, left = loop.time(), REFRESH_S
+                # To look at the clock again costs less than to call a thread.
+                brief = not news and self._watched
                 try:
-                    snapshot = await asyncio.to_thread(self._compose)
+                    done = self._read_on() if brief else await asyncio.to_thread(self._read_on)
+                    version, snapshot = done
                 except Exception as error:  # one bad record must not still the picture for ever
                     self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
                 else:
                     await self._publish(snapshot)
-            await asyncio.sleep(FOLLOW_S)
+            await self._following.change(left)
 
-    def _changes(self) -> int:
-        """The store's state as a number, for so little that no thread is worth it; -1: unknown."""
-        try:
-            return self.box.store.changes()
-        except StoreError as error:
-            self.view.unread = f"the store cannot be read: {error}"
-            return -1
+    @property
+    def _watched(self) -> bool:
+        """Whether somebody runs the monitors, as far as we know: then we need not look."""
+        return self._snapshot is not None and (self.holder or self._snapshot.daemon.running)
 
-    def _catch_up(self, changes: int) -> int:
-        """Read what is new in the store; the state we are then at, -1 when it cannot be read."""
-        try:
-            self.view.refresh()
-        except StoreError as error:
-            self.view.unread = f"the store cannot be read: {error}"
-            return -1
-        return changes
+    def _read_on(self) -> tuple[int, Snapshot]:
+        """The view's version, read on as far as the store is, and the snapshot of now.
 
-    def _compose(self) -> Snapshot:
-        """The snapshot of now. Where nobody runs the monitors, we look at the processes."""
-        self.view.seen = None
-        if not self.holder and not self.view.daemon().running:
+        Where nobody runs the monitors, we look at the processes.
+        """
+        self._following.catch_up()
+        version = self.view.version
+        self.view.seen, daemon = None, self.view.daemon()
+        if not self.holder and not daemon.running:
             with contextlib.suppress(ProcessError):
                 self.view.seen = last_seen([worker.look(self.box)])
-        return self.view.compose()
+        return version, self.view.compose(daemon)
 
     async def _publish(self, snapshot: Snapshot) -> None:
         async with self._news:

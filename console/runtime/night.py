@@ -54,22 +54,27 @@ class Night:
             self._looked = snapshot.moment
         if snapshot.moment.since(self._looked) >= look_s:
             self._looked = snapshot.moment
-            for state, alert in await self._try(lambda: self.alerting.look(snapshot)) or []:
+            look, *_ = await self._try(
+                lambda: self.alerting.look(snapshot),
+                lambda: collecting.attend(self.box),
+                self.refresh,
+            )
+            for state, alert in look if isinstance(look, list) else ():
                 self.teller.tell(state, alert)
-            await self._try(lambda: collecting.attend(self.box))
-            await self._try(self.refresh)
         if self._due(snapshot):
             self._written = snapshot.moment, snapshot.verdict.value
             await self._try(lambda: self._hand_over(snapshot))
 
-    async def _try(self, part: Callable[[], object]) -> list[tuple[str, Alert]] | None:
-        """Do one part in a thread; what it raises becomes one line of the ledger."""
+    async def _try(self, *parts: Callable[[], object]) -> list[object]:
+        """Do the parts in a thread, one errand; what one raises is told, and stops no other."""
+        return await asyncio.to_thread(lambda: [self._done(part) for part in parts])
+
+    def _done(self, part: Callable[[], object]) -> object:
         try:
-            done = await asyncio.to_thread(part)
+            return part()
         except Exception as error:
-            await asyncio.to_thread(self._trouble, f"{type(error).__name__}: {error}"[:300])
+            self._trouble(f"{type(error).__name__}: {error}"[:300])
             return None
-        return done if isinstance(done, list) else None
 
     def _trouble(self, words: str) -> None:
         if words not in self._told and len(self._told) < 100:

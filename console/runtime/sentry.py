@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console.core import supervision
-from console.core.instances import candidates
 from console.core.model import (
     Command,
     EventKind,
@@ -25,8 +24,9 @@ from console.core.record import Seen
 from console.core.snapshot import last_seen
 from console.core.supervision import POLICY, Decision, Repair
 from console.runtime import ledger
+from console.runtime.pulse import Pulse
 from console.runtime.worker_log import WorkerLog
-from console.system import proc, process
+from console.system import process
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.process import Gone, Handle
@@ -53,10 +53,11 @@ class Sentry:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _due: dict[str, Moment] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
-    _hearsay: ledger.Hearsay = field(default_factory=ledger.Hearsay)
+    _pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = WorkerLog(self.box)
+        self._pulse = Pulse(self.box, self._instances)
 
     async def run(self) -> None:
         """Until cancelled: notice new processes and due repairs."""
@@ -65,7 +66,9 @@ class Sentry:
         try:
             while True:
                 with self.log.going_on():
-                    if await asyncio.to_thread(self._news):
+                    if self._pulse.stopped() or (
+                        self._pulse.hint() and await asyncio.to_thread(self._pulse.news)
+                    ):
                         self.look_now("worker")
                 await asyncio.sleep(self._pause())
                 self._look_at_what_is_due()
@@ -73,37 +76,6 @@ class Sentry:
             for handle in self._handles.values():
                 self._forget(handle)
             self._handles.clear()
-
-    def _news(self) -> bool:
-        """Whether the instances are others than those we know, or in another state."""
-        if self._hearsay.of_the_dead(self.box, {one.identity for one in self._instances()}):
-            return True
-        return self._stopped() or (self._somebody_came() and self._others())
-
-    def _somebody_came(self) -> bool:
-        """Whether a process that nobody has told us of might be an instance: seldom so."""
-        table = self.box.table
-        if not table.stirred():
-            return False
-        known = {pid for one in self._instances() for pid in one.pids}
-        with contextlib.suppress(process.ProcessError):
-            return any(one.pid not in known for one in candidates(self.box.roles, table.look()))
-        return False
-
-    def _others(self) -> bool:
-        with contextlib.suppress(process.ProcessError):
-            seen = self.box.observe(self.box.roles)
-            now = {i.identity for one in seen for i in one.instances}
-            return now != {instance.identity for instance in self._instances()}
-        return False
-
-    def _stopped(self) -> bool:
-        """Whether an instance was stopped (SIGSTOP) or went on since the last look."""
-        return any(
-            (now := proc.stat_of(one.pid)) is not None
-            and (now[0] == "T") is not (one.root.state == "T")
-            for one in self._instances()
-        )
 
     def _instances(self) -> list[Instance]:
         """Those we know, for a thread that looks while the loop may learn of others."""

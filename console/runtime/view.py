@@ -26,6 +26,7 @@ from console.core.snapshot import Facts, MonitorFacts, compose
 from console.core.text import duration
 from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
+from console.runtime.keeping import judged_since, trim
 from console.runtime.notices import notices
 from console.system import daemon, lease
 from console.system.box import Box
@@ -57,6 +58,8 @@ class View:
     """What could not be written to it, and why."""
     version: int = 0
     """Rises with what has been learnt."""
+    read_until: int = -1
+    """The state of the store, as `Store.changes` numbers it, up to which it was read."""
     seen: Mapping[str, Seen] | None = None
     """A look of our own, for a command that does not rely on a daemon."""
     _samples: dict[str, deque[Sample]] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class View:
         """Read what is new. Raises StoreError."""
         with self._guard:
             store = self.box.store
+            state = store.changes()  # before reading: what comes in between is read again
             known = {key: store.get(key) for key in (RUN, LAST, CANARY)}
             if store.generation != self._generation:
                 self._forget()
@@ -89,13 +93,13 @@ class View:
             for sample in samples:
                 self._history(sample.monitor).append(sample)
                 self._last_sample = sample.id
-            for event in events:
-                self._events.append(event)
-                self._last_event = event.id
+            self._events.extend(events)
+            self._last_event = events[-1].id if events else self._last_event
+            trim(self._samples, judged_since(known[RUN], self.history_s, self.box.now()))
             self._alerts = alerts.standing(events, self._alerts)
             if samples or events or known != self._facts:
                 self._facts, self.version = known, self.version + 1
-            self.unread = None
+            self.unread, self.read_until = None, state
 
     def _load(self, run: object) -> None:
         """The past: as long as is judged by, and at least each monitor's last look."""
@@ -106,8 +110,7 @@ class View:
         self._digest.load(self._digested)
         # An alert can stand for longer than the ledger is kept in memory.
         self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
-        began = now.since(Moment(*run["started"])) if isinstance(run, dict) else 0.0
-        since = now.at - max(self.history_s, began)
+        since = judged_since(run, self.history_s, now)
         for name in self.monitors:
             most = self.few.get(name, KEPT)
             past = store.samples(name, since, most) or store.samples(name, limit=1)
@@ -137,8 +140,7 @@ class View:
     def last(self, name: str) -> Sample | None:
         """A monitor's newest sample."""
         with self._guard:
-            history = self._history(name)
-            return history[-1] if history else None
+            return next(reversed(self._history(name)), None)
 
     def health(self, name: str) -> Health:
         """What a monitor makes of its own history."""
@@ -160,21 +162,18 @@ class View:
     def last_verdict(self) -> str | None:
         """The verdict that the ledger knows."""
         with self._guard:
-            events = list(self._events)
-        for event in reversed(events):
-            if event.kind is EventKind.VERDICT_CHANGED:
-                return str(event.data.get("verdict"))
-        return None
+            told = [one for one in self._events if one.kind is EventKind.VERDICT_CHANGED]
+        return str(told[-1].data.get("verdict")) if told else None
 
     # --- composing -------------------------------------------------------------------------
 
-    def compose(self) -> Snapshot:
-        """The snapshot of this moment."""
+    def compose(self, daemon: DaemonView | None = None) -> Snapshot:
+        """The snapshot of this moment; who runs the monitors is looked up unless it is told."""
         with self._guard:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
             events, stand = list(self._events), self._alerts
-            memories, work = dict(self._digest.memories), self._digest.work(histories, self.version)
+            memories, work = dict(self._digest.memories), self._digest.work(histories)
             baseline = self._baseline_view(histories, events, now)
         snapshot = compose(
             Facts(
@@ -185,7 +184,7 @@ class View:
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 seen=self.seen,
-                daemon=self.daemon(),
+                daemon=daemon or self.daemon(),
                 alerts=stand,
                 baseline=baseline,
                 memories=memories,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -44,7 +46,9 @@ _ARGV_LIMIT = 131_072
 YOUNG_S = 10.0
 """A process may still become another program by exec soon after it was started."""
 _FULL_S = 30.0
-"""And later too, if seldom: so often all are read in full."""
+"""And later too, if seldom: so often the command lines of all are compared."""
+_MANY = 1_000
+"""More PIDs than this given away since the last look: listing all is cheaper than asking each."""
 
 
 class Table:
@@ -53,8 +57,14 @@ class Table:
     def __init__(self) -> None:
         self._known: dict[int, tuple[int, Process]] = {}
         self._full_at = 0.0
-        self._youngest = 0.0
-        self._last_pid: bytes | None = None
+        self._last_pid: int | None = None
+        self._young: set[int] = set()
+        """PIDs that may still become another program."""
+        self._awaited: set[int] = set()
+        """PIDs that were given away and had not appeared yet when they were looked for."""
+        self._untold: set[int] = set()
+        """PIDs that a look has found new or changed, and `newcomers` has not told yet."""
+        self._guard = threading.Lock()
 
     def stirred(self) -> bool:
         """Whether a process has appeared since the last look, or is young enough to exec.
@@ -62,13 +72,39 @@ class Table:
         Costs one short read: the kernel tells which PID it gave away last. Always true where it
         does not.
         """
-        now = clock.tick()
-        return (
+        return bool(
             self._last_pid is None
+            or self._young
+            or self._awaited
+            or self._untold
+            or clock.tick() - self._full_at > _FULL_S
             or _last_pid() != self._last_pid
-            or now - self._full_at > _FULL_S
-            or now - self._youngest < YOUNG_S
         )
+
+    def newcomers(self) -> tuple[Process, ...]:
+        """Those that may have appeared or become another program since the last look.
+
+        Costs what the newcomers cost, however many processes there are: only the PIDs that were
+        given away since then are looked at. Raises ProcessError.
+        """
+        now = clock.now()
+        with self._guard:
+            before, last = self._last_pid, _last_pid()
+            recent = now.tick - self._full_at <= _FULL_S
+            if recent and before is not None and last is not None and 0 <= last - before <= _MANY:
+                return self._newcomers(now, range(before + 1, last + 1))
+            seen = self._look(now, (), False)
+            self._untold = set()
+        return seen
+
+    def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
+        new = filter(_is_process, {*given, *self._awaited})
+        read = (_read_process(pid, now) for pid in self._young.union(new))
+        found = {pid: self._known[pid][1] for pid in self._untold if pid in self._known}
+        found |= {one.pid: one for one in read if one is not None}
+        self._last_pid, self._young = given.stop - 1, _young(found.values(), now)
+        self._awaited, self._untold = {*given} - found.keys(), set()
+        return tuple(found.values())
 
     def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         """Every process. `again`: PIDs whose state and parent must be fresh; `full`: all of them.
@@ -76,34 +112,69 @@ class Table:
         Raises ProcessError when the table cannot be read at all.
         """
         now = clock.now()
+        with self._guard:
+            return self._look(now, again, full)
+
+    def _look(self, now: Moment, again: Iterable[int], full: bool) -> tuple[Process, ...]:
         if not LINUX:
             from console.system import portable
 
             return portable.look(now)
-        if now.tick - self._full_at > _FULL_S:
-            full = True
-        if full:
+        check = now.tick - self._full_at > _FULL_S
+        if full or check:
             self._full_at = now.tick
         self._last_pid = _last_pid()  # before the listing: who comes in between is news again
-        fresh = set(again)
+        fresh = {*again, *self._young}
         known: dict[int, tuple[int, Process]] = {}
         for pid, inode in _list().items():
             was, one = self._known.get(pid, (0, None))
-            stale = one is None or was != inode or now.since(one.started) < YOUNG_S
-            if full or stale or pid in fresh:
+            other = one is None or was != inode or (check and _other(one))
+            if other or full or pid in fresh:
                 one = _read_process(pid, now)
+            if other:
+                self._untold.add(pid)
             if one is not None:
                 known[pid] = (inode, one)
         self._known = known
-        self._youngest = max((one.started.tick for _, one in known.values()), default=0.0)
+        self._young, self._awaited = _young((one for _, one in known.values()), now), set()
         return tuple(one for _, one in known.values())
 
 
-def _last_pid() -> bytes | None:
+def _young(processes: Iterable[Process], now: Moment) -> set[int]:
+    """Those that may still become another program."""
+    return {one.pid for one in processes if now.tick - one.started.tick < YOUNG_S}
+
+
+def _other(one: Process) -> bool:
+    """Whether a process has become another program."""
+    try:
+        raw = read(f"/proc/{one.pid}/cmdline", _ARGV_LIMIT)
+    except OSError:
+        return True
+    return raw.rstrip(b"\0") != "\0".join(one.argv).encode("utf-8", "replace")
+
+
+def _is_process(pid: int) -> bool:
+    """Whether there is such a process: a thread's id is a PID that was given away as well."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            os.close(os.pidfd_open(pid))
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                return False
+        else:
+            return True
+    try:
+        return f"\nTgid:\t{pid}\n".encode() in read(f"/proc/{pid}/status")
+    except OSError:
+        return False
+
+
+def _last_pid() -> int | None:
     """The PID, or thread's id, that was given away last; None where nobody tells."""
     try:
-        return read("/proc/loadavg", 256).split()[4]
-    except (OSError, IndexError):
+        return int(read("/proc/loadavg", 256).split()[4])
+    except (OSError, IndexError, ValueError):
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from sys import intern
 from typing import Any
 
 from console.core.model import Event, EventKind, Identity, Moment, Sample
@@ -71,7 +72,9 @@ def _table(text: str) -> dict[str, Any]:
         value = _decode(text)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {intern(key): one for key, one in value.items()}  # thousands of samples share them
 
 
 def _decode(text: str) -> Any:

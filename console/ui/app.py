@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App
 from textual.screen import Screen
 
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
 from console.core.text import clock, visible
+from console.ui.ages import Ticking
 from console.ui.board import Board
 from console.ui.commands import table
 from console.ui.consequence import Question
@@ -22,6 +22,7 @@ from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.news import News
 from console.ui.paint import Line, Look, line
+from console.ui.sparing import SparingApp
 from console.ui.theme import FALLBACK, load_all, shipped_themes
 from console.ui.travel import Travel
 from console.ui.wiring import Feed, Publish, Wiring
@@ -30,9 +31,11 @@ __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
 
 RETRY_S = 5.0
 """From a feed's end to its next start."""
+SHORTEST_S, LONGEST_S = 1.0, 10.0
+"""Without news the screen is drawn again when an age on it changes, within these bounds."""
 
 
-class ConsoleApp(App[int]):
+class ConsoleApp(SparingApp):
     """The console. It shows, asks and submits; it never touches the machine."""
 
     CSS_PATH: ClassVar[Path] = Path(__file__).with_name("console.tcss")
@@ -75,11 +78,11 @@ class ConsoleApp(App[int]):
         return self.board
 
     def on_mount(self) -> None:
+        self._next = self.set_timer(LONGEST_S, self.redraw)
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
             self.run_worker(work, name=name, group="monitors", exit_on_error=False)
         self.run_worker(self.travel.keep_trends(), group="trends", exit_on_error=False)
-        self.set_interval(1.0, self.redraw)
         self.redraw()
 
     # --- feeds and frames ---------------------------------------------------------------------
@@ -110,8 +113,8 @@ class ConsoleApp(App[int]):
         self.redraw()
 
     def redraw(self) -> None:
-        """Show what is known, with the ages of this moment."""
-        now = self.wiring.clock()
+        """Show what is known, with the ages of this moment, and again when one of them changes."""
+        now = Ticking.at_the(self.wiring.clock())
         scene = self.travel.scene(self.latest, now)
         if scene is None:
             empty = line((" waiting for the first look at the box …", "muted"))
@@ -119,6 +122,9 @@ class ConsoleApp(App[int]):
             return
         self.board.trends, self.board.span_s = self.travel.trends, self.travel.span
         self.board.show(*scene, self._line(now) or line())
+        due_s = min(LONGEST_S, max(SHORTEST_S, min(now.steady_s, self.board.steady_s(now))))
+        self._next.stop()
+        self._next = self.set_timer(due_s, self.redraw)
 
     def _line(self, now: Moment) -> Line | None:
         quiet = self.latest is None or self.board.prompt.sift or self.travel.away

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.widget import Widget
 
-from console.core.model import Snapshot
+from console.core.model import Moment, Snapshot
 from console.core.trends import DAY_S, Trends
+from console.ui.ages import alike
 from console.ui.commands import Entry
 from console.ui.consequence import first
 from console.ui.filter_line import FilterLine
-from console.ui.graph import strip_line
 from console.ui.header import Freshness, footer, header
 from console.ui.layout import Place, arrange, tops
 from console.ui.paint import Choice, Frame, Line, Look, line
 from console.ui.pane import Pane, put
-from console.ui.panes import PaneModule, discover, name_of, wish
+from console.ui.panes import PaneModule, discover, drawn, name_of, wish
 from console.ui.panes.processes import ORDERS
 from console.ui.sifting import NOTHING
-from console.ui.sparing import SparingCompositor
+from console.ui.sparing import SparingScreen
 
 
-class Board(Screen[None]):
+class Board(SparingScreen):
     """All panes over one snapshot."""
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # a border is all that changes
@@ -48,7 +48,6 @@ class Board(Screen[None]):
         self, look: Look, entries: Sequence[Entry], read_only: bool, graphs: bool = False
     ) -> None:
         super().__init__()
-        self._compositor = SparingCompositor()
         self.modules: dict[str, PaneModule] = {name_of(module): module for module in discover()}
         self.panes = {
             name: Pane(module.TITLE, module.KEY, id=f"pane-{name}")
@@ -67,6 +66,8 @@ class Board(Screen[None]):
         self._needs: dict[str, int] = {}
         """The most lines that each pane had to show: it grows and does not shrink again."""
         self._shown: tuple[Snapshot, Freshness, Line] | None = None
+        self._told: Snapshot | None = None
+        """The first of the snapshots that told the same as the one that is shown."""
         self.dress(look)
 
     def compose(self) -> ComposeResult:
@@ -97,13 +98,11 @@ class Board(Screen[None]):
     def show(self, snapshot: Snapshot, fresh: Freshness, notice: Line) -> None:
         """Show a snapshot; what has not changed is not touched."""
         self._shown = snapshot, fresh, notice
+        if self._told is None or not alike(snapshot, self._told):
+            self._told = snapshot
         if self.choice is None:
             self.choice = first(snapshot)
-        width = self.size.width
-        lines = header(snapshot, fresh, self.read_only, width, self.top.size.height)
-        if self.trends is not None:
-            lines.append(Line((*strip_line(self.trends, width),), "panel"))
-        self.top.present(lines)
+        self._head(snapshot, fresh)
         needs = dict(self._needs)
         for name, module in self.modules.items():
             self._present(name, module, snapshot)
@@ -115,19 +114,38 @@ class Board(Screen[None]):
     def _foot(self) -> None:
         self.keys.present([footer(self.entries, self.size.width, self.focus_name)])
 
+    def steady_s(self, now: Moment) -> float:
+        """Seconds for which all that is shown stays true, if nothing happens."""
+        shown = [pane for pane in (self.top, *self.panes.values()) if pane.display]
+        return min((pane.steady_s(now) for pane in shown), default=0.0)
+
+    def _head(self, snapshot: Snapshot, fresh: Freshness) -> None:
+        """The lines above the panes."""
+        shape = self.size.width, self.top.size.height
+
+        def draw(now: Moment) -> tuple[list[Line], None]:
+            told = replace(snapshot, moment=now)
+            return header(told, fresh, self.read_only, *shape, self.trends), None
+
+        self.top.show((self._told, fresh.words, self.trends, shape), snapshot.moment, draw)
+
     def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
+        choice = self.choice if pane.chosen_from else None
         wide = max(0, pane.size.width - 3)
-        frame = Frame(wide, pane.room, self.choice, self.trends, self.span_s, self.order)
-        try:
-            lines, summary = module.view(snapshot, frame), module.summary(snapshot, frame)
-        except Exception as error:  # One pane's fault must not take the others' sight.
-            lines = [line(("cannot be drawn: ", "bad"), (repr(error), "muted"))]
-            summary = lines[0]
-        self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
-        pane.present(lines, summary, self.prompt.sift if pane is self._sifted else NOTHING)
+        frame = Frame(wide, pane.room, choice, self.trends, self.span_s, self.order)
+
+        def draw(now: Moment) -> tuple[list[Line], Line]:
+            lines, summary = drawn(module, replace(snapshot, moment=now), frame)
+            self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
+            return lines, summary
+
+        match = self.prompt.sift if pane is self._sifted else NOTHING
+        pane.show((self._told, frame), snapshot.moment, draw, match)
+        if pane.chosen_from and choice is not self.choice:
+            self._present(name, module, snapshot)  # it has something to choose from since now
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
@@ -143,17 +161,6 @@ class Board(Screen[None]):
             self.show(*self._shown)
 
     on_filter_line_sifted = again
-
-    def _compositor_refresh(self) -> None:
-        """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
-        if self is self.app.screen:
-            super()._compositor_refresh()
-            return
-        regions = tuple(self._compositor._dirty_regions)
-        self._compositor._dirty_regions.clear()
-        self._dirty_widgets.clear()
-        if regions:
-            self.app.screen.refresh(*regions)
 
     # --- layout -----------------------------------------------------------------------------
 
@@ -203,16 +210,9 @@ class Board(Screen[None]):
     def action_move(self, by: int) -> None:
         """Move the selection in a pane that has one; scroll any other."""
         pane = self.focused
-        if not isinstance(pane, Pane):
-            return
-        keys = [one.key for one in pane.rows if one.key is not None]
-        if not keys:
-            pane.scroll_by(by)
-            return
-        at = keys.index(self.choice) if self.choice in keys else -1 if by > 0 else len(keys)
-        self.choice = keys[max(0, min(at + by, len(keys) - 1))]
-        pane.reveal(self.choice)
-        self.again()
+        if isinstance(pane, Pane) and (found := pane.move(self.choice, by)) is not None:
+            self.choice = found
+            self.again()
 
     def on_pane_clicked(self, message: Pane.Clicked) -> None:
         self.choice = message.key

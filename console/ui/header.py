@@ -9,7 +9,9 @@ from rich.cells import cell_len
 from console.core.frozen import frozen
 from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
 from console.core.text import clock, coarse, visible
+from console.core.trends import Trends
 from console.ui.commands import URGENT, Entry, symbol
+from console.ui.graph import strip_line
 from console.ui.layout import TWO_COLUMNS
 from console.ui.paint import Line, Span, both, fit, line
 from console.ui.words import VERDICTS, ago, calm, since
@@ -38,11 +40,21 @@ class Freshness:
     def stale(self) -> bool:
         return self.frozen_for is None and self.age > STALE_S
 
+    @property
+    def words(self) -> object:
+        """What is said of it: equal as long as that reads the same."""
+        return self.stale, _liveness(self), coarse(self.age) if self.stale else ""
+
 
 def header(
-    snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int, rows: int = 3
+    snapshot: Snapshot,
+    fresh: Freshness,
+    read_only: bool,
+    width: int,
+    rows: int = 3,
+    trends: Trends | None = None,
 ) -> list[Line]:
-    """Where, the verdict, and what lives behind it; on one row the verdict alone."""
+    """Where, the verdict, what lives behind it, and the last day; on one row the verdict alone."""
     if rows < 2:
         return [_verdict(snapshot, fresh, width)]
     if width < NARROW:
@@ -55,7 +67,9 @@ def header(
         base="panel",
     )
     live = Line((*badge, *_liveness(fresh)), "panel")
-    return [both(where, live, width), _verdict(snapshot, fresh, width), _vitals(snapshot, width)]
+    night = [] if trends is None else [Line((*strip_line(trends, width),), "panel")]
+    vitals = _vitals(snapshot, width)
+    return [both(where, live, width), _verdict(snapshot, fresh, width), vitals, *night]
 
 
 def _narrow(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual import events
 from textual.geometry import Region
@@ -10,8 +10,13 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from console.core.model import Moment
+from console.ui.ages import Standing, Ticking
 from console.ui.paint import Choice, Line, Look, changed, crop, fit, line, strip
 from console.ui.sifting import NOTHING, Sift
+
+Draw = Callable[[Moment], tuple[Sequence[Line], Line | None]]
+"""Lines and summary as they read at a moment."""
 
 
 class Pane(Widget):
@@ -36,6 +41,10 @@ class Pane(Widget):
         self.lines: tuple[Line, ...] = ()
         self.rows: list[Line] = []
         """The lines that the filter lets through."""
+        self._standing = Standing()
+        self.chosen_from = True
+        """Whether a line of it can be selected: any other need not be drawn for a new choice."""
+        self._presented: object = None
         self._summary = Line()
         self._filter = NOTHING
         self._lines: list[Line] = []
@@ -51,21 +60,46 @@ class Pane(Widget):
         """Lines that fit inside."""
         return max(0, self.size.height - (2 if self.framed else 0))
 
+    def show(self, of: object, now: Moment, draw: Draw, match: Sift = NOTHING) -> None:
+        """Present what `draw` makes of this moment, unless it would read as it does already.
+
+        `of`: all that is drawn from, besides the moment.
+        """
+        if self._standing.holds((of, match), now):
+            return
+        asked = Ticking.at_the(now)
+        self.present(*draw(asked), match)
+        self._standing.drawn((of, match), asked)
+
+    def steady_s(self, now: Moment) -> float:
+        """Seconds for which the ages in it read the same."""
+        return self._standing.left_s(now)
+
     def present(
         self, lines: Sequence[Line], summary: Line | None = None, match: Sift = NOTHING
     ) -> None:
         """Show `lines`; only the cells that differ from what is there are repainted."""
-        self.lines, self._filter = tuple(lines), match
+        presented = (*lines,), summary, match, self.offset_y, self.foot, self.title
+        if presented == self._presented:
+            return
+        self._presented = presented
+        self.lines, self._filter = presented[0], match
         self._summary = summary or (lines[0] if lines else Line())
+        self.chosen_from = any(one.key is not None for one in lines)
         self.rows = [one for one in self.lines if self._passes(one)]
         self.redraw()
 
-    def reveal(self, key: Choice | None) -> None:
-        """Scroll until the line with `key` is in view."""
-        for index, one in enumerate(self.rows):
-            if one.key is not None and one.key == key:
-                first = min(self.offset_y, index)
-                self.offset_y = max(first, index - self.room + 1)
+    def move(self, choice: Choice | None, by: int) -> Choice | None:
+        """What is selected so many lines on, scrolled into view; None where lines only scroll."""
+        keys = [one.key for one in self.rows if one.key is not None]
+        if not keys:
+            self.scroll_by(by)
+            return None
+        at = keys.index(choice) if choice in keys else -1 if by > 0 else len(keys)
+        found = keys[max(0, min(at + by, len(keys) - 1))]
+        index = next(y for y, one in enumerate(self.rows) if one.key == found)
+        self.offset_y = max(min(self.offset_y, index), index - self.room + 1)
+        return found
 
     def scroll_by(self, count: int) -> None:
         """Move the window on the lines."""

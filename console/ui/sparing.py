@@ -1,14 +1,28 @@
-"""Write changed cells only.
+"""What Textual does too much of: cells sent, screens repainted, input waited for.
 
 Textual sends a changed line from its widget's left edge on; over a slow link that is most of the
-traffic. These two classes cut the left side off as well.
+traffic. It repaints what lies under a dialog at every frame, and wakes ten times a second to see
+whether somebody has pressed a key.
 """
 
 from __future__ import annotations
 
+import os
+import select
+from codecs import getincrementaldecoder
+from typing import Any
+
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.screen import Screen
+
+ESCAPE_MS = 20
+"""How often an unfinished key is looked at."""
 
 
 class SparingUpdate(ChopsUpdate):
@@ -34,3 +48,62 @@ class SparingCompositor(Compositor):
         """The changed cells, or None."""
         update = super().render_partial_update()
         return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
+
+
+class SparingScreen(Screen[None]):
+    """A screen that hands on what has changed, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = SparingCompositor()
+
+    def _compositor_refresh(self) -> None:
+        """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
+        if self is self.app.screen:
+            super()._compositor_refresh()
+            return
+        regions = tuple(self._compositor._dirty_regions)
+        self._compositor._dirty_regions.clear()
+        self._dirty_widgets.clear()
+        if regions:
+            self.app.screen.refresh(*regions)
+
+
+class SparingDriver(LinuxDriver):
+    """A driver that sleeps until there is input or the end is near, instead of looking for both."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ending = os.pipe2(os.O_CLOEXEC)
+
+    def disable_input(self) -> None:
+        """Stop listening to the terminal."""
+        os.write(self._ending[1], b".")  # wakes the thread, which sees why when it is told below
+        super().disable_input()
+        os.read(self._ending[0], 1)
+
+    def run_input_thread(self) -> None:
+        """Hand on what the terminal says, until told to stop."""
+        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        poll = select.poll()
+        poll.register(self.fileno, select.POLLIN)
+        poll.register(self._ending[0], select.POLLIN)
+        while not self.exit_event.is_set():
+            # Only a key that may be the beginning of a longer one is waited for with a limit.
+            unsure = parser._timeout_time is not None
+            if self.fileno in dict(poll.poll(ESCAPE_MS if unsure else None)):
+                read = os.read(self.fileno, 4096)
+                if not read:
+                    return  # nobody is at the other end any more
+                for event in parser.feed(decode(read)):
+                    self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
+
+
+class SparingApp(App[int]):
+    """An application on the sparing driver, wherever Textual would use the one it is made from."""
+
+    def get_driver_class(self) -> type[Driver]:
+        own = super().get_driver_class()
+        return SparingDriver if own is LinuxDriver else own

@@ -77,7 +77,7 @@ def until(now: Moment, then: Moment | None) -> str:
     """How long until, or how late."""
     if then is None:
         return "-"
-    left = then.at - now.at
+    left = now.until(then)
     return f"in {calm(left)}" if left >= 0 else f"due {calm(-left)} ago"
 
 

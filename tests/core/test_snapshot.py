@@ -152,7 +152,7 @@ def test_a_look_of_our_own_comes_before_what_others_saw() -> None:
 def test_the_surplus_is_named_by_the_keep_rule() -> None:
     both = instance(5, 60), instance(6, 30, leased=False)
     shown = snapshot(look(*both))
-    assert shown.roles[0].surplus == (both[1].identity,)
+    assert shown.roles[0].surplus == {both[1].identity}
     assert shown.verdict is Verdict.DEGRADED
 
 

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 
 from console.core.model import Snapshot
 from console.ui.layout import Wish
-from console.ui.paint import Frame, Line
+from console.ui.paint import Frame, Line, line
 
 LITTLE = 2
 """Lines."""
@@ -60,3 +60,12 @@ def discover() -> tuple[PaneModule, ...]:
         for found in pkgutil.iter_modules(__path__)
     )
     return tuple(sorted(modules, key=lambda module: module.KEY))
+
+
+def drawn(module: PaneModule, snapshot: Snapshot, frame: Frame) -> tuple[list[Line], Line]:
+    """Lines and summary of a pane; one pane's fault must not take the others' sight."""
+    try:
+        return module.view(snapshot, frame), module.summary(snapshot, frame)
+    except Exception as error:
+        told = line(("cannot be drawn: ", "bad"), (repr(error), "muted"))
+        return [told], told

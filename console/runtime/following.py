@@ -1,0 +1,74 @@
+"""Waits for the store to change: told by the kernel where it can tell, else by looking often."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from console.runtime.view import View
+from console.system.stirring import Stirring
+from console.system.store import StoreError
+
+LOOK_S = 0.2
+"""How often somebody who is told nothing looks."""
+AGAIN_S = (0.02, 0.03, 0.06, 0.1)
+"""After a file was written: what was written counts once it is on the disk, which takes its time.
+Meanwhile nobody listens, so that a flood of lines wakes nobody more often."""
+LAST_S = AGAIN_S[-1]
+"""After it was seen, one more look: what was heard may have been two who wrote."""
+
+
+class Following:
+    """Keeps a view up to date, and sleeps while nobody writes into the store's directory."""
+
+    def __init__(self, view: View) -> None:
+        self._view, self._store = view, view.box.store
+        self._stirred = asyncio.Event()
+        self._again: list[float] = []
+        self._heard: Stirring | None = None
+        try:
+            path = self._store.path
+            self._heard = Stirring(path.parent) if path is not None else None
+        except OSError:
+            pass  # then we look
+
+    @property
+    def behind(self) -> bool:
+        """Whether the store has been written: asked for so little that no thread is worth it."""
+        try:
+            return self._store.changes() != self._view.read_until
+        except StoreError as error:
+            self._view.unread = f"the store cannot be read: {error}"
+            return False
+
+    def catch_up(self) -> None:
+        """Read what is new in the store."""
+        if not self.behind:
+            return
+        self._again = self._again and [LAST_S]
+        try:
+            self._view.refresh()
+        except StoreError as error:
+            self._view.unread = f"the store cannot be read: {error}"
+
+    def stir(self) -> None:
+        """Look at once: this process has learnt something that is not in the store."""
+        self._stirred.set()
+
+    async def change(self, longest_s: float) -> None:
+        """Return when something may be new, after `longest_s` at the latest."""
+        pause = LOOK_S if self._heard is None else longest_s
+        if self._again:
+            pause = self._again.pop(0)
+        elif self._heard is not None:
+            asyncio.get_running_loop().add_reader(self._heard.fileno(), self._hear, self._heard)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(pause, longest_s)):
+                await self._stirred.wait()
+        self._stirred.clear()
+
+    def _hear(self, heard: Stirring) -> None:
+        asyncio.get_running_loop().remove_reader(heard.fileno())
+        heard.drain()
+        self._again = [*AGAIN_S]
+        self._stirred.set()

@@ -1,0 +1,50 @@
+"""A follower hears of what another process writes at once, and sleeps while nobody writes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from console.core.model import EventKind
+from console.runtime.following import Following
+from console.runtime.view import View
+from console.system.box import Box
+from console.system.store import Store
+
+LONG_S = 30.0
+
+
+def test_what_another_one_writes_is_read_at_once(box: Box) -> None:
+    async def follow() -> tuple[float, str]:
+        following, view = Following(one), one
+        following.catch_up()
+        assert not following.behind
+        loop, other = asyncio.get_running_loop(), Store(box.store.path)
+        changed = asyncio.create_task(following.change(LONG_S))
+        await asyncio.sleep(0)
+        began = loop.time()
+        await asyncio.to_thread(other.put, "wanted", 1)
+        async with asyncio.timeout(LONG_S):
+            while not following.behind:
+                await changed
+                changed = asyncio.create_task(following.change(LONG_S))
+        took = loop.time() - began
+        changed.cancel()
+        following.catch_up()
+        other.close()
+        return took, "" if view.unread is None else view.unread
+
+    one = View(box, {})
+    took, trouble = asyncio.run(follow())
+    assert took < LONG_S / 3 and not trouble
+
+
+def test_a_box_in_which_nothing_is_written_wakes_nobody(box: Box) -> None:
+    async def follow() -> float:
+        box.record(EventKind.NOTICED, "", "test", "before anybody listens")
+        following = Following(View(box, {}))
+        following.catch_up()
+        began = asyncio.get_running_loop().time()
+        await following.change(0.4)
+        return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(follow()) >= 0.1

@@ -1,0 +1,89 @@
+"""Newcomers among the processes, told without listing them all; and writes, told by the kernel."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from arena import wait_for
+
+from console.system.process import LINUX, Table
+from console.system.stirring import Stirring
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="/proc and inotify are Linux's")
+
+
+@contextmanager
+def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with its input."""
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
+
+
+def told(table: Table, pid: int) -> tuple[str, ...]:
+    """The command line under which a newcomer is told of; empty when it is not."""
+    return next((one.argv for one in table.newcomers() if one.pid == pid), ())
+
+
+def test_a_new_process_is_told_and_a_thread_is_none() -> None:
+    table = Table()
+    table.look()
+    table.newcomers()
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        with running("cat") as new:
+            assert table.stirred()
+            seen = {one.pid for one in table.newcomers()}
+            assert new.pid in seen and thread.native_id not in seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_whom_another_look_has_found_is_told_all_the_same() -> None:
+    table = Table()
+    table.look()
+    table.newcomers()
+    with running("cat") as new:
+        table.look()
+        assert table.stirred() and told(table, new.pid) == ("cat",)
+
+
+def test_a_young_process_is_told_again_when_it_becomes_another_program() -> None:
+    table = Table()
+    table.look()
+    with running("sh", "-c", "read line; exec cat") as new:
+        assert told(table, new.pid)[0] == "sh"
+        assert new.stdin is not None
+        new.stdin.write(b"\n")
+        new.stdin.flush()
+        assert wait_for(lambda: told(table, new.pid) == ("cat",))
+
+
+def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("one")
+    heard = Stirring(tmp_path)
+    poll = select.poll()
+    poll.register(heard.fileno(), select.POLLIN)
+    assert file.read_text() == "one" and not poll.poll(0)
+    file.write_text("two")
+    assert poll.poll(2000)
+    heard.drain()
+    assert not poll.poll(0)
+    heard.close()
+
+
+def test_a_directory_that_is_not_there_cannot_be_listened_to(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="inotify_add_watch"):
+        Stirring(tmp_path / "nowhere")
