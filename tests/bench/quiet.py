@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +79,14 @@ def milliseconds(argv: list[str], env: Mapping[str, str] | None = None) -> float
 
 
 @contextmanager
-def empty_box(change: Change | None = None) -> Iterator[Box]:
+def empty_box(change: Change | None = None, trickle: bool = False) -> Iterator[Box]:
     """A box that is configured, with nothing running; ended and removed after."""
     directory = Path(tempfile.mkdtemp(prefix="rpa-console-bench-"))
     try:
         config = write_box(directory, free_port())
         settings = tomllib.loads(config.read_text())
-        del settings["roles"]["trickle"]
+        if not trickle:
+            del settings["roles"]["trickle"]
         config.write_text(tomli_w.dumps(_merged(settings, change or {})))
         yield Box(directory, config)
     finally:
@@ -100,9 +101,9 @@ def quiet_box(change: Change | None = None) -> Iterator[Box]:
         yield box
 
 
-def start(box: Box) -> None:
+def start(box: Box, roles: Sequence[str] = ROLES) -> None:
     """Start all of it, the way an operator would."""
-    for role in ROLES:
+    for role in roles:
         box.run("ensure", role)
     box.run("daemon", "start")
     await_verdict(box)

@@ -1,0 +1,88 @@
+"""`python -m tests.bench.soak [MINUTES]`: a box and its daemon at work, and what grows meanwhile.
+
+Every monitor looks `TIMES` as often as usual, and the store and the daemon's memory hold from the
+start what they would hold after days: whatever still grows then, grows for ever.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from console.system.paths import Paths
+from console.system.store import Store
+from tests.bench import machine
+from tests.bench.growth import compressed
+from tests.bench.plan import say
+from tests.bench.quiet import ROLES, Box, empty_box, start
+from tests.bench.store import fill
+
+TIMES = 12.0
+"""Half an hour is six."""
+PAST_DAYS = 4.0
+"""Of compressed history: more than the daemon keeps in memory."""
+EVERY_S, ENDS_S = 30.0, 300.0
+"""Between two readings; the length of the beginning and of the end that are compared."""
+
+Reading = Mapping[str, float]
+
+
+def soak(minutes: float) -> list[tuple[float, Reading]]:
+    """(seconds since the start, reading) for so many minutes."""
+    read: list[tuple[float, Reading]] = []
+    with empty_box(compressed(TIMES), trickle=True) as box:
+        paths = Paths(box.state)
+        paths.prepare()
+        Store(paths.store).close()
+        fill(paths.store, PAST_DAYS, TIMES)
+        start(box, (*ROLES, "trickle"))
+        pid, began = box.daemon, time.monotonic()
+        while (passed := time.monotonic() - began) < 60 * minutes:
+            read.append((passed, look(box, pid)))
+            say(f"{passed:5.0f} s: " + ", ".join(f"{k} {v:.4g}" for k, v in read[-1][1].items()))
+            time.sleep(max(0.0, EVERY_S * len(read) - (time.monotonic() - began)))
+    return read
+
+
+def look(box: Box, pid: int) -> Reading:
+    """Everything of the daemon that might grow. Raises OSError when it is gone."""
+    store = Paths(box.state).store
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = int(status.partition("VmRSS:")[2].split()[0])
+    return {
+        "RSS, MB": resident * 1024 / 1e6,
+        "USS, MB": machine.uss_mb([pid]),
+        "descriptors": machine.descriptors(pid),
+        "threads": machine.threads(pid),
+        "WAL, kB": store.with_name(store.name + "-wal").stat().st_size / 1024,
+        "CPU, s": machine.cpu_s([pid]),
+        "shims' USS, MB": machine.uss_mb(box.shims),
+    }
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """What a value grows by in an hour, by least squares over (seconds, value)."""
+    return 3600 * statistics.linear_regression(*zip(*points, strict=True)).slope
+
+
+def table(read: Sequence[tuple[float, Reading]]) -> str:
+    """A line for each figure: the beginning beside the end."""
+    last = read[-1][0]
+    lines = ["| figure | first 5 min | last 5 min | most | growth per hour | after the first 5 min |",
+             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for name in read[0][1]:
+        points = [(at, one[name]) for at, one in read]
+        early = statistics.mean(value for at, value in points if at < ENDS_S)
+        late = statistics.mean(value for at, value in points if at >= last - ENDS_S)
+        settled = [one for one in points if one[0] >= ENDS_S] or points
+        cells = (early, late, max(value for _, value in points), slope(points), slope(settled))
+        lines.append(f"| {name} | " + " | ".join(f"{cell:.4g}" for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    sys.stdout.write(table(soak(minutes)) + "\n")
