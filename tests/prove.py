@@ -1,7 +1,8 @@
 """The long proof: `python tests/prove.py [ROUNDS] [SECONDS]`; exits 1 if a zero is none.
 
 Contention, murder, the real command, everything at once for so many seconds (there, callers are
-commands), PID reuse, and two old patterns that must show duplicates.
+commands), PID reuse, the daemon killed while it writes, and two old patterns that must show
+duplicates.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "system")]
+sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e")]
 
 from arena import Arena, arena  # noqa: E402
 from battle import fight  # noqa: E402
+from daemon_murder import murder, scene  # noqa: E402
 from mixed import mixed  # noqa: E402
 from strategies import (  # noqa: E402
     by_command_line,
@@ -89,6 +91,14 @@ def strangers(rounds: int) -> bool:
     return done.returncode == 77 or words[2:4] == ["hit", "0"]
 
 
+def daemon_killed(kills: int, dice: random.Random) -> bool:
+    """The monitors' daemon, killed while it writes: whether nothing was lost."""
+    with tempfile.TemporaryDirectory() as place, scene(Path(place) / "box") as made:
+        toll = murder(made, kills, dice)
+    sys.stdout.write(f"\nThe daemon killed: {toll.words()}\n")
+    return toll.clean
+
+
 def main(rounds: int, seconds: float) -> int:
     """All of it; 0 when zeros are where they are due."""
     seed = int(os.environ.get("RPA_BATTLE_SEED", str(int(time.time()))))
@@ -117,12 +127,13 @@ def main(rounds: int, seconds: float) -> int:
         battle("contrast: mutex given up", lambda a: fight(a, by_mutex, some), wrapped, 0.5),
     ]
     known = strangers(5 * rounds)
+    kept = daemon_killed(rounds, dice)
     clean = all(
         t.duplicate_rounds == 0 == t.not_healed + t.split_answers + len(t.unexplained)
         and max(t.most_at_once, t.most_daemons) <= 1
         for t in good
     )
-    return 0 if clean and known and all(t.duplicate_rounds for t in bad) else 1
+    return 0 if clean and known and kept and all(t.duplicate_rounds for t in bad) else 1
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 def table(read: Sequence[tuple[float, Reading]]) -> str:
     """A line for each figure: the beginning beside the end."""
     last = read[-1][0]
-    lines = ["| figure | first 5 min | last 5 min | most | growth per hour | after the first 5 min |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    heads = ("figure", "first 5 min", "last 5 min", "most", "growth per hour", "the same settled")
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for name in read[0][1]:
         points = [(at, one[name]) for at, one in read]
         early = statistics.mean(value for at, value in points if at < ENDS_S)
