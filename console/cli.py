@@ -89,8 +89,13 @@ class Options:
         return Path(os.path.expanduser(self.state or default_state())).absolute()
 
     @contextmanager
-    def box(self, ephemeral: bool = False) -> Iterator[Box]:
-        """The box these options name; what is wrong with it ends the program with a clear word."""
+    def box(
+        self, ephemeral: bool = False, mends: bool = False, stands_in: bool = False
+    ) -> Iterator[Box]:
+        """The box these options name; what is wrong with it ends the program with a clear word.
+
+        The arguments are those of `open_box`.
+        """
         from console.system.box import open_box
         from console.system.configuration import ConfigError, load
         from console.system.paths import PathError
@@ -99,7 +104,8 @@ class Options:
         try:
             config = self.find_config()
             settings = load(config)
-            with open_box(settings, self.find_state(), config, ephemeral) as box:
+            state, mends = self.find_state(), mends and not (self.read_only or settings.read_only)
+            with open_box(settings, state, config, ephemeral, mends, stands_in) as box:
                 yield box
         except ConfigError as error:
             fail(str(error), USAGE)

@@ -73,7 +73,7 @@ def _carry_out(options: Options, command: Command, as_json: bool, sure: bool) ->
 
     from console.system.guard import Guard
 
-    with options.box() as box:
+    with options.box(mends=not command.dry_run, stands_in=True) as box:
         guard = Guard(box)
         if not command.dry_run:
             options.writable(box)

@@ -24,7 +24,7 @@ def run(options: Options) -> None:
     from console.system.lease import LeaseError
     from console.system.store import StoreError
 
-    with options.box() as box:
+    with options.box(mends=True, stands_in=True) as box:
         options.writable(box)
         try:
             ran = run_daemon(box)
@@ -42,7 +42,7 @@ def start(options: Options) -> None:
     """Start it, detached, unless it runs."""
     from console.runtime.actions import start_daemon
 
-    with options.box() as box:
+    with options.box(mends=True, stands_in=True) as box:
         options.writable(box)
         _finish(start_daemon(box, actor()))
 

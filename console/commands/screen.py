@@ -24,7 +24,7 @@ def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_onl
         return USAGE
     from console.ui.commands import mistakes
 
-    with options.box() as box:
+    with options.box(mends=not options.read_only, stands_in=True) as box:
         for mistake in (wrong := mistakes(box.settings.screen.keys)):
             say(f"{box.config}: {mistake}")
         if wrong:

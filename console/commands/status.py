@@ -14,13 +14,14 @@ def status(options: Options, as_json: bool) -> None:
     """Show what is true of the box now.
 
     It looks at the processes itself; what the monitors know it takes from the daemon when one
-    runs, and finds out itself when none does. Exit code 0: healthy; 1: anything else.
+    runs, and finds out itself when none does. Exit code 0: healthy; 1: anything else; 3: the state
+    cannot be read, and the verdict is what could be seen without it.
     """
     from console.core import report
     from console.runtime.look import look_once
     from console.system.process import ProcessError
 
-    with options.box(ephemeral=True) as box:
+    with options.box(ephemeral=True, stands_in=True) as box:
         try:
             snapshot = look_once(box)
         except ProcessError as error:
@@ -29,4 +30,5 @@ def status(options: Options, as_json: bool) -> None:
             put_json(report.status(snapshot))
         else:
             put(report.status_text(snapshot).rstrip("\n"))
-        raise click.exceptions.Exit(report.EXIT[snapshot.verdict])
+        unread = box.store.trouble is not None
+        raise click.exceptions.Exit(UNREADABLE if unread else report.EXIT[snapshot.verdict])

@@ -91,6 +91,8 @@ async def _beat(box: Box) -> None:
 
 async def _upkeep(box: Box) -> None:
     """Roll up what is over, forget what is older than the configuration wants kept."""
+    with contextlib.suppress(StoreError):
+        await asyncio.to_thread(box.store.mend_if_damaged)
     while True:
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(_tidy, box)

@@ -26,7 +26,7 @@ def look_once(box: Box) -> Snapshot:
     own = worker_monitor.look(box)
     view.seen = last_seen([own])
     daemon = view.daemon()
-    if daemon.running:
+    if daemon.running and box.store.trouble is None:
         return view.compose()
     view.keep(own)
     for sample in _ask(box, {name: monitors[name] for name in ASKED if name in monitors}):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.core.model import HealthState, RoleView, Snapshot
+from console.system import room, salvage
 from console.system.box import Box
 
 
 def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
-    """One line for each thing that was not found, with the line of configuration that names it."""
+    """One line for each thing that is wrong with the state, or was not found, and what to do."""
+    yield from _state(box)
     for view in snapshot.roles:
         yield from _role(box, view)
     if not box.settings.outputs and not (
@@ -21,6 +23,14 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     if snapshot.queue.state is HealthState.FAILING:
         yield f'queue: nobody answers at {snapshot.queue.url}: add `url = "URL"` under [queue]'
     yield "no configuration file: `rpa-console config init` writes one"
+
+
+def _state(box: Box) -> Iterator[str]:
+    """A disk that takes nothing, and what was moved aside."""
+    for kept in salvage.kept_files(box.paths.store):
+        yield f"the store was damaged, and is kept as {kept.name}: {salvage.advice(kept)}"
+    if why := room.refusal(box.paths.state):
+        yield f"{box.paths.state}: {why}: what happens now is kept in memory only"
 
 
 def _role(box: Box, view: RoleView) -> Iterator[str]:

@@ -192,7 +192,7 @@ class View:
             ),
             now,
         )
-        troubles = tuple(one for one in (self.unread, self.unsaved) if one)
+        troubles = tuple(filter(None, (self.box.store.trouble, self.unread, self.unsaved)))
         return replace(snapshot, notices=(*troubles, *notices(self.box, snapshot)))
 
     def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:

@@ -223,11 +223,17 @@ def _owned(owner: Owner, kinship: Kinship) -> tuple[Process, ...]:
 
 @contextmanager
 def open_box(
-    settings: Settings, state: Path, config: Path | None = None, ephemeral: bool = False
+    settings: Settings,
+    state: Path,
+    config: Path | None = None,
+    ephemeral: bool = False,
+    mends: bool = False,
+    stands_in: bool = False,
 ) -> Iterator[Box]:
     """A box, its directories made and its store open. Raises PathError, StoreError.
 
-    `ephemeral`: look only, leave no file behind when there is no store yet.
+    `ephemeral`: look only, leave no file behind when there is no store yet. `mends`: a damaged
+    store is moved aside. `stands_in`: a store that cannot be opened is one in memory meanwhile.
     """
     paths = Paths(state)
     try:
@@ -238,7 +244,7 @@ def open_box(
         store = Store(None)
     else:
         paths.prepare()
-        store = Store(paths.store)
+        store = Store(paths.store, mends, stands_in)
     try:
         yield Box(settings, paths, store, config)
     finally:

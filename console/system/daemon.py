@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.core.instances import LEASE_FD_VARIABLE
 from console.core.model import Moment, Owner, Role
-from console.system import clock, lease, process
+from console.system import clock, lease, process, tokens
 from console.system.lease import Grant
 from console.system.paths import Paths
 from console.system.store import Store
@@ -59,7 +59,7 @@ def claim(paths: Paths, store: Store) -> Grant | None:
         return None
     own = process.identify(os.getpid())
     assert own is not None
-    token, now = store.grant(NAME), clock.now()
+    token, now = tokens.grant(paths, store, NAME), clock.now()
     # Nobody guards it but itself: it stands where a shim would.
     owner = Owner(own, token, Moment(now.at, now.tick, now.boot), shim=own, actor="foreground")
     lease.write_owner(paths.owner(NAME), owner, lock)

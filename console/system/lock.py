@@ -77,7 +77,8 @@ def _why(path: Path, error: OSError) -> str:
     return "it is a symbolic link" if path.is_symlink() else error.strerror or str(error)
 
 
-def _lock(descriptor: int) -> bool:
+def lock(descriptor: int) -> bool:
+    """Take the lock of an open file, at once or not at all. Raises OSError."""
     try:
         if _OFD:
             whole = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
@@ -95,7 +96,7 @@ def take(path: Path) -> Grant | None:
     """The lease, or None when somebody holds it. Raises LeaseError."""
     descriptor = open_lock(path)
     try:
-        if not _lock(descriptor):
+        if not lock(descriptor):
             os.close(descriptor)
             return None
         if not same_file(descriptor, path):

@@ -51,6 +51,10 @@ class Paths:
         """What the shim says about the lease: beside the lock, because some systems lock reads."""
         return self.locks / f"{role}.owner.json"
 
+    def token(self, role: str) -> Path:
+        """The role's last token."""
+        return self.locks / f"{role}.token"
+
     def decision(self, role: str) -> Path:
         """The role's decision lock."""
         return self.locks / f"{role}.decision"

@@ -11,6 +11,10 @@ from console.core.model import Event, EventKind, Identity, Moment, Sample
 
 SAMPLE = "id, monitor, at, tick, boot, data, error"
 EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
+ADD_EVENT = (
+    "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
+    " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"
+)
 TEXT_LIMIT = 4_000
 _KINDS = {kind.value: kind for kind in EventKind}
 

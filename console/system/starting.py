@@ -6,7 +6,7 @@ import os
 
 from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
 from console.core.text import visible
-from console.system import clock, launch, lease, process, tree, witness
+from console.system import clock, launch, lease, process, tokens, tree, witness
 from console.system.box import Box, Observation, slot_name
 from console.system.ending import REFUSED, Refused
 from console.system.process import ProcessError
@@ -25,7 +25,7 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
         if len(seen.instances) >= role.count or occupied(before, seen):
             return None
         _clear(box, role, before.owner, seen)
-        token = box.store.grant(role.name)
+        token = tokens.grant(paths, box.store, role.name)
         own = process.identify(os.getpid())
         if own is None:
             raise ProcessError("the process table does not show ourselves")

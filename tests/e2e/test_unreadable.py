@@ -21,18 +21,53 @@ def broken(box: Any) -> str:
     return str(said.stderr)
 
 
-def test_a_damaged_store_is_said_and_kept(box: Any) -> None:
-    box.run("ensure")
-    box.run("kill", "--yes")
-    store = box.state / "store.sqlite"
-    garbage = b"this was a database once, before somebody wrote into it" * 100
+GARBAGE = b"this was a database once, before somebody wrote into it" * 100
+
+
+def ruin(box: Any) -> Path:
+    """Make garbage of the store; its path."""
+    store: Path = box.state / "store.sqlite"
     for leftover in box.state.glob("store.sqlite*"):
         leftover.unlink()
-    store.write_bytes(garbage)
-    assert "damaged or not a database" in broken(box)
-    assert box.run("ensure").returncode == 3
-    assert box.workers() == []
-    assert store.read_bytes() == garbage
+    store.write_bytes(GARBAGE)
+    return store
+
+
+def test_a_damaged_store_is_said_and_what_can_be_seen_is_shown(box: Any) -> None:
+    box.run("ensure")
+    store = ruin(box)
+    said = box.run("status")
+    assert said.returncode == 3
+    assert f"{store}: is damaged or not a database" in said.stdout
+    assert "`rpa-console daemon start` moves it aside" in said.stdout
+    (worker,) = box.workers()
+    assert f"PID {worker}" in said.stdout
+    (role,) = [one for one in box.document("status")["roles"] if one["name"] == "worker"]
+    assert [one["pid"] for one in role["instances"]] == [worker]
+    for command in ("events", "why", "report"):
+        assert "damaged" in box.run(command).stderr
+    assert box.run("restart", "--dry-run").returncode == 0
+    assert store.read_bytes() == GARBAGE
+    assert [*box.state.glob("*damaged*")] == []
+
+
+@pytest.mark.parametrize("command", [["daemon", "start"], ["restart", "--yes"]], ids=" ".join)
+def test_a_damaged_store_is_moved_aside_by_who_must_write(box: Any, command: list[str]) -> None:
+    box.run("ensure")
+    ruin(box)
+    done = box.run(*command)
+    assert done.returncode == 0, done.stderr
+    (kept,) = box.state.glob("store.damaged-*.sqlite")
+    assert kept.read_bytes() == GARBAGE
+    (told,) = [one for one in box.events("noticed") if one["data"].get("kept") == str(kept)]
+    assert "sqlite3" in told["reason"]
+    assert len(box.workers()) == 1
+    notices = box.document("status")["notices"]
+    assert any(str(kept) in one and ".recover" in one for one in notices)
+    kept.unlink()
+    assert not any("damaged" in one for one in box.document("status")["notices"])
+    if command[0] == "restart":  # its token is higher than the one that the lost ledger knew
+        assert [one["token"] for one in box.lives("started")] == [1, 2]
 
 
 def test_a_store_of_a_newer_version_is_not_touched(box: Any) -> None:

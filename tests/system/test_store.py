@@ -82,8 +82,10 @@ def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
     assert len(store.events()) == 4
 
 
-def test_tokens_rise_and_facts_are_kept(store: Store) -> None:
-    assert [store.grant("worker"), store.grant("worker"), store.grant("queue")] == [1, 2, 1]
+def test_a_token_never_falls_and_facts_are_kept(store: Store) -> None:
+    for token in (3, 2):
+        store.keep_token("worker", token)
+    assert (store.token("worker"), store.token("queue")) == (3, 0)
     store.put("baseline", {"started": [1.0, 2.0, "boot"]})
     store.put("baseline", None)
     assert (store.get("baseline"), store.get("nothing")) == (None, None)

@@ -49,7 +49,7 @@ def test_a_store_of_version_1_goes_on(tmp_path: Path) -> None:
     assert store.read("PRAGMA user_version") == [(schema.VERSION,)]
     assert (len(store.samples("queue")), len(store.samples("canary"))) == (24, 4)
     assert [event.kind.value for event in store.events()] == ["started", "died", "parked"]
-    assert store.grant("worker") == 2 and store.get("baseline")["hours"] == 6.0
+    assert store.token("worker") == 1 and store.get("baseline")["hours"] == 6.0
     retention.keep_up(store, HOUR + 3 * 3600)
     assert [one.n for one in hours(store, "queue", "size")] == [12, 12]
     assert sum(one.sum for one in hours(store, "queue", "successful")) == 69

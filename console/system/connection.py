@@ -1,0 +1,61 @@
+"""One connection to SQLite: turned to WAL, one transaction, and why it failed, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from console.system import clock
+
+PATIENCE_S = 5.0
+"""How long we wait for another one who writes."""
+
+
+def write_ahead(connection: apsw.Connection) -> None:
+    """Turn to WAL. For this one change SQLite does not wait by itself for others who open it."""
+    deadline = clock.tick() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+            return
+        except apsw.BusyError:
+            if clock.tick() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def why(error: Exception) -> str:
+    """What went wrong, for a person."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, apsw.FullError):
+        return "the disk is full"
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return f"is damaged or not a database ({error})"
+    if isinstance(error, apsw.BusyError):
+        return "another process has kept it locked for five seconds"
+    return str(error) or type(error).__name__
+
+
+def transact(
+    connection: apsw.Connection, statements: Sequence[tuple[str, Sequence[Any]]]
+) -> list[list[Any]]:
+    """Run all statements in one transaction; the rows each returned. Raises apsw.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        answers = [connection.execute(s, v).fetchall() for s, v in statements]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return answers
+
+
+def let_go(connection: apsw.Connection) -> None:
+    """Close one whose file has lost its name: its journal may be another file's by now."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close()

@@ -1,0 +1,153 @@
+"""A damaged store is kept under another name by one who may, and only by one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+import pytest
+from shelf import sample
+
+from console.core.model import Event, EventKind, Moment
+from console.system import salvage
+from console.system.store import Store, StoreDamaged, StoreForeign
+
+GARBAGE = b"this was a database once" * 400
+
+
+def damage(path: Path, how: str) -> bytes:
+    """A store of 2,000 samples and one line, damaged; its bytes."""
+    store = Store(path)
+    store.add_event(Event(EventKind.NOTICED, Moment(1.0), reason="before"))
+    store.put("wish", 1)
+    store.add_samples(sample(n) for n in range(2_000))
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if how == "garbage":
+            file.truncate(0)
+            file.write(GARBAGE)
+        elif how == "truncated":
+            file.truncate(size // 2)
+        else:
+            file.seek(size // 2)
+            file.write(os.urandom(size // 4))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "overwritten"])
+def test_it_is_kept_byte_for_byte_and_a_new_one_is_begun(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "store.sqlite"
+    before = damage(path, how)
+    store = Store(path, mends=True)
+    store.mend_if_damaged()
+    (kept,) = salvage.kept_files(path)
+    assert kept.read_bytes() == before
+    told = store.events()
+    assert (
+        "damaged" in told[-1].reason or "malformed" in told[-1].reason or "***" in told[-1].reason
+    )
+    assert f"sqlite3 {kept} .recover" in told[-1].reason
+    assert told[-1].data["kept"] == str(kept)
+    if how != "garbage":  # what lies before the damage goes on
+        assert told[0].reason == "before"
+        assert store.get("wish") == 1
+    store.add_samples([sample(9_999)])
+    assert store.check() is None
+    store.close()
+
+
+def test_damage_met_in_passing_is_mended_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    damage(path, "overwritten")
+    store, reader = Store(path, mends=True), Store(path)
+    assert len(store.samples("queue")) < 2_000
+    assert store.generation == 1
+    store.add_samples([sample(9_999)])
+    assert reader.samples("queue")[-1].moment.at == 9_999
+    assert len(salvage.kept_files(path)) == 1
+    store.close()
+    reader.close()
+
+
+def test_who_may_not_mend_tells_and_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    before = damage(path, "garbage")
+    with pytest.raises(StoreDamaged):
+        Store(path)
+    standing = Store(path, stands_in=True)
+    assert standing.trouble is not None
+    assert "damaged or not a database" in standing.trouble
+    standing.add_samples([sample(1)])
+    assert len(standing.samples("queue")) == 1
+    standing.close()
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["store.sqlite"]
+
+
+def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    Store(path).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(StoreForeign):
+        Store(path, mends=True, stands_in=True)
+    assert salvage.kept_files(path) == []
+
+
+def test_of_many_who_find_it_only_one_moves_it(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"{number}.sqlite"
+        path.write_bytes(GARBAGE)
+        barrier, gate = os.pipe()
+        children = [_opener(path, barrier, gate) for _ in range(6)]
+        os.close(barrier)
+        os.close(gate)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
+        assert [kept.read_bytes() for kept in salvage.kept_files(path)] == [GARBAGE]
+        store = Store(path)
+        kinds = [event.kind for event in store.events()]
+        assert sorted(kinds) == [EventKind.DAEMON_STARTED] * 6 + [EventKind.NOTICED]
+        store.close()
+
+
+def _opener(path: Path, barrier: int, gate: int) -> int:
+    """A child that opens the store once the gate falls, and writes a line; its PID."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.close(gate)
+        os.read(barrier, 1)
+        store = Store(path, mends=True)
+        store.add_event(Event(EventKind.DAEMON_STARTED, Moment(1.0)))
+        store.close()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def test_a_store_that_stands_in_comes_back_with_all_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.system.backing.RETRY_S", 0.0)
+    path = tmp_path / "store.sqlite"
+    path.mkdir()
+    store = Store(path, stands_in=True)
+    store.add_samples([sample(1)])
+    assert store.add_event(Event(EventKind.NOTICED, Moment(1.0))) is not None
+    store.put("wish", 1)
+    assert store.trouble is not None
+    path.rmdir()
+    before = store.changes()
+    store.add_samples([sample(2)])
+    assert store.trouble is None
+    assert store.changes() != before
+    store.close()
+    again = Store(path)
+    assert [one.moment.at for one in again.samples("queue")] == [1, 2]
+    assert (len(again.events()), again.get("wish")) == (1, 1)
+    again.close()
