@@ -53,7 +53,7 @@ def stop(options: Options) -> None:
     """End it. Workers live on; nobody watches them until it is started again."""
     from console.runtime.actions import stop_daemon
 
-    with options.box() as box:
+    with options.box(stands_in=True) as box:
         options.writable(box)
         _finish(stop_daemon(box, actor()))
 
@@ -67,7 +67,7 @@ def status(options: Options, as_json: bool) -> None:
     from console.runtime.view import View
     from console.system.clock import now
 
-    with options.box(ephemeral=True) as box:
+    with options.box(ephemeral=True, stands_in=True) as box:
         view = View(box, {}).daemon()
     if as_json:
         put_json({"running": view.running, "pid": view.pid, "since": utc(view.since)})

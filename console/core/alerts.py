@@ -108,6 +108,7 @@ def findings(snapshot: Snapshot, learnt: Thresholds | None = None) -> tuple[Aler
         *_roles(snapshot.roles),
         *_monitors(snapshot),
         *_baseline(snapshot),
+        *_state(snapshot),
         *(_unusual(snapshot, learnt) if learnt else ()),
     ):
         # A role that is absent says the same as the monitor that misses it.
@@ -180,6 +181,13 @@ def _baseline(snapshot: Snapshot) -> Iterator[_Row]:
         told = [f"{one.name.replace('_', ' ')}: {one.note}" for one in failed]
         words = "; ".join(told).replace("fails already: ", "")
         yield "baseline.failed", INFO, "the baseline fails", words
+
+
+def _state(snapshot: Snapshot) -> Iterator[_Row]:
+    """Watching goes on in memory, and a person can still act; policy cannot."""
+    if snapshot.unwritable:
+        reason = f"{snapshot.unwritable}; policy starts nothing before it can be written again"
+        yield "state.unwritable", CRITICAL, "the state cannot be written", reason
 
 
 def _unusual(snapshot: Snapshot, learnt: Thresholds) -> Iterator[_Row]:

@@ -558,6 +558,8 @@ class Snapshot:
     alerts: tuple[Alert, ...] = ()
     """What stands, worst first."""
     notices: tuple[str, ...] = ()
+    unwritable: str = ""
+    """Why the state cannot be written."""
     """What was not found and which line of configuration would name it; store troubles."""
 
     def role(self, name: str) -> RoleView | None:

@@ -30,11 +30,11 @@ def run_daemon(box: Box) -> bool:
     grant = daemon.claim(box.paths, box.store)
     if grant is None:
         return False
-    _record(box, EventKind.DAEMON_STARTED, f"PID {os.getpid()}")
+    box.tell(EventKind.DAEMON_STARTED, "", "daemon", f"PID {os.getpid()}")
     try:
         _complete(_until_told(box))
     finally:
-        _record(box, EventKind.DAEMON_STOPPED, f"PID {os.getpid()}")
+        box.tell(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
         grant.close()
     return True
 
@@ -51,11 +51,6 @@ def _complete(main: Coroutine[Any, Any, None]) -> None:
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=0.5))
         loop.close()
-
-
-def _record(box: Box, kind: EventKind, reason: str) -> None:
-    with contextlib.suppress(StoreError):
-        box.record(kind, "", "daemon", reason)
 
 
 async def _until_told(box: Box) -> None:

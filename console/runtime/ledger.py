@@ -20,7 +20,8 @@ def living(box: Box, role: Role) -> dict[Identity, Instance]:
     """Who should still be alive: started or adopted, with no death on record."""
     found: dict[Identity, Instance] = {}
     with contextlib.suppress(StoreError):
-        for event in box.store.events(role=role.name, kinds=(*_BORN, EventKind.DIED)):
+        told = box.store.events(role=role.name, kinds=(*_BORN, EventKind.DIED))
+        for event in (*told, *box.lines.waiting(role.name)):
             if event.identity is None:
                 continue
             if event.kind in _BORN:
@@ -69,21 +70,19 @@ def _newest(box: Box) -> int:
 
 def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
     """Write a start or an adoption; who started it and said so is there already."""
-    with contextlib.suppress(StoreError):
-        if instance.token is not None:
-            actor = seen.lease.owner.actor if seen.lease.owner else ""
-            about = (instance.identity, instance.token)
-            box.record(EventKind.STARTED, role.name, actor, "", *about)
-            return
-        box.record(
-            EventKind.ADOPTED,
-            role.name,
-            OUTSIDE,
-            f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
-            instance.identity,
-            None,
-            {"started_at": instance.root.started.at, "pids": list(instance.pids)},
-        )
+    if instance.token is not None:
+        actor = seen.lease.owner.actor if seen.lease.owner else ""
+        box.tell(EventKind.STARTED, role.name, actor, "", instance.identity, instance.token)
+        return
+    box.tell(
+        EventKind.ADOPTED,
+        role.name,
+        OUTSIDE,
+        f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
+        instance.identity,
+        None,
+        {"started_at": instance.root.started.at, "pids": list(instance.pids)},
+    )
 
 
 def certified(box: Box, role: Role, identity: Identity) -> bool:
@@ -98,13 +97,12 @@ def bury(box: Box, role: Role, instance: Instance) -> None:
     """Write a death, unless it is known: without a shim its code and cause are not ours to know."""
     why = "its shim was killed too" if instance.leased else "not started by us"
     uptime = round(instance.uptime(box.now()), 1)
-    with contextlib.suppress(StoreError):
-        box.record(
-            EventKind.DIED,
-            role.name,
-            OUTSIDE,
-            f"gone; exit code unknown: {why}",
-            instance.identity,
-            instance.token,
-            {"uptime_s": uptime, "exit_code": None, "signal": None},
-        )
+    box.tell(
+        EventKind.DIED,
+        role.name,
+        OUTSIDE,
+        f"gone; exit code unknown: {why}",
+        instance.identity,
+        instance.token,
+        {"uptime_s": uptime, "exit_code": None, "signal": None},
+    )

@@ -148,8 +148,7 @@ class Runtime:
         return sample
 
     async def _record(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
-        with contextlib.suppress(StoreError):
-            await asyncio.to_thread(self.box.record, kind, "", "daemon", reason, None, None, data)
+        await asyncio.to_thread(self.box.tell, kind, "", "daemon", reason, None, None, data)
 
     async def _tell_verdicts(self) -> None:
         """Write every change of the verdict into the ledger: it says since when."""

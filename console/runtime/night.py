@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -15,7 +14,6 @@ from console.runtime.alerting import ACTOR, Alerting
 from console.runtime.telling import Teller
 from console.system.box import Box
 from console.system.files import write_atomically
-from console.system.store import StoreError
 
 HANDOVER_S = 60.0
 EVENTS = 5_000
@@ -79,14 +77,11 @@ class Night:
     def _trouble(self, words: str) -> None:
         if words not in self._told and len(self._told) < 100:
             self._told.add(words)
-            with contextlib.suppress(StoreError):
-                self.box.record(EventKind.NOTICED, "", ACTOR, f"upkeep: {words}")
+            self.box.tell(EventKind.NOTICED, "", ACTOR, f"upkeep: {words}")
 
     def _untold(self, alert: Alert, trouble: str) -> None:
         reason = f"the alert hook was not told of {alert.key}: {trouble}"
-        with contextlib.suppress(StoreError):
-            data = {"key": alert.key}
-            self.box.record(EventKind.NOTICED, "", ACTOR, reason, None, None, data)
+        self.box.tell(EventKind.NOTICED, "", ACTOR, reason, None, None, {"key": alert.key})
 
     # --- the hand-over ---------------------------------------------------------------------
 

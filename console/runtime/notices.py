@@ -9,6 +9,12 @@ from console.system import room, salvage
 from console.system.box import Box
 
 
+def full(box: Box) -> str | None:
+    """Why nothing can be written to the state directory, if its disk says so."""
+    why = room.refusal(box.paths.state)
+    return f"{box.paths.state}: {why}; what happens now is kept in memory only" if why else None
+
+
 def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     """One line for each thing that is wrong with the state, or was not found, and what to do."""
     yield from _state(box)
@@ -26,11 +32,9 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
 
 
 def _state(box: Box) -> Iterator[str]:
-    """A disk that takes nothing, and what was moved aside."""
+    """What was moved aside."""
     for kept in salvage.kept_files(box.paths.store):
         yield f"the store was damaged, and is kept as {kept.name}: {salvage.advice(kept)}"
-    if why := room.refusal(box.paths.state):
-        yield f"{box.paths.state}: {why}: what happens now is kept in memory only"
 
 
 def _role(box: Box, view: RoleView) -> Iterator[str]:

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from console.core.model import Sample
+from console.core.model import EventKind, Sample
+from console.core.text import clock
 from console.monitors import Monitor
 from console.runtime.view import CANARY, View
 from console.system import rows
@@ -28,6 +29,8 @@ class Prober:
     view: View
     _asked: dict[str, asyncio.Task[Sample]] = field(default_factory=dict)
     _unsaved: deque[Sample] = field(default_factory=lambda: deque(maxlen=UNSAVED))
+    _given_up: int = 0
+    """How many did not even find room in memory."""
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def begin(self, name: str) -> None:
@@ -72,16 +75,28 @@ class Prober:
             try:
                 await asyncio.to_thread(self.box.store.add_samples, [*self._unsaved, sample])
             except StoreError as error:
+                self._given_up += len(self._unsaved) == UNSAVED
                 self._unsaved.append(sample)
                 self.view.unsaved = f"{len(self._unsaved)} samples not saved yet: {error}"
                 self.view.keep(sample)
                 return
             if self._unsaved:
+                await asyncio.to_thread(self._tell_kept)
                 self._unsaved.clear()
-                self.view.unsaved = None
+                self._given_up, self.view.unsaved = 0, None
                 self.view.reload()
         await asyncio.to_thread(self._refresh)
 
+    def _tell_kept(self) -> None:
+        """The ledger learns what could not be written, and what of it is lost."""
+        why = (self.view.unsaved or "").partition(": ")[2]
+        words = f"{len(self._unsaved)} samples since {clock(self._unsaved[0].moment)}"
+        words += f" were kept in memory and are saved now ({why})"
+        if self._given_up:
+            words += f"; {self._given_up} before them are lost: that time is unknown"
+        self.box.tell(EventKind.NOTICED, "", "daemon", words)
+
     def _refresh(self) -> None:
+        self.box.lines.catch_up()
         with contextlib.suppress(StoreError):
             self.view.refresh()

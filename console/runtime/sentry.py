@@ -208,8 +208,7 @@ class Sentry:
 
     def _park(self, role: Role, reason: str) -> None:
         """Give up until a person acts: one line in the ledger, one alert file."""
-        with contextlib.suppress(StoreError):
-            self.box.record(EventKind.PARKED, role.name, POLICY, reason)
+        self.box.tell(EventKind.PARKED, role.name, POLICY, reason)
         self.log.parked(role, reason)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

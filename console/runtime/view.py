@@ -27,7 +27,7 @@ from console.core.text import duration
 from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
 from console.runtime.keeping import judged_since, trim
-from console.runtime.notices import notices
+from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
 
@@ -192,8 +192,10 @@ class View:
             ),
             now,
         )
-        troubles = tuple(filter(None, (self.box.store.trouble, self.unread, self.unsaved)))
-        return replace(snapshot, notices=(*troubles, *notices(self.box, snapshot)))
+        unwritable = self.box.store.trouble or full(self.box) or self.unsaved or ""
+        told = dict.fromkeys(filter(None, (unwritable, self.unread, self.unsaved)))
+        seen = (*told, *notices(self.box, snapshot))
+        return replace(snapshot, notices=seen, unwritable=unwritable)
 
     def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
         """What a snapshot is told of one monitor."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import apsw
 
 from console.core.model import Event, EventKind
-from console.system import clock, rows, salvage, schema
+from console.system import clock, room, rows, salvage, schema
 from console.system.connection import PATIENCE_S, let_go, transact, why, write_ahead
 from console.system.lock import LeaseError
 
@@ -125,7 +125,8 @@ class Backing:
         except StoreError as error:
             self.trouble = _meanwhile(error)
             return
-        self.trouble = None
+        words, self.trouble = f"what was kept in memory is saved now ({self.trouble})", None
+        _note(opened, words, {})
         self._turn_to(opened).close()
 
     def _reach(self) -> apsw.Connection:
@@ -175,7 +176,9 @@ class Backing:
 
     def _error(self, error: Exception) -> StoreError:
         kind = StoreDamaged if isinstance(error, salvage.DAMAGED) else StoreError
-        return kind(f"{self.path}: {why(error)}")
+        # SQLite calls some of what a full disk does an I/O error.
+        full = room.refusal(self.path.parent) if self.path and kind is StoreError else None
+        return kind(f"{self.path}: {full or why(error)}")
 
     def _migrate(self, connection: apsw.Connection) -> None:
         schema.migrate(connection)
@@ -235,7 +238,9 @@ def _begin_anew(new: apsw.Connection, old: apsw.Connection, damage: str, kept: P
         f"{damage}; kept as {kept.name}; a new one was begun with {saved} rows of it;"
         f" {salvage.advice(kept)}"
     )
-    event = Event(
-        EventKind.NOTICED, clock.now(), actor="store", reason=reason, data={"kept": str(kept)}
-    )
-    new.execute(rows.ADD_EVENT, rows.event_row(event))
+    _note(new, reason, {"kept": str(kept)})
+
+
+def _note(connection: apsw.Connection, reason: str, data: dict[str, str]) -> None:
+    event = Event(EventKind.NOTICED, clock.now(), actor="store", reason=reason, data=data)
+    connection.execute(rows.ADD_EVENT, rows.event_row(event))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from console.core import instances as grouping
 from console.core.frozen import frozen
@@ -28,6 +28,7 @@ from console.core.model import (
 )
 from console.system import clock, daemon, lease, process
 from console.system.aside import aside
+from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
 from console.system.settings import Settings
@@ -67,8 +68,12 @@ class Box:
     config: Path | None = None
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
+    lines: Lines = field(init=False)
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
+
+    def __post_init__(self) -> None:
+        self.lines = Lines(self.store)
 
     @property
     def name(self) -> str:
@@ -151,7 +156,15 @@ class Box:
         since = self.now().at - since_s
         return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
 
-    def record(
+    def record(self, kind: EventKind, *about: Any) -> int | None:
+        """Write a line of the ledger, now: the values of `line`. Raises StoreError."""
+        return self.store.add_event(self.line(kind, *about))
+
+    def tell(self, kind: EventKind, *about: Any) -> None:
+        """Write a line about what is done: now, or once the store takes it."""
+        self.lines.keep(self.line(kind, *about))
+
+    def line(
         self,
         kind: EventKind,
         role: str = "",
@@ -160,11 +173,9 @@ class Box:
         identity: Identity | None = None,
         token: int | None = None,
         data: Mapping[str, object] | None = None,
-    ) -> int | None:
-        """Write a line of the ledger, now. Raises StoreError."""
-        return self.store.add_event(
-            Event(kind, self.now(), role, actor, reason, identity, token, data or {})
-        )
+    ) -> Event:
+        """A line of the ledger, of this moment."""
+        return Event(kind, self.now(), role, actor, reason, identity, token, data or {})
 
 
 def slot_name(role: Role, slot: int) -> str:
@@ -245,8 +256,10 @@ def open_box(
     else:
         paths.prepare()
         store = Store(paths.store, mends, stands_in)
+    box = Box(settings, paths, store, config)
     try:
-        yield Box(settings, paths, store, config)
+        yield box
     finally:
         with contextlib.suppress(Exception):
+            box.lines.catch_up()
             store.close()

@@ -118,16 +118,16 @@ class Undertaker:
         about = (who.identity if who else None, who.token if who else None)
         reason = f"leftovers kept the lease: PID {pids}"
         data = {"verb": self.command.verb.value, "pids": list(held.holders)}
-        self.box.record(EventKind.ENDED, role.name, self.command.actor, reason, *about, data)
+        self.box.tell(EventKind.ENDED, role.name, self.command.actor, reason, *about, data)
         return Outcome(True, f"{role.name}: ended leftover PID {pids}", changed=True)
 
     def _record(self, kind: EventKind, reason: str, instance: Instance | None) -> None:
-        """A line of the ledger about what this command does. Raises StoreError."""
+        """A line of the ledger about what this command does."""
         data: dict[str, object] = {"verb": self.command.verb.value}
         if instance is not None:
             data["pids"] = list(instance.pids)
         about = (instance.identity if instance else None, instance.token if instance else None)
-        self.box.record(kind, self.role.name, self.command.actor, reason, *about, data)
+        self.box.tell(kind, self.role.name, self.command.actor, reason, *about, data)
 
 
 def nudge(leases: Iterable[Lease]) -> None:

@@ -51,7 +51,8 @@ class Guard:
             names = ", ".join(role.name for role in self.box.roles)
             return Outcome(False, f"there is no role {command.role!r}; there are: {names}", 2)
         try:
-            return self._carry_out(command, role)
+            outcome = self._carry_out(command, role)
+            return outcome if command.dry_run else self.box.lines.caution(command, outcome)
         except Refused as refusal:
             return self._refuse(command, str(refusal), refusal.code)
         except Busy as busy:
@@ -64,6 +65,8 @@ class Guard:
     def _carry_out(self, command: Command, role: Role) -> Outcome:
         if command.dry_run:
             return self._rehearse(command, role)
+        if command.actor == supervision.POLICY:
+            self.box.store.prove()  # it counts its starts there: blind, it would never stop
         if outcome := self._joined(command, role):
             return outcome
         before = self._newest_event()
@@ -110,7 +113,7 @@ class Guard:
         whose = "adopted" if any(i.adopted for i in seen.instances) else "leased"
         first = seen.instances[0]
         about = (f"PID {pids} runs ({whose})", first.identity, first.token)
-        self.box.record(EventKind.CONFIRMED, role.name, command.actor, *about)
+        self.box.tell(EventKind.CONFIRMED, role.name, command.actor, *about)
         message = f"{role.name}: already running: PID {pids} ({whose})"
         return Outcome(True, message, 0, first.pid)
 

@@ -34,7 +34,7 @@ _SHIM_TAIL = "/console/system/shim.py"
 
 
 def write_owner(path: Path, owner: Owner, lock: Path) -> None:
-    """Say who owns the lease. Written under the lock."""
+    """Say who owns the lease. Written under the lock. Raises OSError."""
     status = lock.stat()
     record = {
         "identity": str(owner.identity),
@@ -45,8 +45,21 @@ def write_owner(path: Path, owner: Owner, lock: Path) -> None:
         "lock": [status.st_dev, status.st_ino],
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(record), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        _overwrite(path, json.dumps(record).encode())
+
+
+def _overwrite(path: Path, raw: bytes) -> None:
+    """Put it over the record before, padded: what a full disk still takes. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, raw.ljust(os.fstat(descriptor).st_size), 0)
+    finally:
+        os.close(descriptor)
 
 
 def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:

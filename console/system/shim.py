@@ -87,14 +87,26 @@ class Worker:
         spec, lock = self.spec, os.fstat(self.lease)
         own = f"{os.getpid()}:{stat(os.getpid())[1]}:{spec['boot']}"
         at, tick = self.started
-        temporary = f"{spec['owner']}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(
-                f'{{"identity": "{self.identity}", "shim": "{own}", "token": {spec["token"]},'
-                f' "since": [{at!r}, {tick!r}, "{spec["boot"]}"], "actor": {spec["actor_json"]},'
-                f' "lock": [{lock.st_dev}, {lock.st_ino}]}}'
-            )
-        os.replace(temporary, spec["owner"])
+        put(
+            spec["owner"],
+            f'{{"identity": "{self.identity}", "shim": "{own}", "token": {spec["token"]},'
+            f' "since": [{at!r}, {tick!r}, "{spec["boot"]}"], "actor": {spec["actor_json"]},'
+            f' "lock": [{lock.st_dev}, {lock.st_ino}]}}',
+        )
+
+
+def put(path: str, text: str) -> None:
+    """Replace a small file; a full disk takes it written over the old one. Raises OSError."""
+    draft = f"{path}.{os.getpid()}"
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except OSError:
+        if os.path.exists(draft):
+            os.unlink(draft)
+        with open(path, "r+", encoding="utf-8") as file:
+            file.write(text.ljust(os.fstat(file.fileno()).st_size))
 
 
 def moment() -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
@@ -30,7 +31,8 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
         if own is None:
             raise ProcessError("the process table does not show ourselves")
         claim = Owner(own, token, clock.now(), None, command.actor)
-        lease.write_owner(paths.owner(name), claim, paths.lease(name))
+        with contextlib.suppress(OSError):  # information, not the guarantee
+            lease.write_owner(paths.owner(name), claim, paths.lease(name))
         report = launch.launch(box, role, slot, grant.descriptor, token, command.actor)
     finally:
         grant.close()
@@ -59,11 +61,11 @@ def _record(
     data = {"verb": Verb.ENSURE.value}
     about = (report.identity, token, data)
     if report.identity is not None and report.settled:
-        box.record(EventKind.STARTED, role.name, command.actor, "", *about)
+        box.tell(EventKind.STARTED, role.name, command.actor, "", *about)
         message = f"{role.name}: started: PID {report.identity.pid}, token {token}"
         return Outcome(True, message, 0, report.identity.pid, changed=True)
     if not report.failed:
         return None  # slow, or its shim was killed: the next look tells
     reason = visible(report.reason, 500)
-    box.record(EventKind.FAILED, role.name, command.actor, reason, *about)
+    box.tell(EventKind.FAILED, role.name, command.actor, reason, *about)
     return Outcome(False, f"{role.name}: not started: {reason}", REFUSED)

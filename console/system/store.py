@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 
 from console.core.model import Event, EventKind, Sample
-from console.system import rows
+from console.system import clock, rows
 from console.system.backing import Backing, StoreDamaged, StoreError, StoreForeign
 
 __all__ = ["Store", "StoreDamaged", "StoreError", "StoreForeign", "sqlite_version"]
@@ -89,6 +89,12 @@ class Store(Backing):
         """The value under `key`, or None."""
         found = self.read("SELECT value FROM facts WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
+
+    def prove(self) -> None:
+        """Write something of no meaning. Raises StoreError where nothing can be written."""
+        if self.trouble is not None:
+            raise StoreError(self.trouble)
+        self.put("proof", clock.now().at)
 
     # --- upkeep ----------------------------------------------------------------------------
 

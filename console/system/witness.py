@@ -11,20 +11,20 @@ from console.system.box import Box, Observation
 
 
 def tell_starts(box: Box, role: Role, seen: Observation, actor: str) -> None:
-    """Write the start or the adoption of each instance that is seen. Raises StoreError."""
+    """Write the start or the adoption of each instance that is seen."""
     for instance in seen.instances:
         tell_start(box, role, instance, seen, actor)
 
 
 def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, actor: str) -> None:
-    """Write how one instance came to be. Raises StoreError."""
+    """Write how one instance came to be."""
     owners = (one.owner for one in seen.leases if one.owner is not None)
     owner = next((one for one in owners if one.identity == instance.identity), None)
     if owner is not None:
         _started(box, role, owner)
     elif instance.token is None:
         started = instance.root.started
-        box.record(
+        box.tell(
             EventKind.ADOPTED,
             role.name,
             actor,
@@ -37,14 +37,11 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
 
 def _started(box: Box, role: Role, owner: Owner) -> None:
     about = (owner.actor, "", owner.identity, owner.token)
-    box.store.add_event(Event(EventKind.STARTED, owner.since, role.name, *about))
+    box.lines.keep(Event(EventKind.STARTED, owner.since, role.name, *about))
 
 
 def bury(box: Box, role: Role, owner: Owner | None) -> None:
-    """Write the death that no shim has certified. Only while holding its lease: no shim is left.
-
-    Raises StoreError.
-    """
+    """Write the death that no shim has certified. Only while holding its lease: no shim is left."""
     if owner is None or owner.shim is None or proc.alive(owner.identity):
         return
     _started(box, role, owner)
@@ -53,7 +50,7 @@ def bury(box: Box, role: Role, owner: Owner | None) -> None:
 
 
 def tell_end(box: Box, role: Role, instance: Instance, how: str) -> None:
-    """Write the death of an instance that we have ended, if no shim has. Raises StoreError."""
+    """Write the death of an instance that we have ended, if no shim has."""
     why = f"ended on request, {how}"
     _died(box, role, instance.identity, instance.token, instance.root.started, why)
 
@@ -62,4 +59,4 @@ def _died(
     box: Box, role: Role, identity: Identity, token: int | None, since: Moment, why: str
 ) -> None:
     data = {"exit_code": None, "signal": None, "uptime_s": round(clock.now().since(since), 3)}
-    box.record(EventKind.DIED, role.name, "guard", why, identity, token, data)
+    box.tell(EventKind.DIED, role.name, "guard", why, identity, token, data)
