@@ -13,6 +13,7 @@ import pytest
 
 from console.core.model import Event, EventKind, Identity, Moment, Sample
 from console.core.runs import began
+from console.monitors import discover
 from console.runtime import actions, collecting
 from console.runtime.view import View
 from console.system.box import Box, open_box
@@ -92,6 +93,34 @@ def test_a_good_run_is_closed_and_teaches(box: Box) -> None:
     assert thresholds is not None and thresholds.queue_normal == 5
     collecting.attend(box)  # there is nothing left to close
     assert len(collecting.history(box)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[thresholds\n", "cannot be understood: Expected ']'"),
+        (b"\xff\xfe\x00", "cannot be understood: 'utf-8' codec"),
+        (b"[thresholds]\nsuccess_rate = 'x\\u001b'\nlatency_s = 1\n",
+         "thresholds.success_rate = 'x"),
+        (b"", "thresholds: is missing"),
+    ],
+)  # fmt: skip
+def test_thresholds_that_make_no_sense_are_told_and_kept(
+    box: Box, content: bytes, told: str
+) -> None:
+    path = box.paths.thresholds
+    path.write_bytes(content)
+    view = View(box, discover())
+    view.refresh()
+    (notice,) = [one for one in view.compose().notices if str(path) in one]
+    assert told in notice
+    assert "what is built in counts instead" in notice
+    assert "\x1b" not in notice
+    assert path.read_bytes() == content
+    past(box, 6.01)
+    collecting.attend(box)
+    assert path.with_suffix(".damaged").read_bytes() == content
+    assert not any(str(path) in one for one in view.compose().notices)
 
 
 def _stamp(moment: Moment) -> str:

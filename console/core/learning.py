@@ -10,6 +10,7 @@ from console.core.foreign import count, number, table
 from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stats import mean_sigma, percentile
+from console.core.text import visible
 from console.core.work import tasks_ended
 
 FLOOR = 70.0
@@ -82,6 +83,20 @@ def thresholds(document: object) -> Thresholds:
         hours=count(told.get("hours")) or 0,
         canaries=count(told.get("canaries")) or 0,
     )
+
+
+def wrong(document: object) -> list[str]:
+    """The keys of such a document that say nothing that could count, with what they say."""
+    told = table(document).get("thresholds")
+    if not isinstance(told, dict):
+        return ["thresholds: is missing"]
+    kinds = {"success_rate": number, "latency_s": number, "queue_normal": count}
+    kinds |= {"queue_warning": count}
+    return [
+        f"thresholds.{key} = {visible(repr(told[key]), 60)}"
+        for key, kind in kinds.items()
+        if key in told and kind(told[key]) is None
+    ]
 
 
 def in_force(

@@ -18,6 +18,7 @@ from console.core.learning import Thresholds, learn, thresholds
 from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
 from console.core.text import clock, utc
 from console.runtime.digest import LAST, RUN
+from console.runtime.mistaken import mistake
 from console.system.box import Box
 from console.system.configuration import MAX_BYTES
 from console.system.decision import Busy, decision
@@ -176,7 +177,10 @@ def _write(box: Box, document: dict[str, Any], learnt: bool) -> Path:
     write_atomically(path, tomli_w.dumps(document))
     if learnt:  # what failed is no example of how things should be
         known = {"baseline": path.name, "thresholds": document["thresholds"]}
-        write_atomically(box.paths.thresholds, tomli_w.dumps(known))
+        place = box.paths.thresholds
+        if mistake(place):
+            place.replace(place.with_suffix(".damaged"))
+        write_atomically(place, tomli_w.dumps(known))
     return path
 
 

@@ -34,6 +34,8 @@ class Digest:
     _told: tuple[object, Mapping[str, Moment]] = (None, {})
     _baseline: tuple[int, Moment, BaselineView] = (-1, Moment(0.0), BaselineView())
     _learnt: tuple[_Stamp, Thresholds | None] = (None, None)
+    mistake: str | None = None
+    """What is wrong with what was learnt."""
 
     def load(self, until: int) -> None:
         """Begin with each role's own past, however many other lines follow it. StoreError."""
@@ -91,10 +93,12 @@ class Digest:
         try:
             status = self.box.paths.thresholds.stat()
         except OSError:
+            self.mistake = None
             return None
         stamp = status.st_mtime_ns, status.st_ino
         if self._learnt[0] != stamp:
-            from console.runtime import collecting
+            from console.runtime import collecting, mistaken
 
             self._learnt = stamp, collecting.learnt(self.box)
+            self.mistake = mistaken.mistake(self.box.paths.thresholds)
         return self._learnt[1]

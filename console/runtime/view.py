@@ -193,7 +193,9 @@ class View:
             now,
         )
         unwritable = self.box.store.trouble or full(self.box) or self.unsaved or ""
-        told = dict.fromkeys(filter(None, (unwritable, self.unread, self.unsaved)))
+        told = dict.fromkeys(
+            filter(None, (unwritable, self.unread, self.unsaved, self._digest.mistake))
+        )
         seen = (*told, *notices(self.box, snapshot))
         return replace(snapshot, notices=seen, unwritable=unwritable)
 

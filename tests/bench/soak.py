@@ -15,7 +15,7 @@ from pathlib import Path
 from console.system.paths import Paths
 from console.system.store import Store
 from tests.bench import machine
-from tests.bench.growth import compressed
+from tests.bench.growth import INTERVALS, compressed
 from tests.bench.plan import say
 from tests.bench.quiet import ROLES, Box, empty_box, start
 from tests.bench.store import fill
@@ -34,17 +34,26 @@ def soak(minutes: float) -> list[tuple[float, Reading]]:
     """(seconds since the start, reading) for so many minutes."""
     read: list[tuple[float, Reading]] = []
     with empty_box(compressed(TIMES), trickle=True) as box:
-        paths = Paths(box.state)
-        paths.prepare()
-        Store(paths.store).close()
-        fill(paths.store, PAST_DAYS, TIMES)
         start(box, (*ROLES, "trickle"))
+        seen = _seen(box)
+        box.run("daemon", "stop")
+        fill(Paths(box.state).store, PAST_DAYS, TIMES, seen)
+        box.run("daemon", "start")
         pid, began = box.daemon, time.monotonic()
         while (passed := time.monotonic() - began) < 60 * minutes:
             read.append((passed, look(box, pid)))
             say(f"{passed:5.0f} s: " + ", ".join(f"{k} {v:.4g}" for k, v in read[-1][1].items()))
             time.sleep(max(0.0, EVERY_S * len(read) - (time.monotonic() - began)))
     return read
+
+
+def _seen(box: Box) -> dict[str, object]:
+    """What each monitor sees here: a past of thinner rows would grow as it is replaced."""
+    store = Store(Paths(box.state).store)
+    machine.wait_for(lambda: all(store.samples(name) for name in INTERVALS), 300, "a look by each")
+    seen: dict[str, object] = {name: store.samples(name)[-1].data for name in INTERVALS}
+    store.close()
+    return seen
 
 
 def look(box: Box, pid: int) -> Reading:

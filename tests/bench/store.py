@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import apsw
@@ -30,20 +31,24 @@ EVENT_S = 3_600
 """A line of the ledger an hour, and one role."""
 
 
-def fill(path: Path, days: float, times: float = 1.0) -> None:
+def fill(
+    path: Path, days: float, times: float = 1.0, seen: Mapping[str, object] | None = None
+) -> None:
     """Write so many days of samples and ledger into a store, the newest a moment ago.
 
-    `times`: everything happened so many times as fast.
+    `times`: everything happened so many times as fast. `seen`: what each monitor saw, if not the
+    usual.
     """
     now = clock.now()
     with apsw.Connection(str(path)) as connection:
         for monitor, (usual, data) in SAMPLES.items():
             every, count = usual / times, int(days * DAY_S / usual)
+            told = json.dumps((seen or {}).get(monitor, data))
             connection.execute(
                 "WITH RECURSIVE step(n) AS (SELECT ? UNION ALL SELECT n - 1 FROM step WHERE n > 1)"
                 " INSERT INTO samples (monitor, at, tick, boot, data)"
                 " SELECT ?, ? - n * ?, ? - n * ?, ?, ? FROM step",
-                (count, monitor, now.at, every, now.tick, every, now.boot, json.dumps(data)),
+                (count, monitor, now.at, every, now.tick, every, now.boot, told),
             )
         connection.execute(
             "WITH RECURSIVE step(n) AS (SELECT ? UNION ALL SELECT n - 1 FROM step WHERE n > 1)"
