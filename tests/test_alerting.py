@@ -39,7 +39,7 @@ from console.runtime import actions
 from console.runtime.alerting import Alerting, file_name
 from console.runtime.loop import Runtime
 from console.runtime.night import Night
-from console.runtime.telling import RAISED, RESOLVED, Teller
+from console.runtime.telling import RAISED, RESOLVED, TOLD, Teller
 from console.runtime.view import View
 from console.system import hook
 from console.system.box import Box, open_box
@@ -112,6 +112,7 @@ def test_a_restart_of_the_daemon_raises_nothing_again(box: Box, outputs: Path) -
     first = Alerting(box)
     for _ in range(2):
         first.look(down(box))
+    box.store.put(TOLD, {"worker.down": 1})  # as the teller does once the hook has ended well
     second = Alerting(box)
     assert [[s for s, _ in second.look(down(box))] for _ in range(3)] == [["known"], [], []]
     assert len(box.store.events()) == 1
@@ -347,6 +348,39 @@ async def test_a_hook_that_fails_is_tried_again_and_then_given_up(tmp_path: Path
 
         await running(teller, body)
         assert (failures, path.read_text()) == (["exit code 9 (2 tries)"], "xx")
+
+
+async def _night(box: Box, *looks: Snapshot, marked: dict[str, int]) -> None:
+    """A daemon's night of some looks, until the store says that the hook knows so much."""
+
+    async def each() -> Any:
+        for look in looks:
+            yield look
+        await until(lambda: box.store.get(TOLD) == marked)
+
+    async with asyncio.timeout(20):
+        await _attend(Night(box, lambda: None), each())
+
+
+async def test_what_a_killed_daemon_did_not_tell_is_told_by_the_next(tmp_path: Path) -> None:
+    command, told = listener(tmp_path)
+    with opened(tmp_path, hook=command) as box:
+        first = Alerting(box)
+        for after in (0, 2, 4):  # raised, in the ledger, and killed before the hook was called
+            first.look(down(box, after))
+        assert len(standing(box.store.events())) == 1
+        await _night(box, down(box, 6), down(box, 8), marked={"worker.down": 1})
+        assert told() == [(RAISED, "worker.down")]
+        await _night(box, down(box, 10), down(box, 12), marked={"worker.down": 1})
+        assert told() == [(RAISED, "worker.down")]  # it is marked: not once more
+        second = Alerting(box)
+        for after in (14, 16, 18):  # resolved, and killed again
+            second.look(seen(box, 1, after=after))
+        assert standing(box.store.events()) == ()
+        well = [seen(box, 1, after=after) for after in (20, 22)]
+        await _night(box, *well, marked={})
+        await _night(box, *well, marked={})
+        assert told() == [(RAISED, "worker.down"), (RESOLVED, "worker.down")]
 
 
 # --- all of it together ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from console.core.alerts import Watch
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
 from console.core.text import day_clock
 from console.runtime import collecting
-from console.runtime.telling import KNOWN, RAISED, RESOLVED
+from console.runtime.telling import RAISED, RESOLVED, TOLD, owed
 from console.system.box import Box
 from console.system.files import FileError, write_atomically
 from console.system.store import StoreError
@@ -66,8 +66,12 @@ class Alerting:
             self._stand = alerts.standing([*events, *self._unwritten], self._stand)
             self._save()
             if first:
-                self._files = dict.fromkeys(_past_files(events), "")
-                return [(KNOWN, alert) for alert in self._stand]
+                past = _past(events)
+                self._files = dict.fromkeys(map(file_name, past), "")
+                marks = self.box.store.get(TOLD)
+                if marks is None:
+                    self.box.store.put(TOLD, {alert.key: alert.event for alert in self._stand})
+                return [*owed(marks, self._stand, past)]
         return []
 
     def _turn(self, kind: EventKind, alert: Alert, snapshot: Snapshot) -> None:
@@ -126,10 +130,10 @@ class Alerting:
         return "\n".join(filter(None, lines)) + "\n"
 
 
-def _past_files(events: Iterable[Event]) -> set[str]:
-    """The files of alerts of the past: a daemon that was killed may have left some."""
+def _past(events: Iterable[Event]) -> list[Alert]:
+    """The alerts of the past: a daemon that was killed may have left files, or a hook untold."""
     raised = [event for event in events if event.kind is EventKind.ALERT_RAISED]
-    return {file_name(alert) for event in raised for alert in alerts.standing([event])}
+    return [alert for event in raised for alert in alerts.standing([event])]
 
 
 def file_name(alert: Alert) -> str:

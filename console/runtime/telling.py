@@ -1,23 +1,47 @@
-"""Tells a person's hook command of alerts: each change of an alert once, one at a time."""
+"""Tells a person's hook command of alerts: each change of an alert once, one at a time.
+
+At least once, that is: what the hook has been told is marked in the store after it has ended well,
+so whoever is killed in between tells it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from console.core.foreign import table
 from console.core.model import Alert
 from console.core.text import utc
 from console.system import hook
 from console.system.box import Box
+from console.system.store import StoreError
 
 RAISED, RESOLVED, KNOWN = "raised", "resolved", "known"
 """`known`: it was told as raised before we were started."""
+TOLD = "told"
+"""Fact of the store: key -> ledger line of each alert that the hook knows as raised."""
 QUIET_S = 600.0
 """The same alert is not told again as raised within this time; if it then stands, it is."""
 RETRY_S, LONGEST_S = 1.0, 30.0
+
+
+def owed(
+    marks: object, stand: Iterable[Alert], past: Iterable[Alert]
+) -> Iterator[tuple[str, Alert]]:
+    """What a hook should be told of as we begin, by what it is marked to know.
+
+    `past`: every alert that was ever raised. Without any marks, it knows what stands.
+    """
+    told, now = table(marks), {alert.key for alert in stand}
+    for alert in stand:
+        yield (KNOWN if marks is None or told.get(alert.key) == alert.event else RAISED), alert
+    for alert in past:
+        if alert.key not in now and told.get(alert.key) == alert.event:
+            yield KNOWN, alert
+            yield RESOLVED, alert
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -82,6 +106,7 @@ class Teller:
         for left in reversed(range(settings.retries + 1)):
             trouble = await hook.call(settings.hook, told, env, settings.timeout_s)
             if trouble is None:
+                await asyncio.to_thread(self._mark, state, alert)
                 return
             if left:
                 await asyncio.sleep(pause)
@@ -89,6 +114,14 @@ class Teller:
         tries = settings.retries + 1
         reason = f"{trouble} ({tries} {'try' if tries == 1 else 'tries'})"
         await asyncio.to_thread(self.failed, alert, reason)
+
+    def _mark(self, state: str, alert: Alert) -> None:
+        with contextlib.suppress(StoreError):
+            told = dict(table(self.box.store.get(TOLD)))
+            told.pop(alert.key, None)
+            if state == RAISED:
+                told[alert.key] = alert.event
+            self.box.store.put(TOLD, told)
 
     def _about(self, state: str, alert: Alert) -> dict[str, str | int | None]:
         return {
