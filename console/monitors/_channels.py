@@ -16,6 +16,8 @@ from console.monitors._seasons import Season
 
 GENERATOR, SCHEMA = "rpa-console", 1
 WINDOW_S = 86_400.0
+QUEUE, CANARY = ("size", "successful", "failed"), ("latency_s", "ok")
+"""What is needed of each sample."""
 HOUR_S, HOURS = 3600.0, 24
 STEPS = 28
 ENOUGH = 12

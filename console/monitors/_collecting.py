@@ -30,8 +30,8 @@ async def collect(
 
     What was written, of which moment, and why it could not be.
     """
-    queue = await box.history("queue", _channels.WINDOW_S)
-    canary = await box.history("canary", _channels.WINDOW_S)
+    queue = await box.window("queue", _channels.QUEUE, _channels.WINDOW_S)
+    canary = await box.window("canary", _channels.CANARY, _channels.WINDOW_S)
     now = box.now()
     next_runs = {"pipeline": now.at + every_s}
     if canary:

@@ -31,6 +31,7 @@ from console.system.aside import aside
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
+from console.system.recent import Recent
 from console.system.settings import Settings
 from console.system.store import Store
 
@@ -69,11 +70,12 @@ class Box:
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
     lines: Lines = field(init=False)
+    recent: Recent = field(init=False)
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
 
     def __post_init__(self) -> None:
-        self.lines = Lines(self.store)
+        self.lines, self.recent = Lines(self.store), Recent(self.store)
 
     @property
     def name(self) -> str:
@@ -147,6 +149,10 @@ class Box:
         """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
         since = self.now().at - since_s
         return await aside(self.store.samples, monitor, since)
+
+    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> list[Sample]:
+        """The last `length_s` seconds of a monitor's samples, only these fields. StoreError."""
+        return await aside(self.recent.window, monitor, keys, self.now().at, length_s)
 
     async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
         """A field's past hours, rolled up, oldest first. Raises StoreError."""

@@ -1,0 +1,46 @@
+"""A window on the past that is read on: it says what a whole reading would say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+from shelf import sample
+
+from console.core.model import Moment, Sample
+from console.system.recent import Recent
+from console.system.store import Store
+
+KEYS = ("size",)
+
+
+def test_only_what_is_new_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    store.add_samples(Sample("queue", Moment(float(n)), {"size": n, "more": n}) for n in range(100))
+    recent = Recent(store)
+    read: list[str] = []
+    first = recent.window("queue", KEYS, 100.0, 50.0)
+    assert [one.data for one in first] == [{"size": n} for n in range(50, 100)]
+    store._connection.set_exec_trace(lambda *call: read.append(str(call[1])) or True)
+    store.add_samples([sample(100, "canary"), Sample("queue", Moment(100.0), {"size": 1})])
+    again = recent.window("queue", KEYS, 110.0, 50.0)
+    assert [one.moment.at for one in again] == [float(n) for n in range(60, 101)]
+    assert not any("monitor = ?" in sql for sql in read)
+    store._connection.set_exec_trace(None)
+    assert recent.window("canary", (), 110.0, 50.0)[0].data == {}
+    assert len(recent.window("queue", KEYS, 110.0, 90.0)) == 81  # a longer one is read anew
+    store.close()
+
+
+def test_a_store_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    store.add_samples([sample(1), sample(2)])
+    recent = Recent(store)
+    assert len(recent.window("queue", KEYS, 3.0, 10.0)) == 2
+    for file in tmp_path.iterdir():
+        file.unlink()
+    store.add_samples([sample(3)])
+    assert [one.moment.at for one in recent.window("queue", KEYS, 4.0, 10.0)] == [3.0]
+    store.close()
+    assert apsw.Connection(str(path)).execute("SELECT count(*) FROM samples").fetchall() == [(1,)]
