@@ -80,7 +80,7 @@ async def test_a_stopped_worker_is_noticed_within_seconds(box: Box) -> None:
 async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> None:
     """Two automatic restarts are allowed here; the ledger remembers them."""
     for _ in range(2):
-        box.record(EventKind.STARTED, "worker", "policy", identity=None)
+        box.record(EventKind.STARTED, "worker", "policy")
     outputs = box.outputs
     async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
         await until(lambda: ledger(box, EventKind.PARKED))

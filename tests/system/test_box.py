@@ -108,7 +108,7 @@ def test_each_wanted_instance_has_a_lease_of_its_own(tmp_path: Path) -> None:
 
 def test_who_only_looks_leaves_nothing_behind(tmp_path: Path) -> None:
     with open_box(Settings(), tmp_path / "state", ephemeral=True) as box:
-        box.record(EventKind.NOTICED, "worker", reason="kept in memory")
+        box.record(EventKind.NOTICED, "worker", "", "kept in memory")
         assert len(box.store.events()) == 1
         assert [one.lease.state for one in box.observe(box.roles)] == [LeaseState.FREE] * 2
     assert list(tmp_path.iterdir()) == []
