@@ -23,6 +23,7 @@ from console.system.lock import LeaseError
 
 RETRY_S = 2.0
 """How often a store that could not be opened is tried again."""
+TRIES = 5
 T = TypeVar("T")
 
 
@@ -130,18 +131,25 @@ class Backing:
         self._turn_to(opened).close()
 
     def _reach(self) -> apsw.Connection:
-        """Open it; one that is damaged is moved aside, where that is our business."""
-        found = self._look()
-        try:
-            return self._open()
-        except StoreDamaged as damage:
-            if not self._mends:
+        """Open it; one that is damaged is moved aside, where that is our business.
+
+        While others move it, its journal may go away between two of our steps: then once more.
+        """
+        for left in reversed(range(TRIES)):
+            found = self._look()
+            try:
+                return self._open()
+            except StoreForeign:
                 raise
-            kept = self._set_aside(found)
-            opened = self._open()
-            if kept is not None:
-                _begin_anew(opened, salvage.reader(kept), str(damage), kept)
-            return opened
+            except StoreError as error:
+                damaged = self._mends and isinstance(error, StoreDamaged)
+                if damaged and (kept := self._set_aside(found)):
+                    opened = self._reach()
+                    _begin_anew(opened, salvage.reader(kept), str(error), kept)
+                    return opened
+                if not left or (not damaged and self._look() == found):
+                    raise
+        raise AssertionError("unreachable")
 
     def _set_aside(self, found: salvage.Inode | None) -> Path | None:
         assert self.path is not None
@@ -153,7 +161,7 @@ class Backing:
     def _mend(self, damage: str) -> None:
         """Keep the damaged file under another name, and go on with a new one. Raises StoreError."""
         kept = self._set_aside(self._inode)
-        old = self._turn_to(self._open())
+        old = self._turn_to(self._reach())
         if kept is None:
             let_go(old)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -41,7 +41,7 @@ def why(error: Exception) -> str:
 
 
 def transact(
-    connection: apsw.Connection, statements: Sequence[tuple[str, Sequence[Any]]]
+    connection: apsw.Connection, statements: Iterable[tuple[str, Sequence[Any]]]
 ) -> list[list[Any]]:
     """Run all statements in one transaction; the rows each returned. Raises apsw.Error."""
     connection.execute("BEGIN IMMEDIATE")

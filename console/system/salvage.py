@@ -15,6 +15,7 @@ from pathlib import Path
 import apsw
 
 from console.system import clock, lock
+from console.system.connection import transact
 
 DAMAGED = (apsw.NotADBError, apsw.CorruptError)
 PATIENCE_S = 10.0
@@ -120,8 +121,7 @@ def _pour(source: apsw.Connection, target: apsw.Connection, table: str) -> None:
     marks = ", ".join("?" * len(columns.split(",")))
     sql = f"INSERT OR {'IGNORE' if kept else 'REPLACE'} INTO {table} ({columns}) VALUES ({marks})"
     query = f"SELECT {columns} FROM {table}{' ORDER BY id' if kept else ''}"
-    with target:
-        target.executemany(sql, _readable(source, query))
+    transact(target, ((sql, row) for row in _readable(source, query)))
 
 
 def _readable(source: apsw.Connection, query: str) -> Iterator[tuple[apsw.SQLiteValue, ...]]:
