@@ -25,7 +25,8 @@ from console.core.model import (
     Role,
 )
 from console.system import clock, daemon, lease, process
-from console.system.box import Box, attribute, open_box, slot_name
+from console.system.attribution import attribute
+from console.system.box import Box, open_box, slot_name
 from console.system.meter import MOST, Meter
 from console.system.paths import PathError
 from console.system.settings import RoleSettings, Settings
