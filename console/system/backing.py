@@ -17,9 +17,17 @@ from typing import Any, TypeVar
 import apsw
 
 from console.core.model import Event, EventKind
-from console.system import clock, room, rows, salvage, schema
-from console.system.connection import PATIENCE_S, let_go, transact, why, write_ahead
-from console.system.lock import LeaseError
+from console.system import clock, rows, schema
+from console.system.connection import (
+    DAMAGED,
+    PATIENCE_S,
+    Inode,
+    let_go,
+    look,
+    transact,
+    why,
+    write_ahead,
+)
 
 RETRY_S = 2.0
 """How often a store that could not be opened is tried again."""
@@ -74,6 +82,7 @@ class Backing:
         return connection
 
     def _open(self) -> apsw.Connection:
+        before = self._look()
         try:
             if self.path is not None:
                 # SQLite would make it with the umask's mode: ours is private from the start.
@@ -83,16 +92,18 @@ class Backing:
                 connection.set_busy_timeout(int(PATIENCE_S * 1000))
                 write_ahead(connection)
                 self._migrate(connection)
+                if before not in (None, self._look()):  # its journal is another file's
+                    raise OSError(0, "was replaced while it was being opened")
             except BaseException:
-                connection.close()
+                let_go(connection)
                 raise
         except (apsw.Error, OSError) as error:
             raise self._error(error) from error
         return connection
 
-    def _look(self) -> salvage.Inode | None:
+    def _look(self) -> Inode | None:
         """Which file lies at our path."""
-        return salvage.look(self.path) if self.path is not None else None
+        return look(self.path) if self.path is not None else None
 
     def _current(self) -> apsw.Connection:
         """The connection, opened anew where the file is not ours any more.
@@ -118,6 +129,8 @@ class Backing:
         self._retry = clock.tick() + RETRY_S
         try:
             opened = self._reach()
+            from console.system import salvage
+
             try:
                 salvage.pour(self._connection, opened)
             except apsw.Error as error:
@@ -144,6 +157,8 @@ class Backing:
             except StoreError as error:
                 damaged = self._mends and isinstance(error, StoreDamaged)
                 if damaged and (kept := self._set_aside(found)):
+                    from console.system import salvage
+
                     opened = self._reach()
                     _begin_anew(opened, salvage.reader(kept), str(error), kept)
                     return opened
@@ -151,7 +166,10 @@ class Backing:
                     raise
         raise AssertionError("unreachable")
 
-    def _set_aside(self, found: salvage.Inode | None) -> Path | None:
+    def _set_aside(self, found: Inode | None) -> Path | None:
+        from console.system import salvage
+        from console.system.lock import LeaseError
+
         assert self.path is not None
         try:
             return salvage.set_aside(self.path, found)
@@ -176,14 +194,16 @@ class Backing:
     def _damage(self, connection: apsw.Connection) -> str | None:
         try:
             found = connection.execute("PRAGMA quick_check(3)").fetchall()
-        except salvage.DAMAGED as error:
+        except DAMAGED as error:
             return why(error)
         except apsw.Error as error:
             raise self._error(error) from error
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
 
     def _error(self, error: Exception) -> StoreError:
-        kind = StoreDamaged if isinstance(error, salvage.DAMAGED) else StoreError
+        kind = StoreDamaged if isinstance(error, DAMAGED) else StoreError
+        from console.system import room
+
         # SQLite calls some of what a full disk does an I/O error.
         full = room.refusal(self.path.parent) if self.path and kind is StoreError else None
         return kind(f"{self.path}: {full or why(error)}")
@@ -216,7 +236,7 @@ class Backing:
             try:
                 try:
                     return work(self._current())
-                except salvage.DAMAGED:
+                except DAMAGED:
                     damage = self._damage(self._connection) if self._mends and self.path else None
                     if damage is None:
                         raise
@@ -240,6 +260,8 @@ def _meanwhile(error: StoreError) -> str:
 
 def _begin_anew(new: apsw.Connection, old: apsw.Connection, damage: str, kept: Path) -> None:
     """Fill a new store with what can be read of the damaged one, and say so in its ledger."""
+    from console.system import salvage
+
     saved = salvage.save(old, new)
     let_go(old)
     reason = (

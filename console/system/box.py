@@ -31,12 +31,12 @@ from console.system.attribution import attribute
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
-from console.system.recent import Recent
 from console.system.settings import Settings
 from console.system.store import Store
 
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
+    from console.system.recent import Recent
 
 
 @frozen
@@ -70,12 +70,12 @@ class Box:
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
     lines: Lines = field(init=False)
-    recent: Recent = field(init=False)
+    recent: Recent | None = None
     _pids: tuple[int, ...] = ()
     """The processes of the instances seen last: their state is always read afresh."""
 
     def __post_init__(self) -> None:
-        self.lines, self.recent = Lines(self.store), Recent(self.store)
+        self.lines = Lines(self.store)
 
     @property
     def name(self) -> str:
@@ -152,6 +152,10 @@ class Box:
 
     async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> list[Sample]:
         """The last `length_s` seconds of a monitor's samples, only these fields. StoreError."""
+        if self.recent is None:
+            from console.system.recent import Recent
+
+            self.recent = Recent(self.store)
         return await aside(self.recent.window, monitor, keys, self.now().at, length_s)
 
     async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -12,6 +14,20 @@ from console.system import clock
 
 PATIENCE_S = 5.0
 """How long we wait for another one who writes."""
+
+
+DAMAGED = (apsw.NotADBError, apsw.CorruptError)
+
+Inode = tuple[int, int]
+
+
+def look(path: Path) -> Inode | None:
+    """Which file lies at a path."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_ahead(connection: apsw.Connection) -> None:

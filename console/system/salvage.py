@@ -15,9 +15,8 @@ from pathlib import Path
 import apsw
 
 from console.system import clock, lock
-from console.system.connection import transact
+from console.system.connection import Inode, look, transact
 
-DAMAGED = (apsw.NotADBError, apsw.CorruptError)
 PATIENCE_S = 10.0
 _TABLES = {
     "facts": "key, value",
@@ -29,17 +28,6 @@ _TABLES = {
 _NUMBERED = ("events", "samples")
 """Their ids are given anew."""
 _MARK = ".damaged-"
-
-Inode = tuple[int, int]
-
-
-def look(path: Path) -> Inode | None:
-    """Which file lies at a path."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def set_aside(store: Path, found: Inode | None) -> Path | None:

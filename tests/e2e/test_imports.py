@@ -39,8 +39,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 5, 115),
-        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 52, 200),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 37, 188),
+        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 57, 205),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 190),
     ],
 )
 def test_a_command_imports_what_it_needs(
