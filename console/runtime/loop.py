@@ -33,7 +33,6 @@ from console.runtime.view import View
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
-from console.system.store import StoreError
 
 Publish = Callable[[Snapshot], None]
 
