@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import visible
 from console.monitors._limits import limit
 from console.monitors._queue_server import ask
+from console.system import clock
 from console.system.http import HttpError
 from console.system.settings import Settings
 
@@ -41,7 +41,7 @@ def enabled(settings: Settings) -> bool:
 async def probe(box: Box) -> Sample:
     """Put one `health_check` through the queue, ahead of all others, and wait for its result."""
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
-    began = time.monotonic()  # not the box's clock: a night's sleep is no latency
+    began = clock.awake()  # not the box's clock: a night's sleep is no latency
     await _run(box.settings, began, seen)
     seen["ok"] = seen["failed_at"] is None
     return Sample(NAME, box.now(), seen)
@@ -63,7 +63,7 @@ async def _run(settings: Settings, began: float, seen: dict[str, Any]) -> None:
     if item is None:
         seen.update(await _where(settings, task_id, trouble))
         return
-    seen.update(_answer(item, time.monotonic() - began))
+    seen.update(_answer(item, clock.awake() - began))
 
 
 async def _await_result(
@@ -74,7 +74,7 @@ async def _await_result(
     from urllib.parse import quote
 
     pause, trouble = FIRST_S, ""
-    while (left := ends - time.monotonic()) > 0:
+    while (left := ends - clock.awake()) > 0:
         await sleep(min(pause, left))
         pause = min(pause * GROWTH, LONGEST_S)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
 from console.monitors._limits import Limit, limit
 from console.monitors._queue_server import ask
+from console.system import clock
 from console.system.http import HttpError
 from console.system.settings import Settings
 
@@ -47,9 +47,9 @@ async def probe(box: Box) -> Sample:
     """Ask for health and counters. A server that gives no usable answer was looked at, too."""
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
     try:
-        began = time.monotonic()
+        began = clock.awake()
         health = table(await ask(box.settings, "/api/health"))
-        seen["elapsed_s"] = round(time.monotonic() - began, 4)
+        seen["elapsed_s"] = round(clock.awake() - began, 4)
         seen.update(_health(health, box.now()))
         stats = table(await ask(box.settings, "/api/stats"))
         seen.update(_stats(stats, seen))
