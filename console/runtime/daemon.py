@@ -60,6 +60,7 @@ async def _until_told(box: Box) -> None:
         loop.add_signal_handler(number, told.set)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime = Runtime(box, discover(), holder=True)
+    runtime.view.here = False  # it lives on when a console is closed
     await asyncio.to_thread(runtime.view.refresh)
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.core.model import (
     Command,
@@ -34,6 +34,9 @@ from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
 
+if TYPE_CHECKING:
+    from console.runtime.settling import Settling
+
 Publish = Callable[[Snapshot], None]
 
 UNKNOWN = HealthState.UNKNOWN
@@ -41,13 +44,10 @@ REFRESH_S = 2.0
 """At least this often a follower composes anew: ages turn into verdicts without any news."""
 STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
-SETTLE_S = 10.0
-"""A verdict on a box that nobody has looked at yet is no news; after this long it is."""
-
-
-def settled(snapshot: Snapshot) -> bool:
-    """Every monitor has looked at least once."""
-    return all(view.last or view.health.state is HealthState.OFF for view in snapshot.monitors)
+SLICE_S = 5.0
+"""So often a monitor that waits asks what time it is: while the machine sleeps, no wait goes on."""
+LEAST_S = 0.01
+"""Nobody waits for less: two clocks never agree to the last digit."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -69,6 +69,7 @@ class Runtime:
     _composed: int = 0
     _watching: asyncio.Task[None] | None = None
     _following: Following = field(init=False)
+    _settling: Settling | None = None
 
     def __post_init__(self) -> None:
         self.view = View(self.box, self.monitors, self.holder)
@@ -93,11 +94,13 @@ class Runtime:
         # Who follows acts on nothing, and is to be on the screen at once.
         from console.runtime.first_work import FirstWork
         from console.runtime.night import Night
+        from console.runtime.settling import Settling
 
         group.create_task(self.sentry.run(), name="sentry")
-        group.create_task(self._tell_verdicts(), name="verdicts")
+        self._settling = settling = Settling(self.box, self.view)
+        group.create_task(settling.run(self.snapshots()), name="verdicts")
         night = Night(self.box, self.view.refresh)
-        group.create_task(night.run(self.snapshots()), name="night")
+        group.create_task(night.run(settling.news(self.snapshots())), name="night")
         group.create_task(self.stalling.run(self.snapshots()), name="stalling")
         first_work = FirstWork(self.prober, self.look_now)
         group.create_task(first_work.run(self.snapshots()), name="first work")
@@ -115,14 +118,18 @@ class Runtime:
     async def _until_due(self, name: str) -> None:
         """Due is the last look plus the interval, across restarts of whoever runs the monitor."""
         wake = self._wakes[name]
-        every = self.monitors[name].every(self.box.settings)
-        last = self.view.last(name)
-        left = every - self.box.now().since(last.moment) if last else 0.0
-        with contextlib.suppress(TimeoutError):
-            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes with the news.
-            async with asyncio.timeout(max(0.0, left)):
-                await wake.wait()
+        while not wake.is_set() and (left := self._left(name)) > 0:
+            with contextlib.suppress(TimeoutError):
+                # Not `wait_for`: before 3.12 it loses a cancellation that comes with the news.
+                async with asyncio.timeout(min(max(left, LEAST_S), SLICE_S)):
+                    await wake.wait()
         wake.clear()
+
+    def _left(self, name: str) -> float:
+        """Seconds until a monitor is due."""
+        last = self.view.last(name)
+        every = self.monitors[name].every(self.box.settings)
+        return every - self.box.now().since(last.moment) if last else 0.0
 
     def look_now(self, name: str) -> None:
         """Have a monitor look at once."""
@@ -149,18 +156,6 @@ class Runtime:
     async def _record(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
         await asyncio.to_thread(self.box.tell, kind, "", "daemon", reason, None, None, data)
 
-    async def _tell_verdicts(self) -> None:
-        """Write every change of the verdict into the ledger: it says since when."""
-        told = self.view.last_verdict()
-        began = self.box.now()
-        async for snapshot in self.snapshots():
-            if not settled(snapshot) and self.box.now().since(began) < SETTLE_S:
-                continue
-            if snapshot.verdict.value != told:
-                told = snapshot.verdict.value
-                data = {"verdict": told, "reasons": list(snapshot.reasons[:10])}
-                await self._record(EventKind.VERDICT_CHANGED, "; ".join(snapshot.reasons), data)
-
     # --- following -------------------------------------------------------------------------
 
     async def snapshots(self) -> AsyncIterator[Snapshot]:
@@ -180,6 +175,8 @@ class Runtime:
         version, composed = -1, float("-inf")
         loop = asyncio.get_running_loop()
         while True:
+            if self._settling is not None:
+                await self._settling.heed_the_clocks()
             left = composed + REFRESH_S - loop.time()
             news = self._following.behind or self.view.version != version
             if news or left <= 0:

@@ -240,7 +240,7 @@ class View:
         if held.state is LeaseState.HELD and held.owner is not None:
             owner, beat = held.owner, daemon.heartbeat(paths)
             # An older one is of the daemon before, and says nothing of this one.
-            seen = Moment(beat) if beat is not None and beat >= owner.since.at else None
+            seen = beat if beat is not None and owner.since.since(beat) <= 0 else None
             return DaemonView(True, owner.identity.pid, owner.since, self.here, seen)
         reason = "the monitors' daemon is not running (start it: rpa-console daemon start)"
         if held.state is not LeaseState.FREE:

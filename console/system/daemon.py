@@ -31,16 +31,19 @@ def role(state: Path, config: Path | None) -> Role:
 
 
 def beat(paths: Paths) -> None:
-    """Say that the daemon's loop turns: the file's own time is the heartbeat."""
+    """Say that the daemon's loop turns, and when, on both clocks."""
+    now, draft = clock.now(), paths.heartbeat.with_suffix(".draft")
     with contextlib.suppress(OSError):
-        paths.heartbeat.touch(mode=0o600)
+        draft.write_text(f"{now.at!r} {now.tick!r} {now.boot}\n", encoding="ascii")
+        draft.replace(paths.heartbeat)
 
 
-def heartbeat(paths: Paths) -> float | None:
-    """When the daemon's loop last turned (Unix seconds); None when it never did."""
+def heartbeat(paths: Paths) -> Moment | None:
+    """When the daemon's loop last turned; None when it never did, or nobody can tell."""
     try:
-        return paths.heartbeat.stat().st_mtime
-    except OSError:
+        at, tick, boot = paths.heartbeat.read_text(encoding="ascii").split()
+        return Moment(float(at), float(tick), boot)
+    except (OSError, ValueError):
         return None
 
 

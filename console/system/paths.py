@@ -35,7 +35,7 @@ class Paths:
 
     @property
     def heartbeat(self) -> Path:
-        """Touched by the daemon as long as its loop turns."""
+        """Written anew by the daemon as long as its loop turns."""
         return self.state / "daemon.heartbeat"
 
     @property
