@@ -155,7 +155,7 @@ def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
             case HealthState.FAILING if view.name == "queue":
                 yield _queue(snapshot, view)
             case HealthState.FAILING:
-                if (role := snapshot.role(view.name)) and role.found < role.role.count:
+                if (role := snapshot.role(view.name)) and _replaced(role, view):
                     continue
                 yield f"{view.name}.failing", WARNING, f"{view.name} fails", view.health.reason
             case HealthState.OVERDUE:
@@ -163,6 +163,12 @@ def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
             case HealthState.UNKNOWN if view.last is not None and view.last.error is not None:
                 title = f"{view.name} cannot be seen"
                 yield f"{view.name}.blind", WARNING, title, view.health.reason
+
+
+def _replaced(role: RoleView, view: MonitorView) -> bool:
+    """What a monitor says of a role is said by its absence, or was seen of an earlier instance."""
+    young = role.since is not None and view.last is not None and role.since.at > view.last.moment.at
+    return role.found < role.role.count or young
 
 
 def _queue(snapshot: Snapshot, view: MonitorView) -> _Row:

@@ -19,6 +19,8 @@ from console.core.foreign import as_list, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
+from console.core.written import SLEPT, ago
+from console.system import clock
 from console.system.aside import aside
 from console.system.files import FileError, Problem, read_json
 from console.system.settings import Settings
@@ -60,7 +62,7 @@ async def probe(box: Box) -> Sample:
 
         mode = "collect" if _collecting.ours(status) else "read"
     seen = await (_collect(box, path) if mode == "collect" else _read(box, status))
-    return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen})
+    return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen, SLEPT: clock.slept()})
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -129,7 +131,8 @@ def judge(
 ) -> Health:
     """Failing when missing, too old, not writable, or with an anomaly in it.
 
-    A file that was met half written is judged by the look before; the second time it is unknown.
+    A file that was met half written is judged by the look before; the second time it is unknown,
+    and once nobody could read it for as long as makes a file too old, that fails.
     """
     if not history:
         return Health(HealthState.UNKNOWN, "not looked yet")
@@ -140,10 +143,13 @@ def judge(
     generated = number(last.data.get("generated_at"))
     if problem and (generated is None or last.data.get("mode") == "collect"):
         certain = problem.startswith((Problem.MISSING, "cannot write"))
-        return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, result(last))
+        reason, silent_s = result(last), _silent_s(history)
+        if silent_s is not None and silent_s > settings.monitors.pipeline.stale_s:
+            certain, reason = True, f"{reason}; readable last {duration(silent_s)} ago"
+        return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, reason)
     if generated is None:
         return Health(HealthState.UNKNOWN, "nothing known of it")
-    age = last.moment.at - generated
+    age = ago(history, "generated_at") or 0.0
     if age < -CLOCK_S:
         return Health(HealthState.UNKNOWN, f"clock off: written {duration(-age)} in the future")
     if age > settings.monitors.pipeline.stale_s:
@@ -152,6 +158,14 @@ def judge(
     if anomalies:
         return Health(HealthState.FAILING, visible(f"anomaly: {', '.join(map(str, anomalies))}"))
     return Health(HealthState.OK, visible(problem or "", 200))
+
+
+def _silent_s(history: Sequence[Sample]) -> float | None:
+    """Seconds since what the newest readable file told; None when none was readable."""
+    for one in reversed(history):
+        if (generated := number(one.data.get("generated_at"))) is not None:
+            return history[-1].moment.at - generated
+    return None
 
 
 def result(sample: Sample) -> str:

@@ -7,10 +7,12 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.core import written
 from console.core.foreign import as_list, count, flag, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
+from console.system import clock
 from console.system.aside import aside
 from console.system.files import FileError, Problem, read_json
 from console.system.settings import Settings
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "watchdog"
 FIELDS = (
     "pid", "ticks", "started_at", "instances", "heartbeat_at", "anomalies", "health_ok",
-    "queue_size", "path", "problem",
+    "queue_size", "path", "problem", written.SLEPT,
 )  # fmt: skip
 CLOCK_S = 60.0
 """A heartbeat this far in the future, in seconds, is a clock that is wrong."""
@@ -44,6 +46,7 @@ async def probe(box: Box) -> Sample:
     """Its oldest process, and what its status file says."""
     path = _path(box)
     seen: dict[str, Any] = dict.fromkeys(FIELDS) | {"anomalies": [], "path": str(path)}
+    seen[written.SLEPT] = clock.slept()
     instances = await box.instances(NAME)
     seen["instances"] = len(instances)
     if instances:
@@ -82,26 +85,28 @@ def judge(
     if last.error is not None:
         return Health(HealthState.UNKNOWN, last.error)
     if number(last.data.get("pid")) is None:
-        return Health(HealthState.FAILING, _absent(last, settings))
-    told = last
+        known = any(number(one.data.get("pid")) is not None for one in history)
+        return Health(HealthState.FAILING, _absent(last, settings, known))
     half = (text(last.data.get("problem")) or "").startswith(Problem.HALF)
     if half and len(history) > 1 and history[-2].error is None:
-        told = history[-2]
-    return _judge_heartbeat(last, told, settings)
+        return _judge_heartbeat(last, history[:-1], settings)
+    return _judge_heartbeat(last, history, settings)
 
 
-def _absent(sample: Sample, settings: Settings) -> str:
+def _absent(sample: Sample, settings: Settings, known: bool) -> str:
+    """Nobody has to be told how to name a process that was there before."""
     name_it = "name it with `[roles.watchdog] match`"
-    age = _age(sample, sample)
-    if age is not None and age <= settings.monitors.watchdog.stale_s:
+    age = _age(sample)
+    if age is not None and not known and age <= settings.monitors.watchdog.stale_s:
         return f"no process matches, yet its heartbeat is {duration(age)} old: {name_it}"
     return f"not found: {name_it}" if age is None else f"no process; last heartbeat {duration(age)}"
 
 
-def _judge_heartbeat(last: Sample, told: Sample, settings: Settings) -> Health:
+def _judge_heartbeat(last: Sample, history: Sequence[Sample], settings: Settings) -> Health:
     """A process that started after its file was written has `stale_s` to write its first one."""
     stale_s = settings.monitors.watchdog.stale_s
-    age = _age(last, told)
+    told = history[-1]
+    age = written.ago(history, "heartbeat_at")
     started = number(last.data.get("started_at"))
     young = started is not None and last.moment.at - started <= stale_s
     problem = text(told.data.get("problem"))
@@ -121,10 +126,10 @@ def _judge_heartbeat(last: Sample, told: Sample, settings: Settings) -> Health:
     return Health(HealthState.OK)
 
 
-def _age(last: Sample, told: Sample) -> float | None:
+def _age(sample: Sample) -> float | None:
     """Seconds between the heartbeat and the look, negative when it lies in the future."""
-    heartbeat = number(told.data.get("heartbeat_at"))
-    return None if heartbeat is None else last.moment.at - heartbeat
+    heartbeat = number(sample.data.get("heartbeat_at"))
+    return None if heartbeat is None else sample.moment.at - heartbeat
 
 
 def result(sample: Sample) -> str:
@@ -132,7 +137,7 @@ def result(sample: Sample) -> str:
     if sample.error is not None:
         return visible(sample.error, 200)
     pid = number(sample.data.get("pid"))
-    age = _age(sample, sample)
+    age = _age(sample)
     words = ["no process" if pid is None else f"PID {pid}"]
     words.append("no heartbeat" if age is None else f"heartbeat {duration(age)} old")
     words.extend(map(str, as_list(sample.data.get("anomalies"))))

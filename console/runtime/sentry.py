@@ -101,9 +101,9 @@ class Sentry:
             self._known[role.name] = await asyncio.to_thread(ledger.living, self.box, role)
         before = self._known[role.name] | await asyncio.to_thread(ledger.ghosts, self.box, role)
         self._known[role.name] = now
-        for identity in now.keys() - before.keys():
+        for identity in [one for one in now if one not in before]:
             await asyncio.to_thread(ledger.welcome, self.box, role, now[identity], seen)
-        gone = before.keys() - now.keys()
+        gone = [one for one in before if one not in now]
         for identity in gone:
             self._spawn(self._mourn(role, before[identity], identity))
         self._hold(now)

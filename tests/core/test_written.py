@@ -1,0 +1,50 @@
+"""How old a heartbeat is, while clocks are set and the machine sleeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.core.model import Moment, Sample
+from console.core.written import SLEPT, ago
+
+WALL, TICK = 1_000_000.0, 500.0
+
+
+def look(awake_s: float, told: float | None, set_s: float = 0.0, slept_s: float = 0.0) -> Sample:
+    """A look after so many seconds awake, at a file that tells of a second of the same count."""
+    moment = Moment(WALL + awake_s + set_s + slept_s, TICK + awake_s + slept_s, "b")
+    heartbeat = None if told is None else WALL + told
+    return Sample("watchdog", moment, {"heartbeat_at": heartbeat, SLEPT: slept_s})
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([look(100, 70)], 30),
+        ([look(100, 70), look(400, 70)], 330),
+        ([look(100, 70), look(130, 120, set_s=-90)], 10),
+        ([look(100, 70), look(130, 120, set_s=3600)], 10),
+        ([look(100, 70), look(130, 120, slept_s=7200)], 10),
+        ([look(100, 70), look(130, 120, -20, 28_800)], 10),
+        ([look(100, 70, set_s=90), look(400, 70, set_s=90)], 420),
+        ([look(100, 70), look(400, 160, set_s=90)], 240),
+        ([look(100, 200)], -100),
+        ([look(100, None)], None),
+    ],
+    ids=[
+        "one look", "silent", "set back", "set on", "slept", "slept and set back",
+        "set before all looks", "hung since before the clock was set", "future", "nothing told",
+    ],
+)  # fmt: skip
+def test_how_old_it_is(history: list[Sample], expected: float | None) -> None:
+    assert ago(history, "heartbeat_at") == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_heart_that_stopped_before_the_sleep_has_stopped() -> None:
+    told = [look(100, 70), look(130, 70), look(400, 70, slept_s=7200), look(430, 70, slept_s=7200)]
+    assert ago(told, "heartbeat_at") == pytest.approx(360)
+
+
+def test_another_boot_tells_nothing_of_this_ones_clocks() -> None:
+    before = Sample("watchdog", Moment(WALL, 9e6, "a"), {"heartbeat_at": WALL, SLEPT: 0.0})
+    assert ago([before, look(100, 70)], "heartbeat_at") == pytest.approx(30)
