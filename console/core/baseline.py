@@ -13,10 +13,11 @@ from datetime import tzinfo
 from console.core import early
 from console.core.foreign import count, number
 from console.core.frozen import frozen
-from console.core.model import BaselineView, Event, EventKind, MetricView, Moment, Sample
+from console.core.model import BaselineView, Event, MetricView, Moment, Sample
+from console.core.restarts import restarts
 from console.core.stats import percentile, wilson
 from console.core.text import clock, duration
-from console.core.window import GONE, Window, observed, presence
+from console.core.window import Window, observed, presence
 from console.core.work import tasks_ended
 
 ROLE = "worker"
@@ -200,19 +201,14 @@ def _queue_size(queue: Sequence[Sample], run: _Run) -> MetricView:
 
 
 def _restarts(events: Sequence[Event], run: _Run) -> MetricView:
-    """Starts that followed a death or an end within the run."""
-    restarts, gone, at = 0, False, None
-    for event in sorted(events, key=lambda one: run.when(one.moment)):
-        if event.kind in GONE:
-            gone = True
-        elif event.kind is EventKind.STARTED and gone:
-            restarts, gone, at = restarts + 1, False, event.moment
-    target = run.settings.restarts
-    verdict = "fail" if restarts > target else _decided(True, restarts, run)
-    several = f"{restarts} restarts, the last" if restarts > 1 else "a restart"
-    failed = f"{several} at {run.clock(at)}" if at else ""
-    note = run.note(verdict, "", failed, early.tally(restarts, target, "restart"))
-    return MetricView("restarts", restarts, "", f"<= {target}", verdict, restarts, note)
+    """Those whose death or end was within the run, too."""
+    found = [*restarts(sorted(events, key=lambda one: run.when(one.moment)))]
+    n, target = len(found), run.settings.restarts
+    verdict = "fail" if n > target else _decided(True, n, run)
+    several = f"{n} restarts, the last" if n > 1 else "a restart"
+    failed = f"{several} at {run.clock(found[-1].moment)}" if found else ""
+    note = run.note(verdict, "", failed, early.tally(n, target, "restart"))
+    return MetricView("restarts", n, "", f"<= {target}", verdict, n, note)
 
 
 def _decided(met: bool, value: float | None, run: _Run) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from console.core import restarts
 from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Identity, Moment, Role, Verb
 
@@ -24,7 +25,10 @@ class Memory:
     """Automatic attempts to start, since a person last took charge."""
     streak: int = 0
     """Deaths in a row without a healthy run between them."""
-    starts: int = 0
+    restarted: int = 0
+    """Restarts by whomever, as far as the ledger goes back."""
+    gone: bool = False
+    """One has gone since the last start."""
     started: Event | None = None
     died: Event | None = None
     stalled: Event | None = None
@@ -40,6 +44,9 @@ _BLANK = Memory()
 def remember(events: Iterable[Event], role: Role, memory: Memory = _BLANK) -> Memory:
     """Fold a role's ledger, oldest event first; on from what earlier events have added up to."""
     for event in events:
+        gone, again = restarts.after(memory.gone, event)
+        if gone is not memory.gone:
+            memory = replace(memory, gone=gone, restarted=memory.restarted + again)
         memory = _after(memory, event, role)
     return memory
 
@@ -68,7 +75,7 @@ def _after(memory: Memory, event: Event, role: Role) -> Memory:
 
 
 def _after_start(memory: Memory, event: Event) -> Memory:
-    memory = replace(memory, started=event, starts=memory.starts + 1)
+    memory = replace(memory, started=event)
     if memory.asked is not None and memory.asked.identity == event.identity:
         return memory  # told late: what was asked of it since stands
     memory = replace(memory, wanted=True, asked=None)

@@ -382,7 +382,7 @@ class RoleView:
     restarts: int = 0
     """Automatic restarts within the policy's window."""
     restarts_total: int = 0
-    """Starts after the first one, by whomever, as far as the ledger goes back."""
+    """Starts that followed a death or an end, by whomever, as far as the ledger goes back."""
     retry_at: Moment | None = None
     last_death: Event | None = None
     worked: Moment | None = None

@@ -181,7 +181,7 @@ def _role(
         token=next((one.token for one in seen.instances if one.token is not None), None),
         usage=seen.usage,
         restarts=supervision.recent_restarts(role, memory, now),
-        restarts_total=max(0, memory.starts - 1),
+        restarts_total=memory.restarted,
         retry_at=decision.at,
         last_death=memory.died,
         worked=worked,

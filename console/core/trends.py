@@ -6,13 +6,14 @@ Cells begin at multiples of their length, so that a graph that goes on moves sel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from console.core.foreign import count, number
 from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Sample, Verdict
+from console.core.restarts import restarts
 from console.core.stats import increases, percentile
 
 HOUR_S = 3600.0
@@ -25,7 +26,6 @@ _STEPS = (
     10800, 14400, 21600, 43200, 86400,
 )  # fmt: skip
 _WORST = (Verdict.DOWN, Verdict.DEGRADED)
-_GONE = (EventKind.DIED, EventKind.ENDED)
 
 
 @frozen
@@ -102,18 +102,7 @@ def trends(readings: Iterable[Reading], events: Iterable[Event], ends: float) ->
     told = (event for event in events if event.kind is EventKind.VERDICT_CHANGED)
     verdicts = tuple((event.moment.at, str(event.data.get("verdict"))) for event in told)
     inside = tuple(one for one in readings if ends - DAY_S <= one.at <= ends)
-    return Trends(ends, inside, verdicts, tuple(_restarts(events)))
-
-
-def _restarts(events: Iterable[Event]) -> Iterator[float]:
-    """Starts that followed a death or an end of the same role."""
-    gone: set[str] = set()
-    for event in events:
-        if event.kind in _GONE:
-            gone.add(event.role)
-        elif event.kind is EventKind.STARTED and event.role in gone:
-            gone.discard(event.role)
-            yield event.moment.at
+    return Trends(ends, inside, verdicts, tuple(one.moment.at for one in restarts(events)))
 
 
 def percentiles(trends: Trends, span_s: float) -> tuple[float | None, float | None]:

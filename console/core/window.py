@@ -9,10 +9,10 @@ from itertools import pairwise
 from console.core.foreign import as_list, count, table
 from console.core.frozen import frozen
 from console.core.model import Event, EventKind, Moment, Sample
+from console.core.restarts import GONE
 
 HOLD = 1.5
 """A look tells of the time until the next one is due, and half an interval more."""
-GONE = {EventKind.DIED, EventKind.ENDED}
 THERE = {EventKind.STARTED, EventKind.ADOPTED, EventKind.READY}
 
 
@@ -70,7 +70,7 @@ def _merged(
     samples: Sequence[Sample], events: Sequence[Event], window: Window
 ) -> Iterable[tuple[float, Sample | Event]]:
     yield from ((window.when(one.moment), one) for one in samples)
-    yield from ((window.when(one.moment), one) for one in events if one.kind in GONE | THERE)
+    yield from ((window.when(one.moment), one) for one in events if one.kind in (*GONE, *THERE))
 
 
 def pids_seen(sample: Sample) -> set[int] | None:

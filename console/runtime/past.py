@@ -61,7 +61,8 @@ class Past:
             read = self._day(until.at)
         else:
             until, read = self.box.now(), self._read_on()
-        return trends(read, self.box.store.events(kinds=MARKS, limit=EVENTS), until.at)
+        marks = self.box.store.events(kinds=MARKS, limit=EVENTS, until=until.at)
+        return trends(read, marks, until.at)
 
     def _day(self, ends: float) -> list[Reading]:
         """By the hour: a day of samples at once would take ten times what the readings take."""
