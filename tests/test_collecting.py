@@ -195,6 +195,15 @@ def test_stopping_keeps_and_cancelling_forgets(box: Box) -> None:
     assert view.compose().baseline.state == "off"
 
 
+def test_an_end_that_is_written_already_is_not_written_again(box: Box) -> None:
+    start = past(box, 6.01)
+    about = {"started": [start.at, start.tick, start.boot]}
+    box.record(EventKind.BASELINE_ENDED, "", "daemon", "killed just then", None, None, about)
+    collecting.attend(box)
+    assert ended(box)["reason"] == "killed just then"
+    assert box.store.get(collecting.RUN) is None and len(collecting.history(box)) == 1
+
+
 def test_the_key_does_one_and_the_other(box: Box) -> None:
     assert "collecting" in actions.toggle_baseline(box, "console:ana").message
     assert "stopped" in actions.toggle_baseline(box, "console:ana").message

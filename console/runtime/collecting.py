@@ -6,7 +6,7 @@ are decided under one lock: two keys pressed at once start one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,12 @@ def cancel(box: Box, actor: str) -> Outcome:
     """End the run and keep nothing of it but the ledger's line."""
 
     def act() -> Outcome:
-        run = box.store.get(RUN)
+        run = table(box.store.get(RUN))
         if runs.began(run) is None:
             return _none()
+        about = {key: value for key, value in run.items() if key != "conditions"}
+        _tell_end(box, run, actor, "cancelled", about)
         box.store.put(RUN, None)
-        about = {key: value for key, value in table(run).items() if key != "conditions"}
-        box.record(EventKind.BASELINE_ENDED, "", actor, "cancelled", None, None, about)
         return Outcome(True, "baseline: cancelled; nothing is kept of it", changed=True)
 
     return _decided(box, act)
@@ -143,6 +143,13 @@ def _none() -> Outcome:
     return Outcome(False, "baseline: none is being collected", REFUSED)
 
 
+def _tell_end(box: Box, run: Mapping[str, Any], actor: str, how: str, about: object) -> None:
+    """Write a run's end, unless whoever wrote it was killed before the run was put away."""
+    told = box.store.events(kinds=(EventKind.BASELINE_ENDED,), limit=1)
+    if not told or told[-1].data.get("started") != run["started"]:
+        box.record(EventKind.BASELINE_ENDED, "", actor, how, None, None, table(about))
+
+
 def _close(box: Box, actor: str, how: str) -> Outcome:
     """End the run with its result in the ledger, in the store and on the disk."""
     run = table(box.store.get(RUN))
@@ -154,7 +161,7 @@ def _close(box: Box, actor: str, how: str) -> Outcome:
     document = runs.result(view, learn(samples, began) if finished else None, now)
     about = {"started": run["started"], "hours": run.get("hours"), "result": document}
     word = document["conclusion"]
-    box.record(EventKind.BASELINE_ENDED, "", actor, f"{how}: {word}", None, None, about)
+    _tell_end(box, run, actor, f"{how}: {word}", about)
     box.store.put(LAST, about)
     box.store.put(RUN, None)
     path = _write(box, document, learnt=word == "pass")
