@@ -11,6 +11,7 @@ from datetime import tzinfo
 from console.core import findings as judging
 from console.core import sections
 from console.core.document import Claim, Handover, Times
+from console.core.foreign import number
 from console.core.happened import happened
 from console.core.model import (
     Event,
@@ -20,6 +21,7 @@ from console.core.model import (
     RoleState,
     Snapshot,
 )
+from console.core.restarts import restarts
 from console.core.supervision import OUTSIDE, POLICY
 from console.core.text import duration, visible
 from console.core.why import Step, why
@@ -87,17 +89,25 @@ def _tally(recent: Sequence[Event]) -> Claim:
     """How much happened, in numbers."""
     asked = {e.identity for e in recent if e.kind is EventKind.ASKED}
     died = [e for e in recent if e.kind is EventKind.DIED and e.identity not in asked]
-    starts = [e for e in recent if e.kind is EventKind.STARTED]
+    again = [*restarts(recent)]
     counts = [
         (died, "unasked death"),
-        ([e for e in starts if e.actor == POLICY], "automatic restart"),
-        ([e for e in starts if e.actor != POLICY], "other start"),
+        ([e for e in again if e.actor == POLICY], "restart by policy"),
+        ([e for e in again if e.actor != POLICY], "other restart"),
         ([e for e in recent if e.kind is EventKind.REFUSED], "refusal"),
         ([e for e in recent if e.kind is EventKind.ALERT_RAISED], "alert"),
     ]
-    words = [f"{len(found)} {word}{'s' * (len(found) != 1)}" for found, word in counts if found]
+    words = [_several(len(found), word) for found, word in counts if found]
     ids = tuple(sorted(event.id for found, _ in counts for event in found))
-    return Claim(f"In this time: {', '.join(words) or 'nothing went wrong'}", ids)
+    if not words:
+        return Claim("In this time: nothing went wrong")
+    return Claim(f"In this time, all roles together: {', '.join(words)}", ids)
+
+
+def _several(n: int, what: str) -> str:
+    """`2 restarts by policy`."""
+    noun, space, rest = what.partition(" by ")
+    return f"{n} {noun}{'s' * (n != 1)}{space}{rest}"
 
 
 def _causes(
@@ -151,9 +161,13 @@ def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Itera
 
 
 def _gaps(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
-    """When nobody ran the monitors."""
+    """When nobody ran the monitors, or the machine slept."""
     gone: Event | None = None
     for event in recent:
+        if slept_s := number(event.data.get("slept_s")):
+            woke = event.moment
+            words = f"What happened from {times.at(woke.plus(-slept_s))} to {times.at(woke)}"
+            yield Claim(f"{words}: the machine slept for {duration(slept_s)}", (event.id,))
         own = event.role == "monitors" and event.kind in (EventKind.DIED, EventKind.ENDED)
         if event.kind is EventKind.DAEMON_STOPPED or own:
             gone = gone or event

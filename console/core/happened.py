@@ -1,11 +1,13 @@
 """What happened: the ledger as a person tells it, one line for what belongs together.
 
 A death, its repair and its outcome are one line; a check that was repeated all night is one line
-with its count; an alert's line ends with its end.
+with its count. What was made of it, the verdict and an alert, and how it ended, stand in the line
+of what happened.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +22,15 @@ TOGETHER_S = 900.0
 """Beyond this a start is no answer to a death any more."""
 FLAP_S = 600.0
 """Changes of one thing within this time of each other are one line."""
+SAME_S, ALERT_S = 6.0, 120.0
+"""So soon after what gave rise to it comes a verdict; an alert, which waits for a second look."""
+ALIKE = 20
+"""So many first characters of a reason show where it was told before."""
 MOST_CHANGES = 4
 """So many of them are told one by one."""
+
+
+GOOD = ("ok", "healthy")
 
 
 @frozen
@@ -51,17 +60,30 @@ class _Chronicle:
     episodes: dict[str, _Episode] = field(default_factory=dict)
     repeated: dict[str, tuple[object, int]] = field(default_factory=dict)
     """Subject -> (what was said of it last, the line that says it)."""
-    alerts: dict[str, int] = field(default_factory=dict)
+    alerts: dict[str, tuple[int, Moment]] = field(default_factory=dict)
+    """Key -> the line that tells of it, and when it was raised."""
+    touched: deque[tuple[int, Moment]] = field(default_factory=lambda: deque(maxlen=12))
+    """The lines that something was last written to, newest last, and when."""
 
     def add(self, event: Event, text: str) -> int:
         self.lines.append(Line(event.moment, visible(text, 1000), _ids(event)))
+        self.touched.append((len(self.lines) - 1, event.moment))
         return len(self.lines) - 1
+
+    def fresh(self, event: Event, within_s: float, reason: str = "") -> int | None:
+        """The newest line that was just written to, and tells such a reason."""
+        alike = visible(reason)[:ALIKE]
+        for index, moment in reversed(self.touched):
+            if event.moment.since(moment) <= within_s and alike in self.lines[index].text:
+                return index
+        return None
 
     def join(self, index: int, event: Event, text: str = "", more: int = 0) -> None:
         """Make this event part of a line: with words of its own, or one more of the same."""
         line = self.lines[index]
         words = f"{line.text}; {visible(text, 500)}" if text else line.text
         ids = (*line.events, *_ids(event))
+        self.touched.append((index, event.moment))
         until = event.moment if event.moment.at > line.at.at else line.until
         self.lines[index] = replace(
             line, text=words, events=ids, until=until, count=line.count + more
@@ -88,6 +110,10 @@ def _tell(told: _Chronicle, event: Event) -> None:
         if way(told, event):
             return
     told.repeated.pop(event.role, None)
+    known = told.fresh(event, SAME_S, event.reason) if event.kind is EventKind.STALLED else None
+    if known is not None:  # the verdict has said so
+        told.join(known, event)
+        return
     index = told.add(event, sentence(event))
     if event.kind in _OPENING:
         told.episodes[event.role] = _Episode(index, event.identity, event.moment)
@@ -136,35 +162,47 @@ def _own(event: Event) -> str:
 
 
 def _answer(event: Event, died: Moment) -> str:
-    late = duration(event.moment.since(died))
+    late = _late(event.moment.since(died))
     pid = f"PID {event.identity.pid}" if event.identity else event.role
     match event.kind:
         case EventKind.STARTED:
             token = f" under token {event.token}" if event.token is not None else ""
-            return f"{who(event.actor)} started {pid}{token} {late} later"
+            return f"{who(event.actor)} started {pid}{token} {late}"
         case EventKind.ADOPTED:
-            return f"{pid}, started by somebody else, was adopted {late} later"
+            return f"{pid}, started by somebody else, was adopted {late}"
         case EventKind.PARKED:
             return f"parked: {event.reason}"
         case _:
             return f"{who(event.actor)} could not start it: {event.reason}"
 
 
+def _late(seconds: float) -> str:
+    return f"{duration(seconds)} later" if seconds >= 1 else "at once"
+
+
 def _alert(told: _Chronicle, event: Event) -> bool:
     """An alert's end and acknowledgement belong to the line that raised it."""
     key = str(event.data.get("key", ""))
     if event.kind is EventKind.ALERT_RAISED:
-        told.alerts[key] = told.add(event, sentence(event))
+        cause = told.fresh(event, ALERT_S, event.reason) if event.reason else None
+        if cause is None:
+            cause = told.add(event, sentence(event))
+        else:
+            told.join(cause, event, f"alert: {event.data.get('title')}")
+        told.alerts[key] = cause, event.moment
         return True
     if event.kind not in (EventKind.ALERT_RESOLVED, EventKind.ALERT_ACKNOWLEDGED):
         return False
-    index = told.alerts.get(key)
-    if index is None:
+    if key not in told.alerts:
         return False
-    after = duration(event.moment.since(told.lines[index].at))
-    word = f"resolved after {after}"
+    index, raised = told.alerts[key]
+    after = duration(event.moment.since(raised))
+    which = "alert"
+    if sum(line == index for line, _ in told.alerts.values()) > 1:
+        which = f"alert ({event.data.get('title', key)})"
+    word = f"{which} resolved after {after}"
     if event.kind is EventKind.ALERT_ACKNOWLEDGED:
-        word = f"acknowledged by {event.actor} after {after}"
+        word = f"{which} acknowledged by {event.actor} after {after}"
     else:
         del told.alerts[key]
     told.join(index, event, word)
@@ -188,17 +226,35 @@ def _repeat(told: _Chronicle, event: Event) -> bool:
 
 
 def _change(told: _Chronicle, event: Event) -> bool:
-    """Changes to and fro in a short time are one line: how it went, and how often."""
+    """Changes to and fro in a short time, and back to what is good, are one line."""
     if event.kind not in (EventKind.MONITOR_CHANGED, EventKind.VERDICT_CHANGED):
         return False
     subject = f".{event.kind.value} {event.data.get('monitor', '')}"
-    _, index = told.repeated.get(subject, (None, -1))
-    line = told.lines[index] if index >= 0 else None
-    if line is None or event.moment.since(line.until or line.at) > FLAP_S:
-        told.repeated[subject] = None, told.add(event, sentence(event))
+    state = str(event.data.get("verdict", event.data.get("state")))
+    known, index = told.repeated.get(subject, (None, -1))
+    last, changes = known if isinstance(known, tuple) else (event.moment, 0)
+    late = event.moment.since(last)
+    words = f"{state} {duration(late)} later"
+    cause = None
+    if event.kind is EventKind.VERDICT_CHANGED:
+        words = f"the box is {state.upper()} {duration(late)} later"
+        cause = told.fresh(event, SAME_S) if not changes or state not in GOOD else None
+    if cause is not None and cause != index:
+        index, words, changes = cause, _verdict(event, told.lines[cause]), 0
+    elif not changes or (late > FLAP_S and state not in GOOD):
+        told.repeated[subject] = (event.moment, 1), told.add(event, sentence(event))
         return True
-    state = str(event.data.get("verdict" if subject.startswith(".verdict") else "state"))
-    late = duration(event.moment.since(line.until or line.at))
-    words = f"{state} {late} later" if len(line.events) < MOST_CHANGES else ""
-    told.join(index, event, words, more=0 if words else 1)
+    told.join(index, event, words if changes < MOST_CHANGES else "", int(changes >= MOST_CHANGES))
+    told.repeated[subject] = (event.moment, changes + 1), index
     return True
+
+
+def _verdict(event: Event, cause: Line) -> str:
+    """The verdict, with those of its reasons that its cause does not tell."""
+    reasons = event.data.get("reasons")
+    reasons = [str(one) for one in reasons] if isinstance(reasons, list) else [event.reason]
+    new = [one for one in reasons if one.rpartition(": ")[2][:ALIKE] not in cause.text]
+    words = f"the box is {str(event.data.get('verdict')).upper()}"
+    if event.data.get("verdict") in GOOD or not new:
+        return words
+    return f"{words}: {'; '.join(new)}"

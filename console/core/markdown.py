@@ -54,7 +54,10 @@ def _whole(document: Handover, times: Times) -> Iterator[str]:
     yield f"# Hand-over: {escape(document.host)}, {at[:16]}"
     yield ""
     yield f"Box {escape(document.box)}. What happened is told since {times.at(document.since)}."
-    yield "`#n` is a line of the ledger (`rpa-console events`), `look n` a monitor's sample."
+    yield (
+        "`#n` is a line of the ledger (`rpa-console events`), "
+        "`look n` a monitor's sample (`rpa-console events --look n`)."
+    )
     yield from _section("In short", _claims(document.summary))
     yield from _section("Background jobs", _jobs(document))
     yield from _section("Workers", [*_claims(document.workers), *_causes(document, times)])

@@ -13,6 +13,7 @@ from console.core.model import (
     Moment,
     MonitorView,
     RoleView,
+    Sample,
     Snapshot,
     Verdict,
 )
@@ -220,4 +221,15 @@ def event_data(event: Event) -> dict[str, Any]:
         "identity": str(event.identity) if event.identity else None,
         "token": event.token,
         "data": dict(event.data),
+    }
+
+
+def sample_data(sample: Sample) -> dict[str, Any]:
+    """What a monitor saw, for scripts."""
+    return {
+        "look": sample.id,
+        "at": utc(sample.moment),
+        "monitor": sample.monitor,
+        "error": sample.error,
+        "data": dict(sample.data),
     }

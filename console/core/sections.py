@@ -18,6 +18,7 @@ from console.core.model import (
     RoleView,
     Snapshot,
 )
+from console.core.restarts import GONE, restarts
 from console.core.runs import conclusion
 from console.core.text import duration, visible
 
@@ -109,9 +110,14 @@ def role(view: RoleView, events: Sequence[Event], times: Times) -> Iterator[Clai
         yield Claim(f"{name}: its lease is {view.lease.state.value}: {visible(view.lease.reason)}")
     if (death := view.last_death) is not None:
         words = f"{name}: died last at {times.at(death.moment)}: {visible(death.reason, 200)}"
-        again = f"{view.restarts_total} restart{'s' * (view.restarts_total != 1)} in all"
-        more = f"; {again}" if view.restarts_total else ""
-        yield Claim(words + more, (death.id,) if death.id else ())
+        yield Claim(words, (death.id,) if death.id else ())
+    if again := [event for event in restarts(events) if event.role == name]:
+        words = f"{name}: {_times(len(again), 'restart')}, the last at {times.at(again[-1].moment)}"
+        yield Claim(words, tuple(event.id for event in again))
+
+
+def _times(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def _instance(one: Instance, view: RoleView, events: Sequence[Event], times: Times) -> Claim:
@@ -227,13 +233,14 @@ def metrics(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Metric]:
 
 
 def _evidence(view: MetricView, snapshot: Snapshot, events: Sequence[Event]) -> tuple[int, ...]:
-    started = snapshot.baseline.started
-    if view.name not in ("restarts", "uptime") or started is None or view.verdict == "pass":
+    began, ends = snapshot.baseline.started, snapshot.baseline.checkpoint
+    if view.name not in ("restarts", "uptime") or not began or not ends or view.verdict == "pass":
         return ()
-    kinds = {EventKind.DIED, EventKind.ENDED}
-    kinds |= {EventKind.STARTED} if view.name == "restarts" else set()
-    return tuple(
-        event.id
+    inside = [
+        event
         for event in events
-        if event.role == "worker" and event.kind in kinds and event.moment.at >= started.at
-    )
+        if event.role == "worker" and began.at <= event.moment.at <= ends.at
+    ]
+    if view.name == "restarts":
+        return tuple(event.id for event in restarts(inside))
+    return tuple(event.id for event in inside if event.kind in GONE)

@@ -44,6 +44,14 @@ def _verdict(event: Event) -> str:
     return f"verdict: {str(event.data.get('verdict')).upper()}: {event.reason[:_WORDS]}"
 
 
+def _monitor(event: Event) -> str:
+    """`queue monitor: failing: no answer`: what it says, not what the role does."""
+    name = str(event.data.get("monitor"))
+    found = event.reason.removeprefix(f"{name}:").strip()
+    words = f"{name} monitor: {event.data.get('state')}"
+    return f"{words}: {found[:_WORDS]}" if found else words
+
+
 _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.STARTED: _started,
     EventKind.ADOPTED: lambda e: f"{e.role}: {_pid(e)} adopted: {e.reason}",
@@ -53,7 +61,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.ENDED: lambda e: f"{e.role}: {_pid(e)} ended by {who(e.actor)}: {e.reason}",
     EventKind.CONFIRMED: lambda e: f"{e.role}: looked for and found: {e.reason}",
     EventKind.REFUSED: lambda e: f"{e.role or 'command'}: refused to {e.actor}: {e.reason}",
-    EventKind.MONITOR_CHANGED: lambda e: f"{e.reason.rstrip(': ')} ({e.data.get('state')})",
+    EventKind.MONITOR_CHANGED: _monitor,
     EventKind.VERDICT_CHANGED: _verdict,
     EventKind.DAEMON_STARTED: lambda e: f"the monitors' daemon started: {e.reason}",
     EventKind.DAEMON_STOPPED: lambda e: f"the monitors' daemon stopped: {e.reason}",

@@ -170,6 +170,11 @@ def test_a_canary_without_a_queue_fails_and_says_where(box: Any) -> None:
     document = box.document("canary")
     assert document["done"] is False
     assert document["canary"]["failed_at"] == "accepted"
+    look = json.loads(box.run("events", "--look", "2").stdout)
+    assert (look["look"], look["monitor"]) == (2, "canary")
+    assert look["data"]["failed_at"] == "accepted"
+    none = box.run("events", "--look", "99")
+    assert (none.returncode, none.stdout) == (1, "") and "no look 99" in none.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
