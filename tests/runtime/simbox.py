@@ -1,0 +1,274 @@
+"""A whole box on the simulated machine: the rig's own queue, watchdog and pipeline on its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time as real_time
+from argparse import Namespace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from simmachine import Being, Life, Machine
+from simtime import Time
+
+import console.rig
+from console.core.model import Event, EventKind, Snapshot
+from console.monitors import _queue_server
+from console.runtime import daemon as edge
+from console.runtime import loop as runtime_loop
+from console.runtime import night, sentry
+from console.runtime.loop import Runtime
+from console.system import daemon
+from console.system.box import Box, open_box
+from console.system.http import Answer, HttpError
+from console.system.settings import Depth, Monitors, Pipeline, RoleSettings, Settings, Watchdog
+
+URL = "http://127.0.0.1:8091"
+REFUSED = "refused"
+PYTHON = "python3"
+
+
+class SimBox:
+    """The box, and everything that can be done to it."""
+
+    def __init__(self, place: Path, time: Time, rig: SimpleNamespace) -> None:
+        self.place, self.time, self.rig = place, time, rig
+        self.began = time.tick()
+        self.machine = Machine(time)
+        self.machine.lives = {
+            "rpa_worker.py": self._work,
+            "task_watchdog.py": self._watch,
+            "realtime_pipeline.py": self._pipe,
+            "task_trickle.py": self._trickle,
+        }
+        self.book: Any = None
+        self.box: Box
+        self.shown: list[Snapshot] = []
+        """The newest snapshots that the daemon has published."""
+        self.events: list[Event] = []
+        self.canaries: list[tuple[float]] = []
+        """What a test has read before the store was closed."""
+        self.torn = False
+        """The pipeline leaves half a file each time."""
+
+    def script(self, name: str) -> str:
+        return str(self.place / name)
+
+    def run(self, name: str) -> Being:
+        """A program that somebody starts by hand."""
+        return self.machine.start(PYTHON, self.script(name))
+
+    def worker(self) -> Being:
+        return self.machine.running("rpa_worker.py")[0]
+
+    # --- the queue server ------------------------------------------------------------------
+
+    def open_queue(self) -> None:
+        self.book = self.rig.task_book.Book(self.place / "queue", 120.0)
+
+    def close_queue(self) -> None:
+        self.book.close()
+        self.book = None
+
+    def _ask(self, path: str, body: Any, method: str, worker: str) -> Any:
+        """What the rig's server answers. Raises ConnectionRefusedError."""
+        self.time.wait(0.002)
+        if self.book is None:
+            raise ConnectionRefusedError
+        parts = urlsplit(path)
+        raw = b"" if body is None else json.dumps(body).encode()
+        asked = self.rig.queue_answers.Request(
+            method, parts.path, parse_qs(parts.query), raw, worker
+        )
+        try:
+            return self.rig.queue_answers.respond(self.book, asked)
+        except self.rig.queue_answers.Refused as refused:
+            return self.rig.queue_answers.reply({"error": str(refused)}, refused.status)
+
+    def call(self, server: str, path: str, body: Any = None, **more: Any) -> Any:
+        """In place of the rig's own call."""
+        worker = more.get("headers", {}).get("X-Worker-Name", "")
+        try:
+            answer = self._ask(path, body, "GET" if body is None else "POST", worker)
+        except ConnectionRefusedError:
+            raise self.rig.scripting.NoAnswer("refused") from None
+        if answer.status != 200:
+            raise self.rig.scripting.NoAnswer(f"HTTP {answer.status}", answer.status)
+        return json.loads(answer.text)
+
+    def fetch(self, url: str, *, method: str = "GET", body: Any = None, **more: Any) -> Answer:
+        """In place of the monitors' HTTP."""
+        try:
+            answer = self._ask(url.removeprefix(URL), body, method, "")
+        except ConnectionRefusedError:
+            raise HttpError(REFUSED) from None
+        if answer.status != 200:
+            raise HttpError(f"{answer.status}: {answer.text[:100]}", answer.status)
+        return Answer(200, json.loads(answer.text), 0.002)
+
+    # --- what the programs do --------------------------------------------------------------
+
+    def _work(self, being: Being) -> Life:
+        """The rig's worker, but for the waiting: that is the machine's business here."""
+        name, rig = f"box-{being.pid}", self.rig.rpa_worker
+        while True:
+            try:
+                task = rig.next_task(URL, name)
+            except self.rig.scripting.NoAnswer:
+                yield 2.0
+                continue
+            if task is None:
+                yield 2.0
+                continue
+            took = task["data"].get("seconds", 0.15)
+            yield took
+            kind = task["type"]
+            done = rig.perform(kind, {}) if kind == "health_check" else rig.Outcome(True, {})
+            data = done.data | {"worker": name, "execution_time": took}
+            body = {"success": done.success, "data": data, "error": done.error}
+            try:
+                self.call(URL, f"/api/tasks/{task['task_id']}/result", body)
+            except self.rig.scripting.NoAnswer:
+                continue  # its lease brings the task back
+
+    def _watch(self, being: Being) -> Life:
+        rig, before = self.rig.task_watchdog, None
+        while True:
+            now = rig.look(URL)
+            found = rig.anomalies(now, before, 60.0)
+            rig.publish(self.place / "outputs", rig.status(URL, now, found))
+            before = now
+            yield 60.0
+
+    def _pipe(self, being: Being) -> Life:
+        rig, outputs = self.rig.realtime_pipeline, self.place / "outputs"
+        window = rig.Window(outputs / "realtime_pipeline_metrics.jsonl", 24.0, 300.0)
+        options = Namespace(interval=300.0, window_hours=24.0)
+        while True:
+            try:
+                window.add(rig.take(URL))
+            except self.rig.scripting.NoAnswer:
+                pass
+            rig.publish(outputs, rig.summarise(window, options), self.torn)
+            yield 300.0
+
+    def _trickle(self, being: Being) -> Life:
+        chance = random.Random(1)
+        while True:
+            try:
+                self.rig.task_trickle.add(URL, chance)
+            except self.rig.scripting.NoAnswer:
+                pass
+            yield 45.0 * chance.uniform(0.5, 1.5)
+
+    # --- the monitors' daemon --------------------------------------------------------------
+
+    @asynccontextmanager
+    async def on_duty(self) -> AsyncIterator[None]:
+        """The daemon at work, as its own edge has it, until the block ends."""
+        self.machine.own = self.machine.start(PYTHON, "-m", "console", "daemon", "run")
+        grant = daemon.claim(self.box.paths, self.box.store)
+        assert grant is not None
+        edge._record(self.box, EventKind.DAEMON_STARTED, f"PID {self.machine.own.pid}")
+        others = asyncio.all_tasks()
+        work = asyncio.create_task(edge._until_told(self.box))
+        try:
+            await asyncio.sleep(0)
+            yield
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            await work
+            for left in asyncio.all_tasks() - others:
+                left.cancel()
+            edge._record(self.box, EventKind.DAEMON_STOPPED, f"PID {self.machine.own.pid}")
+            grant.close()
+            self.machine.die(self.machine.own, 0)
+            self.machine.own = self.machine.start("rpa-console")
+
+
+def settings(place: Path) -> Settings:
+    """A worker that policy looks after; a watchdog that somebody else starts."""
+    script = str(place / "rpa_worker.py")
+    return Settings(
+        outputs=str(place / "outputs"),
+        roles={"worker": RoleSettings(match=script, command=[PYTHON, script])},
+        monitors=Monitors(
+            queue=Depth(every_s=180.0),
+            watchdog=Watchdog(every_s=180.0),
+            pipeline=Pipeline(every_s=300.0),
+        ),
+    )
+
+
+@contextmanager
+def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
+    """A box in which nothing runs yet, on a clock that begins at `began` (Unix seconds)."""
+    with pytest.MonkeyPatch.context() as patch:
+        time = Time(began)
+        patch.setenv("TZ", zone)
+        real_time.tzset()
+        box = SimBox(place, time, _rig(patch, time))
+        patch.setattr(box.rig.scripting, "call", box.call)
+        patch.setattr(_queue_server, "fetch", box.fetch)
+        _slowly(patch)
+        _tapped(patch, box)
+        with (
+            box.machine.behind_the_doors(patch),
+            open_box(settings(place), place / "state") as box.box,
+        ):
+            box.box.table = box.machine  # type: ignore[assignment]
+            box.open_queue()
+            yield box
+    real_time.tzset()
+
+
+def _rig(patch: pytest.MonkeyPatch, time: Time) -> SimpleNamespace:
+    """The rig's own modules, on the clock of the simulation."""
+    patch.syspath_prepend(str(Path(console.rig.__file__).parent))
+    names = (
+        "scripting", "task_book", "queue_answers", "rpa_worker", "task_watchdog",
+        "realtime_pipeline", "task_trickle",
+    )  # fmt: skip
+    rig = SimpleNamespace(**{name: __import__(name) for name in names})
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Then:
+            return cls.fromtimestamp(time.wall(), tz)
+
+    clocks = SimpleNamespace(time=time.wall, monotonic=time.awake)
+    numbers = iter(range(1, sys.maxsize))
+    for module in (rig.task_book, rig.task_watchdog, rig.realtime_pipeline):
+        patch.setattr(module, "datetime", Then)
+        patch.setattr(module, "time", clocks)
+    patch.setattr(rig.task_book, "uuid", SimpleNamespace(uuid4=lambda: f"task-{next(numbers):06d}"))
+    return rig
+
+
+def _slowly(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked for as often as on a machine where it may come unannounced."""
+    patch.setattr(runtime_loop, "FOLLOW_S", 5.0)
+    patch.setattr(runtime_loop, "REFRESH_S", 60.0)
+    patch.setattr(sentry, "PULSE_S", 10.0)
+    patch.setattr(night, "HANDOVER_S", 600.0)
+
+
+def _tapped(patch: pytest.MonkeyPatch, box: SimBox) -> None:
+    """See what the daemon publishes."""
+    publish = Runtime._publish
+
+    async def tap(runtime: Runtime, snapshot: Snapshot) -> None:
+        box.shown.append(snapshot)
+        await publish(runtime, snapshot)
+
+    patch.setattr(Runtime, "_publish", tap)

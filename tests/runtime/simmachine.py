@@ -1,0 +1,255 @@
+"""A machine of processes that exist in this one only, behind the doors of `console.system`.
+
+Process table, signals, death notices and shims are imitated here; locks, owner records, the guard
+and the ledger are the real ones.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time as real_time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from simtime import Time
+
+from console.core.model import Identity, Moment, Owner, Process, Role
+from console.system import aftermath, clock, launch, lease, proc, process
+from console.system.box import Box, slot_name
+from console.system.proc import Gone
+
+HZ = 100
+TIDY_S = 0.03
+"""What a shim takes from its worker's death to the certificate."""
+Life = Generator[float, None, None]
+"""What a process does: it yields for how many seconds it then waits."""
+
+
+@dataclass(eq=False)
+class Being:
+    """One process."""
+
+    pid: int
+    ticks: int
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    ppid: int = 1
+    state: str = "S"
+    alive: bool = True
+    held: Path | None = None
+    """The lock whose descriptor it inherited."""
+    missed: bool = False
+    """It was stopped when its turn came."""
+    asked: bool = False
+    """A SIGTERM waits until it is continued."""
+    mourners: list[Callable[[int], None]] = field(default_factory=list)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.pid, self.ticks, clock.boot_id())
+
+
+class Machine:
+    """Every process there is."""
+
+    def __init__(self, time: Time) -> None:
+        self.time, self._last, self._news = time, 1180, True
+        self.beings: dict[int, Being] = {}
+        self.lives: dict[str, Callable[[Being], Life]] = {}
+        """What a program does, by its script's name."""
+        self.own = self.start("rpa-console")
+        """Whoever runs our code at the moment."""
+
+    # --- lives -----------------------------------------------------------------------------
+
+    def start(self, *argv: str, env: dict[str, str] | None = None, ppid: int = 1) -> Being:
+        """A new process."""
+        self._last += 17
+        pid = self._last
+        being = Being(pid, int(self.time.tick() * HZ), argv, env or {}, ppid)
+        self.beings[pid] = being
+        self._news = self.time.stirred = True
+        for name, life in self.lives.items():
+            if len(argv) > 1 and Path(argv[1]).name == name:
+                self._go_on(being, life(being), 0.2)
+        return being
+
+    def _go_on(self, being: Being, life: Life, pause: float) -> None:
+        def turn() -> None:
+            if not being.alive:
+                return
+            if being.state == "T":
+                being.missed = True
+                self.time.after(1.0, turn)
+                return
+            self._go_on(being, life, next(life))
+
+        self.time.after(pause, turn)
+
+    def signal(self, being: Being, number: int) -> None:
+        """What the kernel does with a signal."""
+        match number:
+            case signal.SIGSTOP:
+                being.state = "T"
+            case signal.SIGCONT:
+                being.state = "S"
+                if being.asked:
+                    self.die(being, signal.SIGTERM)
+            case signal.SIGTERM if being.state == "T":
+                being.asked = True
+            case signal.SIGTERM | signal.SIGKILL:
+                self.die(being, number)
+
+    def die(self, being: Being, status: int) -> None:
+        """The end of a process; `status` as `waitpid` tells it."""
+        if not being.alive:
+            return
+        being.alive = False
+        del self.beings[being.pid]
+        self.time.stirred = True
+        for mourner in being.mourners:
+            mourner(status)
+
+    def find(self, identity: Identity) -> Being | None:
+        being = self.beings.get(identity.pid)
+        return being if being is not None and being.identity == identity else None
+
+    def running(self, script: str) -> list[Being]:
+        """Those that run a script, oldest first."""
+        found = [b for b in self.beings.values() if len(b.argv) > 1 and b.argv[1].endswith(script)]
+        return sorted(found, key=lambda one: one.ticks)
+
+    # --- the table -------------------------------------------------------------------------
+
+    def stirred(self) -> bool:
+        news, self._news = self._news, False
+        return news
+
+    def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
+        return tuple(self._process(one) for one in self.beings.values())
+
+    def _process(self, being: Being) -> Process:
+        now = clock.now()
+        age = now.tick - being.ticks / HZ
+        started = Moment(now.at - age, now.tick - age, now.boot)
+        return Process(being.identity, being.ppid, being.argv, started, 1000, being.state)
+
+    # --- shims -----------------------------------------------------------------------------
+
+    def launch(
+        self, box: Box, role: Role, slot: int, lock: int, token: int, actor: str
+    ) -> launch.Report:
+        """A shim and its worker, and what they leave in files, locks and ledger."""
+        descriptor, spec = os.dup(lock), launch._spec(box, role, slot, token, actor)
+        name, since = slot_name(role, slot), clock.now()
+        shim = self.start(sys.executable, "-I", "-S", str(lease.SHIM), role.name)
+        worker = self.start(*role.command, env=dict(spec["marks"]), ppid=shim.pid)  # type: ignore[call-overload]
+        worker.held = shim.held = path = box.paths.lease(name)
+        owner = Owner(worker.identity, token, since, shim.identity, actor)
+        lease.write_owner(box.paths.owner(name), owner, path)
+
+        def tidy(status: int) -> None:
+            dead = SimpleNamespace(
+                spec=spec, identity=str(worker.identity), status=status, err_start=0,
+                started=(since.at, since.tick), oom_kills=sys.maxsize,
+            )  # fmt: skip
+            aftermath.certify(dead)  # type: ignore[arg-type]
+            os.close(descriptor)
+            self.die(shim, 0)
+
+        worker.mourners.append(lambda status: self.time.after(TIDY_S, lambda: tidy(status)))
+        self.time.wait(role.settle_s)
+        return launch.Report(worker.identity, settled=worker.alive, failed=not worker.alive)
+
+    # --- the doors -------------------------------------------------------------------------
+
+    @contextmanager
+    def behind_the_doors(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Our code meets this machine instead of the real one, until the block ends."""
+        exchanged: dict[Any, Any] = {
+            process.Handle: type("Handle", (_Handle,), {"machine": self}),
+            process.wait_dead: self._wait_dead,
+            process.details: lambda one, variables: replace(one, env=self.beings[one.pid].env),
+            proc.stat_of: self._stat_of,
+            proc.identify: lambda pid: b.identity if (b := self.beings.get(pid)) else None,
+            proc.alive: lambda identity: self.find(identity) is not None,
+            proc.environment: self._environment,
+            proc.usage: self._usage,
+            lease.holders: self._holders,
+            lease.is_shim: lambda pid: (b := self.beings.get(pid)) and str(lease.SHIM) in b.argv,
+            launch.launch: self.launch,
+            aftermath.moment: lambda: (self.time.wall(), self.time.tick()),
+            aftermath.oom_kills: lambda: 0,
+        }
+        modules = [one for name, one in sys.modules.items() if name.startswith("console.")]
+        for module in modules:
+            for name, known in list(vars(module).items()):
+                if callable(known) and known in exchanged:
+                    patch.setattr(module, name, exchanged[known])
+        patch.setattr(real_time, "sleep", self.time.wait)
+        patch.setattr(os, "getpid", lambda: self.own.pid)
+        with clock.driven_by(self.time):
+            yield
+
+    def _stat_of(self, pid: int) -> tuple[str, int, int] | None:
+        being = self.beings.get(pid)
+        return (being.state, being.ppid, being.ticks) if being else None
+
+    def _environment(self, pid: int, wanted: set[str]) -> dict[str, str]:
+        env = self.beings[pid].env if pid in self.beings else {}
+        return {key: value for key, value in env.items() if key in wanted}
+
+    def _usage(self, pids: Iterable[int]) -> tuple[float, int]:
+        lived = [self.time.tick() - self.beings[p].ticks / HZ for p in pids if p in self.beings]
+        return 0.01 * sum(lived), 30_000_000 * len(lived)
+
+    def _holders(self, path: Path) -> tuple[int, ...]:
+        return tuple(sorted(one.pid for one in self.beings.values() if one.held == path))
+
+    def _wait_dead(self, handles: Sequence[_Handle], timeout: float) -> list[_Handle]:
+        ends = self.time.awake() + timeout
+        while (living := [one for one in handles if not one.dead]) and self.time.awake() < ends:
+            self.time.wait(0.02)
+        return living
+
+
+class _Handle:
+    """In place of a pidfd: a descriptor that is readable once the process is dead."""
+
+    machine: Machine
+
+    def __init__(self, identity: Identity) -> None:
+        being = self.machine.find(identity)
+        if being is None:
+            raise Gone(f"PID {identity.pid} is gone")
+        self.identity, self._being = identity, being
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        being.mourners.append(self._ring)
+
+    def _ring(self, status: int) -> None:
+        if self._descriptor >= 0:
+            os.eventfd_write(self._descriptor, 1)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def send(self, number: int) -> None:
+        if self.dead:
+            raise Gone(f"PID {self.identity.pid} is gone")
+        self.machine.signal(self._being, number)
+
+    @property
+    def dead(self) -> bool:
+        return not self._being.alive
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

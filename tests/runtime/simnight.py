@@ -1,0 +1,129 @@
+"""A day and a night in which everything goes wrong once, from six to six."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from simbox import SimBox, simulated
+from simtime import Loop
+
+from console.core import handover
+from console.core.handover_json import document
+from console.core.markdown import markdown
+from console.core.model import Command, Event, Identity, Outcome, Sample, Snapshot, Verb
+from console.core.since import DAY_S, ago
+from console.runtime import collecting
+from console.runtime.look import look_once
+from console.system.guard import Guard
+
+ZONE = "Asia/Seoul"
+BEGAN = datetime(2026, 1, 14, 6, 0, tzinfo=ZoneInfo(ZONE)).timestamp()
+ANA, BO = "console:ana@pts/3", "cli:bo@pts/1"
+STEP_S, SUSPEND_S = 90.0, 7200.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a night leaves behind."""
+
+    markdown: str
+    document: dict[str, object]
+    events: list[Event]
+    samples: list[Sample]
+    shown: list[Snapshot]
+
+
+def parse(utc: str) -> float:
+    """Unix seconds of a time as a document has it."""
+    return datetime.fromisoformat(utc).timestamp()
+
+
+async def till(box: SimBox, clock: str) -> None:
+    """Until the clock of a wrist watch, which nobody sets, shows this time after six."""
+    hour, minute, second = (int(part) for part in (clock + ":00").split(":")[:3])
+    passed = ((hour - 6) % 24) * 3600 + minute * 60 + second
+    left = (passed or DAY_S) - (box.time.tick() - box.began)
+    assert left >= 0, f"{clock} is over"
+    await asyncio.sleep(left)
+
+
+def ask(box: SimBox, actor: str, verb: Verb, target: Identity | None = None) -> Outcome:
+    """What a person does with a key or a command."""
+    return Guard(box.box).carry_out(Command(verb, "worker", actor, target))
+
+
+async def day(box: SimBox) -> None:
+    """Clocks and machine, until the evening."""
+    await till(box, "09:10")
+    box.time.step(-STEP_S)
+    await till(box, "11:00")
+    box.time.suspend(SUSPEND_S)
+    await till(box, "14:30")
+    box.time.step(STEP_S)
+    await till(box, "16:05")
+    box.close_queue()
+    await till(box, "16:12")
+    box.open_queue()
+    await till(box, "17:20")
+    box.run("rpa_worker.py")
+    box.run("rpa_worker.py")
+    await till(box, "17:31")
+    assert ask(box, ANA, Verb.END_DUPLICATES).done
+    await till(box, "18:40")
+    box.machine.die(box.machine.running("task_watchdog.py")[0], signal.SIGKILL)
+    await till(box, "19:05")
+    box.run("task_watchdog.py")
+
+
+async def evening(box: SimBox) -> None:
+    """Half a file for half an hour, no file for another; then a baseline, and a worker hangs."""
+    await till(box, "20:10")
+    box.torn = True
+    await till(box, "20:40")
+    pipeline = box.machine.running("realtime_pipeline.py")[0]
+    box.machine.signal(pipeline, signal.SIGSTOP)
+    await till(box, "21:10")
+    box.torn = False
+    box.machine.signal(pipeline, signal.SIGCONT)
+    await till(box, "22:00")
+    assert collecting.start(box.box, ANA, 6.0).done
+    await till(box, "23:30")
+    box.machine.signal(box.worker(), signal.SIGSTOP)
+    await till(box, "23:38")
+    assert ask(box, ANA, Verb.RESTART, box.worker().identity).done
+    await till(box, "02:14")
+    box.machine.signal(box.worker(), signal.SIGKILL)
+    await till(box, "04:30")
+
+
+async def whole(box: SimBox) -> tuple[Snapshot, list[Event]]:
+    for program in ("task_watchdog.py", "realtime_pipeline.py", "task_trickle.py"):
+        box.run(program)
+    assert ask(box, BO, Verb.ENSURE).done
+    async with box.on_duty():
+        await day(box)
+        await evening(box)
+    await till(box, "05:10")
+    async with box.on_duty():
+        await till(box, "06:00")
+        return look_once(box.box), box.box.store.events(limit=50_000)
+
+
+def live(place: Path) -> Told:
+    """The whole of it, and the hand-over of six in the morning."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    with simulated(place, BEGAN, ZONE) as box:
+        loop = Loop(box.time)
+        try:
+            snapshot, events = loop.run_until_complete(whole(box))
+        finally:
+            loop.close()
+        told = handover.compose(snapshot, events, ago(DAY_S, snapshot.moment), ZoneInfo(ZONE))
+        samples = [one for name in ("canary", "worker", "queue", "watchdog", "pipeline")
+                   for one in box.box.store.samples(name)]  # fmt: skip
+        return Told(markdown(told, ZoneInfo(ZONE)), document(told), events, samples, box.shown)

@@ -1,0 +1,92 @@
+"""Clocks that jump under a box where all is well: nothing may be told but the jump itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from simbox import SimBox, simulated
+from simnight import BO, ask
+from simtime import Loop
+
+from console.core.model import EventKind, Verb
+from console.core.report import event_line, status_text
+
+K = EventKind
+SEOUL, BERLIN = "Asia/Seoul", "Europe/Berlin"
+PROGRAMS = ("task_watchdog.py", "realtime_pipeline.py")
+EXPECTED = {K.STARTED, K.ADOPTED, K.DAEMON_STARTED, K.DAEMON_STOPPED, K.VERDICT_CHANGED}
+
+
+async def quiet(box: SimBox, hours: float, step_s: float, sleep_s: float) -> None:
+    """Some hours in which nothing happens but, after half of them, to the clocks."""
+    for program in PROGRAMS:
+        box.run(program)
+    assert ask(box, BO, Verb.ENSURE).done
+    async with box.on_duty():
+        await asyncio.sleep(1800 * hours + 20)
+        box.time.step(step_s)
+        box.time.suspend(sleep_s)
+        await asyncio.sleep(1800 * hours)
+
+
+def live(place: Path, began: str, zone: str, hours: float, step_s: float, sleep_s: float) -> SimBox:
+    at = datetime.fromisoformat(began).replace(tzinfo=ZoneInfo(zone)).timestamp()
+    with simulated(place, at, zone) as box:
+        loop = Loop(box.time)
+        try:
+            loop.run_until_complete(quiet(box, hours, step_s, sleep_s))
+        finally:
+            loop.close()
+        box.events = box.box.store.events()
+        box.canaries = box.box.store.read(
+            "SELECT tick FROM samples WHERE monitor = 'canary' ORDER BY id"
+        )
+    return box
+
+
+@pytest.mark.parametrize(
+    ("step_s", "sleep_s", "words"),
+    [
+        (-90.0, 0.0, ["the clock was set back by 90 s"]),
+        (90.0, 0.0, ["the clock was set forward by 90 s"]),
+        (-3600.0, 0.0, ["the clock was set back by 3600 s"]),
+        (3600.0, 0.0, ["the clock was set forward by 3600 s"]),
+        (0.0, 30.0, ["the machine slept for 30s"]),
+        (0.0, 7200.0, ["the machine slept for 2h00m"]),
+        (-20.0, 28_800.0, ["the machine slept for 8h00m, and the clock was set back by 20 s"]),
+        (-0.2, 0.0, []),
+    ],
+    ids=["back", "forward", "hour back", "hour on", "nap", "sleep", "sleep and back", "slewed"],
+)
+def test_a_jump_is_told_and_is_no_alarm(
+    tmp_path: Path, step_s: float, sleep_s: float, words: list[str]
+) -> None:
+    box = live(tmp_path, "2026-01-14 06:00", SEOUL, 1.5, step_s, sleep_s)
+    assert [one.reason for one in box.events if one.kind is K.NOTICED] == words
+    _nothing_else(box)
+
+
+@pytest.mark.parametrize(
+    ("began", "local"),
+    [("2025-10-26 01:30", "the hour that comes twice"), ("2025-03-30 01:00", "the one left out")],
+    ids=["autumn", "spring"],
+)
+def test_summer_time_is_nothing_that_happens(tmp_path: Path, began: str, local: str) -> None:
+    box = live(tmp_path, began, BERLIN, 3.0, 0.0, 0.0)
+    _nothing_else(box)
+
+
+def _nothing_else(box: SimBox) -> None:
+    """No false death, no double canary, no alarm, no negative age."""
+    told = [one for one in box.events if one.kind is not K.NOTICED]
+    assert {one.kind for one in told} == EXPECTED, [*map(event_line, told)]
+    verdicts = [one.data["verdict"] for one in told if one.kind is K.VERDICT_CHANGED]
+    assert verdicts == ["healthy"]
+    sent = [row[0] for row in box.canaries]
+    assert len(sent) >= 3 and min(b - a for a, b in pairwise(sent)) >= 1800
+    assert all(" -" not in status_text(one).partition("note:")[0] for one in box.shown)

@@ -1,0 +1,204 @@
+"""A day and a night in seconds: the real runtime on another clock, and what it writes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simnight
+from simnight import SUSPEND_S, Told
+
+from console.core.model import Event, EventKind
+from console.core.report import status, status_text
+
+K = EventKind
+AGAIN = (
+    "import json, sys, pathlib, simnight\n"
+    "told = simnight.live(pathlib.Path(sys.argv[1]))\n"
+    "print(json.dumps([told.markdown, told.document]))\n"
+)
+CANARY_S = 1800.0
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Where a hundred thousand commits cost nothing, if there is such a place."""
+    memory = Path("/dev/shm")
+    directory = tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None)
+    yield Path(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def both(place: Path) -> tuple[Told, str, Any]:
+    """The night, and how another process has lived it at the same time."""
+    room = Path(simnight.__file__).parent
+    with subprocess.Popen(
+        [sys.executable, "-c", AGAIN, str(place / "two")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(room), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as other:
+        told = simnight.live(place / "one")
+        answer, _ = other.communicate(timeout=180)
+    text = answer.decode().replace(str(place / "two"), str(place / "one"))
+    return told, *json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def told(both: tuple[Told, str, Any]) -> Told:
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def lines(told: Told) -> dict[int, Event]:
+    return {event.id: event for event in told.events}
+
+
+def of(told: Told, *kinds: EventKind) -> list[Event]:
+    return [event for event in told.events if event.kind in kinds]
+
+
+def test_the_same_night_ends_in_the_same_report(both: tuple[Told, str, Any]) -> None:
+    told, markdown, document = both
+    assert told.markdown == markdown
+    assert json.loads(json.dumps(told.document)) == document
+
+
+def test_no_canary_is_sent_twice_for_one_time(told: Told) -> None:
+    sent = [one.moment.tick for one in told.samples if one.monitor == "canary"]
+    began = sent[0]
+    pauses = [after - before for before, after in pairwise(sent)]
+    assert min(pauses) >= CANARY_S
+    # Every half hour, but the four while the machine slept and the one while nobody was on duty.
+    late = [round((at - began) / 60) for at, pause in zip(sent[1:], pauses, strict=True)
+            if pause > CANARY_S + 60]  # fmt: skip
+    assert late == [7 * 60, 23 * 60 + 10]
+    assert len(sent) == 43
+
+
+def test_nobody_claims_to_have_seen_what_nobody_saw(told: Told, lines: dict[int, Event]) -> None:
+    gaps = [one for one in told.document["unknown"] if one["text"].startswith("What happened from")]
+    slept, away = gaps
+    (woke,) = (lines[id] for id in slept["events"])
+    assert woke.data["slept_s"] == pytest.approx(SUSPEND_S, abs=1) and "2h00m" in slept["text"]
+    stopped, started = (lines[id] for id in away["events"])
+    assert (stopped.kind, started.kind) == (K.DAEMON_STOPPED, K.DAEMON_STARTED)
+    assert started.moment.since(stopped.moment) == pytest.approx(2400, abs=1)
+    for begins, ends in (
+        (woke.moment.tick - SUSPEND_S, woke.moment.tick),
+        (stopped.moment.tick, started.moment.tick),
+    ):
+        assert not [one for one in told.samples if begins < one.moment.tick - 1 < ends - 2]
+
+
+def test_every_alert_is_raised_once_and_resolved_once(told: Told) -> None:
+    raised = Counter(event.data["key"] for event in of(told, K.ALERT_RAISED))
+    resolved = Counter(event.data["key"] for event in of(told, K.ALERT_RESOLVED))
+    assert raised.pop("baseline.failed") == 1
+    assert raised == resolved
+    once = {"queue.down", "worker.duplicates", "worker.stalled", "watchdog.down", "canary.failing"}
+    assert {key for key in raised if raised[key] == 1} >= once
+    # The watchdog complains of the server and of the worker; the pipeline of what piles up.
+    assert set(raised) - once == {"watchdog.failing", "pipeline.failing"}
+    assert raised["watchdog.failing"] == 2, "of the one that came back, not what was seen before"
+
+
+def test_neither_sleep_nor_clock_nor_absence_is_an_alarm(told: Told) -> None:
+    verdicts = [event.data["verdict"] for event in of(told, K.VERDICT_CHANGED)]
+    assert "unknown" not in verdicts and verdicts[-1] == "healthy"
+    noticed = [event.reason for event in of(told, K.NOTICED)]
+    assert noticed == [
+        "the clock was set back by 90 s",
+        "the machine slept for 2h00m",
+        "the clock was set forward by 90 s",
+    ]
+    died = [(event.role, event.reason) for event in of(told, K.DIED)]
+    assert died == [
+        ("worker", "ended on request, gracefully"),
+        ("worker", "ended on request, gracefully"),
+        ("watchdog", "gone; exit code unknown: not started by us"),
+        ("worker", "ended by SIGTERM"),
+        ("worker", "ended by SIGKILL"),
+    ]
+
+
+def test_every_restart_is_counted_alike(told: Told) -> None:
+    metrics = {one["name"]: one for one in told.document["baseline"]["metrics"]}
+    (claim,) = (one for one in told.document["workers"] if " restarts, the last " in one["text"])
+    assert claim["text"].startswith("worker: 2 restarts")
+    assert metrics["restart count"]["value"] == "2"
+    assert metrics["restart count"]["events"] == claim["events"]
+
+
+def test_no_age_is_negative_on_any_screen(told: Told) -> None:
+    def ages(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from ages(inner, key)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from ages(inner, name)
+        elif isinstance(value, int | float) and name.endswith("_s"):
+            yield name, value
+
+    assert len(told.shown) > 1000
+    for snapshot in told.shown:
+        assert [one for one in ages(status(snapshot)) if one[1] < 0] == []
+        assert not re.search(r"(?<![\w-])-\d+[smhd]", status_text(snapshot))
+
+
+# --- every claim can be followed to the ledger ----------------------------------------------
+
+
+def test_what_is_cited_is_there(told: Told, lines: dict[int, Event]) -> None:
+    cited = {int(number) for number in re.findall(r"#(\d+)", told.markdown)}
+    looks = {int(number) for number in re.findall(r"look (\d+)", told.markdown)}
+    assert len(cited) > 80 and cited <= lines.keys()
+    assert len(looks) > 4 and looks <= {one.id for one in told.samples}
+
+
+def test_the_chronicle_tells_every_line_once_and_at_its_time(
+    told: Told, lines: dict[int, Event]
+) -> None:
+    chronicle = told.document["happened"]
+    cited = Counter(id for line in chronicle for id in line["events"])
+    assert cited.keys() == lines.keys() and set(cited.values()) == {1}
+    for line in chronicle:
+        first = lines[line["events"][0]]
+        assert first.moment.at == pytest.approx(simnight.parse(line["at"]), abs=0.001)
+        for event in (lines[id] for id in line["events"]):
+            if event.identity is not None:
+                assert f"PID {event.identity.pid}" in line["text"]
+
+
+def test_a_finding_cites_the_alert_that_says_so(told: Told, lines: dict[int, Event]) -> None:
+    for finding in told.document["findings"]:
+        cited = [lines[id] for id in finding["events"]]
+        assert {event.data["title"] for event in cited} == {finding["title"]}
+        raised = [event.reason for event in cited if event.kind is K.ALERT_RAISED]
+        assert raised and raised[-1] in finding["text"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        r"worker: PID \d+ died after 2h35m: ended by SIGKILL; .*; policy started PID \d+",
+        r"How watchdog PID \d+ ended at 01-14 18:40:00: gone; exit code unknown",
+        r"the daemon runs on as PID \d+, since 05:10:00",
+        r"Exactly one worker runs: PID \d+, up 3h45m since 02:14:05",
+    ],
+)
+def test_the_night_in_words(told: Told, words: str) -> None:
+    assert re.search(words, told.markdown)
