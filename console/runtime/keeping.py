@@ -1,4 +1,4 @@
-"""How much of the past is kept in memory: what is judged by, and each monitor's newest look."""
+"""How much of the past is kept in memory: what is judged by, and each monitor's newest looks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Mapping
 
 from console.core.model import Moment, Sample
+
+NEWEST = 20
+"""So many looks are kept however old they are: after a night's sleep they tell what came before."""
 
 
 def judged_since(run: object, history_s: float, now: Moment) -> float:
@@ -15,7 +18,7 @@ def judged_since(run: object, history_s: float, now: Moment) -> float:
 
 
 def trim(histories: Mapping[str, deque[Sample]], since: float) -> None:
-    """Let go of older samples than that, but for the newest of each monitor."""
+    """Let go of older samples than that, but for the newest ones of each monitor."""
     for history in histories.values():
-        while len(history) > 1 and history[0].moment.at < since:
+        while len(history) > NEWEST and history[0].moment.at < since:
             history.popleft()

@@ -26,7 +26,7 @@ from console.core.model import Event, EventKind, Snapshot
 from console.monitors import _queue_server
 from console.runtime import daemon as edge
 from console.runtime import loop as runtime_loop
-from console.runtime import night, sentry
+from console.runtime import following, night, sentry
 from console.runtime.loop import Runtime
 from console.system import daemon
 from console.system.box import Box, open_box
@@ -179,7 +179,7 @@ class SimBox:
         self.machine.own = self.machine.start(PYTHON, "-m", "console", "daemon", "run")
         grant = daemon.claim(self.box.paths, self.box.store)
         assert grant is not None
-        edge._record(self.box, EventKind.DAEMON_STARTED, f"PID {self.machine.own.pid}")
+        self._tell(EventKind.DAEMON_STARTED)
         others = asyncio.all_tasks()
         work = asyncio.create_task(edge._until_told(self.box))
         try:
@@ -190,10 +190,13 @@ class SimBox:
             await work
             for left in asyncio.all_tasks() - others:
                 left.cancel()
-            edge._record(self.box, EventKind.DAEMON_STOPPED, f"PID {self.machine.own.pid}")
+            self._tell(EventKind.DAEMON_STOPPED)
             grant.close()
             self.machine.die(self.machine.own, 0)
             self.machine.own = self.machine.start("rpa-console")
+
+    def _tell(self, kind: EventKind) -> None:
+        self.box.tell(kind, "", "daemon", f"PID {self.machine.own.pid}")
 
 
 def settings(place: Path) -> Settings:
@@ -257,10 +260,16 @@ def _rig(patch: pytest.MonkeyPatch, time: Time) -> SimpleNamespace:
 
 def _slowly(patch: pytest.MonkeyPatch) -> None:
     """Nothing is looked for as often as on a machine where it may come unannounced."""
-    patch.setattr(runtime_loop, "FOLLOW_S", 5.0)
+    patch.setattr(following, "Stirring", _deaf)  # it is no matter of chance when one looks
+    patch.setattr(following, "LOOK_S", 5.0)
     patch.setattr(runtime_loop, "REFRESH_S", 60.0)
     patch.setattr(sentry, "PULSE_S", 10.0)
     patch.setattr(night, "HANDOVER_S", 600.0)
+
+
+def _deaf(directory: Path) -> None:
+    """The kernel tells nobody of what is written."""
+    raise OSError
 
 
 def _tapped(patch: pytest.MonkeyPatch, box: SimBox) -> None:

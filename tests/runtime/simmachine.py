@@ -132,6 +132,9 @@ class Machine:
         news, self._news = self._news, False
         return news
 
+    def newcomers(self) -> tuple[Process, ...]:
+        return self.look()
+
     def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         return tuple(self._process(one) for one in self.beings.values())
 
