@@ -25,8 +25,8 @@ import console.rig
 from console.core.model import Event, EventKind, Snapshot
 from console.monitors import _queue_server
 from console.runtime import daemon as edge
-from console.runtime import loop as runtime_loop
 from console.runtime import following, night, sentry
+from console.runtime import loop as runtime_loop
 from console.runtime.loop import Runtime
 from console.system import daemon
 from console.system.box import Box, open_box
