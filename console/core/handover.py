@@ -147,7 +147,8 @@ def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Itera
             seen = times.ago(monitor.last.moment) if monitor.last else "never"
             reason = visible(monitor.health.reason, 300)
             yield Claim(f"What the {monitor.name} monitor would see: {reason}; last look {seen}")
-    yield from _gaps(recent, times)
+    yield from _asleep(recent, times)
+    yield from _unwatched(recent, times)
     for event in recent:
         if event.kind is EventKind.DIED and event.actor == OUTSIDE:
             pid = event.identity.pid if event.identity else "?"
@@ -160,23 +161,33 @@ def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Itera
         yield Claim(visible(notice, 300))
 
 
-def _gaps(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
-    """When nobody ran the monitors, or the machine slept."""
-    gone: Event | None = None
+def _asleep(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
     for event in recent:
         if slept_s := number(event.data.get("slept_s")):
             woke = event.moment
             words = f"What happened from {times.at(woke.plus(-slept_s))} to {times.at(woke)}"
             yield Claim(f"{words}: the machine slept for {duration(slept_s)}", (event.id,))
+
+
+def _unwatched(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
+    """When nobody ran the monitors. One that was killed unseen tells no end of its own."""
+    began: Event | None = None
+    gone: Event | None = None
+    for event in recent:
         own = event.role == "monitors" and event.kind in (EventKind.DIED, EventKind.ENDED)
         if event.kind is EventKind.DAEMON_STOPPED or own:
-            gone = gone or event
-        elif event.kind is EventKind.DAEMON_STARTED and gone is not None:
-            lasted = duration(event.moment.since(gone.moment))
-            words = f"What happened from {times.at(gone.moment)} to {times.at(event.moment)}"
-            how = f" ({visible(gone.reason, 100)})" if gone.kind is EventKind.DIED else ""
-            text = f"{words}: for {lasted} nobody ran the monitors{how}"
-            yield Claim(text, tuple(one.id for one in (gone, event)))
-            gone = None
+            gone, began = gone or event, None
+        elif event.kind is EventKind.DAEMON_STARTED:
+            if gone is not None:
+                lasted = duration(event.moment.since(gone.moment))
+                words = f"What happened from {times.at(gone.moment)} to {times.at(event.moment)}"
+                how = f" ({visible(gone.reason, 100)})" if gone.kind is EventKind.DIED else ""
+                text = f"{words}: for {lasted} nobody ran the monitors{how}"
+                yield Claim(text, (gone.id, event.id))
+            elif began is not None:
+                words = f"For how long nobody ran the monitors before {times.at(event.moment)}"
+                text = f"{words}: who ran them was killed, and told no end of it"
+                yield Claim(text, (began.id, event.id))
+            gone, began = None, event
     if gone is not None:
         yield Claim(f"Nobody has run the monitors since {times.ago(gone.moment)}", (gone.id,))

@@ -280,3 +280,17 @@ def test_times_carry_their_date_when_it_is_another_day() -> None:
 def test_the_scripted_night_is_a_night() -> None:
     moments: list[Any] = [event.moment.at for event in badnight.ledger()]
     assert moments == sorted(moments)
+
+
+def test_a_daemon_that_was_killed_unseen_leaves_a_gap_of_unknown_length() -> None:
+    book = Ledger()
+    book.write("20:00:00", K.DAEMON_STARTED, "", "daemon", "PID 1")
+    book.write("21:00:00", K.DAEMON_STARTED, "", "daemon", "PID 2")
+    book.write("22:00:00", K.DAEMON_STOPPED, "", "daemon", "PID 2")
+    book.write("22:10:00", K.DAEMON_STARTED, "", "daemon", "PID 3")
+    told = markdown(compose(snapshot(), book, START, ZONE), ZONE)
+    assert (
+        "For how long nobody ran the monitors before 11-03 21:00:00: who ran them was killed, and"
+        " told no end of it (#1, #2)"
+    ) in told
+    assert "from 11-03 22:00:00 to 11-03 22:10:00: for 10m nobody ran the monitors (#3, #4)" in told
