@@ -8,7 +8,6 @@ the WAL from being checkpointed.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from console.system.connection import (
     DAMAGED,
     PATIENCE_S,
     Inode,
+    connect,
     let_go,
     look,
     transact,
@@ -84,10 +84,7 @@ class Backing:
     def _open(self) -> apsw.Connection:
         before = self._look()
         try:
-            if self.path is not None:
-                # SQLite would make it with the umask's mode: ours is private from the start.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-            connection = apsw.Connection(str(self.path) if self.path else ":memory:")
+            connection = connect(self.path)
             try:
                 connection.set_busy_timeout(int(PATIENCE_S * 1000))
                 write_ahead(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,21 @@ def look(path: Path) -> Inode | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def connect(path: Path | None) -> apsw.Connection:
+    """Open or make a database; None is one in memory. Raises apsw.Error, OSError.
+
+    It is private from the start, where SQLite would make it with the umask's mode, and no link.
+    One that is there is opened by SQLite alone: whoever closes a descriptor of a file drops all
+    locks that his process has on it, those of other connections as well.
+    """
+    if path is None:
+        return apsw.Connection(":memory:")
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+    return apsw.Connection(os.path.join(os.path.realpath(path.parent), path.name), flags)
 
 
 def write_ahead(connection: apsw.Connection) -> None:

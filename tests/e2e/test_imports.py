@@ -39,7 +39,7 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 5, 115),
-        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 57, 205),
+        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 60, 208),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 190),
     ],
 )
