@@ -183,9 +183,13 @@ def _uptime(up_s: float, down_s: float, n: int, run: _Run) -> MetricView:
     unknown = 100.0 * (1 - seen_s / run.elapsed_s) if run.elapsed_s else 0.0
     verdict = "fail" if lost else _decided(met, share, run)
     still = early.away(down_s, run.settings.length_s * (1 - target / 100))
-    decided = run.note(verdict, "", f"away {duration(down_s)} in all", still)
+    decided = run.note(verdict, "", f"away {_brief(down_s)} in all", still)
     note = "; ".join(filter(None, (decided, f"{unknown:.1f} % unknown" if unknown >= 0.05 else "")))
     return MetricView("uptime", share, "%", f">= {target:g}", verdict, n, note)
+
+
+def _brief(seconds: float) -> str:
+    return "under 1s" if 0 < seconds < 1 else duration(seconds)
 
 
 def _queue_size(queue: Sequence[Sample], run: _Run) -> MetricView:

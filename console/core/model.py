@@ -478,6 +478,13 @@ class MetricView:
     n: int = 0
     note: str = ""
 
+    @property
+    def figure(self) -> str:
+        """The value; `?` while nothing was seen, `lost` for a latency that has no end."""
+        if self.value is not None:
+            return f"{self.value:.4g}"
+        return "lost" if self.name == "latency_s" and self.n else "?"
+
 
 @frozen
 class BaselineView:

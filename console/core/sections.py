@@ -226,7 +226,7 @@ def metrics(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Metric]:
     """The five metrics; those that the ledger decides, with its lines."""
     for view in snapshot.baseline.metrics:
         unit = f" {view.unit}" if view.unit else ""
-        value = "?" if view.value is None else f"{view.value:.4g}{unit}"
+        value = view.figure + (unit if view.value is not None else "")
         note = Claim(visible(view.note, 300), _evidence(view, snapshot, events))
         name = METRICS.get(view.name, view.name)
         yield Metric(name, value, view.target + unit, view.verdict, view.n, note)

@@ -101,7 +101,7 @@ def bury(box: Box, role: Role, instance: Instance) -> None:
         EventKind.DIED,
         role.name,
         OUTSIDE,
-        f"gone; exit code unknown: {why}",
+        f"exit code unknown ({why})",
         instance.identity,
         instance.token,
         {"uptime_s": uptime, "exit_code": None, "signal": None},

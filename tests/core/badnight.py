@@ -110,7 +110,7 @@ def _daemon_killed(book: Ledger) -> None:
 
 def _worker_gone(book: Ledger) -> None:
     book.write("22:41:00", EventKind.DIED, "worker", "outside",
-               "gone; exit code unknown: not started by us", 52928, uptime_s=14848.0,
+               "exit code unknown (not started by us)", 52928, uptime_s=14848.0,
                exit_code=None, signal=None)  # fmt: skip
     book.write("22:41:05", EventKind.STARTED, "worker", "policy", "", 60001, 1)
     book.write("22:41:06", EventKind.READY, "worker", "daemon", "", 60001, 1)

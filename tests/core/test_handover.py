@@ -62,8 +62,7 @@ def test_a_colleague_reads_first_what_matters(text: str) -> None:
         " (#13, #14, #15, #16)",
         "- 00:36:20, in 6m: checkpoint of the baseline",
         "for 6m nobody ran the monitors (ended by SIGKILL) (#17, #19)",
-        "How worker PID 52928 ended at 11-03 22:41:00: gone; exit code unknown: not started by us"
-        " (#20)",
+        "How worker PID 52928 ended at 11-03 22:41:00: exit code unknown (not started by us) (#20)",
         "- 11-03 23:58:00 **rule**: restart 1 of 3 after 5 s of back-off (first death in a row);"
         " at most 3 restarts in 10m (#23)",
     ],

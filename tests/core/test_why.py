@@ -136,7 +136,9 @@ def test_surplus() -> None:
 
 
 def test_an_adopted_worker_whose_code_nobody_knows() -> None:
-    died = line(2, 100, K.DIED, 7, "outside", "gone; exit code unknown", uptime_s=900.0)
+    died = line(
+        2, 100, K.DIED, 7, "outside", "exit code unknown (not started by us)", uptime_s=900.0
+    )
     steps = chain(line(1, 0, K.ADOPTED, 7, "outside"), died)
     assert "nobody can tell how it ended" in say(steps, "detector")
 

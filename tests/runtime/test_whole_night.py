@@ -128,7 +128,7 @@ def test_neither_sleep_nor_clock_nor_absence_is_an_alarm(told: Told) -> None:
     assert died == [
         ("worker", "ended on request, gracefully"),
         ("worker", "ended on request, gracefully"),
-        ("watchdog", "gone; exit code unknown: not started by us"),
+        ("watchdog", "exit code unknown (not started by us)"),
         ("worker", "ended by SIGTERM"),
         ("worker", "ended by SIGKILL"),
     ]
@@ -195,7 +195,7 @@ def test_a_finding_cites_the_alert_that_says_so(told: Told, lines: dict[int, Eve
     "words",
     [
         r"worker: PID \d+ died after 2h35m: ended by SIGKILL; .*; policy started PID \d+",
-        r"How watchdog PID \d+ ended at 01-14 18:40:00: gone; exit code unknown",
+        r"How watchdog PID \d+ ended at 01-14 18:40:00: exit code unknown",
         r"the daemon runs on as PID \d+, since 05:10:00",
         r"Exactly one worker runs: PID \d+, up 3h45m since 02:14:05",
     ],

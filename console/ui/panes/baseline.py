@@ -82,13 +82,12 @@ def _reason(base: BaselineView) -> list[Line]:
 
 def _metric(metric: MetricView, width: int) -> Line:
     shape, style = METRICS.get(metric.verdict, (UNKNOWN, "unknown"))
-    value = "?" if metric.value is None else f"{metric.value:.4g}"
     room = min(24, width - 38)
     target = metric.target.replace(" ", "") + metric.unit
     return line(
         (f"{shape} ", style),
         (fit(metric.name.removesuffix("_s").replace("_", " "), 12), ""),
-        (fit(value, 5, right=True), "strong"),
+        (fit(metric.figure, 5, right=True), "strong"),
         *((("  ", ""), *meter(metric, room - 1)) if room >= 5 else ()),
         (fit(f" {target}", 8), "muted"),
         (fit(metric.verdict, 10), style),
