@@ -24,6 +24,7 @@ from console.system.connection import (
     connect,
     let_go,
     look,
+    opening,
     transact,
     why,
     write_ahead,
@@ -82,18 +83,18 @@ class Backing:
         return connection
 
     def _open(self) -> apsw.Connection:
-        before = self._look()
+        if self.path is None:
+            return self._memory()
         try:
-            connection = connect(self.path)
-            try:
-                connection.set_busy_timeout(int(PATIENCE_S * 1000))
-                write_ahead(connection)
-                self._migrate(connection)
-                if before not in (None, self._look()):  # its journal is another file's
-                    raise OSError(0, "was replaced while it was being opened")
-            except BaseException:
-                let_go(connection)
-                raise
+            with opening(self.path):
+                connection = connect(self.path)
+                try:
+                    connection.set_busy_timeout(int(PATIENCE_S * 1000))
+                    write_ahead(connection)
+                    self._migrate(connection)
+                except BaseException:
+                    let_go(connection)
+                    raise
         except (apsw.Error, OSError) as error:
             raise self._error(error) from error
         return connection
@@ -141,10 +142,7 @@ class Backing:
         self._turn_to(opened).close()
 
     def _reach(self) -> apsw.Connection:
-        """Open it; one that is damaged is moved aside, where that is our business.
-
-        While others move it, its journal may go away between two of our steps: then once more.
-        """
+        """Open it; one that is damaged is moved aside, where that is our business."""
         for left in reversed(range(TRIES)):
             found = self._look()
             try:
@@ -159,7 +157,7 @@ class Backing:
                     opened = self._reach()
                     _begin_anew(opened, salvage.reader(kept), str(error), kept)
                     return opened
-                if not left or (not damaged and self._look() == found):
+                if not (damaged and left):  # else others have moved it: once more
                     raise
         raise AssertionError("unreachable")
 

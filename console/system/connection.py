@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from console.system import clock
+from console.system import clock, lock
 
 PATIENCE_S = 5.0
 """How long we wait for another one who writes."""
@@ -31,19 +32,48 @@ def look(path: Path) -> Inode | None:
     return status.st_dev, status.st_ino
 
 
-def connect(path: Path | None) -> apsw.Connection:
-    """Open or make a database; None is one in memory. Raises apsw.Error, OSError.
+def connect(path: Path) -> apsw.Connection:
+    """Open or make a database. Raises apsw.Error, OSError.
 
     It is private from the start, where SQLite would make it with the umask's mode, and no link.
     One that is there is opened by SQLite alone: whoever closes a descriptor of a file drops all
     locks that his process has on it, those of other connections as well.
     """
-    if path is None:
-        return apsw.Connection(":memory:")
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
     return apsw.Connection(os.path.join(os.path.realpath(path.parent), path.name), flags)
+
+
+@contextmanager
+def moving(store: Path, shared: bool = False) -> Iterator[None]:
+    """While a store is moved nobody opens it, and while some open it (`shared`) nobody moves it.
+
+    SQLite finds journals by name: who has opened the file that lay there before would play the
+    journal of its successor into it. Raises LeaseError, OSError.
+    """
+    path = store.with_name(f"{store.stem}.lock")
+    deadline = clock.tick() + 2 * PATIENCE_S
+    while (grant := lock.take(path, shared)) is None:
+        if clock.tick() > deadline:
+            raise OSError(0, f"others have held {path} for {2 * PATIENCE_S:g} s")
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        grant.close()
+
+
+@contextmanager
+def opening(store: Path) -> Iterator[None]:
+    """Nobody moves a store while it is opened; where that lock cannot be had, nobody can at all.
+
+    Raises OSError.
+    """
+    with ExitStack() as stack:
+        with contextlib.suppress(lock.LeaseError):
+            stack.enter_context(moving(store, shared=True))
+        yield
 
 
 def write_ahead(connection: apsw.Connection) -> None:

@@ -77,14 +77,15 @@ def _why(path: Path, error: OSError) -> str:
     return "it is a symbolic link" if path.is_symlink() else error.strerror or str(error)
 
 
-def lock(descriptor: int) -> bool:
+def lock(descriptor: int, shared: bool = False) -> bool:
     """Take the lock of an open file, at once or not at all. Raises OSError."""
     try:
         if _OFD:
-            whole = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+            whole = struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
         else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if isinstance(error, BlockingIOError | PermissionError):
             return False
@@ -92,11 +93,11 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def take(path: Path) -> Grant | None:
+def take(path: Path, shared: bool = False) -> Grant | None:
     """The lease, or None when somebody holds it. Raises LeaseError."""
     descriptor = open_lock(path)
     try:
-        if not lock(descriptor):
+        if not lock(descriptor, shared):
             os.close(descriptor)
             return None
         if not same_file(descriptor, path):

@@ -9,15 +9,13 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
-from console.system import clock, lock
-from console.system.connection import Inode, look, transact
+from console.system import clock
+from console.system.connection import Inode, look, moving, transact
 
-PATIENCE_S = 10.0
 _TABLES = {
     "facts": "key, value",
     "tokens": "role, token",
@@ -35,7 +33,7 @@ def set_aside(store: Path, found: Inode | None) -> Path | None:
 
     Raises LeaseError, OSError.
     """
-    with _alone(store.with_name(f"{store.stem}.lock")):
+    with moving(store):
         if look(store) != found:
             return None
         kept = _free_name(store)
@@ -44,19 +42,6 @@ def set_aside(store: Path, found: Inode | None) -> Path | None:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{store}{suffix}", f"{kept}{suffix}")
         return kept
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    deadline = clock.tick() + PATIENCE_S
-    while (grant := lock.take(path)) is None:
-        if clock.tick() > deadline:
-            raise lock.LeaseError(f"{path}: others have held it for {PATIENCE_S:g} s")
-        time.sleep(0.01)
-    try:
-        yield
-    finally:
-        grant.close()
 
 
 def _free_name(store: Path) -> Path:

@@ -83,7 +83,7 @@ def test_who_may_not_mend_tells_and_touches_nothing(tmp_path: Path) -> None:
     assert len(standing.samples("queue")) == 1
     standing.close()
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["store.sqlite"]
+    assert {*os.listdir(tmp_path)} == {"store.lock", "store.sqlite"}
 
 
 def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
