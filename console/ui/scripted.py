@@ -100,9 +100,9 @@ def monitors() -> tuple[MonitorView, ...]:
     """Five monitors, all on time."""
     rows = (
         ("canary", 1800.0, 1042.0, "done in 0.84 s"),
-        ("worker", 300.0, 122.0, "1 of 1, PID 40864"),
+        ("worker", 300.0, 122.0, "worker 1, watchdog 1"),
         ("watchdog", 60.0, 14.0, "heartbeat 12 s old"),
-        ("queue", 5.0, 2.0, "0 waiting, 1 in flight"),
+        ("queue", 5.0, 2.0, "3 waiting, 1 in work, 212 done"),
         ("pipeline", 60.0, 41.0, "7 channels, no anomaly"),
     )
     return tuple(

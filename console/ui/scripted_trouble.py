@@ -41,12 +41,21 @@ def trouble() -> Snapshot:
         retry_at=NOW.plus(14.0),
         last_death=died,
     )
+    canary, at_once, watchdog, queue, pipeline = calm.monitors
     late = replace(
-        calm.monitors[0],
+        canary,
         health=Health(HealthState.OVERDUE, "last looked 39m ago, due every 30m"),
         last=Sample("canary", past(2340.0)),
         next_run=past(540.0),
     )
+    missed = replace(
+        at_once,
+        health=Health(HealthState.FAILING, "worker 0/1"),
+        last=Sample("worker", past(AGO_S)),
+        next_run=past(AGO_S).plus(at_once.every_s),
+        result="worker 0, watchdog 1",
+    )
+    filling = replace(queue, result="4 waiting, 0 in work, 212 done")
     return replace(
         calm,
         verdict=Verdict.DOWN,
@@ -54,7 +63,7 @@ def trouble() -> Snapshot:
         since=past(AGO_S),
         roles=(gone, dog),
         queue=replace(calm.queue, size=4, inflight=0, lease_s=None, drain_s=None),
-        monitors=(late, *calm.monitors[1:]),
+        monitors=(late, missed, watchdog, filling, pipeline),
         events=(*calm.events, died, down, wait),
         alerts=(Alert("worker.down", Severity.CRITICAL, "worker is down", REASON, past(AGO_S)),),
     )
