@@ -265,8 +265,8 @@ def _weigh(toll: Toll, rows: Sequence[Row], lives: Sequence[tuple[float, float]]
     toll.down_s = sum(until - since for since, until in down)
     for monitor, every in EVERY_S.items():
         for before, after in pairwise(row for row in rows if row[1] == monitor):
-            # The worker's monitor looks on news as well: at deaths, and as the daemon begins.
-            if monitor != "worker" and after[3] - before[3] < every - EARLY_S:
+            # These look on news as well: deaths, a daemon that begins, a worker that first works.
+            if monitor not in ("worker", "queue") and after[3] - before[3] < every - EARLY_S:
                 toll.doubles.append((monitor, after[3] - before[3]))
             within = [end - start for start, end in down if before[2] <= start <= end <= after[2]]
             if monitor == "worker" and within:

@@ -172,8 +172,12 @@ def test_a_jump_of_the_queue_is_an_anomaly(
     wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 15)
     for _ in range(20):
         queue.add("wait")
-    seen = wait_for(lambda: [one for one in outputs.pipeline()["seasonality"] if one["anomaly"]])
-    assert seen[0]["channel"] == "queue_size" and seen[0]["severity"] == "high"
+
+    def jumps() -> list[str]:
+        seen = [one for one in outputs.pipeline()["seasonality"] if one["severity"] == "high"]
+        return [one["channel"] for one in seen if one["anomaly"]]
+
+    assert wait_for(jumps) == ["queue_size"]  # a look while they are added sees less of a jump
     assert max(outputs.pipeline()["simulation"]["resonance_series"]) > 0
 
 

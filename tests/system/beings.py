@@ -51,6 +51,19 @@ def dead(pid: int) -> bool:
     return raw[raw.rfind(b")") + 2 :][:1] in b"ZX"
 
 
+FORK_NO_EXEC = 0x40
+"""`PF_FORKNOEXEC` of the kernel's `sched.h`."""
+
+
+def about_to_exec(pid: int) -> bool:
+    """Whether it was forked and is no program of its own yet: until then it bears its parent's."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return bool(int(raw[raw.rfind(b")") + 2 :].split()[6]) & FORK_NO_EXEC)
+
+
 def pids() -> list[int]:
     """Every living process."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and not dead(int(name))]

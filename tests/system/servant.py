@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arena import Arena, dead, pids, wait_for, words
+from beings import about_to_exec
 
 ROOT = Path(__file__).parents[2]
 OTHERS = ("canary", "queue", "watchdog", "pipeline")
@@ -45,7 +46,8 @@ class Servant:
     def pids(self) -> list[int]:
         """The daemons that live: one, or none for a moment."""
         mine = [os.fsencode(str(self.config)), b"run"]
-        living = [pid for pid in pids() if all(word in words(pid) for word in mine)]
+        named = [pid for pid in pids() if all(word in words(pid) for word in mine)]
+        living = [pid for pid in named if not about_to_exec(pid)]
         self.most = max(self.most, len(living))
         return living
 
