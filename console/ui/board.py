@@ -150,7 +150,7 @@ class Board(SparingScreen):
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
         if self.prompt.sift and self._sifted:
-            typed = (f" filter in {self._sifted.title}: {self.prompt.sift.text}", "warn")
+            typed = (f" filter in {self._sifted.title}: {self.prompt.sift.words}", "warn")
             return line(typed, ("  Esc clears it", "muted"))
         hidden = ", ".join(self.modules[name].TITLE for name in self._hidden)
         return line((f" … not shown: {hidden}", "muted")) if hidden else line()
