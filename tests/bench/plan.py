@@ -23,8 +23,8 @@ class Plan:
 
     @property
     def calm_s(self) -> float:
-        """From the first paint until the watching begins."""
-        return 3.0 if self.quick else 6.0
+        """From the first paint until the watching begins: a new worker is looked at for 30 s."""
+        return 35.0 if self.quick else 40.0
 
     @property
     def presses(self) -> int:
