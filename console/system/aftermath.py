@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from console.system import shim
-from console.system.shim import Worker, moment, oom_kills, report, stat
+from console.system.guardian import Worker, moment, oom_kills, report, stat
 
 _AFTER_KILL_S = 5.0
 
@@ -103,7 +103,7 @@ def leftovers(marks: dict[str, str]) -> Iterator[int]:
 def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
     """Whether a process is a shim, or bears another instance's marks."""
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        if file.read(4096).split(b"\0")[3:4] == [os.fsencode(shim.__file__)]:
+        if file.read(4096).split(b"\0")[3:4] == [os.fsencode(sys.argv[0])]:
             return True
     with open(f"/proc/{pid}/environ", "rb") as file:
         borne = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))

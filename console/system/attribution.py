@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console.core.instances import ROLE_VARIABLE, TOKEN_VARIABLE, Kinship
+from console.core.instances import Kinship
 from console.core.model import Instance, Lease, LeaseState, Owner, Process, Role
 
 
@@ -28,19 +28,11 @@ def attribute(
         return found, held
     whole = _owned(owner, kinship)
     if not whole:
-        return [_by_mark(role, instance, held) for instance in found], held
+        return found, held
     pids = {one.pid for one in whole}
     rest = [instance for instance in found if instance.pid not in pids]
     leased = held.state is LeaseState.HELD
     return [*rest, Instance(role.name, whole, leased=leased, token=owner.token)], held
-
-
-def _by_mark(role: Role, instance: Instance, held: Lease) -> Instance:
-    """Between a worker's first instruction and its record, its marks say that it is leased."""
-    marks = instance.root.env.get(ROLE_VARIABLE), instance.root.env.get(TOKEN_VARIABLE)
-    if held.state is LeaseState.HELD and held.owner and marks == (role.name, str(held.owner.token)):
-        return replace(instance, leased=True, token=held.owner.token)
-    return instance
 
 
 def _owned(owner: Owner, kinship: Kinship) -> tuple[Process, ...]:

@@ -18,17 +18,12 @@ def tell_starts(box: Box, role: Role, seen: Observation, actor: str) -> None:
 
 def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, actor: str) -> None:
     """Write how one instance came to be."""
-    owners = [one.owner for one in seen.leases if one.owner is not None]
+    owners = (one.owner for one in seen.leases if one.owner is not None)
     owner = next((one for one in owners if one.identity == instance.identity), None)
-    started = instance.root.started
     if owner is not None:
         _started(box, role, owner)
-    elif instance.token is not None:
-        # Its shim was killed before it could say whom it had started.
-        by = next((one.actor for one in owners if one.token == instance.token), "")
-        about = (by, "", instance.identity, instance.token)
-        box.lines.keep(Event(EventKind.STARTED, started, role.name, *about))
-    else:
+    elif instance.token is None:
+        started = instance.root.started
         box.tell(
             EventKind.ADOPTED,
             role.name,

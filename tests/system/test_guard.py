@@ -8,9 +8,7 @@ import signal
 import pytest
 from arena import PYTHON, Make, dead, kill, wait_for
 
-from console.core.instances import MARKS
-from console.core.model import Command, Event, EventKind, Identity, LeaseState, Owner, Verb
-from console.system import clock, lease
+from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -174,22 +172,3 @@ def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:
     a = make()
     assert a.do(Verb.KILL).message == "worker: nothing to end"
     assert a.events(EventKind.ASKED)[0].data["verb"] == "kill"
-
-
-@pytest.mark.parametrize("verb", [Verb.KILL, Verb.ENSURE])
-def test_a_worker_whose_shim_was_killed_before_naming_it_has_a_start_in_the_ledger(
-    make: Make, verb: Verb
-) -> None:
-    a = make()
-    place, caller = a.box.paths, Identity(2**22 + 1, 1, clock.boot_id())
-    grant = lease.take(place.lease("worker"))
-    assert grant is not None
-    claim = Owner(caller, 7, clock.now(), None, "cli:bo@pts/1")
-    lease.write_owner(place.owner("worker"), claim, place.lease("worker"))
-    os.set_inheritable(grant.descriptor, True)
-    pid = a.outside(env=dict(zip(MARKS, (a.box.name, "worker", "7"), strict=True)))
-    grant.close()
-    assert a.do(verb).done
-    (start,) = a.events(EventKind.STARTED)
-    assert start.identity is not None and (start.identity.pid, start.token) == (pid, 7)
-    assert start.actor == "cli:bo@pts/1" and not a.events(EventKind.ADOPTED)

@@ -15,7 +15,7 @@ import pytest
 from arena import Make, dead, kill, wait_for
 
 from console.core.model import EventKind, LeaseState, Verb
-from console.system import launch, lock, shim
+from console.system import guardian, launch, lock
 
 USS_KB = 9_000
 
@@ -31,15 +31,39 @@ def test_it_is_small_and_owes_nothing_to_the_project(make: Make) -> None:
 
 
 def test_it_imports_little() -> None:
-    code = (
-        "import sys\nexec(compile(open(sys.argv[1]).read(), 'shim', 'exec'), {'__name__': 'x'})\n"
-    )
+    root = guardian.__file__.rpartition("/console/")[0]
+    code = f"import sys; sys.path.append({root!r}); import console.system.guardian\n"
     code += "print(*sys.modules)"
-    command = [sys.executable, "-I", "-S", "-c", code, str(shim.__file__)]
+    command = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    heavy = {"json", "typing", "contextlib", "asyncio", "pathlib", "subprocess", "re", "console"}
+    heavy = {"json", "typing", "contextlib", "asyncio", "pathlib", "subprocess", "re"}
     loaded = set(done.stdout.split())
-    assert "fcntl" in loaded and not heavy & loaded
+    ours = {name for name in loaded if name.startswith("console.")}
+    assert ours == {"console.system", "console.system.guardian"} and not heavy & loaded
+
+
+def test_a_worker_that_cannot_be_named_does_not_run(make: Make) -> None:
+    a = make()
+    owner = a.box.paths.owner("worker")
+    owner.mkdir(parents=True)
+    outcome = a.do(Verb.ENSURE)
+    assert not outcome.done and str(owner) in outcome.message, outcome.message
+    assert not (a.place / "starts").exists() and not a.look().instances
+    owner.rmdir()
+    assert a.ensure().changed
+
+
+def test_what_the_kernel_cannot_run_leaves_no_life_behind(make: Make, tmp_path: Path) -> None:
+    program = tmp_path / "of-no-format"
+    program.write_bytes(b"\0" * 64)
+    program.chmod(0o700)
+    a = make(command=[str(program)])
+    for _ in range(2):
+        outcome = a.do(Verb.ENSURE)
+        assert not outcome.done and f"{program}: Exec format error" in outcome.message
+        assert a.look().lease.state is LeaseState.FREE
+    assert not a.events(EventKind.STARTED) and not a.deaths()
+    assert len(a.events(EventKind.FAILED)) == 2
 
 
 @pytest.mark.parametrize(

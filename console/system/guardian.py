@@ -1,0 +1,282 @@
+"""What a shim does: one small process per worker, which holds the lease with it and sees it die.
+
+It imports nothing else of the project until its worker is dead, and little besides: there is one
+for each worker. Its arguments `SPEC`, `STATUS` and `LEASE` are descriptors: what to run (marshal),
+where to report to the caller, and the lock itself, which the worker inherits. So the lock is held
+by two: it survives the death of either, and a worker that closes all descriptors.
+
+The worker-to-be writes the owner record itself, before it becomes the worker: whoever is killed
+when, no worker ever runs unnamed.
+
+Reports, a line each: `started IDENTITY`, then `settled` or `exited REASON`; or `failed REASON`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import marshal
+import os
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False  # as `typing` has it, which costs a megabyte
+if TYPE_CHECKING:
+    from typing import Any
+
+_PR_SET_CHILD_SUBREAPER = 36
+_OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""What Python or we have changed, and a worker finds as usual."""
+_BUSY_S, _QUIET_S = 0.25, 1.0
+_AFTER_KILL_S = 5.0
+
+
+class Worker:
+    """The worker's life, from the first instruction to the certificate."""
+
+    def __init__(self, spec: dict[str, Any], lease: int) -> None:
+        self.spec, self.lease = spec, lease
+        self.pid, self.identity, self.status = 0, "", -1
+        self.dead = False
+        self.started = moment()
+        self.err_start = 0
+        self.oom_kills = oom_kills()
+
+    def start(self) -> None:
+        """Start it in a session of its own. Raises OSError, ValueError."""
+        spec = self.spec
+        out, err = (open_log(spec["logs"][stream]) for stream in ("out", "err"))
+        self.err_start = os.fstat(err).st_size
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        shim = identity(os.getpid(), spec["boot"])
+        self.started = moment()
+        # No signal in between: what is meant for the worker must not be taken for ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = os.fork()
+        if pid == 0:
+            self._become(shim, out, err, writing)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for descriptor in (out, err, writing):
+            os.close(descriptor)
+        with open(reading, "rb") as file:
+            failure = file.read()  # until it has become the worker, or is dead
+        if failure:
+            os.waitpid(pid, 0)
+            raise ValueError(failure.decode("utf-8", "replace"))
+        self.pid, self.identity = pid, identity(pid, spec["boot"])
+
+    def _become(self, shim: str, out: int, err: int, failing: int) -> None:
+        """In the child: write who we are, then be the worker."""
+        spec, named = self.spec, False
+        program = spec["command"][0]
+        try:
+            os.setsid()
+            for number in _OURS:
+                signal.signal(number, signal.SIG_DFL)
+            os.chdir(spec["cwd"] or "/")
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            self._write_owner(shim)
+            named = True
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            env = {**os.environ, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease)}
+            os.execvpe(program, spec["command"], env)
+        except (OSError, ValueError) as error:
+            if named:  # after a worker that never was
+                os.unlink(spec["owner"])
+            report(failing, why(error, program if named else None))
+        finally:
+            os._exit(127)
+
+    def reap(self) -> bool:
+        """Collect the dead, adopted orphans included; True once the worker is among them."""
+        while not self.dead:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == self.pid:
+                self.status, self.dead = status, True
+        return self.dead
+
+    def _write_owner(self, shim: str) -> None:
+        """Say beside the lock who holds it: information, never proof. Raises OSError."""
+        spec, lock = self.spec, os.fstat(self.lease)
+        at, tick = self.started
+        put(
+            spec["owner"],
+            f'{{"identity": "{identity(os.getpid(), spec["boot"])}", "shim": "{shim}",'
+            f' "token": {spec["token"]}, "since": [{at!r}, {tick!r}, "{spec["boot"]}"],'
+            f' "actor": {spec["actor_json"]}, "lock": [{lock.st_dev}, {lock.st_ino}]}}',
+        )
+
+
+def put(path: str, text: str) -> None:
+    """Replace a small file; a full disk takes it written over the old one. Raises OSError."""
+    draft = f"{path}.{os.getpid()}"
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except OSError:
+        if os.path.exists(draft):
+            os.unlink(draft)
+        with open(path, "r+", encoding="utf-8") as file:
+            file.write(text.ljust(os.fstat(file.fileno()).st_size))
+
+
+def why(error: OSError | ValueError, program: str | None = None) -> str:
+    """What went wrong, with what: with `program`, or with the file that the error names."""
+    if isinstance(error, OSError):
+        return f"{program or error.filename}: {error.strerror}"
+    return str(error)
+
+
+def moment() -> tuple[float, float]:
+    """Now, by the clock for people and by the one that nobody can set."""
+    return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def identity(pid: int, boot: str) -> str:
+    """A process as the project writes identities. Raises OSError."""
+    return f"{pid}:{stat(pid)[1]}:{boot}"
+
+
+def stat(pid: int) -> tuple[int, int]:
+    """(parent, start ticks) of a process. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        raw = file.read()
+    fields = raw[raw.rfind(b")") + 2 :].split()
+    return int(fields[1]), int(fields[19])
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended something in our control group for want of memory."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            groups = [line.rstrip("\n").split(":", 2) for line in file]
+        for number, kind, path in groups:
+            counter = {"": "memory.events", "memory": "memory.oom_control"}.get(kind)
+            place = f"/sys/fs/cgroup{'' if number == '0' else '/memory'}{path}/{counter}"
+            if counter and os.path.exists(place):
+                with open(place, encoding="ascii") as file:
+                    return sum(int(line.split()[1]) for line in file if line[:9] == "oom_kill ")
+    except (OSError, ValueError, IndexError):
+        pass
+    return 0
+
+
+def open_log(path: str) -> int:
+    """A descriptor that appends, and follows no link. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def rotate(path: str, limit: int) -> int:
+    """Keep the newest `limit` bytes of a log that has grown past it as `.1`; its size now.
+
+    The worker's descriptor appends, so it goes on writing at the new end: no pipe that could
+    break or block it when the shim dies.
+    """
+    try:
+        with open(path, "rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size <= limit:
+                return size
+            file.seek(-limit, os.SEEK_END)
+            with open(f"{path}.1", "wb") as old:
+                old.write(file.read(limit))
+            file.truncate(0)
+    except OSError:
+        pass
+    return 0
+
+
+def report(status: int, line: str) -> None:
+    """Tell the caller, who may be gone."""
+    try:
+        os.write(status, line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
+    except OSError:
+        pass
+
+
+def wait(worker: Worker, wake: int, status: int) -> int:
+    """Until the worker is dead: bound its logs, report that it settled, obey SIGTERM.
+
+    The descriptor for reports, or -1 when it has said all.
+    """
+    spec = worker.spec
+    now = moment()[1]
+    settle, check, ending, sizes = now + spec["settle_s"], now + _BUSY_S, 0.0, [0]
+    while not worker.reap():
+        now = moment()[1]
+        if status >= 0 and now >= settle:
+            report(status, "settled")
+            os.close(status)
+            status = -1
+        if now >= check:
+            before, sizes = sizes, [rotate(p, spec["log_bytes"]) for p in spec["logs"].values()]
+            check = now + (_QUIET_S if sizes == before else _BUSY_S)
+        if ending and now >= ending:
+            os.kill(worker.pid, signal.SIGKILL)  # our child, not reaped: its PID is its own
+            ending = now + _AFTER_KILL_S
+        due = min([check, *([settle] if status >= 0 else []), *([ending] if ending else [])])
+        if asked_to_end(wake, max(0.0, due - now)) and not ending:
+            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGCONT)
+            ending = now + spec["grace_s"]
+    return status
+
+
+def asked_to_end(wake: int, timeout: float) -> bool:
+    """Sleep until a signal or the timeout; True when the signal was SIGTERM."""
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    return bool(poll.poll(timeout * 1000)) and signal.SIGTERM in os.read(wake, 512)
+
+
+def become_guardian() -> int:
+    """Outlive terminals, adopt the worker's orphans, and hear signals through a descriptor."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (OSError, AttributeError):
+        pass
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    return reading
+
+
+def start(worker: Worker, status: int) -> bool:
+    """Start the worker under its lock and say so; whether it lives."""
+    try:
+        held, named = os.fstat(worker.lease), os.lstat(worker.spec["lock"])
+        if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
+            raise ValueError("the lock file was removed or replaced meanwhile")
+        worker.start()
+    except (OSError, ValueError) as error:
+        report(status, f"failed {why(error)}")
+    if worker.pid:
+        report(status, f"started {worker.identity}")
+    return bool(worker.pid)
+
+
+def main() -> None:
+    """Start the worker, wait for its end, then see to what it leaves."""
+    if os.fork():  # nobody's child: a caller that lives long has no zombie to reap
+        os._exit(0)
+    spec_fd, status, lease = (int(argument) for argument in sys.argv[2:5])
+    fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    wake = become_guardian()
+    with open(spec_fd, "rb") as file:
+        worker = Worker(marshal.loads(file.read()), lease)
+    if start(worker, status):
+        status = wait(worker, wake, status)
+        sys.path[:] = worker.spec["path"]
+        from console.system.aftermath import settle
+
+        settle(worker, status)
