@@ -74,6 +74,8 @@ class Guard:
         with decision(path, self.patience_s, lambda: self._joined(command, role)) as joined:
             if joined is not None:
                 return joined
+            if command.actor == supervision.POLICY:
+                self._still_wanted(role)
             match command.verb:
                 case Verb.ENSURE:
                     return self._failed(role, before) or self._ensure(command, role)
@@ -220,6 +222,12 @@ class Guard:
             return None
         old_enough = clock.now().since(owner.since) >= role.settle_s
         return self._confirm(command, role) if old_enough else None
+
+    def _still_wanted(self, role: Role) -> None:
+        """Policy decides before it waits for its turn; who ended it meanwhile has the last word."""
+        memory = supervision.remember(self.box.store.events(0, role.name), role)
+        if not memory.wanted or memory.parked is not None:
+            raise Refused("it was ended on request, or parked, since policy decided")
 
     def _failed(self, role: Role, before: int) -> Outcome | None:
         """The failure of a start that was tried while we waited: trying at once is no better."""

@@ -9,6 +9,7 @@ import pytest
 from arena import PYTHON, Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
+from console.core.supervision import POLICY
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -172,3 +173,14 @@ def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:
     a = make()
     assert a.do(Verb.KILL).message == "worker: nothing to end"
     assert a.events(EventKind.ASKED)[0].data["verb"] == "kill"
+
+
+def test_policy_that_comes_too_late_does_not_undo_a_kill(make: Make) -> None:
+    a = make()
+    kill(a.ensure().pid or 0)
+    wait_for(a.deaths)
+    assert a.do(Verb.KILL).message == "worker: nothing to end"
+    late = a.do(Verb.ENSURE, actor=POLICY)  # decided when it was dead, and waited for its turn
+    assert not late.done and "ended on request" in late.message
+    assert not a.look().instances and a.look().lease.state is LeaseState.FREE
+    assert a.ensure().changed, "a person may"
