@@ -22,9 +22,9 @@ from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.news import News
 from console.ui.paint import Line, Look, line
-from console.ui.sparing import SparingApp
 from console.ui.theme import FALLBACK, load_all, shipped_themes
 from console.ui.travel import Travel
+from console.ui.typeahead import TypeaheadApp
 from console.ui.wiring import Feed, Publish, Wiring
 
 __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
@@ -35,7 +35,7 @@ SHORTEST_S, LONGEST_S = 1.0, 10.0
 """Without news the screen is drawn again when an age on it changes, within these bounds."""
 
 
-class ConsoleApp(SparingApp):
+class ConsoleApp(TypeaheadApp):
     """The console. It shows, asks and submits; it never touches the machine."""
 
     CSS_PATH: ClassVar[Path] = Path(__file__).with_name("console.tcss")

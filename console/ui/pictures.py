@@ -9,11 +9,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from textual.pilot import Pilot
 from textual.strip import Strip
 
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
 from console.ui.app import ConsoleApp
+from console.ui.dialogs.confirm import Confirm
 from console.ui.film import Film, Frame
 from console.ui.paint import line, strip
 from console.ui.scripted import night
@@ -62,10 +64,17 @@ async def draw(
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await pilot.press(*keys)
-        await pilot.pause(0.1)
-        frame = Frame(tuple(app.screen._compositor.render_strips()), 1.0)
+        frame = await _frame(pilot, 1.0)
     picture = Film(_ground(app)).svg([frame])
     await asyncio.to_thread(path.write_text, picture, encoding="utf-8")
+
+
+async def _frame(pilot: Pilot[int], seconds: float) -> Frame:
+    """What is on the screen when all of it is: a question's keys come last."""
+    await pilot.pause(0.1)
+    while isinstance(screen := pilot.app.screen, Confirm) and not screen.ready:
+        await pilot.pause(0.1)
+    return Frame(tuple(screen._compositor.render_strips()), seconds)
 
 
 def _ground(app: ConsoleApp) -> str:
@@ -97,8 +106,7 @@ async def film(path: Path, size: tuple[int, int] = (120, 36)) -> None:
             await app.travel.refresh()
             app.publish(scene.snapshot)
             await pilot.press(*scene.keys)
-            await pilot.pause(0.1)
-            frames.append(Frame(tuple(app.screen._compositor.render_strips()), scene.seconds))
+            frames.append(await _frame(pilot, scene.seconds))
         await pilot.press("q")
     frames.append(Frame(_farewell(app, size), 3.0))
     picture = Film(_ground(app)).svg(frames)

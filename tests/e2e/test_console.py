@@ -81,6 +81,40 @@ def test_the_demo_shows_a_worker_that_is_killed_and_started_by_key(
     assert not os.path.exists(directory)
 
 
+def test_a_burst_of_keys_goes_where_its_first_key_leads(look: Open) -> None:
+    glass = look("demo")
+    glass.wait_for(lambda text: "READY" in worker_row(text), 30)
+    glass.press("/trick")
+    glass.wait_for(re.compile(r"1 Processes ─+ 2 of \d+ .*\n trick +\n", re.DOTALL).search)
+    assert "Themes" not in glass.text
+    glass.press("\x1b")
+    glass.wait_for(lambda text: "READY" in worker_row(text))
+    glass.press("l/nowhere\r")
+    glass.wait_for("Log of worker")
+    glass.wait_for("/ nowhere (n N)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sight", "typed", "question"),
+    [
+        (["demo"], "READY", "kworker\r", "type worker below"),
+        (["demo", "--fault", "two-workers"], "1 too many", "xy", "y  end them"),
+    ],
+)
+def test_no_burst_of_keys_ends_a_worker(
+    look: Open, arguments: list[str], sight: str, typed: str, question: str
+) -> None:
+    glass = look(*arguments)
+    named = re.compile(r"(\d+) .*rpa_worker")
+    text = glass.wait_for(lambda text: sight in worker_row(text) and named.search(text), 30)
+    workers = [int(pid) for pid in named.findall(text)]
+    glass.press(typed)
+    glass.wait_for(question)
+    glass.press("\x1b")
+    glass.wait_for("nothing was done")
+    assert all(psutil.pid_exists(pid) for pid in workers)
+
+
 def test_nothing_is_left_of_a_demo_that_was_killed(look: Open, wait_for: Wait) -> None:
     glass = look("demo")
     directory = demo_box(glass)

@@ -11,10 +11,13 @@ from typing import Any
 
 import textual.app
 import textual.pilot
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.ui.app import ConsoleApp, Wiring
+from console.ui.dialogs.confirm import Confirm
 from console.ui.scripted import NOW, night
 from console.ui.wiring import Feed, Logs, Publish
 
@@ -91,8 +94,27 @@ async def settle(pilot: Pilot[int]) -> None:
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
-    """Press keys; `Pilot.press` waits until each has been dealt with."""
-    await pilot.press(*keys)
+    """Press keys, each when the one before has been dealt with and a question hears."""
+    for key in keys:
+        await pilot.press(key)
+        await heard(pilot)
+
+
+async def heard(pilot: Pilot[int]) -> None:
+    """Wait until a question that is on the screen takes keys."""
+    async with asyncio.timeout(30):
+        while isinstance(question := pilot.app.screen, Confirm) and not question.ready:
+            await pilot.pause(0.01)
+
+
+async def burst(pilot: Pilot[int], *keys: str) -> None:
+    """Type keys as a terminal hands on what it has read at once."""
+    driver = pilot.app._driver
+    assert driver is not None
+    for key in keys:
+        name = _character_to_key(key) if len(key) == 1 else key
+        driver.send_message(Key(name, key if len(key) == 1 else None))
+    await settle(pilot)
 
 
 def shown(pilot: Pilot[int]) -> str:

@@ -1,10 +1,16 @@
-"""Asks before something ends. Cancel is what Enter does; `y` acts; the keys are printed."""
+"""Asks before something ends. Cancel is what Enter does; `y` acts; the keys are printed.
+
+It hears only what is typed after it could be read: what is older was no answer to its question.
+"""
 
 from __future__ import annotations
 
+import math
 import textwrap
+import time
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
@@ -16,6 +22,9 @@ from console.ui.paint import Line, Look, Span, fit, line
 
 NARROW = 60
 """Cells, under which the keys take a line each."""
+READING_S = 0.25
+"""From the question on the screen to the first key that can be an answer: nobody reads faster."""
+WAYS_OUT = ("escape", "ctrl+c", "ctrl+q")
 
 
 class Confirm(Sheet[bool]):
@@ -39,10 +48,30 @@ class Confirm(Sheet[bool]):
         self.question, self.snapshot, self.refusal = question, snapshot, ""
         self.first = 0
         """The first fact in view, where there are more than fit."""
+        self._read_at = math.inf
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.set_timer, READING_S, self._read)
+
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
+        self.draw()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it could be read by now; its keys are printed then."""
+        return self._read_at < math.inf
+
+    def hears(self, typed: events.Key | events.Paste) -> bool:
+        """Whether that can be an answer: any way out can, whenever it was typed."""
+        out = isinstance(typed, events.Key) and typed.key in WAYS_OUT
+        return out or typed.time >= self._read_at
 
     def content(self) -> list[Line]:
         """What would happen, and the keys; on a small screen the keys come first."""
         foot = self._foot()
+        if not self.ready:
+            foot = [line()] * len(foot)
         room = self.size.height - 2 - len(foot) - (self.prompt is not None)
         width = max(10, self.breadth - 3)
         facts = [part for one in self.question.lines for part in _wrapped(one, width)]

@@ -1,0 +1,60 @@
+"""Keys that are typed faster than they are carried out: one after the other, none too early.
+
+Textual gives each key to whoever has the focus when it is read, and carries it out when it has
+come up from there to the application. Of a burst (text pasted, a slow link, a busy machine) all
+keys have gone that way before the first one has opened anything: `/trick` would open the themes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from textual import events
+
+from console.ui.dialogs.confirm import Confirm
+from console.ui.sparing import SparingApp
+
+LONGEST_S = 5.0
+"""A key is not held longer, whatever the one before is about."""
+
+
+class TypeaheadApp(SparingApp):
+    """An application that looks at a key when the one before has been carried out."""
+
+    def __init__(self, **textual: Any) -> None:
+        super().__init__(**textual)
+        self._typed: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
+
+    def on_mount(self) -> None:
+        self.run_worker(self._carry_out_typed(), name="keys", group="keys")
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is typed waits for its turn; the rest goes its way."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self._typed.put_nowait(event)
+        else:
+            await super().on_event(event)
+
+    async def _carry_out_typed(self) -> None:
+        while True:
+            event = await self._typed.get()
+            try:
+                async with asyncio.timeout(LONGEST_S):
+                    await self._settled()
+            except TimeoutError:
+                pass
+            if not isinstance(self.screen, Confirm) or self.screen.hears(event):
+                await super().on_event(event)
+
+    async def _settled(self) -> None:
+        """Until the focus is where the last key has put it and no message is on the way there."""
+        settled = False
+        while not settled:
+            way = (self.focused or self.screen).ancestors_with_self
+            for pump in way:
+                dealt = asyncio.Event()
+                if pump.call_later(dealt.set):
+                    await dealt.wait()
+            same = way[0] is (self.focused or self.screen)
+            settled = same and not any(pump.message_queue_size for pump in way)

@@ -1,0 +1,138 @@
+"""Keys that arrive in one burst do what they do when each is typed after the one before is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from stage import Box, burst, console, heard, press, shown
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from console.core.model import BaselineView, Verb
+from console.ui.dialogs import confirm
+from console.ui.dialogs.confirm import Confirm
+from console.ui.dialogs.palette import Palette
+from console.ui.scripted import night
+
+
+def stands(pilot: Pilot[int]) -> tuple[object, ...]:
+    """Where the operator is, and what is set."""
+    board, screen = pilot.app.screen_stack[0], pilot.app.screen
+    typed = screen.focused.value if isinstance(screen.focused, Input) else None
+    return (
+        *(type(one).__name__ for one in pilot.app.screen_stack),
+        screen.focused and screen.focused.id,
+        typed,
+        board.prompt.sift.text,
+        board.prompt.display,
+        board.zoomed,
+        board.order,
+        board.choice,
+        pilot.app.theme,
+        getattr(screen, "word", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (*"/trick",),
+        (*"/trick", "enter", "o"),
+        (*"/trick", "backspace", "escape", "z"),
+        (*"/40864", "enter", *"2/canary", "enter", "z"),
+        (*"3z",),
+        (*"tlight", "enter", "o"),
+        (*":zo", "enter", "escape", "o"),
+        (*":the", "down", "down", "enter", "2"),
+        ("?", "escape", "2", "w", "escape", "z"),
+        (*"l/fail", "backspace", *"led"),
+        (*"l/failed", "enter"),
+        (*"l/failed", "enter", "escape", "escape", "o"),
+        (*"lq/lq",),
+    ],
+    ids=" ".join,
+)
+async def test_a_burst_does_what_the_same_keys_do_one_by_one(keys: tuple[str, ...]) -> None:
+    slow, fast = Box(), Box()
+    async with console(slow) as pilot:
+        await press(pilot, *keys)
+        expected = stands(pilot)
+    async with console(fast) as pilot:
+        await burst(pilot, *keys)
+        assert stands(pilot) == expected
+    assert slow.asked == fast.asked == []
+
+
+async def test_a_filter_holds_the_whole_burst() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await burst(pilot, *"/trick")
+        board = pilot.app.screen
+        assert board is pilot.app.screen_stack[0]
+        assert board.prompt.value == board.prompt.sift.text == "trick"
+        assert box.asked == []  # `c` would have sent a canary
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("r", "y"), ("r", "y", "enter", "y"), ("k", *"worker", "enter"), ("k", *"trick", "enter")],
+    ids=" ".join,
+)
+async def test_no_question_takes_what_was_typed_before_it_was_there(keys: tuple[str, ...]) -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await burst(pilot, *keys)
+        assert isinstance(pilot.app.screen, Confirm)
+        await heard(pilot)
+        prompt = pilot.app.screen.prompt
+        assert prompt is None or prompt.value == ""
+        assert box.asked == []
+        await burst(pilot, *(("y",) if prompt is None else (*"worker", "enter")))
+        assert [command.verb for command in box.asked] == [
+            Verb.RESTART if keys[0] == "r" else Verb.KILL
+        ]
+
+
+async def test_a_question_shows_its_keys_when_it_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(confirm, "READING_S", 3600.0)
+    box = Box()
+    async with console(box) as pilot:
+        await pilot.press("r", "y", "enter")
+        assert "Restart worker 40864?" in shown(pilot)
+        assert "Cancel" not in shown(pilot) and "y  restart" not in shown(pilot)
+        assert box.asked == []
+
+
+async def test_what_comes_after_the_question_in_a_burst_reaches_nobody() -> None:
+    box = Box(replace(night(), baseline=BaselineView()))
+    async with console(box) as pilot:
+        await burst(pilot, "r", *"nbcxa", "enter", *"qe")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert box.asked == []
+
+
+async def test_a_question_can_be_cancelled_at_any_time() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await burst(pilot, "r", "escape", *"kx", "escape", "o")
+        assert not isinstance(pilot.app.screen, Confirm)
+        assert pilot.app.screen_stack[0].order == "age"
+        assert box.asked == []
+
+
+async def test_the_console_can_be_left_while_a_question_does_not_hear() -> None:
+    async with console(Box()) as pilot:
+        await burst(pilot, "r", "ctrl+c", *"kkk")
+        assert pilot.app.return_code == 0
+
+
+async def test_a_palette_lights_what_the_whole_burst_finds() -> None:
+    async with console(Box()) as pilot:
+        await burst(pilot, *":theme", "down")
+        palette = pilot.app.screen
+        assert isinstance(palette, Palette)
+        assert palette.prompt is not None and palette.prompt.value == "theme"
+        assert palette.index == 1
