@@ -78,8 +78,14 @@ def _column(
     spare = height - len(shown)
     order = sorted(shown, key=lambda wish: wish.name != focused)
     order = shown[:1] + [wish for wish in order if wish is not shown[0]] if shown else []
-    # The first pane gets all it wishes before any other gets more than its fold.
-    for goal, some in (("wished", order[:1]), ("least", order), ("wished", order)):
+    # The first pane gets all it wishes before any other but the focused one is unfolded.
+    chosen = order[:2] if focused in [wish.name for wish in order[1:2]] else []
+    for goal, some in (
+        ("least", chosen),
+        ("wished", order[:1]),
+        ("least", order),
+        ("wished", order),
+    ):
         for wish in some:
             more = min(getattr(wish, goal) + 2 - rows[wish.name], spare)
             # A border around a single line says less than that line alone.

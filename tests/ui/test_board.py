@@ -115,6 +115,15 @@ async def test_a_folded_pane_unfolds_when_it_is_focused() -> None:
         assert "╭─ 3 Queue" in shown(pilot)
 
 
+def test_a_focused_pane_unfolds_however_much_the_first_one_has_to_show() -> None:
+    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    assert arrange(wishes, 80, 19, "processes")["processes"].height == 12
+    for wish in wishes[1:]:
+        places = arrange(wishes, 80, 19, wish.name)
+        assert places[wish.name].height >= 4
+        assert places["processes"].height == max(place.height for place in places.values())
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_no_size_is_refused(size: tuple[int, int]) -> None:
     async with console(Box(trouble()), size=size) as pilot:
