@@ -46,10 +46,10 @@ def _verdict(event: Event) -> str:
 
 def _monitor(event: Event) -> str:
     """`queue monitor: failing: no answer`: what it says, not what the role does."""
-    name = str(event.data.get("monitor"))
+    name, state = str(event.data.get("monitor")), str(event.data.get("state"))
     found = event.reason.removeprefix(f"{name}:").strip()
-    words = f"{name} monitor: {event.data.get('state')}"
-    return f"{words}: {found[:_WORDS]}" if found else words
+    words = f"{name} monitor: {state}"
+    return f"{words}: {found[:_WORDS]}" if found not in ("", state) else words
 
 
 _SENTENCES: dict[EventKind, Callable[[Event], str]] = {

@@ -150,7 +150,8 @@ class Runtime:
             self.sentry.log.server(after)
         if looked and before.state is not after.state:
             data = {"monitor": name, "state": after.state.value, "was": before.state.value}
-            await self._record(EventKind.MONITOR_CHANGED, f"{name}: {after.reason}", data)
+            found = after.reason or after.state.value
+            await self._record(EventKind.MONITOR_CHANGED, f"{name}: {found}", data)
         return sample
 
     async def _record(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:

@@ -112,7 +112,8 @@ class Board(SparingScreen):
             self.place()
 
     def _foot(self) -> None:
-        self.keys.present([footer(self.entries, self.size.width, self.focus_name)])
+        foot = footer(self.entries, self.size.width, self.focus_name)
+        self.keys.present([self.prompt.KEYS if self.prompt.display else foot])
 
     def steady_s(self, now: Moment) -> float:
         """Seconds for which all that is shown stays true, if nothing happens."""
@@ -171,15 +172,14 @@ class Board(SparingScreen):
         pane = self.focused
         if isinstance(pane, Pane) and self._shown:
             self._foot()
-            if not self.zoomed and pane.folded:
+            if not self.zoomed and (pane.folded or pane.room < len(pane.rows)):
                 self.place()
 
     def place(self) -> None:
         """Give every widget its rectangle. Only a resize, zoom or focus comes here."""
         width, height = self.size
         top = tops(height, self.graphs)
-        keys = 1 if height > 1 else 0
-        notice = 1 if height > 3 else 0
+        keys, notice = int(height > 1), int(height > 3)
         free = max(0, height - top - keys - notice)
         wishes = [wish(name, one, self._needs.get(name)) for name, one in self.modules.items()]
         places = arrange(wishes, width, free, self.focus_name)

@@ -8,14 +8,20 @@ from textual.message import Message
 from textual.widgets import Input
 
 from console.ui.dialogs.sheet import Prompt
+from console.ui.paint import line
 from console.ui.sifting import NOTHING, SiftError, sift
 
 
 class FilterLine(Prompt):
     """Hidden until it is opened."""
 
+    KEYS = line(
+        (" Enter", "key"), (" keep ", "muted"), (" Esc", "key"), (" clear ", "muted"), base="panel"
+    )
+    """What takes the place of the board's keys: these are letters now."""
+
     class Sifted(Message):
-        """Other rows are to be shown."""
+        """Other rows are to be shown, or other keys."""
 
     class Closed(Message):
         """Typing is over."""
@@ -34,6 +40,7 @@ class FilterLine(Prompt):
             self.value = self.sift.text
         self.display = True
         self.focus()
+        self.post_message(self.Sifted())
 
     def clear(self) -> None:
         """Show every row again."""

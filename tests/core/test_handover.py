@@ -133,6 +133,13 @@ def test_a_hundred_confirmations_are_one_line() -> None:
     assert evidence(lines[0].events) == " (#1 to #99, 50 lines)"
 
 
+def test_a_monitor_that_is_content_again_says_so_once() -> None:
+    book = Ledger()
+    book.write("19:00:00", K.MONITOR_CHANGED, "", "daemon", "queue: ok", monitor="queue",
+               state="ok")  # fmt: skip
+    assert [line.text for line in happened(book, START)] == ["queue monitor: ok"]
+
+
 def test_flapping_is_one_line_and_two_hours_later_is_another() -> None:
     book = Ledger()
     for second in range(8):

@@ -89,6 +89,7 @@ async def test_a_change_of_a_monitor_is_in_the_ledger_once(box: Box) -> None:
         await until(lambda: len(monitor.calls) > 6)
     changes = [one for one in box.store.events() if one.kind is EventKind.MONITOR_CHANGED]
     assert [(one.data["was"], one.data["state"]) for one in changes] == [("ok", "failing")]
+    assert changes[0].reason == "queue: failing"
 
 
 async def test_a_due_time_survives_whoever_runs_the_monitor(box: Box) -> None:

@@ -67,6 +67,15 @@ async def test_filter_counts_and_clears() -> None:
         assert "baseline-started" in shown(pilot)
 
 
+async def test_while_a_filter_is_typed_the_last_line_names_no_letters() -> None:
+    async with console(Box()) as pilot:
+        assert "k kill" in shown(pilot)
+        await press(pilot, "slash")
+        assert "Enter keep  Esc clear" in shown(pilot) and "k kill" not in shown(pilot)
+        await press(pilot, "enter")
+        assert "k kill" in shown(pilot) and "Enter keep" not in shown(pilot)
+
+
 async def test_filter_takes_pasted_controls_visibly() -> None:
     from textual import events
 
@@ -113,6 +122,21 @@ async def test_a_folded_pane_unfolds_when_it_is_focused() -> None:
         assert "╭─ 6 Baseline" in shown(pilot)
         await press(pilot, "1", "tab", "tab")
         assert "╭─ 3 Queue" in shown(pilot)
+
+
+async def test_the_first_pane_takes_back_what_it_gave_to_another() -> None:
+    calm = night()
+    roles = tuple(
+        replace(calm.roles[0], role=replace(calm.roles[0].role, name=f"worker{number}"))
+        for number in range(6)
+    )
+    async with console(Box(replace(calm, roles=roles)), size=(80, 24)) as pilot:
+        first = pilot.app.screen.panes["processes"]
+        before = first.size.height
+        await press(pilot, "8")
+        assert first.size.height < before
+        await press(pilot, "1")
+        assert first.size.height == before
 
 
 def test_a_focused_pane_unfolds_however_much_the_first_one_has_to_show() -> None:
