@@ -108,15 +108,13 @@ class Pane(Widget):
 
     def redraw(self) -> None:
         """Draw all lines anew and repaint where they differ."""
-        width, height = self.size
-        self.offset_y = max(0, min(self.offset_y, len(self.rows) - self.room))
-        drawn, on = self._drawn(width, height), (width, height, self.look)
-        if on != self._drawn_on:
-            self._drawn_on, self._lines = on, drawn
-            self._strips = [strip(one, width, self.look) for one in drawn]
+        if not self._fits:
+            self._draw()
             self.refresh()
             return
-        for y, one in enumerate(drawn):
+        width, height = self.size
+        self.offset_y = max(0, min(self.offset_y, len(self.rows) - self.room))
+        for y, one in enumerate(self._drawn(width, height)):
             if one == self._lines[y]:
                 continue
             after = strip(one, width, self.look)
@@ -125,8 +123,22 @@ class Pane(Widget):
             if spans:
                 self.refresh(*(Region(x, y, count, 1) for x, count in spans))
 
+    @property
+    def _fits(self) -> bool:
+        """Whether what is drawn was drawn on this size and in this look."""
+        return self._drawn_on == (*self.size, self.look)
+
+    def _draw(self) -> None:
+        width, height = self.size
+        self._drawn_on = (width, height, self.look)
+        self.offset_y = max(0, min(self.offset_y, len(self.rows) - self.room))
+        self._lines = self._drawn(width, height)
+        self._strips = [strip(one, width, self.look) for one in self._lines]
+
     def render_line(self, y: int) -> Strip:
-        """One line of cells, as drawn before."""
+        """One line of cells, as drawn before; Textual paints a new size before it tells of it."""
+        if not self._fits:
+            self._draw()
         if y < len(self._strips):
             return self._strips[y]
         return strip(Line(), self.size.width, self.look)

@@ -12,6 +12,7 @@ from textual.geometry import Region
 
 from console.core.model import RoleState, Snapshot, Verdict
 from console.ui import app as app_module
+from console.ui.dialogs.confirm import Confirm
 from console.ui.layout import SLOTS, Wish, arrange
 from console.ui.paint import Choice, Frame, Look, changed, line, strip
 from console.ui.pane import Pane
@@ -187,6 +188,21 @@ async def test_what_changes_under_a_dialog_is_painted_once() -> None:
         await pilot.pause(0.3)
         assert "PID 27429" in shown(pilot)
         assert 1 <= painted <= 4
+
+
+async def test_a_dialog_is_never_painted_without_its_words() -> None:
+    async with console(Box()) as pilot:
+        frames: list[str] = []
+
+        def keep() -> None:
+            screen = pilot.app.screen
+            if isinstance(screen, Confirm) and screen.pane.size.height:
+                strips = screen._compositor.render_strips()
+                frames.append("\n".join(strip.text for strip in strips))
+
+        pilot.app.post_display_hook = keep  # type: ignore[method-assign]
+        await press(pilot, "r")
+        assert frames and all("Restart worker 40864?" in frame for frame in frames)
 
 
 async def test_resize_storm_ends_in_order() -> None:
