@@ -66,7 +66,10 @@ class SparingScreen(Screen[None]):
         self._compositor._dirty_regions.clear()
         self._dirty_widgets.clear()
         if regions:
-            self.app.screen.refresh(*regions)
+            top = self.app.screen
+            top._set_dirty(*regions)  # `refresh` would forget what else has changed on it
+            top._dirty_widgets.add(top)
+            top.check_idle()
 
 
 class SparingDriver(LinuxDriver):

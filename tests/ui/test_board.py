@@ -9,6 +9,7 @@ from itertools import combinations, product
 import pytest
 from stage import Box, console, press, settle, shown
 from textual.geometry import Region
+from textual.screen import Screen
 
 from console.core.model import RoleState, Snapshot, Verdict
 from console.ui import app as app_module
@@ -203,6 +204,26 @@ async def test_a_dialog_is_never_painted_without_its_words() -> None:
         pilot.app.post_display_hook = keep  # type: ignore[method-assign]
         await press(pilot, "r")
         assert frames and all("Restart worker 40864?" in frame for frame in frames)
+
+
+async def test_news_under_a_dialog_loses_no_news_in_it() -> None:
+    box = Box()
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        dialog, painted = pilot.app.screen, set[int]()
+
+        def keep(screen: Screen[None], update: object) -> None:
+            whole = [(y, 0, 0) for y in range(40)]
+            painted.update(y for y, _, _ in getattr(update, "spans", whole))
+
+        pilot.app._display = keep  # type: ignore[method-assign, assignment]
+        for number in range(20):
+            painted.clear()
+            dialog.pane.present([line(f"news {number}")])
+            box.news(watchdog=replace(box.snapshot.watchdog, pid=27000 + number))
+            async with asyncio.timeout(5):
+                while dialog.pane.region.y + 1 not in painted:
+                    await pilot.pause(0.01)
 
 
 async def test_resize_storm_ends_in_order() -> None:
