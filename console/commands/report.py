@@ -6,8 +6,6 @@ import click
 
 from console.cli import UNREADABLE, USAGE, Options, fail, pass_options, put, put_json
 
-_EVENTS = 50_000
-
 
 @click.command()
 @click.option("--since", metavar="TIME", help="18:40, 2h, or 2025-11-03T18:40. Default: one day.")
@@ -23,6 +21,7 @@ def report(options: Options, since: str | None, as_json: bool) -> None:
     from console.core.markdown import markdown
     from console.core.since import DAY_S, ago, parse
     from console.runtime.look import look_once
+    from console.runtime.past import LEDGER
     from console.system.process import ProcessError
 
     with options.box(ephemeral=True) as box:
@@ -35,7 +34,7 @@ def report(options: Options, since: str | None, as_json: bool) -> None:
             snapshot = look_once(box)
         except ProcessError as error:
             fail(str(error), UNREADABLE)
-        told = compose(snapshot, box.store.events(limit=_EVENTS), begin)
+        told = compose(snapshot, box.store.events(limit=LEDGER), begin)
     if as_json:
         put_json(document(told))
     else:

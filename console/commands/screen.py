@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from console.cli import USAGE, Options, actor, say
 
 if TYPE_CHECKING:
+    from console.core.document import Handover
     from console.core.model import Snapshot
     from console.runtime.view import View
     from console.system.box import Box
@@ -46,7 +47,7 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
     # Textual reads these when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "10")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    from console.system import daemon
+    from console.system import daemon, looked
 
     grant = daemon.claim(box.paths, box.store) if no_daemon and not read_only else None
     if not no_daemon and not read_only:
@@ -57,9 +58,12 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
     from console.ui.app import ConsoleApp
     from console.ui.terminal import run
 
+    wiring = wire(box, grant is not None, read_only, theme, ascii_only)
+    looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
     try:
-        return run(ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only)))
+        return run(ConsoleApp(wiring))
     finally:
+        looked.note(box.paths, box.now())
         if grant is not None:
             grant.close()
 
@@ -81,6 +85,7 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     from console.monitors import discover
     from console.runtime.loop import Runtime
     from console.runtime.past import Past
+    from console.system import looked
     from console.ui.wiring import Wiring
 
     runtime, store = Runtime(box, discover(), holder), Past(box, discover())
@@ -90,6 +95,9 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
 
     async def past(around: Moment, way: int) -> Snapshot | None:
         return await asyncio.to_thread(store.snapshot, around, way)
+
+    async def handover(shown: Snapshot, since: Moment) -> Handover:
+        return await asyncio.to_thread(store.handover, shown, since)
 
     return Wiring(
         feeds=runtime.feeds(),
@@ -103,6 +111,8 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         theme_directories=(user_themes(),),
         ascii=ascii_only or not _unicode(),
         keys=box.settings.screen.keys,
+        handover=handover,
+        looked=looked.last(box.paths, box.now()),
         trends=trends,
         past=past,
     )

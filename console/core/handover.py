@@ -69,8 +69,8 @@ def _summary(
     since = f" since {times.at(snapshot.since)}" if snapshot.since else ""
     more = len(snapshot.reasons) - REASONS
     told = [*snapshot.reasons[:REASONS], *([f"and {more} more"] if more > 0 else [])]
-    reasons = visible("; ".join(told), 500)
-    yield Claim(f"The box is {snapshot.verdict.value.upper()}{since}: {reasons}", ids)
+    reasons = f": {visible('; '.join(told), 500)}" if told else ""
+    yield Claim(f"The box is {snapshot.verdict.value.upper()}{since}{reasons}", ids)
     for view in snapshot.roles:
         if view.role.name == "worker":
             yield next(sections.role(view, events, times))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import nextafter
+from typing import TYPE_CHECKING
 
 from console.core.foreign import table
 from console.core.health import timely
@@ -31,6 +32,9 @@ from console.runtime import collecting
 from console.runtime.view import EVENTS, HISTORY_S, KEPT, View
 from console.system.box import Box
 
+if TYPE_CHECKING:
+    from console.core.document import Handover
+
 DAEMON = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
 RUN = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
 GONE = (EventKind.DIED, EventKind.ENDED)
@@ -38,6 +42,8 @@ MARKS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *GONE)
 AHEAD_S = (600.0, 6 * 3600.0, 10 * 86_400.0)
 """How far ahead the next event is looked for, step by step."""
 _FREE = Lease(LeaseState.FREE)
+LEDGER = 50_000
+"""Lines that a hand-over is told from at most."""
 SAME_S = 0.05
 """Events closer together than this are one moment."""
 
@@ -88,6 +94,13 @@ class Past:
             while self._readings and self._readings[0].at < now - DAY_S:
                 self._readings.popleft()
             return list(self._readings)
+
+    def handover(self, shown: Snapshot, since: Moment) -> Handover:
+        """The hand-over of what is shown, telling what happened since. Raises StoreError."""
+        from console.core import handover  # whoever asks for it waits for it
+
+        events = self.box.store.events(until=shown.moment.at, limit=LEDGER)
+        return handover.compose(shown, events, since)
 
     # --- time travel -----------------------------------------------------------------------
 

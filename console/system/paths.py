@@ -39,6 +39,11 @@ class Paths:
         return self.state / "daemon.heartbeat"
 
     @property
+    def looked(self) -> Path:
+        """Empty: its time is when somebody last looked at the console."""
+        return self.state / "looked"
+
+    @property
     def thresholds(self) -> Path:
         """What the last good baseline has taught."""
         return self.state / "thresholds.toml"

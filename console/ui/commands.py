@@ -37,6 +37,8 @@ COMMANDS = (
           selection=True, destructive=True, changes=True),
     Entry("why", "w", "why", "Why the selected role last died or was restarted, link by link",
           selection=True),
+    Entry("handover", "h", "hand-over",
+          "What a colleague who takes over must know; first, what happened since you last looked"),
     Entry("log", "l", "log", "Read the output of the selected role", selection=True),
     Entry("leave", "q", "leave", "Leave the console; monitoring goes on",
           other_keys=("ctrl+c", "ctrl+q")),
@@ -72,7 +74,7 @@ URGENT = {
     "pipeline": ("why", "log", "filter", "zoom"),
     "baseline": ("baseline", "canary", "zoom", "why"),
     "trends": ("shorter", "longer", "earlier", "later", "back", "on", "zoom"),
-    "events": ("why", "acknowledge", "earlier", "later", "filter", "zoom"),
+    "events": ("why", "handover", "acknowledge", "earlier", "later", "filter", "zoom"),
 }
 """Pane -> the commands that serve there most, in this order; the others follow as in the table."""
 

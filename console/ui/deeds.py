@@ -111,6 +111,18 @@ def why(app: ConsoleApp, now: Snapshot) -> None:
     app.push_screen(Why(view.role, shown, app.look))
 
 
+def handover(app: ConsoleApp, now: Snapshot) -> None:
+    """The hand-over of the moment that is shown."""
+    from console.ui.dialogs.handover import HandOver
+
+    tell, shown = app.wiring.handover, app.travel.past or now
+    if tell is None:
+        app.refuse("there is no ledger here to tell from")
+        return
+    looked = app.wiring.looked
+    app.push_screen(HandOver(lambda since: tell(shown, since), shown.moment, looked, app.look))
+
+
 def acknowledge(app: ConsoleApp, now: Snapshot) -> None:
     """The alert that the header names; the next one at the next press."""
     fresh = [alert for alert in now.alerts if not alert.acknowledged]
@@ -212,6 +224,7 @@ DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
         filter,
         sort,
         why,
+        handover,
         acknowledge,
         earlier,
         later,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.core.frozen import frozen
 from console.core.model import Command, Found, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
+
+if TYPE_CHECKING:
+    from console.core.document import Handover
 
 Publish = Callable[[Snapshot], None]
 Feed = Callable[[Publish], Coroutine[Any, Any, None]]
@@ -55,6 +58,10 @@ class Wiring:
     ascii: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
     """Command id -> key, for those that are remapped."""
+    handover: Callable[[Snapshot, Moment], Awaitable[Handover]] | None = None
+    """What a colleague must know of a snapshot, and what happened since a moment."""
+    looked: Moment | None = None
+    """When somebody last looked at this console, before now; None: never."""
     trends: Callable[[Moment | None], Awaitable[Trends]] | None = None
     """The day until a moment, or until now; without it there are no graphs."""
     past: Callable[[Moment, int], Awaitable[Snapshot | None]] | None = None

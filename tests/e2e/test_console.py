@@ -149,6 +149,31 @@ def test_leaving_leaves_the_monitors_and_a_second_console_attaches(
     assert box.document("daemon", "status")["pid"] == daemon
 
 
+def test_the_next_log_in_is_told_what_happened_since_somebody_looked(
+    box: Any, look: Open, wait_for: Wait
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    first = look(*box.options)
+    first.wait_for(lambda text: runs(text, worker))
+    first.press("h")
+    first.wait_for("the last day, since")
+    first.press("q")
+    first.press("q")
+    assert first.leave() == 0
+    assert box.run("kill", "worker", "--yes", "--force").returncode == 0
+    second = look(*box.options)
+    second.wait_for("STOPPED", 20)
+    second.press("h")
+    told = second.wait_for("What happened since")
+    assert "since you last looked" in told
+    happened = told.partition("What happened")[2]
+    assert f"PID {worker}" in happened and "adopted" not in happened, told
+    second.press("q")
+    second.press("q")
+    assert second.leave() == 0
+
+
 def test_a_console_without_a_daemon_runs_the_monitors_itself(
     box: Any, look: Open, wait_for: Wait
 ) -> None:

@@ -22,6 +22,7 @@ SIGHTS = {
     "restart": "Restart worker 40864?",
     "kill": "Kill worker 40864?",
     "why": "Why · worker",
+    "handover": "there is no ledger here to tell from",
     "log": "Log of worker",
     "duplicates": "worker has no surplus instance",
     "acknowledge": "no alert stands",

@@ -1,0 +1,113 @@
+"""The hand-over on the screen: the document of `report`, since somebody last looked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from stage import Box, console, press, settle, shown
+
+from console.core.document import Handover
+from console.core.handover import compose
+from console.core.markdown import markdown
+from console.core.model import Event, EventKind, Moment, Snapshot
+from console.core.text import duration
+from console.ui.dialogs.handover import HandOver, view
+from console.ui.scripted import NOW, night
+from console.ui.scripted_trouble import trouble
+
+LOOKED = NOW.plus(-3 * 3600)
+
+
+class Desk:
+    """Tells the hand-over of a scripted box, and what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[Moment] = []
+        self.error: Exception | None = None
+
+    async def tell(self, snapshot: Snapshot, since: Moment) -> Handover:
+        self.asked.append(since)
+        if self.error is not None:
+            raise self.error
+        return compose(snapshot, snapshot.events, since)
+
+
+async def test_it_tells_what_happened_since_somebody_looked_and_then_the_whole_day() -> None:
+    desk, box = Desk(), Box()
+    early, late = (
+        Event(EventKind.NOTICED, NOW.plus(-hours * 3600), "", "ana", f"{word} note", id=number)
+        for number, hours, word in ((1, 9, "an early"), (2, 1, "a late"))
+    )
+    box.snapshot = replace(night(), events=(early, late))
+    async with console(box, size=(100, 30), handover=desk.tell, looked=LOOKED) as pilot:
+        await press(pilot, "h")
+        await settle(pilot)
+        seen = shown(pilot)
+        assert "since you last looked" in seen and f"({duration(3 * 3600)} ago)" in seen
+        assert "a late note (#2)" in seen and "an early note" not in seen
+        await press(pilot, "d")
+        await settle(pilot)
+        assert "the last day" in shown(pilot) and "an early note (#1)" in shown(pilot)
+        await press(pilot, "d")
+        await settle(pilot)
+        assert "an early note" not in shown(pilot)
+    assert desk.asked == [LOOKED, NOW.plus(-86_400), LOOKED]
+
+
+async def test_who_never_looked_is_told_of_a_day() -> None:
+    desk = Desk()
+    async with console(Box(), handover=desk.tell) as pilot:
+        await press(pilot, "h", "d")
+        await settle(pilot)
+        assert "the last day" in shown(pilot) and "you last looked" not in shown(pilot)
+    assert desk.asked == [NOW.plus(-86_400)]
+
+
+@pytest.mark.parametrize("key", ["escape", "q", "h", "enter"])
+async def test_it_closes(key: str) -> None:
+    async with console(Box(), handover=Desk().tell) as pilot:
+        await press(pilot, "h")
+        assert isinstance(pilot.app.screen, HandOver)
+        await press(pilot, key)
+        assert not isinstance(pilot.app.screen, HandOver)
+
+
+async def test_it_scrolls_to_its_end() -> None:
+    async with console(Box(), size=(80, 24), handover=Desk().tell) as pilot:
+        await press(pilot, "h")
+        await settle(pilot)
+        assert "In short" in shown(pilot) and "Background jobs" not in shown(pilot)
+        await press(pilot, "end")
+        assert "every 30m" in shown(pilot)
+        await press(pilot, "home")
+        assert "In short" in shown(pilot)
+
+
+async def test_a_ledger_that_cannot_be_read_is_said() -> None:
+    desk = Desk()
+    desk.error = OSError("the disk \x1b[31mburns")
+    async with console(Box(), handover=desk.tell) as pilot:
+        await press(pilot, "h")
+        await settle(pilot)
+        assert "the ledger cannot be read: the disk" in shown(pilot)
+        assert "\x1b[31m" not in shown(pilot)
+
+
+@pytest.mark.parametrize("width", [30, 75, 155])
+def test_every_claim_of_the_document_is_on_the_screen(width: int) -> None:
+    told = compose(trouble(), trouble().events, NOW.plus(-86_400))
+    lines = [one.text for one in view(told, width)]
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    claims = [*told.summary, *told.workers, *told.queue, *told.watchdog, *told.pipeline]
+    claims += [*told.next, *told.unknown, *(one.claim for one in told.conditions)]
+    assert len(claims) > 15 and len(told.happened) > 5 and told.findings and told.jobs
+    for claim in claims:
+        assert claim.text in text, claim
+    for line in told.happened:
+        assert line.text in text, line
+    for finding in told.findings:
+        assert f"{finding.severity.value}" in text and finding.title in text
+    titles = [line[3:] for line in markdown(told).splitlines() if line.startswith("## ")]
+    assert len(titles) > 8 and all(title in text for title in titles)
