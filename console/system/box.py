@@ -108,8 +108,14 @@ class Box:
 
     # --- looking ---------------------------------------------------------------------------
 
-    def observe(self, roles: Sequence[Role], full: bool = False) -> list[Observation]:
-        """Instances and leases of the roles. Raises ProcessError."""
+    def observe(
+        self, roles: Sequence[Role], full: bool = False, ours: int | None = None
+    ) -> list[Observation]:
+        """Instances and leases of the roles. Raises ProcessError.
+
+        Whoever is seen is seen as he is now. An old process that has become another program is
+        missed unless the look is `full`. `ours`: the slot whose lease the caller has taken.
+        """
         seen = self.table.look(self._pids, full)
         variables = {*MARKS, *(k for r in roles for k in r.match_env)}
         detailed = {
@@ -118,22 +124,24 @@ class Box:
         own = _own_lineage(seen)
         kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
         possible = [one for pid, one in detailed.items() if pid not in own]
-        found = [self._observe(role, possible, kinship) for role in roles]
+        found = [self._observe(role, possible, kinship, ours) for role in roles]
         self._pids = tuple(pid for one in found for i in one.instances for pid in i.pids)
         return found
 
-    def _observe(self, role: Role, possible: list[Process], kinship: Kinship) -> Observation:
+    def _observe(
+        self, role: Role, possible: list[Process], kinship: Kinship, ours: int | None
+    ) -> Observation:
         slots = range(max(1, role.count))
-        leases = [self._lease(role, slot) for slot in slots]
+        leases = [self._lease(role, slot, slot == ours) for slot in slots]
         found = list(grouping.group(role, possible, kinship, self.name))
         for index, one in enumerate(leases):
             found, leases[index] = attribute(role, found, one, kinship)
         found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
         return Observation(role, tuple(found), tuple(leases), self.now())
 
-    def _lease(self, role: Role, slot: int) -> Lease:
+    def _lease(self, role: Role, slot: int, ours: bool) -> Lease:
         name = slot_name(role, slot)
-        return lease.look(self.paths.lease(name), self.paths.owner(name))
+        return lease.look(self.paths.lease(name), self.paths.owner(name), ours)
 
     async def instances(self, role_name: str) -> tuple[Instance, ...]:
         """The instances of a role, looked for now. Raises ProcessError."""

@@ -94,9 +94,9 @@ class Guard:
                 self.box.record(EventKind.REFUSED, *about, data)
         return Outcome(False, f"{command.role}: refused: {reason}", code)
 
-    def _look(self, role: Role) -> Observation:
+    def _look(self, role: Role, full: bool = True) -> Observation:
         """Decisions are made on what is read now, never on what was known."""
-        return self.box.observe([role], full=True)[0]
+        return self.box.observe([role], full)[0]
 
     def _settled(self, role: Role, seen: Observation) -> bool:
         """The wanted number runs, and has outlived its settle time."""
@@ -121,12 +121,12 @@ class Guard:
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
         """Make the number right: end what is too much, start what is missing."""
-        deadline = clock.tick() + self.patience_s
+        deadline, full = clock.tick() + self.patience_s, True
         wish = replace(command, verb=Verb.ENSURE, target=None, token=None)
         undertaker = Undertaker(self.box, wish, role)
         done: list[Outcome] = []
         while clock.tick() < deadline:
-            seen = self._look(role)
+            seen, full = self._look(role, full), False  # who starts one looks in full once more
             if reason := supervision.permit(wish, role, seen.instances, seen.lease):
                 raise Refused(reason)
             outcome = None

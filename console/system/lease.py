@@ -78,10 +78,13 @@ def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:
         return None
 
 
-def look(lock: Path, record: Path) -> Lease:
-    """The lease as it stands, without touching it."""
+def look(lock: Path, record: Path, ours: bool = False) -> Lease:
+    """The lease as it stands, without touching it. `ours`: who asks has taken it and holds it.
+
+    To him it is free: nobody else can hold it, so nobody need be looked for.
+    """
     try:
-        is_held = held(lock)
+        is_held = not ours and held(lock)
         known = read_owner(record)
         owner = known[0] if known else None
         # Without a shim the record is only the claim of a caller who is about to start a worker.

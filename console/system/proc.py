@@ -77,13 +77,15 @@ def environment(pid: int, wanted: set[str]) -> dict[str, str]:
         raw = read(f"/proc/{pid}/environ", 1_000_000)
     except OSError:
         return {}
-    found = {}
-    for entry in raw.split(b"\0"):
-        key, separator, value = entry.partition(b"=")
-        name = key.decode("utf-8", "replace")
-        if separator and name in wanted:
-            found[name] = value.decode("utf-8", "surrogateescape")
-    return found
+    names = {name.encode(): name for name in wanted}
+    if not any(name in raw for name in names):  # as in most
+        return {}
+    entries = (entry.partition(b"=") for entry in raw.split(b"\0"))
+    return {
+        names[key]: value.decode("utf-8", "surrogateescape")
+        for key, separator, value in entries
+        if separator and key in names
+    }
 
 
 def usage(pids: Iterable[int]) -> tuple[float, int]:

@@ -21,7 +21,7 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
         return None
     try:
         # From here to the claim nobody else can start one; what was seen before is too old.
-        seen = box.observe([role], full=True)[0]
+        seen = box.observe([role], full=True, ours=slot)[0]
         before = seen.leases[slot]
         if len(seen.instances) >= role.count or occupied(before, seen):
             return None

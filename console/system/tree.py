@@ -64,13 +64,17 @@ def end(instance: Instance, box: Box, grace_s: float) -> Ending:
 
 def end_strays(box: Box, role: str, dead: Owner, spare: set[int], grace_s: float) -> Ending:
     """End what a dead worker left behind, known by its marks; we may be such a one ourselves."""
-    own = _own_pids(box) | spare
 
     def members(known: Iterable[Identity]) -> list[Identity]:
-        """Nobody inherits from a process that starts later: most need not be asked."""
-        seen = (one.identity for one in box.table.look(full=True) if one.pid not in own)
-        later = (one for one in seen if one.ticks >= dead.identity.ticks)
-        return [one for one in later if _carries(one.pid, box.name, role, dead.token)]
+        """Nobody inherits from a process that starts later: most need not be asked.
+
+        Who is there is always read anew, and so are the marks; what they run does not matter.
+        """
+        seen = box.table.look()
+        later = (one.identity for one in seen if one.identity.ticks >= dead.identity.ticks)
+        marked = [one for one in later if _carries(one.pid, box.name, role, dead.token)]
+        own = {one.pid for one in lineage(os.getpid(), seen)} | spare if marked else spare
+        return [one for one in marked if one.pid not in own]
 
     return _end(members, grace_s)
 
