@@ -4,9 +4,13 @@ Data goes to standard output, words to standard error. Exit codes: 0 healthy or 
 or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 interrupted.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import gc
+
+gc.set_threshold(10_000)  # what is imported makes no garbage: seven hundred is too often
+
 import io
 import os
 import sys
@@ -222,7 +226,6 @@ pass_options = click.make_pass_decorator(Options)
 
 def main() -> None:
     """The entry point of `rpa-console`."""
-    gc.set_threshold(10_000)  # what is imported makes no garbage: seven hundred is too often
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a narrow locale loses no command
