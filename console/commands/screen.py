@@ -69,10 +69,11 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
 
 
 def _see_to_daemon(box: Box) -> None:
-    from console.runtime.actions import start_daemon
     from console.runtime.view import View
 
     if not View(box, {}).daemon().running:
+        from console.runtime.actions import start_daemon
+
         start_daemon(box, actor("console"))
 
 

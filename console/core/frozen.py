@@ -1,9 +1,9 @@
 """`@frozen`: `@dataclass(frozen=True, slots=True)` at a tenth of what that costs to define.
 
 The standard decorator compiles six methods for each class, 0.8 ms in all, and a command needs some
-fifty classes before it can say a word. Here five of them are shared; `__init__` is compiled when
-the first record of a class is made, what `fields`, `replace` and `asdict` ask for is worked out
-when they do: most commands make few of the records they know.
+fifty classes before it can say a word. Here five of them are shared, and `__init__` is compiled
+for classes with many records only. What `fields`, `replace` and `asdict` ask for is worked out when
+they do. Most commands make a handful of the records they know.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
+FEW = 6
+"""Records of a class until its `__init__` is compiled, which takes as long as making forty."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -32,6 +34,7 @@ def frozen(cls: type[_T]) -> type[_T]:
             "__match_args__": tuple(known),
             "__dataclass_fields__": _Fields(),
             "_defaults": known,
+            "_left": FEW,
             "_values": attrgetter(*known),
         },
     )
@@ -52,15 +55,29 @@ class _Fields:
         return made.__dataclass_fields__  # type: ignore[no-any-return]
 
 
-def _first(self: Any, *values: Any, **named: Any) -> None:
-    """The `__init__` of a class of which there is no record yet."""
+def _few(self: Any, *values: Any, **named: Any) -> None:
+    """The `__init__` of a class of which there are few records; what is wrong says the other."""
     made = type(self)
-    made.__init__ = _init(made)
-    made.__init__(self, *values, **named)
+    made._left -= 1
+    given = {**dict(zip(made._defaults, values, strict=False)), **named}
+    whole = {**made._defaults, **given}
+    right = len(given) == len(values) + len(named) and len(whole) == len(made._defaults)
+    if made._left and right and not any(one is MISSING for one in whole.values()):
+        for name, value in whole.items():
+            object.__setattr__(self, name, _made(value) if isinstance(value, Field) else value)
+    else:
+        made.__init__ = _init(made)
+        made.__init__(self, *values, **named)
+
+
+def _made(default: Field[Any]) -> Any:
+    """The default that `field` stands for."""
+    made = default.default_factory
+    return default.default if made is MISSING else made()
 
 
 def _init(made: Any) -> Any:
-    """The class's own `__init__`; what it names with an underscore are defaults."""
+    """A class's own `__init__`; what it names with an underscore are defaults."""
     known: dict[str, Any] = {"_set": object.__setattr__, "_MISSING": MISSING}
     takes, does = ["self"], []
     for name, default in made._defaults.items():
@@ -96,7 +113,7 @@ def _refuse(self: object, name: str, value: object = None) -> NoReturn:
 
 
 _SHARED = {
-    "__init__": _first,
+    "__init__": _few,
     "__repr__": _repr,
     "__eq__": _equals,
     "__hash__": _hash,

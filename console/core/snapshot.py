@@ -74,6 +74,8 @@ class Facts:
     """What each role's ledger adds up to, where it is known already; None: what `events` say."""
     work: Work | None = None
     """What the histories add up to, where it is known already."""
+    turned: Event | None = None
+    """When the verdict last changed, where it is known already; None: what `events` say."""
 
 
 def compose(facts: Facts, now: Moment) -> Snapshot:
@@ -97,7 +99,7 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         moment=now,
         verdict=verdict,
         reasons=reasons,
-        since=_since(facts.events, verdict),
+        since=_since(facts, verdict),
         roles=roles,
         queue=views.queue_view(facts.queue_url, done, health.get("queue", unknown), now),
         watchdog=views.watchdog_view(
@@ -207,9 +209,9 @@ def _stalled(role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Mo
     return stall.evidence(done.signs, fresh, done.proofs.get(role.name), started, now)
 
 
-def _since(events: Sequence[Event], verdict: Verdict) -> Moment | None:
+def _since(facts: Facts, verdict: Verdict) -> Moment | None:
     """When the ledger says that the verdict became what it is."""
-    for event in reversed(events):
-        if event.kind is EventKind.VERDICT_CHANGED:
-            return event.moment if event.data.get("verdict") == verdict.value else None
-    return None
+    told = (one for one in reversed(facts.events) if one.kind is EventKind.VERDICT_CHANGED)
+    turned = facts.turned or next(told, None)
+    same = turned is not None and turned.data.get("verdict") == verdict.value
+    return turned.moment if turned is not None and same else None

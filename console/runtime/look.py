@@ -17,11 +17,14 @@ HISTORY_S = 3600.0
 FEW = {"watchdog": 20, "pipeline": 20}
 """Of these the newest looks are enough; the success rate and a baseline are the others'."""
 
+LINES = 1
+"""The ledger is not shown; what it adds up to is read by itself."""
+
 
 def look_once(box: Box) -> Snapshot:
     """The snapshot of this moment, processes always looked at. Raises ProcessError, StoreError."""
     monitors = discover()
-    view = View(box, monitors, history_s=HISTORY_S, few=FEW)
+    view = View(box, monitors, history_s=HISTORY_S, few=FEW, lines=LINES)
     view.refresh()
     own = worker_monitor.look(box)
     view.seen = last_seen([own])

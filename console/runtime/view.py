@@ -52,6 +52,8 @@ class View:
     history_s: float = HISTORY_S
     few: Mapping[str, int] = field(default_factory=dict)
     """How many of a monitor's looks are read, for those of which few are enough."""
+    lines: int = EVENTS
+    """How many of the ledger's newest lines are read to be shown."""
     unread: str | None = None
     """Why the store cannot be read, for the screen."""
     unsaved: str | None = None
@@ -66,6 +68,8 @@ class View:
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
     _last_sample: int = -1
     _last_event: int = 0
+    _turned: Event | None = None
+    """The last change of the verdict, however long ago it was."""
     _digested: int = 0
     """Up to this line the digest had read when it began."""
     _generation: int = 0
@@ -88,12 +92,16 @@ class View:
             if self._last_sample < 0:
                 self._load(known[RUN])
             samples = store.samples_after(self._last_sample)
-            events = store.events(self._last_event, limit=EVENTS)
+            # A baseline under way judges by the ledger.
+            lines = EVENTS if known[RUN] else self.lines
+            events = store.events(self._last_event, limit=lines)
             self._digest.add(one for one in events if one.id > self._digested)
             for sample in samples:
                 self._history(sample.monitor).append(sample)
                 self._last_sample = sample.id
             self._events.extend(events)
+            turns = [one for one in events if one.kind is EventKind.VERDICT_CHANGED]
+            self._turned = turns[-1] if turns else self._turned
             self._last_event = events[-1].id if events else self._last_event
             trim(self._samples, judged_since(known[RUN], self.history_s, self.box.now()))
             self._alerts = alerts.standing(events, self._alerts)
@@ -110,6 +118,8 @@ class View:
         self._digest.load(self._digested)
         # An alert can stand for longer than the ledger is kept in memory.
         self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
+        turns = store.events(kinds=(EventKind.VERDICT_CHANGED,), limit=1)
+        self._turned = turns[-1] if turns else None
         since = judged_since(run, self.history_s, now)
         for name in self.monitors:
             most = self.few.get(name, KEPT)
@@ -161,9 +171,8 @@ class View:
 
     def last_verdict(self) -> str | None:
         """The verdict that the ledger knows."""
-        with self._guard:
-            told = [one for one in self._events if one.kind is EventKind.VERDICT_CHANGED]
-        return str(told[-1].data.get("verdict")) if told else None
+        turned = self._turned
+        return str(turned.data.get("verdict")) if turned is not None else None
 
     # --- composing -------------------------------------------------------------------------
 
@@ -183,6 +192,7 @@ class View:
                 roles=self.box.roles,
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
+                turned=self._turned,
                 seen=self.seen,
                 daemon=daemon or self.daemon(),
                 alerts=stand,

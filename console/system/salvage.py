@@ -55,7 +55,13 @@ def _free_name(store: Path) -> Path:
 
 def kept_files(store: Path) -> list[Path]:
     """The damaged stores that were moved aside and are still there, oldest first."""
-    return sorted(store.parent.glob(f"{store.stem}{_MARK}*.sqlite"))
+    begins = f"{store.stem}{_MARK}"
+    try:
+        names = sorted(os.listdir(store.parent))
+    except OSError:
+        return []
+    ours = (one for one in names if one.startswith(begins) and one.endswith(".sqlite"))
+    return [store.with_name(one) for one in ours]
 
 
 def advice(kept: Path) -> str:
