@@ -26,6 +26,10 @@ from console.ui.panes.processes import ORDERS
 from console.ui.sifting import NOTHING
 from console.ui.sparing import SparingScreen
 
+SETTLED_S = 2.0
+"""By then all has found its place. The frames before have nothing to show, or not where it stays:
+whoever looks is not to wait for the pause after each."""
+
 
 class Board(SparingScreen):
     """All panes over one snapshot."""
@@ -81,6 +85,7 @@ class Board(SparingScreen):
         for module in self.modules.values():
             self._bindings.bind(module.KEY, f"pane('{name_of(module)}')", show=False)
         self.panes[next(iter(self.panes))].focus()
+        self.hurry(SETTLED_S)
 
     def dress(self, look: Look) -> None:
         """Put on a theme."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.control import Control
+from textual import events
 from textual._compositor import ChopsUpdate, Compositor
 from textual._xterm_parser import XTermParser
 from textual.app import App
@@ -56,6 +57,17 @@ class SparingScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._compositor = SparingCompositor()
+        self._hasty = False
+
+    def hurry(self, seconds: float) -> None:
+        """For so long, paint what has changed at once, not in the next frame."""
+        self._hasty = True
+        self.set_timer(seconds, lambda: setattr(self, "_hasty", False))
+
+    async def _on_idle(self, event: events.Idle) -> None:
+        if self._hasty:
+            self._on_timer_update()
+        await super()._on_idle(event)
 
     def _compositor_refresh(self) -> None:
         """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
