@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
-from console.core.frozen import frozen
+from console.core.frozen import frozen, slotted
 from console.core.inquest import uptime, who
 from console.core.model import Event, EventKind, Identity, Moment
 from console.core.sentences import sentence
@@ -54,7 +54,7 @@ class _Episode:
     last: Moment
 
 
-@dataclass(slots=True)
+@slotted
 class _Chronicle:
     lines: list[Line] = field(default_factory=list)
     episodes: dict[str, _Episode] = field(default_factory=dict)

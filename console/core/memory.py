@@ -59,6 +59,9 @@ def _after(memory: Memory, event: Event, role: Role) -> Memory:
             return replace(memory, wanted=True, asked=None, started=event)
         case EventKind.CONFIRMED | EventKind.RELEASED if event.actor != POLICY:
             wanted = memory.wanted or event.kind is EventKind.CONFIRMED
+            known = memory.wanted, memory.parked, memory.restarts, memory.streak, memory.asked
+            if known == (wanted, None, (), 0, None):
+                return memory  # as after most: somebody has it ensured every minute
             return replace(memory, wanted=wanted, parked=None, restarts=(), streak=0, asked=None)
         case EventKind.ASKED:
             return replace(memory, asked=event, wanted=event.data.get("verb") != Verb.KILL)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from console.core import alerts
 from console.core.alerts import Watch
+from console.core.frozen import slotted
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
 from console.core.text import day_clock
 from console.runtime import collecting
@@ -22,7 +23,7 @@ PAST = 10_000
 ACTOR = "daemon"
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Alerting:
     """Keeps ledger, files and hook true to what stands. One of them for a box: the daemon's."""
 

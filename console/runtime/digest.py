@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from console.core.frozen import slotted
 from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
 from console.core.work import Work, told, work
@@ -23,7 +24,7 @@ BASELINE_S = 5.0
 _Stamp = tuple[int, int] | None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Digest:
     """One box's past, digested."""
 

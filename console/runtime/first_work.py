@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from console.core.foreign import count
+from console.core.frozen import slotted
 from console.core.model import Moment, RoleState, Sample, Snapshot
 from console.runtime.probing import Prober
 
@@ -21,7 +21,7 @@ NEW_S = 30.0
 QUEUE, WORKER = "queue", "worker"
 
 
-@dataclass(slots=True)
+@slotted
 class FirstWork:
     """Has the queue monitor look at once when a new worker's first task is done."""
 

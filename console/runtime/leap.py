@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from console.core.frozen import frozen
+from console.core.frozen import frozen, slotted
 from console.core.model import Moment
 from console.core.text import duration
 from console.system import clock
@@ -33,7 +31,7 @@ class Leap:
         return ", and ".join(words)
 
 
-@dataclass(slots=True)
+@slotted
 class Clocks:
     """The machine's clocks, compared from one look to the next."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from console.core.frozen import slotted
 from console.core.memory import OUTSIDE
 from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
@@ -38,7 +38,7 @@ def ghosts(box: Box, role: Role) -> dict[Identity, Instance]:
     return {who: one for who, one in living(box, role).items() if not proc.alive(who)}
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Hearsay:
     """The starts and adoptions that other commands have written."""
 

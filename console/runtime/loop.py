@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from console.core.frozen import slotted
 from console.core.model import (
     Command,
     EventKind,
@@ -50,7 +51,7 @@ LEAST_S = 0.01
 """Nobody waits for less: two clocks never agree to the last digit."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Runtime:
     """The monitors of one box, run or followed."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from console.core import handover, since
+from console.core.frozen import slotted
 from console.core.markdown import markdown
 from console.core.model import Alert, EventKind, Moment, Snapshot
 from console.runtime import collecting
@@ -19,7 +20,7 @@ HANDOVER_S = 60.0
 EVENTS = 5_000
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Night:
     """Goes on until morning: whatever goes wrong in one part is told, and stops no other."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from math import nextafter
 from typing import TYPE_CHECKING
 
 from console.core.foreign import table
+from console.core.frozen import slotted
 from console.core.health import timely
 from console.core.model import (
     DaemonView,
@@ -48,7 +49,7 @@ SAME_S = 0.05
 """Events closer together than this are one moment."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Past:
     """The store, read for moments that are gone."""
 

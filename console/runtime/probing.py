@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from console.core.frozen import slotted
 from console.core.model import EventKind, Sample
 from console.core.text import clock
 from console.monitors import Monitor
@@ -20,7 +21,7 @@ UNSAVED = 10_000
 """Samples kept in memory until the store takes them again."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Prober:
     """One look at a time by each monitor, into the store or, while that fails, into memory."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from console.core.frozen import slotted
 from console.core.instances import candidates
 from console.core.model import Identity, Instance
 from console.runtime.ledger import Hearsay
@@ -19,7 +20,7 @@ AT_ONCE = 32
 """Instances whose state is read at one pulse."""
 
 
-@dataclass(slots=True)
+@slotted
 class Pulse:
     """Compares the box with the instances that are known."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from console.core import supervision
+from console.core.frozen import slotted
 from console.core.model import (
     Command,
     EventKind,
@@ -40,7 +41,7 @@ REFUSED_S = 1.0
 """The least pause after a start that was refused: what refused it is hardly gone at once."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Sentry:
     """Watches the instances of every role, and keeps the ledger and the policy true to them."""
 

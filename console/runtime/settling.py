@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
+from console.core.frozen import slotted
 from console.core.model import EventKind, HealthState, Moment, Snapshot, Verdict
 from console.runtime.leap import Clocks
 from console.runtime.view import View
@@ -16,7 +17,7 @@ SETTLE_S = 10.0
 """That nothing is known of a box is no news until somebody has had so long to look at it."""
 
 
-@dataclass(slots=True)
+@slotted
 class Settling:
     """Tells the ledger of every change of the verdict, and of what happens to the clocks."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from console.core import supervision
+from console.core.frozen import slotted
 from console.core.memory import Memory
 from console.core.model import Event, EventKind, Instance, RoleState, RoleView, Snapshot
 from console.runtime.sentry import Sentry
@@ -15,7 +16,7 @@ from console.system.box import Box
 ACTOR = "daemon"
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Stalling:
     """The ledger says once when a role stalls, and once when it works again."""
 

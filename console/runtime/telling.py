@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from console.core.foreign import table
+from console.core.frozen import slotted
 from console.core.model import Alert
 from console.core.text import utc
 from console.system import hook
@@ -44,7 +45,7 @@ def owed(
             yield RESOLVED, alert
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Teller:
     """What the hook should know of each alert, and what it has been told."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from console.core import alerts
+from console.core.frozen import slotted
 from console.core.model import (
     Alert,
     BaselineView,
@@ -41,7 +42,7 @@ CANARY = "canary"
 """Fact of the store: when the canary began to be sent."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class View:
     """Histories and ledger in memory, refreshed by what is new only."""
 

@@ -6,12 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core import instances as grouping
-from console.core.frozen import frozen
+from console.core.frozen import frozen, slotted
 from console.core.instances import MARKS, Kinship
 from console.core.model import (
     Event,
@@ -59,7 +59,7 @@ class Observation:
         return self.leases[0]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Box:
     """Everything a monitor, the guard or the runtime needs of one box."""
 

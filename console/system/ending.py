@@ -6,8 +6,8 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from console.core.frozen import slotted
 from console.core.model import Command, EventKind, Instance, Lease, LeaseState, Outcome, Role, Verb
 from console.system import clock, lease, proc, tree, witness
 from console.system.box import Box, Observation, slot_name
@@ -28,7 +28,7 @@ class Refused(Exception):
         self.code = code
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Undertaker:
     """Ends instances of one role, for one command."""
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from console.core import supervision
+from console.core.frozen import slotted
 from console.core.model import (
     Command,
     EventKind,
@@ -37,7 +38,7 @@ PATIENCE_S = 30.0
 """How long a caller waits for another one that is at work on the same role."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Guard:
     """Carries out commands on the roles of one box."""
 

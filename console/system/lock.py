@@ -17,9 +17,9 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from console.core.frozen import slotted
 from console.system.proc import LINUX, PROC
 
 _OFD = LINUX and hasattr(fcntl, "F_OFD_SETLK")
@@ -30,7 +30,7 @@ class LeaseError(Exception):
     """A lock file that cannot be used: the message says why and names the file."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Grant:
     """The lock, taken. Closing lets go only if no heir holds the descriptor."""
 

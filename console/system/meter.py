@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from console.core.frozen import slotted
 from console.core.model import Identity, Instance
 from console.system import clock, process
 
 MOST = 5_000
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@slotted
 class Meter:
     """Remembers the last reading of each instance, so that the next one has a rate."""
 

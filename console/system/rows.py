@@ -72,6 +72,8 @@ def event(row: Sequence[Any]) -> Event:
 
 def _table(text: str) -> dict[str, Any]:
     """A JSON object; empty where somebody has damaged the row: one row must not cost them all."""
+    if text == "{}":
+        return {}
     try:
         value = _decode(text)
     except ValueError:

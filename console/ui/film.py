@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from html import escape
 
 from rich.cells import cell_len
@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.terminal_theme import SVG_EXPORT_THEME
 from textual.strip import Strip
 
-from console.core.frozen import frozen
+from console.core.frozen import frozen, slotted
 
 CELL, ROW, EDGE = 8.4, 17, 14
 INK = "#d5dbe5"
@@ -27,7 +27,7 @@ class Frame:
     seconds: float
 
 
-@dataclass(slots=True)
+@slotted
 class Film:
     """Rows and colours, each told once."""
 

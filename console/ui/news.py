@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from console.core.frozen import slotted
 from console.core.model import Moment
 from console.ui.paint import Line, line
 
@@ -11,7 +12,7 @@ NOTICE_S = 45.0
 """How long an outcome stays."""
 
 
-@dataclass(slots=True)
+@slotted
 class News:
     """What there is to say, most urgent first."""
 

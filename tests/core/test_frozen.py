@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, i
 
 import pytest
 
-from console.core.frozen import frozen
+from console.core.frozen import FEW, frozen, slotted
 
 
 class Shape:
@@ -91,3 +91,50 @@ def test_one_field_is_enough_and_own_methods_win() -> None:
     assert Single("a") == Single("a") != Single("b")
     assert hash(Single("a")) == hash(Single("a"))
     assert repr(Single("a")) == "<a>"
+
+
+@pytest.mark.parametrize("before", [0, FEW - 1, FEW, 3 * FEW])
+def test_the_first_records_are_as_those_that_follow(before: int) -> None:
+    kind = made(frozen)
+    for _ in range(before):
+        kind("a")
+    one = kind("b", inner=("c",))
+    assert one == kind(name="b", at=0.0, data={}, inner=("c",)) and one.data == {}
+    for words, named in [((), {}), (("a",), {"name": "b"}), (("a",), {"other": 1})]:
+        with pytest.raises(TypeError):
+            kind(*words, **named)
+
+
+def test_a_record_may_go_on_from_another_one() -> None:
+    @frozen
+    class More(Ours):
+        """Two fields more."""
+
+        size: int = 3
+        rest: tuple = ()
+
+    one = More("a", 1.0, size=4)
+    assert asdict(one) == {"name": "a", "at": 1.0, "data": {}, "inner": None, "size": 4, "rest": ()}
+    assert replace(one, at=2.0).at == 2.0 and one != Ours("a", 1.0)
+
+
+def test_what_has_a_state_is_changed_and_equal_to_itself_alone() -> None:
+    @slotted
+    class Thing:
+        """One that can be changed."""
+
+        name: str
+        seen: list[int] = field(default_factory=list)
+        whole: str = field(init=False)
+
+        def __post_init__(self) -> None:
+            self.whole = f"<{self.name}>"
+
+    one, other = Thing("a"), Thing(name="a")
+    one.seen.append(1)
+    one.name = "b"
+    assert (one.name, one.seen, one.whole, other.seen) == ("b", [1], "<a>", [])
+    assert one != other and not hasattr(one, "__dict__")
+    for words, named in [((), {}), (("a", [], "w"), {}), (("a",), {"whole": "w"}), ((), {"x": 1})]:
+        with pytest.raises(TypeError):
+            Thing(*words, **named)

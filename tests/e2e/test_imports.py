@@ -38,9 +38,9 @@ def watched(box: Any) -> Any:
 @pytest.mark.parametrize(
     ("command", "more", "ours", "whole"),
     [
-        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 5, 115),
-        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 60, 208),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 190),
+        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 4, 106),
+        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 59, 199),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 184),
     ],
 )
 def test_a_command_imports_what_it_needs(

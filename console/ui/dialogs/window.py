@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from console.core.frozen import slotted
 from console.core.model import LogPage
 from console.core.text import folded, visible
 from console.ui.paint import Line, Span, line
@@ -15,7 +16,7 @@ LONGEST = 4000
 """Characters held of one line."""
 
 
-@dataclass(slots=True)
+@slotted
 class Window:
     """Contiguous pages, oldest first."""
 

@@ -13,7 +13,7 @@ def summary(snapshot) -> Line                the same in one line, when folded
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from functools import cache
 from typing import Protocol, cast
 
@@ -55,10 +55,8 @@ def wish(name: str, pane: PaneModule, needed: int | None) -> Wish:
 @cache
 def discover() -> tuple[PaneModule, ...]:
     """Every pane in this folder, in the order of their keys."""
-    modules = (
-        cast(PaneModule, importlib.import_module(f"{__name__}.{found.name}"))
-        for found in pkgutil.iter_modules(__path__)
-    )
+    files = [file for file in os.listdir(__path__[0]) if file.endswith(".py") and file[0] != "_"]
+    modules = (cast(PaneModule, importlib.import_module(f"{__name__}.{one[:-3]}")) for one in files)
     return tuple(sorted(modules, key=lambda module: module.KEY))
 
 
