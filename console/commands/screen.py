@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -55,13 +56,16 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
         threading.Thread(target=_see_to_daemon, args=(box,), daemon=True).start()
     if not sys.stderr.isatty():
         os.dup2(1, 2)  # Textual draws on standard error
+    gc.disable()  # there is no garbage yet, and what is made here stays
     from console.ui.app import ConsoleApp
     from console.ui.terminal import run
 
-    wiring = wire(box, grant is not None, read_only, theme, ascii_only)
-    looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
     try:
-        return run(ConsoleApp(wiring))
+        app = ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only))
+        looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
+        gc.freeze()
+        gc.enable()
+        return run(app)
     finally:
         looked.note(box.paths, box.now())
         if grant is not None:
