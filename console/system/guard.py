@@ -213,13 +213,12 @@ class Guard:
     def _joined(self, command: Command, role: Role) -> Outcome | None:
         """The answer that is there without the decision lock: another's worker is ours as well.
 
-        Asked again and again by those who wait, so it looks at the lease alone until that is held.
+        Asked again and again by those who wait, so it looks for a living owner alone.
         """
         if command.verb is not Verb.ENSURE:
             return None
-        held = lease.look(self.box.paths.lease(role.name), self.box.paths.owner(role.name))
-        owner = held.owner
-        if owner is None or owner.shim is None or held.state is not LeaseState.HELD:
+        owner = lease.living(self.box.paths.lease(role.name), self.box.paths.owner(role.name))
+        if owner is None:
             return None
         old_enough = clock.now().since(owner.since) >= role.settle_s
         return self._confirm(command, role) if old_enough else None

@@ -15,6 +15,9 @@ ADD_EVENT = (
     "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
     " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"
 )
+_START, _DEATH = "kind IN ('started', 'adopted')", "kind = 'died'"
+ONCE = {EventKind.STARTED: _START, EventKind.ADOPTED: _START, EventKind.DIED: _DEATH}
+"""Of one process there is one line of these, as the indices have it."""
 TEXT_LIMIT = 4_000
 _KINDS = {kind.value: kind for kind in EventKind}
 
