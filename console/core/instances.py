@@ -8,7 +8,6 @@ line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from console.core.matching import by_code, mentions, refuse_match, runs
 from console.core.model import Instance, Process, Role
@@ -28,14 +27,8 @@ LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
 
 def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
     """The processes that may run some role's match: the few whose details are worth reading."""
-    matches = frozenset(role.match for role in roles)
-    return tuple(p for p in processes if _mentions(p.argv, matches))
-
-
-@lru_cache(maxsize=10_000)
-def _mentions(argv: tuple[str, ...], matches: frozenset[str]) -> bool:
-    """The same thousands of command lines are asked for at every look."""
-    return any(mentions(argv, match) for match in matches)
+    matches = {role.match for role in roles}
+    return tuple(p for p in processes if any(mentions(p.argv, match) for match in matches))
 
 
 def belongs(process: Process, role: Role, box: str) -> bool:

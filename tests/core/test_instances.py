@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,3 +161,12 @@ def test_grouping_is_a_partition(seen: list[Process]) -> None:
             assert instance.pid in kinship.above(one.pid)
     assert list(found) == sorted(found, key=lambda i: (i.identity.ticks, i.pid))
     assert grouped(list(reversed(seen))) == found, "whatever the order of the list"
+
+
+def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
+    """Processes come and go for years, each with its own."""
+    seen = proc(10, 1, "python other.py --with rpa_worker.py.log")
+    before = getrefcount(seen.argv)
+    candidates([ROLE], [seen])
+    after = getrefcount(seen.argv)  # not within the assertion, which keeps what it was told
+    assert after == before
