@@ -18,6 +18,7 @@ import apsw
 from console.core.model import Event, EventKind
 from console.system import clock, rows, schema
 from console.system.connection import (
+    CACHE_KIB,
     DAMAGED,
     PATIENCE_S,
     Inode,
@@ -90,6 +91,7 @@ class Backing:
                 connection = connect(self.path)
                 try:
                     connection.set_busy_timeout(int(PATIENCE_S * 1000))
+                    connection.execute(f"PRAGMA cache_size={-CACHE_KIB}")
                     write_ahead(connection)
                     self._migrate(connection)
                 except BaseException:

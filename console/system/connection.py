@@ -16,8 +16,8 @@ from console.system import clock, lock
 
 PATIENCE_S = 5.0
 """How long we wait for another one who writes."""
-
-
+CACHE_KIB = 256
+"""Of pages that SQLite keeps of a file which the kernel keeps anyway: 2 MB unless it is told."""
 DAMAGED = (apsw.NotADBError, apsw.CorruptError)
 
 Inode = tuple[int, int]
