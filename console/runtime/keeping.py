@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
 
 from console.core.model import Moment, Sample
+from console.core.written import SLEPT
 
 NEWEST = 20
 """So many looks are kept however old they are: after a night's sleep they tell what came before."""
+WHOLE = 2
+"""So many that could look are kept as they were, however many after them could not."""
+MOST = 20_000
+"""Older looks kept of each monitor: enough for the longest baseline at the usual pace."""
+OLD = {
+    "queue": (
+        "size", "inflight", "completed", "successful", "failed", "oldest_lease_s", "problem",
+    ),
+    "pipeline": ("generated_at", SLEPT),
+    "watchdog": ("pid", "heartbeat_at", SLEPT),
+    "worker": ("instances", "problem"),
+}  # fmt: skip
+"""All that anything is judged by in older looks. A look as it was is in the store."""
 
 
 def judged_since(run: object, history_s: float, now: Moment) -> float:
@@ -17,8 +33,48 @@ def judged_since(run: object, history_s: float, now: Moment) -> float:
     return now.at - max(history_s, began)
 
 
-def trim(histories: Mapping[str, deque[Sample]], since: float) -> None:
-    """Let go of older samples than that, but for the newest ones of each monitor."""
-    for history in histories.values():
-        while len(history) > NEWEST and history[0].moment.at < since:
-            history.popleft()
+class History:
+    """One monitor's looks, oldest first: the newest ones whole, older ones by what counts."""
+
+    def __init__(self, name: str) -> None:
+        self._fields = OLD.get(name)
+        self._old: deque[Sample] = deque(maxlen=MOST)
+        self._new: deque[Sample] = deque(maxlen=MOST)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return chain(self._old, self._new)
+
+    @property
+    def last(self) -> Sample | None:
+        """The newest look."""
+        return self._new[-1] if self._new else None
+
+    def append(self, sample: Sample) -> None:
+        """Remember a new look."""
+        self._new.append(sample)
+        while len(self._new) > WHOLE and self._replaced():
+            self._old.append(self._slim(self._new.popleft()))
+
+    def extend(self, samples: Iterable[Sample]) -> None:
+        """Remember new looks, oldest first."""
+        for sample in samples:
+            self.append(sample)
+
+    def forget(self, since: float) -> None:
+        """Let go of what is older than that (Unix seconds), but for the newest ones."""
+        left = len(self._old) + len(self._new) - NEWEST
+        for looks in (self._old, self._new):
+            while left > 0 and looks and looks[0].moment.at < since:
+                looks.popleft()
+                left -= 1
+
+    def _replaced(self) -> bool:
+        """Whether nobody asks any more for all that the oldest whole look has seen."""
+        good = (one for one in islice(self._new, 1, None) if one.error is None)
+        return self._new[0].error is not None or len([*islice(good, WHOLE)]) == WHOLE
+
+    def _slim(self, sample: Sample) -> Sample:
+        if self._fields is None:
+            return sample
+        seen = ((key, sample.data.get(key)) for key in self._fields)
+        return replace(sample, data={key: value for key, value in seen if value is not None})

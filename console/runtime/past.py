@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from itertools import chain
-from math import nextafter
 from typing import TYPE_CHECKING
 
 from console.core.foreign import table
@@ -27,10 +26,11 @@ from console.core.model import (
 from console.core.record import Seen
 from console.core.runs import began, shown
 from console.core.snapshot import Facts, MonitorFacts, compose, last_seen
-from console.core.trends import DAY_S, HOUR_S, Reading, Trends, reading, trends
+from console.core.trends import DAY_S, Reading, Trends, reading, trends
 from console.monitors import Monitor
 from console.runtime import collecting
-from console.runtime.view import EVENTS, HISTORY_S, KEPT, View
+from console.runtime.keeping import MOST
+from console.runtime.view import EVENTS, HISTORY_S, View
 from console.system.box import Box
 
 if TYPE_CHECKING:
@@ -72,16 +72,8 @@ class Past:
         return trends(read, marks, until.at)
 
     def _day(self, ends: float) -> list[Reading]:
-        """By the hour: a day of samples at once would take ten times what the readings take."""
-        store, read = self.box.store, list[Reading]()
-        begins = ends - DAY_S
-        while begins < ends:
-            until = min(begins + HOUR_S, ends)
-            last = until if until == ends else nextafter(until, begins)
-            hour = chain(*(store.samples(name, begins, until=last) for name in self.monitors))
-            read += sorted(map(reading, hour), key=lambda one: one.at)
-            begins = until
-        return read
+        day = (self.box.store.past(name, ends - DAY_S, ends) for name in self.monitors)
+        return sorted(map(reading, chain(*day)), key=lambda one: one.at)
 
     def _read_on(self) -> list[Reading]:
         with self._guard:
@@ -162,7 +154,7 @@ class Past:
 
     def _history(self, name: str, since: float, now: Moment) -> list[Sample]:
         store = self.box.store
-        return store.samples(name, since, KEPT, now.at) or store.samples(name, 0, 1, now.at)
+        return store.samples(name, since, MOST, now.at) or store.samples(name, 0, 1, now.at)
 
     def _run(self, now: Moment) -> tuple[object, object]:
         """The baseline's run under way at that moment, and the one that was over."""

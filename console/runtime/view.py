@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 
 from console.core import alerts
@@ -27,14 +27,12 @@ from console.core.snapshot import Facts, MonitorFacts, compose
 from console.core.text import duration
 from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
-from console.runtime.keeping import judged_since, trim
+from console.runtime.keeping import History, judged_since
 from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
 
 HISTORY_S = 8 * 3600.0
-KEPT = 20_000
-"""Samples kept in memory of each monitor: enough for the longest baseline at the usual pace."""
 EVENTS = 2_000
 ALERTS = 10_000
 TIMEOUT_S = 30.0
@@ -65,7 +63,7 @@ class View:
     """The state of the store, as `Store.changes` numbers it, up to which it was read."""
     seen: Mapping[str, Seen] | None = None
     """A look of our own, for a command that does not rely on a daemon."""
-    _samples: dict[str, deque[Sample]] = field(default_factory=dict)
+    _samples: dict[str, History] = field(default_factory=dict)
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
     _last_sample: int = -1
     _last_event: int = 0
@@ -104,7 +102,9 @@ class View:
             turns = [one for one in events if one.kind is EventKind.VERDICT_CHANGED]
             self._turned = turns[-1] if turns else self._turned
             self._last_event = events[-1].id if events else self._last_event
-            trim(self._samples, judged_since(known[RUN], self.history_s, self.box.now()))
+            since = judged_since(known[RUN], self.history_s, self.box.now())
+            for history in self._samples.values():
+                history.forget(since)
             self._alerts = alerts.standing(events, self._alerts)
             if samples or events or known != self._facts:
                 self._facts, self.version = known, self.version + 1
@@ -123,9 +123,13 @@ class View:
         self._turned = turns[-1] if turns else None
         since = judged_since(run, self.history_s, now)
         for name in self.monitors:
-            most = self.few.get(name, KEPT)
-            past = store.samples(name, since, most) or store.samples(name, limit=1)
-            self._history(name).extend(one for one in past if one.id <= self._last_sample)
+            few, history = self.few.get(name), self._history(name)
+            past: Iterable[Sample] = store.past(name, since)
+            if few is not None:
+                past = store.samples(name, since, few)
+            history.extend(one for one in past if one.id <= self._last_sample)
+            if history.last is None:
+                history.extend(store.samples(name, limit=1))
         self.version += 1
 
     def _forget(self) -> None:
@@ -145,13 +149,13 @@ class View:
             self._history(sample.monitor).append(sample)
             self.version += 1
 
-    def _history(self, name: str) -> deque[Sample]:
-        return self._samples.setdefault(name, deque(maxlen=KEPT))
+    def _history(self, name: str) -> History:
+        return self._samples.setdefault(name, History(name))
 
     def last(self, name: str) -> Sample | None:
         """A monitor's newest sample."""
         with self._guard:
-            return next(reversed(self._history(name)), None)
+            return self._history(name).last
 
     def health(self, name: str) -> Health:
         """What a monitor makes of its own history."""

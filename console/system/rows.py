@@ -37,7 +37,8 @@ def sample_row(sample: Sample) -> tuple[Any, ...]:
 def sample(row: Sequence[Any]) -> Sample:
     """The sample of a row as `SAMPLE` selects it."""
     key, monitor, at, tick, boot, data, error = row
-    return Sample(monitor, Moment(at, tick, boot), _table(data), error, key)
+    moment = Moment(at, tick, intern(boot))
+    return Sample(intern(monitor), moment, _table(data), error, key)
 
 
 def event_row(event: Event) -> tuple[Any, ...]:
@@ -62,9 +63,9 @@ def event(row: Sequence[Any]) -> Event:
     key, kind, at, tick, boot, role, actor, reason, identity, token, data = row
     return Event(
         kind=_KINDS.get(kind, EventKind.NOTICED),
-        moment=Moment(at, tick, boot),
-        role=role,
-        actor=actor,
+        moment=Moment(at, tick, intern(boot)),
+        role=intern(role),
+        actor=intern(actor),
         reason=reason,
         identity=_identity(identity),
         token=token,

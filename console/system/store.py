@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -14,6 +14,10 @@ from console.system import clock, rows
 from console.system.backing import Backing, StoreDamaged, StoreError, StoreForeign
 
 __all__ = ["Store", "StoreDamaged", "StoreError", "StoreForeign", "sqlite_version"]
+
+
+PAGE = 100
+"""Rows that are read at once where there may be very many."""
 
 
 class Store(Backing):
@@ -33,6 +37,17 @@ class Store(Backing):
         where = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?"
         sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
         return [*map(rows.sample, reversed(self.read(sql, (monitor, since, until, limit))))]
+
+    def past(self, monitor: str, since: float, until: float = math.inf) -> Iterator[Sample]:
+        """The same without a limit, a page at a time: all rows at once take several times as much
+        memory as what is made of them.
+        """
+        where = "monitor = ? AND (at, id) > (?, ?) AND at <= ? ORDER BY at, id LIMIT ?"
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+        at, last = since, -1
+        while page := self.read(sql, (monitor, at, last, until, PAGE)):
+            yield from map(rows.sample, page)
+            last, at = page[-1][0], page[-1][2]
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""

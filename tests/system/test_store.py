@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import pytest
 from shelf import sample
 
 from console.core.model import Event, EventKind, Identity, Moment, Sample
-from console.system.store import Store
+from console.system.store import PAGE, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
@@ -198,3 +199,13 @@ def test_everybodys_news_are_noticed_cheaply(tmp_path: Path) -> None:
     ours.close()
     theirs.close()
     assert seen[0] == seen[1] < seen[2] < seen[3]
+
+
+def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    ats = [float(n // 7) for n in range(2 * PAGE + 3)]  # many of one moment, across every page
+    store.add_samples(Sample("queue", Moment(at), {"n": n}) for n, at in enumerate(ats))
+    store.add_samples([Sample("canary", Moment(3.0))])
+    for since, until in ((0.0, math.inf), (2.0, 20.0), (5.0, 5.0), (1e6, math.inf)):
+        assert [*store.past("queue", since, until)] == store.samples("queue", since, until=until)
+    store.close()

@@ -1,0 +1,124 @@
+"""What is let go of in memory is missed by nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from random import Random
+from typing import Any
+
+import pytest
+
+from console.core import views
+from console.core.baseline import BaselineTargets, baseline
+from console.core.model import Health, HealthState, Moment, Sample
+from console.core.snapshot import last_seen
+from console.core.work import work
+from console.monitors import discover
+from console.runtime.keeping import NEWEST, OLD, WHOLE, History
+from console.system.files import Problem
+from console.system.settings import Settings
+
+MONITORS = discover()
+BEGAN = Moment(1_762_165_640.0, 5_000.0, "b1")
+OK = Health(HealthState.OK)
+SEEN = {"instances": [{"pid": 7}], "roles": {}}
+
+
+def queue(chance: Random, n: int) -> dict[str, Any]:
+    done = n // 3 % 40  # the server begins anew now and then
+    figures = {"completed": done, "successful": done - done // 9, "failed": done // 9}
+    seen = {"size": chance.randrange(25), "urgent": 0, "normal": 1, "low": 0, "status": "ok"}
+    seen |= {"inflight": chance.randrange(2), "oldest_s": 0.5, "elapsed_s": 0.01, **figures}
+    problem = chance.choice(["refused", None, None, None, None])
+    lease = chance.choice([None, 30.0, 2_000.0])
+    return {"problem": problem} if problem else seen | {"problem": None, "oldest_lease_s": lease}
+
+
+def watchdog(chance: Random, n: int) -> dict[str, Any]:
+    at = BEGAN.at + 30.0 * (n - n % 4)
+    problem = chance.choice([f"{Problem.HALF}: cut short", None, None])
+    seen = {"pid": chance.choice([7, 7, None]), "started_at": BEGAN.at, "path": "/w.json"}
+    told = {"heartbeat_at": None, "anomalies": []} if problem else {"heartbeat_at": at}
+    return {**seen, "anomalies": ["slow"], **told, "problem": problem, "slept_s": 0.0}
+
+
+def pipeline(chance: Random, n: int) -> dict[str, Any]:
+    at = BEGAN.at + 30.0 * (n - n % 9)
+    problem = chance.choice([f"{Problem.HALF}: cut short", None, None])
+    seen = {"mode": "read", "path": "/p.json", "anomalies": [], "channels": [["size", 1.0, "ok"]]}
+    generated = None if problem else at
+    return {**seen, "generated_at": generated, "problem": problem, "slept_s": n // 50 * 100.0}
+
+
+def worker(chance: Random, n: int) -> dict[str, Any]:
+    role = {"instances": [], "lease": {"state": "free", "owner": None, "holders": [], "reason": ""}}
+    there = [{"pid": 7}] if chance.random() < 0.9 else []
+    return {"roles": {"worker": role, f"other {n}": role}, "instances": there}
+
+
+def canary(chance: Random, n: int) -> dict[str, Any]:
+    return {"ok": chance.random() < 0.8, "latency_s": chance.random(), "failed_at": None}
+
+
+LOOKS = {"queue": queue, "watchdog": watchdog, "pipeline": pipeline, "worker": worker}
+
+
+def told(histories: dict[str, list[Sample]], now: Moment) -> dict[str, Any]:
+    """Everything that a snapshot says of the looks."""
+    done = work(histories)
+    every = sorted(chain(*histories.values()), key=lambda one: one.moment.at)
+    judged = {name: MONITORS[name].judge(one, now, Settings()) for name, one in histories.items()}
+    return {
+        "judged": judged,
+        "work": replace(done, answered=None),
+        "queue": views.queue_view("", done, OK, now),
+        "watchdog": views.watchdog_view(histories["watchdog"], OK, now),
+        "pipeline": views.pipeline_view(histories["pipeline"], OK, now),
+        "seen": last_seen(histories["worker"]),
+        "baseline": baseline(BEGAN, every, (), BaselineTargets(), now),
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_told_otherwise_than_by_whole_looks(seed: int) -> None:
+    chance = Random(seed)
+    whole: dict[str, list[Sample]] = {name: [] for name in (*LOOKS, "canary")}
+    kept = {name: History(name) for name in whole}
+    blind = dict.fromkeys(whole, 0)
+    for n in range(200):
+        now = BEGAN.plus(30.0 * n)
+        for name, look in {**LOOKS, "canary": canary}.items():
+            blind[name] = max(0, blind[name] - 1) or 30 * (chance.random() < 0.02)
+            sample = Sample(name, now, look(chance, n), id=n)
+            if blind[name]:
+                sample = Sample(name, now, error="did not answer", id=n)
+            whole[name].append(sample)
+            kept[name].append(sample)
+        if n % 5 == 0:
+            assert told({name: [*one] for name, one in kept.items()}, now) == told(whole, now), n
+
+
+def test_an_older_look_keeps_what_counts_alone() -> None:
+    history = History("queue")
+    history.extend(Sample("queue", BEGAN.plus(n), queue(Random(3), n)) for n in range(10))
+    older, newest = [*history][:-WHOLE], [*history][-WHOLE:]
+    assert all(set(one.data) <= set(OLD["queue"]) for one in older)
+    assert all("urgent" in one.data for one in newest)
+
+
+def test_what_was_seen_last_stays_whole_while_nothing_can_be_seen() -> None:
+    history = History("worker")
+    history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
+    history.extend(Sample("worker", BEGAN.plus(5 + n), error="hung") for n in range(100))
+    assert [one.data for one in history if one.error is None][-WHOLE:] == [SEEN] * WHOLE
+
+
+def test_what_is_too_old_is_let_go_of_but_for_the_newest() -> None:
+    history = History("queue")
+    history.extend(Sample("queue", BEGAN.plus(n), {"size": n}) for n in range(100))
+    history.forget(BEGAN.at + 50)
+    assert [one.data["size"] for one in history] == [*range(50, 100)]
+    history.forget(BEGAN.at + 1_000)
+    assert [one.data["size"] for one in history] == [*range(100 - NEWEST, 100)]
+    assert history.last == Sample("queue", BEGAN.plus(99), {"size": 99})
