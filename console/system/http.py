@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from console.core.frozen import frozen
@@ -138,12 +138,14 @@ def _resolve(host: str, port: int, ends: float) -> list[tuple[int, int, int, str
     import socket
     from threading import Thread
 
+    with suppress(OSError, ValueError):  # a number needs no resolver, and no thread
+        return _addresses(host, port, socket.AI_NUMERICHOST)
     found: list[list[tuple[int, int, int, str, tuple[str, int]]]] = []
     failed: list[Exception] = []
 
     def look() -> None:
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))  # type: ignore[arg-type]
+            found.append(_addresses(host, port))
         except (OSError, ValueError) as error:
             failed.append(error)
 
@@ -155,6 +157,17 @@ def _resolve(host: str, port: int, ends: float) -> list[tuple[int, int, int, str
     if not found:
         raise TimeoutError
     return found[0]
+
+
+def _addresses(
+    host: str, port: int, flags: int = 0
+) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    """Raises OSError, ValueError."""
+    import socket
+
+    # What is plain ASCII is not to load the tables of all other writings.
+    name = host.encode() if host.isascii() else host
+    return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)  # type: ignore[return-value]
 
 
 def _send(

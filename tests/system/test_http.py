@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from console.system.http import HttpError, fetch
+from console.system.http import HttpError, _resolve, fetch
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -236,4 +236,19 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
 
 def test_importing_it_costs_nothing() -> None:
     code = "import sys, console.system.http; sys.exit('http.client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_number_needs_no_resolver() -> None:
+    over = time.monotonic() - 1  # nobody would be waited for
+    for number in ("127.0.0.1", "::1"):
+        assert _resolve(number, 80, over)[0][4][:2] == (number, 80)
+    with pytest.raises(TimeoutError):
+        _resolve("localhost", 80, over)
+
+
+def test_a_plain_name_loads_no_tables_of_other_writings() -> None:
+    code = "import sys; from console.system.http import HttpError, _resolve\n"
+    code += "import time; _resolve('localhost', 80, time.monotonic() + 60)\n"
+    code += "sys.exit('encodings.idna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
