@@ -20,6 +20,9 @@ def daemon() -> None:
 @pass_options
 def run(options: Options) -> None:
     """Run the monitors in the foreground, until SIGTERM."""
+    from console.system.lean import be_lean
+
+    be_lean()  # first of all: what is imported stays
     from console.runtime.daemon import run_daemon
     from console.system.lease import LeaseError
     from console.system.store import StoreError

@@ -13,7 +13,7 @@ from console.core.forgetting import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
 from console.runtime.loop import Runtime
-from console.system import daemon, retention
+from console.system import daemon, lean, retention
 from console.system.box import Box
 from console.system.notify import notify, ping_every_s
 from console.system.store import StoreError
@@ -62,6 +62,7 @@ async def _until_told(box: Box) -> None:
     runtime = Runtime(box, discover(), holder=True)
     runtime.view.here = False  # it lives on when a console is closed
     await asyncio.to_thread(runtime.view.refresh)
+    lean.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box))

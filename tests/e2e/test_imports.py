@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,3 +64,21 @@ def test_who_starts_a_worker_imports_no_lock_of_others(box: Any) -> None:
     modules = imported(ran)
     assert "subprocess" in modules, "nothing was counted"
     assert forbidden(modules, NEVER) == []
+
+
+def test_the_daemon_takes_no_tls_along(watched: Any) -> None:
+    """More than a megabyte, and the queue is on this machine as a rule."""
+    seen = json.loads(watched.run("daemon", "status", "--json").stdout)
+    deadline = time.monotonic() + 30
+    while not watched_queue(watched):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    maps = Path(f"/proc/{seen['pid']}/maps").read_text()
+    assert "apsw" in maps, "not the daemon"
+    assert "libssl" not in maps and "/_ssl." not in maps
+
+
+def watched_queue(box: Any) -> bool:
+    """Whether the daemon has looked at the queue."""
+    told = json.loads(box.run("status", "--json").stdout)
+    return any(one["name"] == "queue" and one["last_run"] for one in told["monitors"])

@@ -1,0 +1,69 @@
+"""What the daemon does without, it does not miss."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+LEAN = "from console.system.lean import be_lean\nbe_lean()\n"
+THREADS = """
+import threading
+together = threading.Barrier(5)
+def work():
+    held = [bytes(5_000) for _ in range(20)]
+    together.wait(10)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for one in threads: one.start()
+together.wait(10)
+for one in threads: one.join()
+def length(line):
+    begin, end = line.split()[0].split("-")
+    return int(end, 16) - int(begin, 16)
+reserved = [line for line in open("/proc/self/maps") if "---p" in line and line.split()[4] == "0"]
+print(sum(60 << 20 < length(line) <= 64 << 20 for line in reserved))
+"""
+"""Prints how many heaps the C library has made for threads: it reserves 64 MB for each."""
+TLS = """
+import asyncio, sys
+asyncio.run(asyncio.sleep(0))
+assert "ssl" not in sys.modules and "_ssl" not in sys.modules
+from console.system.http import HttpError, fetch
+try:
+    fetch(sys.argv[1])
+except HttpError as error:
+    print(error)
+"""
+HANDSHAKE = b"\x16"
+
+
+def run(script: str, *words: str) -> str:
+    line = [sys.executable, "-c", script, *words]
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as glibc does it")
+def test_threads_share_one_heap() -> None:
+    if run(THREADS) == "0":
+        pytest.skip("this C library makes no heaps for threads")
+    assert run(LEAN + THREADS) == "0"
+
+
+def test_tls_comes_when_somebody_asks_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        line = [sys.executable, "-c", LEAN + TLS, url]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+            server.settimeout(30)
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(30)
+                assert connection.recv(1) == HANDSHAKE
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                said, wrong = asking.communicate(timeout=30)
+        assert asking.returncode == 0, wrong
+        assert b"wrong version number" in said.lower(), said
