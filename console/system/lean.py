@@ -12,6 +12,9 @@ from importlib import import_module
 _M_ARENA_MAX = -8
 """glibc's name for it."""
 NEEDED = ("asyncio", "http.client", "msgspec.json")
+OFTEN = (700, 10, 10)
+"""Python's own figures: new objects before it looks among those, and how many such looks before it
+looks among older ones."""
 UNWANTED = ("ssl", "typing_extensions")
 """What those load for themselves where it is there, and use for nothing of ours: 2 MB.
 
@@ -30,13 +33,14 @@ def be_lean() -> None:
 
 
 def settle() -> None:
-    """To be called when everything that stays is in memory.
+    """To be called when everything that stays is in memory: garbage is looked for among the rest.
 
-    Python looks for garbage among all its objects once a quarter of them may be some, and among
-    few only if it is told that the others stay.
+    As often as Python does by itself: a command that ends at once is told to wait, and here that
+    would be megabytes. Every wait that ends by a timeout leaves a ring of garbage.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*OFTEN)
 
 
 @contextmanager
