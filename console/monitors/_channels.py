@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
-from console.core.foreign import count, number
+from console.core.foreign import count
 from console.core.frozen import frozen
-from console.core.model import Moment, Sample
+from console.core.model import Moment
+from console.core.series import Series
 from console.core.stats import increases, mean_sigma
 from console.monitors._seasons import Season
 
 GENERATOR, SCHEMA = "rpa-console", 1
 WINDOW_S = 86_400.0
-QUEUE, CANARY = ("size", "successful", "failed"), ("latency_s", "ok")
-"""What is needed of each sample."""
+QUEUE, CANARY = ("size", "successful", "failed"), ("latency_s",)
+"""What is needed of each look."""
 HOUR_S, HOURS = 3600.0, 24
 STEPS = 28
 ENOUGH = 12
@@ -52,12 +54,12 @@ class Channel:
 
 
 def channels(
-    queue: Sequence[Sample],
-    canary: Sequence[Sample],
+    queue: Series,
+    canary: Series,
     now: Moment,
     seasons: Mapping[str, Season] | None = None,
 ) -> list[Channel]:
-    """The channels that have a value within the last day. Samples are oldest first."""
+    """The channels that have a value within the last day."""
     usual = seasons or {}
     return [
         _channel(name, [value for _, value in points], usual.get(name))
@@ -66,9 +68,7 @@ def channels(
     ]
 
 
-def _measured(
-    queue: Sequence[Sample], canary: Sequence[Sample], now: Moment
-) -> dict[str, list[Point]]:
+def _measured(queue: Series, canary: Series, now: Moment) -> dict[str, list[Point]]:
     return {
         "latency_s": _points(canary, "latency_s", now),
         "queue_size": _points(queue, "size", now),
@@ -76,9 +76,7 @@ def _measured(
     }
 
 
-def hourly(
-    queue: Sequence[Sample], canary: Sequence[Sample], now: Moment
-) -> dict[str, list[float | None]]:
+def hourly(queue: Series, canary: Series, now: Moment) -> dict[str, list[float | None]]:
     """Each channel's mean over each of the past 24 hours, oldest first; None: nothing known."""
     found: dict[str, list[float | None]] = {}
     for name, points in _measured(queue, canary, now).items():
@@ -89,15 +87,15 @@ def hourly(
     return found
 
 
-def _points(samples: Sequence[Sample], key: str, now: Moment) -> list[Point]:
-    known = ((now.since(one.moment), number(one.data.get(key))) for one in samples)
-    return [(age, value) for age, value in known if value is not None and age <= WINDOW_S]
+def _points(looks: Series, key: str, now: Moment) -> list[Point]:
+    told = zip(looks.ages(now), looks[key], strict=True)
+    return [(age, value) for age, value in told if age <= WINDOW_S and not isnan(value)]
 
 
-def _hourly_success(queue: Sequence[Sample], now: Moment) -> list[Point]:
+def _hourly_success(queue: Series, now: Moment) -> list[Point]:
     """The share of tasks that succeeded (percent), for each past hour in which any ended."""
     hours: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for (_, before), (age, after) in pairwise(counters(queue, now)):
+    for (_, before), (age, after) in pairwise(_counters(queue, now)):
         if age <= WINDOW_S:
             good, bad = increases([before, after])
             hours[int(age // HOUR_S)][0] += good
@@ -106,13 +104,12 @@ def _hourly_success(queue: Sequence[Sample], now: Moment) -> list[Point]:
     return [(hour * HOUR_S, 100.0 * good / (good + bad)) for hour, good, bad in ended]
 
 
-def counters(queue: Sequence[Sample], now: Moment) -> list[tuple[float, tuple[float, float]]]:
-    """(age, (successful, failed)) of every sample that told both."""
-    read = (
-        (now.since(one.moment), count(one.data.get("successful")), count(one.data.get("failed")))
-        for one in queue
-    )
-    return [(age, (good, bad)) for age, good, bad in read if good is not None and bad is not None]
+def _counters(queue: Series, now: Moment) -> Iterator[tuple[float, tuple[float, float]]]:
+    """(age, (successful, failed)) of every look that told both."""
+    for age, *told in zip(queue.ages(now), queue["successful"], queue["failed"], strict=True):
+        good, bad = map(count, told)
+        if good is not None and bad is not None:
+            yield age, (good, bad)
 
 
 def _channel(name: str, values: Sequence[float], season: Season | None) -> Channel:
@@ -130,8 +127,8 @@ def _channel(name: str, values: Sequence[float], season: Season | None) -> Chann
 
 def status(
     found: Sequence[Channel],
-    queue: Sequence[Sample],
-    canary: Sequence[Sample],
+    queue: Series,
+    canary: Series,
     next_runs: Mapping[str, float],
     now: Moment,
 ) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core.model import Moment, Sample
+from console.core.model import Moment
+from console.core.series import Series
 from console.monitors import _channels, _seasons
 from console.system.aside import aside
 from console.system.files import FileError, Problem, write_atomically
@@ -34,8 +35,8 @@ async def collect(
     canary = await box.window("canary", _channels.CANARY, _channels.WINDOW_S)
     now = box.now()
     next_runs = {"pipeline": now.at + every_s}
-    if canary:
-        next_runs["canary"] = canary[-1].moment.at + box.settings.monitors.canary.every_s
+    if canary.last is not None:
+        next_runs["canary"] = canary.last.at + box.settings.monitors.canary.every_s
     usual = await _usual(box, now)
     status = await aside(_compose, queue, canary, usual, next_runs, now)
     try:
@@ -54,8 +55,8 @@ async def _usual(box: Box, now: Moment) -> dict[str, _seasons.Season]:
 
 
 def _compose(
-    queue: Sequence[Sample],
-    canary: Sequence[Sample],
+    queue: Series,
+    canary: Series,
     usual: Mapping[str, _seasons.Season],
     next_runs: Mapping[str, float],
     now: Moment,

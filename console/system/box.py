@@ -36,6 +36,7 @@ from console.system.store import Store
 
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
+    from console.core.series import Series
     from console.system.recent import Recent
 
 
@@ -158,8 +159,8 @@ class Box:
         since = self.now().at - since_s
         return await aside(self.store.samples, monitor, since)
 
-    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> list[Sample]:
-        """The last `length_s` seconds of a monitor's samples, only these fields. StoreError."""
+    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
+        """The last `length_s` seconds of a monitor's looks, only these figures. StoreError."""
         if self.recent is None:
             from console.system.recent import Recent
 

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
-from console.core.model import Sample
+from console.core.series import Series
 from console.system.store import Store
 
 MOST = 100_000
-"""Samples kept of each monitor at most."""
+"""Looks kept of each monitor at most."""
 BATCH = 10_000
 
 
 class Recent:
-    """A sliding window for each monitor that is asked for, with some fields of each sample."""
+    """A sliding window for each monitor that is asked for, with some figures of each look."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._generation = store.generation
         self._last = 0
-        self._windows: dict[str, deque[Sample]] = {}
+        self._windows: dict[str, Series] = {}
         self._keys: dict[str, tuple[float, Sequence[str]]] = {}
-        """How long each window is, and the fields that it holds."""
+        """How long each window is, and the figures that it holds."""
         self._guard = threading.Lock()
 
-    def window(
-        self, monitor: str, keys: Sequence[str], now: float, length_s: float
-    ) -> list[Sample]:
-        """The samples from `now - length_s` on (Unix seconds), oldest first. Raises StoreError."""
+    def window(self, monitor: str, keys: Sequence[str], now: float, length_s: float) -> Series:
+        """The looks from `now - length_s` on (Unix seconds), oldest first. Raises StoreError."""
         with self._guard:
             self._read_on()
             if self._store.generation != self._generation:  # another file: ids begin anew
@@ -39,13 +35,12 @@ class Recent:
                 self._read_on()
             if self._keys.get(monitor) != (length_s, keys) or monitor not in self._windows:
                 self._keys[monitor] = length_s, keys
-                past = self._store.samples(monitor, now - length_s, MOST)
-                slim = (_slim(one, keys) for one in past if one.id <= self._last)
-                self._windows[monitor] = deque(slim, maxlen=MOST)
+                past = self._store.past(monitor, now - length_s)
+                known = (one for one in past if one.id <= self._last)
+                self._windows[monitor] = Series(keys, known)
             window = self._windows[monitor]
-            while window and window[0].moment.at < now - length_s:
-                window.popleft()
-            return list(window)
+            window.forget(now - length_s, MOST)
+            return window.copy()
 
     def _read_on(self) -> None:
         if not self._windows:
@@ -55,11 +50,6 @@ class Recent:
             for sample in found:
                 self._last = sample.id
                 if sample.monitor in self._windows:
-                    keys = self._keys[sample.monitor][1]
-                    self._windows[sample.monitor].append(_slim(sample, keys))
+                    self._windows[sample.monitor].append(sample)
             if len(found) < BATCH:
                 return
-
-
-def _slim(sample: Sample, keys: Sequence[str]) -> Sample:
-    return replace(sample, data={key: sample.data[key] for key in keys if key in sample.data})

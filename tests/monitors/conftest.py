@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 import console.rig
 from console.core.model import Instance, Moment, Sample
 from console.core.rollup import Rollup
+from console.core.series import Series
 from console.rig.box import free_port
 from console.system import clock
 from console.system.http import HttpError, fetch
@@ -45,9 +46,8 @@ class StandIn:
     async def instances(self, role_name: str) -> tuple[Instance, ...]:
         return tuple(one for one in self.seen if one.role == role_name)
 
-    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> list[Sample]:
-        found = await self.history(monitor, length_s)
-        return [replace(one, data={key: one.data.get(key) for key in keys}) for one in found]
+    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
+        return Series(keys, await self.history(monitor, length_s))
 
     async def history(self, monitor: str, since_s: float) -> Sequence[Sample]:
         now = self.now()

@@ -10,6 +10,7 @@ import pytest
 
 from console.core.model import Moment, Sample
 from console.core.rollup import Rollup
+from console.core.series import Series
 from console.monitors import _channels, _seasons, pipeline
 
 NOW = Moment(1_762_165_640.0, 500_000.0, "b1")
@@ -26,6 +27,13 @@ def sizes(*values: Any) -> list[Sample]:
     ]
 
 
+def queue_of(samples: list[Sample]) -> Series:
+    return Series(_channels.QUEUE, samples)
+
+
+NO_CANARY = Series(_channels.CANARY)
+
+
 @pytest.mark.parametrize(
     ("values", "severity"),
     [
@@ -39,7 +47,7 @@ def sizes(*values: Any) -> list[Sample]:
     ],
 )
 def test_severity(values: list[int], severity: str) -> None:
-    (channel,) = _channels.channels(sizes(*values), [], NOW)
+    (channel,) = _channels.channels(queue_of(sizes(*values)), NO_CANARY, NOW)
     assert (channel.name, channel.severity, channel.n) == ("queue_size", severity, len(values))
 
 
@@ -48,14 +56,15 @@ def test_an_hour_of_failures_is_an_anomaly() -> None:
         Sample("queue", NOW.plus(-3600.0 * ago), {"successful": good, "failed": bad})
         for ago, good, bad in [(20 - n, 100 * n, 0) for n in range(20)] + [(0.5, 1900, 50)]
     ]
-    (channel,) = _channels.channels(queue, [], NOW)
+    (channel,) = _channels.channels(queue_of(queue), NO_CANARY, NOW)
     assert (channel.name, channel.latest, channel.mean) == ("success_rate", 0.0, 100.0)
     assert channel.severity == "high"
 
 
 def test_what_is_older_than_a_day_and_what_is_no_number_is_left_out() -> None:
     old = Sample("queue", NOW.plus(-90_000), {"size": 900})
-    (channel,) = _channels.channels([old, *sizes(1, "2", None, True, 3)], [], NOW)
+    queue = queue_of([old, *sizes(1, "2", None, True, 3)])
+    (channel,) = _channels.channels(queue, NO_CANARY, NOW)
     assert (channel.latest, channel.mean, channel.n) == (3, 1, 2)
 
 
@@ -85,7 +94,8 @@ def test_the_newest_point_is_judged_by_its_hour(
     figures: list[float], days: int, severity: str
 ) -> None:
     seasons = _seasons.seasons({"queue_size": at_this_hour("size", *figures)}, NOW)
-    (channel,) = _channels.channels(sizes(*[0] * 20, 30), [], NOW, seasons)
+    queue = queue_of(sizes(*[0] * 20, 30))
+    (channel,) = _channels.channels(queue, NO_CANARY, NOW, seasons)
     assert (channel.days, channel.severity) == (days, severity)
 
 
@@ -110,7 +120,7 @@ def test_the_past_hours() -> None:
         for ago, good in [(3, 0), (1.5, 5), (0.5, 9), (0.25, 9)]
     ]
     canary = [Sample("canary", NOW.plus(-80_000), {"ok": True, "latency_s": 0.25})]
-    series = _channels.hourly(queue, canary, NOW)
+    series = _channels.hourly(queue_of(queue), Series(_channels.CANARY, canary), NOW)
     assert {len(means) for means in series.values()} == {24}
     assert series["queue_size"][-4:] == [3, None, 1.5, 0.375]
     assert series["success_rate"][-4:] == [None, None, 100.0, 100.0]

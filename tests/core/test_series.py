@@ -1,0 +1,56 @@
+"""Looks as bare numbers say what the samples said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console.core.foreign import number
+from console.core.model import Moment, Sample
+from console.core.series import Series
+
+KEYS = ("size", "failed")
+moments = st.builds(Moment, st.floats(0, 4e9), st.floats(0, 1e6), st.sampled_from(["", "b1", "b2"]))
+values = st.none() | st.booleans() | st.text() | st.integers(-5, 2**53) | st.floats()
+looks = st.lists(
+    st.builds(
+        Sample,
+        st.just("queue"),
+        moments,
+        st.dictionaries(st.sampled_from([*KEYS, "more"]), values),
+    )
+)
+
+
+def same(told: Sequence[float], known: Sequence[object]) -> bool:
+    pairs = zip(told, map(number, known), strict=True)
+    return all(isnan(one) if other is None else one == other for one, other in pairs)
+
+
+@settings(deadline=None)
+@given(looks, moments)
+def test_it_says_what_the_samples_say(samples: list[Sample], now: Moment) -> None:
+    series = Series(KEYS, samples)
+    assert len(series) == len(samples)
+    assert [*series.ages(now)] == [now.since(one.moment) for one in samples]
+    for key in KEYS:
+        assert same(series[key], [one.data.get(key) for one in samples])
+    assert series.last == (samples[-1].moment if samples else None)
+
+
+@settings(deadline=None)
+@given(looks, st.floats(0, 4e9), st.integers(0, 5))
+def test_what_is_too_old_or_too_many_goes(samples: list[Sample], since: float, most: int) -> None:
+    series = Series(KEYS, samples)
+    before = series.copy()
+    series.forget(since, most)
+    while samples and samples[0].moment.at < since:
+        samples.pop(0)
+    left = samples[-most:] if most else []
+    assert [*series.ages(Moment(4e9))] == [Moment(4e9).since(one.moment) for one in left]
+    assert same(series["size"], [one.data.get("size") for one in left])
+    assert len(before) >= len(series)
+    assert len(before["size"]) == len(before), "a copy has changed with it"
