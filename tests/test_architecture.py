@@ -15,8 +15,8 @@ PACKAGE = ROOT / "console"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = {
-    "__future__", "abc", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "heapq", "itertools", "json", "math", "operator", "pathlib", "re", "shlex",
+    "__future__", "abc", "array", "bisect", "collections", "dataclasses", "datetime", "decimal",
+    "enum", "functools", "heapq", "itertools", "json", "math", "operator", "pathlib", "re", "shlex",
     "statistics", "string", "textwrap", "typing", "unicodedata",
 }  # fmt: skip
 """What the core may import of the standard library: nothing that reads a clock or a machine."""
