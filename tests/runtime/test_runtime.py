@@ -172,16 +172,16 @@ async def test_followers_see_what_another_process_writes(box: Box, place: Path) 
 def test_a_view_reads_every_sample_once_and_each_monitors_last(box: Box) -> None:
     now = box.now()
     old = Sample("canary", now.plus(-100_000), {"result": "long ago"})
-    box.store.add_samples([old, *(Sample("queue", now.plus(-n), {"n": n}) for n in (3, 2, 1))])
+    box.store.add_samples([old, *(Sample("queue", now.plus(-n), {"size": n}) for n in (3, 2, 1))])
     view = View(box, {name: Scripted(name, fine) for name in ("queue", "canary")}, history_s=60)
     view.refresh()
     version = view.version
     view.refresh()
     assert view.version == version
-    box.store.add_samples([Sample("queue", now, {"n": 0})])
+    box.store.add_samples([Sample("queue", now, {"size": 0})])
     view.refresh()
     assert view.version > version
-    assert [one.data["n"] for one in view._samples["queue"]] == [3, 2, 1, 0]
+    assert [one.data["size"] for one in view._samples["queue"]] == [3, 2, 1, 0]
     last = view.last("canary")
     assert last is not None
     assert last.data == {"result": "long ago"}
