@@ -78,11 +78,12 @@ async def _until_told(box: Box) -> None:
 
 
 async def _beat(box: Box) -> None:
-    """Show that the loop turns: a heartbeat file for peers, pings for the service manager."""
+    """Show that the loop turns, to peers and to the service manager; keep the house clean."""
     pause = min(HEARTBEAT_S, ping_every_s() or HEARTBEAT_S)
     while True:
         daemon.beat(box.paths)
         notify("WATCHDOG=1")
+        lean.tidy()
         await asyncio.sleep(pause)
 
 

@@ -12,9 +12,6 @@ from importlib import import_module
 _M_ARENA_MAX = -8
 """glibc's name for it."""
 NEEDED = ("asyncio", "http.client", "msgspec.json")
-OFTEN = (700, 10, 10)
-"""Python's own figures: new objects before it looks among those, and how many such looks before it
-looks among older ones."""
 UNWANTED = ("ssl", "typing_extensions")
 """What those load for themselves where it is there, and use for nothing of ours: 2 MB.
 
@@ -33,14 +30,18 @@ def be_lean() -> None:
 
 
 def settle() -> None:
-    """To be called when everything that stays is in memory: garbage is looked for among the rest.
-
-    As often as Python does by itself: a command that ends at once is told to wait, and here that
-    would be megabytes. Every wait that ends by a timeout leaves a ring of garbage.
-    """
+    """To be called when all that stays is in memory: no more garbage is looked for among that."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*OFTEN)
+
+
+def tidy() -> None:
+    """To be called every few seconds. What is left are a few hundred objects to look at.
+
+    Every wait that ends by a timeout leaves a ring of garbage, and Python keeps two thousand
+    emptied tuples of each length until it has looked at all objects: it would seldom do so.
+    """
+    gc.collect()
 
 
 @contextmanager

@@ -36,6 +36,22 @@ try:
 except HttpError as error:
     print(error)
 """
+RINGS = """
+import gc, sys, weakref
+from console.system.lean import settle, tidy
+class Ring:
+    def __init__(self): self.itself = self
+kept = [Ring() for _ in range(10_000)]
+settle()
+gc.set_threshold(1_000_000)
+ring = weakref.ref(Ring())
+tuples = [tuple([n]) * 7 for n in range(5_000)]
+del tuples
+before = sys.getallocatedblocks()
+tidy()
+print(ring() is None, len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), sep="\\n")
+print(before - sys.getallocatedblocks() > 1_500)
+"""
 HANDSHAKE = b"\x16"
 
 
@@ -67,3 +83,7 @@ def test_tls_comes_when_somebody_asks_for_it() -> None:
                 said, wrong = asking.communicate(timeout=30)
         assert asking.returncode == 0, wrong
         assert b"wrong version number" in said.lower(), said
+
+
+def test_what_is_left_over_goes_at_once_and_what_stays_is_not_looked_at() -> None:
+    assert run(RINGS).split() == ["True"] * 3
