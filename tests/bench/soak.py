@@ -1,7 +1,7 @@
-"""`python -m tests.bench.soak [MINUTES]`: a box and its daemon at work, and what grows meanwhile.
+"""`python -m tests.bench.soak [MINUTES [TIMES]]`: a daemon at work, and what grows meanwhile.
 
-Every monitor looks `TIMES` as often as usual, and the store and the daemon's memory hold from the
-start what they would hold after days: whatever still grows then, grows for ever.
+Every monitor looks `TIMES` as often as usual, 12 unless told, and the store and the daemon's memory
+hold from the start what they would hold after days: whatever still grows then, grows for ever.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from tests.bench.store import fill
 
 TIMES = 12.0
 """Half an hour is six."""
-PAST_DAYS = 4.0
-"""Of compressed history: more than the daemon keeps in memory."""
+PAST_H = 10.0
+"""Hours of looks: more than the daemon keeps in memory."""
 EVERY_S, ENDS_S = 30.0, 300.0
 """Between two readings; the length of the beginning and of the end that are compared."""
 
 Reading = Mapping[str, float]
 
 
-def soak(minutes: float) -> list[tuple[float, Reading]]:
+def soak(minutes: float, times: float = TIMES) -> list[tuple[float, Reading]]:
     """(seconds since the start, reading) for so many minutes."""
     read: list[tuple[float, Reading]] = []
-    with empty_box(compressed(TIMES), trickle=True) as box:
+    with empty_box(compressed(times), trickle=True) as box:
         start(box, (*ROLES, "trickle"))
         seen = _seen(box)
         box.run("daemon", "stop")
-        fill(Paths(box.state).store, PAST_DAYS, TIMES, seen)
+        fill(Paths(box.state).store, PAST_H / 24 * times, times, seen)
         box.run("daemon", "start")
         pid, began = box.daemon, time.monotonic()
         while (passed := time.monotonic() - began) < 60 * minutes:
@@ -93,5 +93,5 @@ def table(read: Sequence[tuple[float, Reading]]) -> str:
 
 
 if __name__ == "__main__":
-    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
-    sys.stdout.write(table(soak(minutes)) + "\n")
+    told = [*map(float, sys.argv[1:])] or [30.0]
+    sys.stdout.write(table(soak(*told)) + "\n")
