@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field, replace
 
 from console.core import alerts
@@ -124,9 +124,7 @@ class View:
         since = judged_since(run, self.history_s, now)
         for name in self.monitors:
             few, history = self.few.get(name), self._history(name)
-            past: Iterable[Sample] = store.past(name, since)
-            if few is not None:
-                past = store.samples(name, since, few)
+            past = store.samples(name, since, few) if few else store.past(name, since)
             history.extend(one for one in past if one.id <= self._last_sample)
             if history.last is None:
                 history.extend(store.samples(name, limit=1))
