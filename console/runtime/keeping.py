@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 
 from console.core.model import Moment, Sample
 from console.core.written import SLEPT
@@ -39,7 +38,9 @@ class History:
     def __init__(self, name: str) -> None:
         self._fields = OLD.get(name)
         self._old: deque[Sample] = deque(maxlen=MOST)
-        self._new: deque[Sample] = deque(maxlen=MOST)
+        self._new: deque[Sample] = deque()
+        self._good = 0
+        """How many of the new ones could look."""
 
     def __iter__(self) -> Iterator[Sample]:
         return chain(self._old, self._new)
@@ -52,8 +53,9 @@ class History:
     def append(self, sample: Sample) -> None:
         """Remember a new look."""
         self._new.append(sample)
+        self._good += sample.error is None
         while len(self._new) > WHOLE and self._replaced():
-            self._old.append(self._slim(self._new.popleft()))
+            self._old.append(self._slim(self._pop()))
 
     def extend(self, samples: Iterable[Sample]) -> None:
         """Remember new looks, oldest first."""
@@ -63,18 +65,23 @@ class History:
     def forget(self, since: float) -> None:
         """Let go of what is older than that (Unix seconds), but for the newest ones."""
         left = len(self._old) + len(self._new) - NEWEST
-        for looks in (self._old, self._new):
+        for looks, pop in ((self._old, self._old.popleft), (self._new, self._pop)):
             while left > 0 and looks and looks[0].moment.at < since:
-                looks.popleft()
+                pop()
                 left -= 1
+
+    def _pop(self) -> Sample:
+        sample = self._new.popleft()
+        self._good -= sample.error is None
+        return sample
 
     def _replaced(self) -> bool:
         """Whether nobody asks any more for all that the oldest whole look has seen."""
-        good = (one for one in islice(self._new, 1, None) if one.error is None)
-        return self._new[0].error is not None or len([*islice(good, WHOLE)]) == WHOLE
+        return self._new[0].error is not None or self._good > WHOLE or len(self._new) > MOST
 
     def _slim(self, sample: Sample) -> Sample:
         if self._fields is None:
             return sample
-        seen = ((key, sample.data.get(key)) for key in self._fields)
-        return replace(sample, data={key: value for key, value in seen if value is not None})
+        told = sample.data
+        data = {key: told[key] for key in self._fields if told.get(key) is not None}
+        return Sample(sample.monitor, sample.moment, data, sample.error, sample.id)
