@@ -54,7 +54,7 @@ class History:
         """Remember a new look."""
         self._new.append(sample)
         self._good += sample.error is None
-        while len(self._new) > WHOLE and self._replaced():
+        while self._good > WHOLE or len(self._new) > MOST:
             self._old.append(self._slim(self._pop()))
 
     def extend(self, samples: Iterable[Sample]) -> None:
@@ -74,10 +74,6 @@ class History:
         sample = self._new.popleft()
         self._good -= sample.error is None
         return sample
-
-    def _replaced(self) -> bool:
-        """Whether nobody asks any more for all that the oldest whole look has seen."""
-        return self._new[0].error is not None or self._good > WHOLE or len(self._new) > MOST
 
     def _slim(self, sample: Sample) -> Sample:
         if self._fields is None:

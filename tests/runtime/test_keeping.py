@@ -15,6 +15,7 @@ from console.core.model import Health, HealthState, Moment, Sample
 from console.core.snapshot import last_seen
 from console.core.work import work
 from console.monitors import discover
+from console.runtime import keeping
 from console.runtime.keeping import NEWEST, OLD, WHOLE, History
 from console.system.files import Problem
 from console.system.settings import Settings
@@ -112,6 +113,21 @@ def test_what_was_seen_last_stays_whole_while_nothing_can_be_seen() -> None:
     history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
     history.extend(Sample("worker", BEGAN.plus(5 + n), error="hung") for n in range(100))
     assert [one.data for one in history if one.error is None][-WHOLE:] == [SEEN] * WHOLE
+
+
+def test_a_long_blindness_is_bounded_and_its_end_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "MOST", 50)
+    history, blind = History("worker"), Sample("worker", BEGAN.plus(100), error="hung")
+    history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
+    history.extend([blind] * 30)
+    history.forget(BEGAN.at + 50)
+    history.extend([blind] * 300)
+    assert len([*history]) == 100
+    history.extend(Sample("worker", BEGAN.plus(200 + n), SEEN) for n in range(WHOLE))
+    history.append(blind)
+    assert [one.data for one in history if one.error is None] == [SEEN] * WHOLE
 
 
 def test_what_is_too_old_is_let_go_of_but_for_the_newest() -> None:
