@@ -1,4 +1,7 @@
-"""What the sentry asks once a second, for next to nothing: came somebody, was somebody stopped?"""
+"""What the sentry asks once a second, for next to nothing: came somebody, was somebody stopped?
+
+A thread costs more than most of the answers: it is called for those alone that may take long.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.instances import candidates
-from console.core.model import Identity, Instance
+from console.core.instances import BOX_VARIABLE, candidates
+from console.core.model import Identity, Instance, Process
 from console.runtime.ledger import Hearsay
 from console.system import proc
+from console.system.aside import aside
 from console.system.box import Box
 from console.system.proc import ProcessError
 
@@ -31,27 +35,37 @@ class Pulse:
     """Young processes that look like instances, and are another box's."""
     _hearsay: Hearsay = field(default_factory=Hearsay)
 
-    def hint(self) -> bool:
-        """Whether there may be news: asked for so little that no thread is worth it."""
-        return self.box.table.stirred() or self._hearsay.anything(self.box)
-
-    def news(self) -> bool:
+    async def news(self) -> bool:
         """Whether the instances are others than those we know."""
-        if self._hearsay.of_the_dead(self.box, {one.identity for one in self.known()}):
+        if self._hearsay.anything(self.box) and await aside(self._of_the_dead):
             return True
-        return self._somebody_came() and self._others()
+        table = self.box.table
+        if not table.stirred():
+            return False
+        came = self._somebody_came() if table.brief else await aside(self._somebody_came)
+        return came and await aside(self._others)
+
+    def _of_the_dead(self) -> bool:
+        return self._hearsay.of_the_dead(self.box, {one.identity for one in self.known()})
 
     def _somebody_came(self) -> bool:
         """Whether a process that nobody has told us of might be an instance: seldom so."""
         known = {pid for one in self.known() for pid in one.pids}
         with contextlib.suppress(ProcessError):
             new = candidates(self.box.roles, self.box.table.newcomers())
-            unknown = {(one.identity, one.argv) for one in new if one.pid not in known}
+            ours = [one for one in new if one.pid not in known and self._may_be_ours(one)]
+            unknown = {(one.identity, one.argv) for one in ours}
             came, now = bool(unknown - self._strangers), self.box.now()
-            aged = (one for one in new if now.since(one.started) > SETTLED_S)
+            aged = (one for one in ours if now.since(one.started) > SETTLED_S)
             self._strangers = {(one.identity, one.argv) for one in aged} & unknown
             return came
         return False
+
+    def _may_be_ours(self, one: Process) -> bool:
+        """Whether no other box has started it."""
+        return self.box.name == proc.environment(one.pid, {BOX_VARIABLE}).get(
+            BOX_VARIABLE, self.box.name
+        )
 
     def _others(self) -> bool:
         with contextlib.suppress(ProcessError):

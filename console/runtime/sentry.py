@@ -67,9 +67,7 @@ class Sentry:
         try:
             while True:
                 with self.log.going_on():
-                    if self._pulse.stopped() or (
-                        self._pulse.hint() and await asyncio.to_thread(self._pulse.news)
-                    ):
+                    if self._pulse.stopped() or await self._pulse.news():
                         self.look_now("worker")
                 await asyncio.sleep(self._pause())
                 self._look_at_what_is_due()

@@ -81,6 +81,11 @@ class Table:
             or _last_pid() != self._last_pid
         )
 
+    @property
+    def brief(self) -> bool:
+        """Whether `newcomers` would look at those only that came since the last look."""
+        return self._given(clock.tick()) is not None
+
     def newcomers(self) -> tuple[Process, ...]:
         """Those that may have appeared or become another program since the last look.
 
@@ -89,13 +94,19 @@ class Table:
         """
         now = clock.now()
         with self._guard:
-            before, last = self._last_pid, _last_pid()
-            recent = now.tick - self._full_at <= _FULL_S
-            if recent and before is not None and last is not None and 0 <= last - before <= _MANY:
-                return self._newcomers(now, range(before + 1, last + 1))
+            if (given := self._given(now.tick)) is not None:
+                return self._newcomers(now, given)
             seen = self._look(now, (), False)
             self._untold = set()
         return seen
+
+    def _given(self, tick: float) -> range | None:
+        """The PIDs given away since the last look; None where all processes must be looked at."""
+        before, last = self._last_pid, _last_pid()
+        recent = tick - self._full_at <= _FULL_S
+        if recent and before is not None and last is not None and 0 <= last - before <= _MANY:
+            return range(before + 1, last + 1)
+        return None
 
     def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
         new = filter(_is_process, {*given, *self._awaited})
