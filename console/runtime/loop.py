@@ -47,6 +47,8 @@ STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 SLICE_S = 5.0
 """So often a monitor that waits asks what time it is: while the machine sleeps, no wait goes on."""
+PATIENCE, PATIENCE_S = 0.2, 2.0
+"""So much of its interval, and no longer, a monitor that is due waits for others soon to be due."""
 LEAST_S = 0.01
 """Nobody waits for less: two clocks never agree to the last digit."""
 
@@ -127,10 +129,22 @@ class Runtime:
         wake.clear()
 
     def _left(self, name: str) -> float:
-        """Seconds until a monitor is due."""
+        """Seconds until a monitor looks: once it is due, or with those who are shortly after.
+
+        Looks that are taken together cost one commit, and one frame on every screen.
+        """
+        due, every = self._due(name), self.monitors[name].every(self.box.settings)
+        if due is None:
+            return 0.0
+        latest = due + min(PATIENCE * every, PATIENCE_S)
+        others = (self._due(one) for one in self.monitors if not self.view.off(one))
+        return max([due, *(one for one in others if one is not None and due < one <= latest)])
+
+    def _due(self, name: str) -> float | None:
+        """Seconds until the interval since a monitor's last look is over; None before the first."""
         last = self.view.last(name)
         every = self.monitors[name].every(self.box.settings)
-        return every - self.box.now().since(last.moment) if last else 0.0
+        return every - self.box.now().since(last.moment) if last else None
 
     def look_now(self, name: str) -> None:
         """Have a monitor look at once."""

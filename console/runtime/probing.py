@@ -17,6 +17,9 @@ from console.system import rows
 from console.system.box import Box
 from console.system.store import StoreError
 
+WORKER = "worker"
+"""Who died or came is news that waits for nobody."""
+TOGETHER_S = 0.05
 UNSAVED = 10_000
 """Samples kept in memory until the store takes them again."""
 
@@ -29,6 +32,8 @@ class Prober:
     monitors: Mapping[str, Monitor]
     view: View
     _asked: dict[str, asyncio.Task[Sample]] = field(default_factory=dict)
+    _fresh: list[Sample] = field(default_factory=list)
+    """Samples that nobody has tried to save yet."""
     _unsaved: deque[Sample] = field(default_factory=lambda: deque(maxlen=UNSAVED))
     _given_up: int = 0
     """How many did not even find room in memory."""
@@ -72,21 +77,41 @@ class Prober:
 
     async def keep(self, sample: Sample) -> None:
         """Keep a sample. What the store cannot take goes there with a later one; it is told."""
+        self._fresh.append(sample)
         async with self._saving:
-            try:
-                await asyncio.to_thread(self.box.store.add_samples, [*self._unsaved, sample])
-            except StoreError as error:
-                self._given_up += len(self._unsaved) == UNSAVED
-                self._unsaved.append(sample)
-                self.view.unsaved = f"{len(self._unsaved)} samples not saved yet: {error}"
-                self.view.keep(sample)
-                return
-            if self._unsaved:
-                await asyncio.to_thread(self._tell_kept)
-                self._unsaved.clear()
-                self._given_up, self.view.unsaved = 0, None
-                self.view.reload()
-        await asyncio.to_thread(self._refresh)
+            # Those that come together, or while others are being saved, are saved together.
+            if self._fresh and sample.monitor != WORKER:
+                await self._company()
+            if fresh := [*self._fresh]:
+                self._fresh.clear()
+                await asyncio.to_thread(self._save, fresh)
+
+    async def _company(self) -> None:
+        """Wait for those who are looking at this moment, if they are quick."""
+        looking = {task for task in self._asked.values() if not task.done()}
+        if looking:
+            await asyncio.wait(looking, timeout=TOGETHER_S)
+            await asyncio.sleep(0)  # and they say what they have seen
+
+    def _save(self, fresh: list[Sample]) -> None:
+        try:
+            self.box.store.add_samples([*self._unsaved, *fresh])
+        except StoreError as error:
+            self._put_off(fresh, error)
+            return
+        if self._unsaved:
+            self._tell_kept()
+            self._unsaved.clear()
+            self._given_up, self.view.unsaved = 0, None
+            self.view.reload()
+        self._refresh()
+
+    def _put_off(self, fresh: list[Sample], error: StoreError) -> None:
+        for sample in fresh:
+            self._given_up += len(self._unsaved) == UNSAVED
+            self._unsaved.append(sample)
+            self.view.keep(sample)
+        self.view.unsaved = f"{len(self._unsaved)} samples not saved yet: {error}"
 
     def _tell_kept(self) -> None:
         """The ledger learns what could not be written, and what of it is lost."""
