@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
 from console.core.text import clock, visible
-from console.ui.ages import Ticking
+from console.ui.ages import Ticking, alike
 from console.ui.board import Board
 from console.ui.commands import table
 from console.ui.consequence import Question
@@ -92,8 +92,10 @@ class ConsoleApp(TypeaheadApp):
 
         def publish(snapshot: Snapshot) -> None:
             again = self.news.failed.pop(name, None) is not None
-            if again or snapshot is not self.latest:  # every feed brings the same whole
+            if snapshot is not self.latest:  # every feed brings the same whole
                 self.publish(snapshot)
+            if again:
+                self.redraw()
 
         while True:
             try:
@@ -106,11 +108,12 @@ class ConsoleApp(TypeaheadApp):
             await asyncio.sleep(RETRY_S)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """News from a feed."""
-        self.latest = snapshot
+        """News from a feed; what tells the same as before is drawn when an age on it changes."""
+        known, self.latest = self.latest, snapshot
         if isinstance(self.screen, Confirm):
             self.screen.recheck(snapshot)
-        self.redraw()
+        if known is None or not alike(snapshot, known):
+            self.redraw()
 
     def redraw(self) -> None:
         """Show what is known, with the ages of this moment, and again when one of them changes."""

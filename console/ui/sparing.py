@@ -1,8 +1,8 @@
 """What Textual does too much of: cells sent, screens repainted, input waited for.
 
 Textual sends a changed line from its widget's left edge on; over a slow link that is most of the
-traffic. It repaints what lies under a dialog at every frame, and wakes ten times a second to see
-whether somebody has pressed a key.
+traffic. It repaints what lies under a dialog at every frame, wakes ten times a second to see
+whether somebody has pressed a key, and a thread three times to write one frame.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.control import Control
 from textual import events
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import ChopsUpdate, Compositor
 from textual._xterm_parser import XTermParser
 from textual.app import App
@@ -90,6 +91,14 @@ class SparingDriver(LinuxDriver):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ending = os.pipe2(os.O_CLOEXEC)
+        self._frame: list[str] = []
+
+    def write(self, data: str) -> None:
+        """Hand on what is to be written, a synchronised frame in one piece."""
+        self._frame.append(data)
+        if self._frame[0] != SYNC_START or data == SYNC_END:
+            super().write("".join(self._frame))
+            self._frame.clear()
 
     def disable_input(self) -> None:
         """Stop listening to the terminal."""

@@ -15,6 +15,8 @@ from console.core.text import clock, coarse
 from console.ui.paint import Span
 
 OK, WARN, BAD, UNKNOWN, OFF = "●", "▲", "✖", "?", "○"
+LOOKING_S = 3.0
+"""To wait for others and to look takes a moment: nobody is late before that."""
 
 VERDICTS = {
     Verdict.HEALTHY: (OK, "ok"),
@@ -77,6 +79,8 @@ def until(now: Moment, then: Moment | None) -> str:
     """How long until, or how late."""
     if then is None:
         return "-"
+    if 0.0 <= now.until(then.plus(LOOKING_S)) < 10.0:
+        return f"in {calm(0.0)}"
     left = now.until(then)
     return f"in {calm(left)}" if left >= 0 else f"due {calm(-left)} ago"
 
