@@ -36,7 +36,7 @@ class Paths:
     @property
     def heartbeat(self) -> Path:
         """Written anew by the daemon as long as its loop turns."""
-        return self.state / "daemon.heartbeat"
+        return self.locks / "monitors.heartbeat"
 
     @property
     def looked(self) -> Path:
