@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from console.core.foreign import table
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
 from console.core.record import Seen, encode
-from console.core.snapshot import last_seen
 from console.system.aside import aside
 from console.system.settings import Settings
 
@@ -46,16 +46,22 @@ def judge(
     history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
 ) -> Health:
     """Failing where the number found is not the number wanted."""
-    seen = last_seen(history[-1:])
-    wrong = []
-    for role in settings.all_roles():
-        found = len(seen[role.name].instances) if role.name in seen else None
-        if found is not None and found != role.count:
-            wrong.append(f"{role.name} {found}/{role.count}")
+    found = _found(history[-1]) if history else {}
+    wrong = [
+        f"{role.name} {found[role.name]}/{role.count}"
+        for role in settings.all_roles()
+        if found.get(role.name, role.count) != role.count
+    ]
     return Health(HealthState.FAILING, ", ".join(wrong)) if wrong else Health(HealthState.OK)
 
 
 def result(sample: Sample) -> str:
     """`worker 1, watchdog 1`."""
-    seen = last_seen([sample])
-    return ", ".join(f"{name} {len(one.instances)}" for name, one in seen.items())
+    return ", ".join(f"{name} {found}" for name, found in _found(sample).items())
+
+
+def _found(sample: Sample) -> dict[str, int]:
+    """How many instances of each role were seen: counted, not read, at every snapshot."""
+    roles = table(sample.data.get("roles")) if sample.error is None else {}
+    seen = ((name, table(one).get("instances")) for name, one in roles.items())
+    return {name: len(some) for name, some in seen if isinstance(some, list)}
