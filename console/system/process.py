@@ -58,8 +58,8 @@ class Table:
         self._known: dict[int, tuple[int, Process]] = {}
         self._full_at = 0.0
         self._last_pid: int | None = None
-        self._young: set[int] = set()
-        """PIDs that may still become another program."""
+        self._young: dict[int, Process] = {}
+        """Those that may still become another program."""
         self._awaited: set[int] = set()
         """PIDs that were given away and had not appeared yet when they were looked for."""
         self._untold: set[int] = set()
@@ -109,8 +109,11 @@ class Table:
         return None
 
     def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
-        new = filter(_is_process, {*given, *self._awaited})
-        read = (_read_process(pid, now) for pid in self._young.union(new))
+        new = {*filter(_is_process, {*given, *self._awaited})}
+        read = [_read_process(pid, now) for pid in new]
+        for pid, one in self._young.items():
+            if pid not in new:
+                read.append(_read_process(pid, now) if _other(one) else one)
         found = {pid: self._known[pid][1] for pid in self._untold if pid in self._known}
         found |= {one.pid: one for one in read if one is not None}
         self._last_pid, self._young = given.stop - 1, _young(found.values(), now)
@@ -151,9 +154,9 @@ class Table:
         return tuple(one for _, one in known.values())
 
 
-def _young(processes: Iterable[Process], now: Moment) -> set[int]:
+def _young(processes: Iterable[Process], now: Moment) -> dict[int, Process]:
     """Those that may still become another program."""
-    return {one.pid for one in processes if now.tick - one.started.tick < YOUNG_S}
+    return {one.pid: one for one in processes if now.tick - one.started.tick < YOUNG_S}
 
 
 def _other(one: Process) -> bool:
