@@ -43,20 +43,23 @@ class Hearsay:
     """The starts and adoptions that other commands have written."""
 
     _heard: int | None = None
+    """The last line of the ledger that we have listened to."""
+    _newest: int | None = None
     _state: int = -1
 
     def anything(self, box: Box) -> bool:
-        """Whether the store was written since we last listened: one cheap pragma."""
+        """Whether the ledger was written since we last listened: one cheap pragma, as a rule."""
         with contextlib.suppress(StoreError):
-            return box.store.changes() != self._state
+            if (state := box.store.changes()) != self._state:
+                self._newest, self._state = _newest(box), state
+            return self._newest != self._heard
         return False
 
     def of_the_dead(self, box: Box, known: Collection[Identity]) -> bool:
         """Whether there is news of somebody whom we do not know, and who is dead already."""
+        after, self._heard = self._heard, self._newest
         with contextlib.suppress(StoreError):
-            self._state = box.store.changes()
-            after, self._heard = self._heard, _newest(box)
-            if after is not None and after != self._heard:
+            if after is not None:
                 lines = box.store.events(after, kinds=_BORN)
                 strangers = (e.identity for e in lines if e.identity and e.identity not in known)
                 return any(not proc.alive(who) for who in strangers)
