@@ -15,7 +15,7 @@ AGAIN_S = (0.02, 0.03, 0.06, 0.1)
 """After a file was written: what was written counts once it is on the disk, which takes its time.
 Meanwhile nobody listens, so that a flood of lines wakes nobody more often."""
 LAST_S = AGAIN_S[-1]
-"""After it was seen, one more look: what was heard may have been two who wrote."""
+"""After it was read, one more look: what was heard may have been two who wrote."""
 
 
 class Following:
@@ -25,6 +25,8 @@ class Following:
         self._view, self._store = view, view.box.store
         self._stirred = asyncio.Event()
         self._again: list[float] = []
+        self._read_until = -1
+        """How far the view had been read when something was heard."""
         self._heard: Stirring | None = None
         try:
             path = self._store.path
@@ -45,7 +47,6 @@ class Following:
         """Read what is new in the store."""
         if not self.behind:
             return
-        self._again = self._again and [LAST_S]
         try:
             self._view.refresh()
         except StoreError as error:
@@ -58,6 +59,8 @@ class Following:
     async def change(self, longest_s: float) -> None:
         """Return when something may be new, after `longest_s` at the latest."""
         pause = LOOK_S if self._heard is None else longest_s
+        if self._again and self._view.read_until != self._read_until:
+            self._again, self._read_until = [LAST_S], self._view.read_until
         if self._again:
             pause = self._again.pop(0)
         elif self._heard is not None:
@@ -70,5 +73,6 @@ class Following:
     def _hear(self, heard: Stirring) -> None:
         asyncio.get_running_loop().remove_reader(heard.fileno())
         heard.drain()
+        self._read_until = self._view.read_until
         self._again = [*AGAIN_S]
         self._stirred.set()
