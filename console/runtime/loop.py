@@ -194,11 +194,11 @@ class Runtime:
             if self._settling is not None:
                 await self._settling.heed_the_clocks()
             left = composed + REFRESH_S - loop.time()
-            news = self._following.behind or self.view.version != version
-            if news or left <= 0:
+            behind = self._following.behind
+            if behind or self.view.version != version or left <= 0:
                 composed, left = loop.time(), REFRESH_S
-                # To look at the clock again costs less than to call a thread.
-                brief = not news and self._watched
+                # To compose what has been read costs less than to call a thread.
+                brief = not behind and self._watched
                 try:
                     done = self._read_on() if brief else await asyncio.to_thread(self._read_on)
                     version, snapshot = done
@@ -210,8 +210,14 @@ class Runtime:
 
     @property
     def _watched(self) -> bool:
-        """Whether somebody runs the monitors, as far as we know: then we need not look."""
-        return self._snapshot is not None and (self.holder or self._snapshot.daemon.running)
+        """Whether somebody runs the monitors, as far as we know: then we need not look.
+
+        Unless a baseline is collected: its figures are of hours of looks.
+        """
+        known = self._snapshot
+        if known is None or known.baseline.state == "collecting":
+            return False
+        return self.holder or known.daemon.running
 
     def _read_on(self) -> tuple[int, Snapshot]:
         """The view's version, read on as far as the store is, and the snapshot of now.
