@@ -30,6 +30,7 @@ from console.runtime.following import Following
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
+from console.runtime.timetable import left_s
 from console.runtime.view import View
 from console.system.box import Box
 from console.system.guard import Guard
@@ -47,8 +48,6 @@ STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 SLICE_S = 5.0
 """So often a monitor that waits asks what time it is: while the machine sleeps, no wait goes on."""
-PATIENCE, PATIENCE_S = 0.2, 2.0
-"""So much of its interval, and no longer, a monitor that is due waits for others soon to be due."""
 LEAST_S = 0.01
 """Nobody waits for less: two clocks never agree to the last digit."""
 
@@ -119,32 +118,13 @@ class Runtime:
                 await self.probe(name)
 
     async def _until_due(self, name: str) -> None:
-        """Due is the last look plus the interval, across restarts of whoever runs the monitor."""
         wake = self._wakes[name]
-        while not wake.is_set() and (left := self._left(name)) > 0:
+        while not wake.is_set() and (left := left_s(self.view, name)) > 0:
             with contextlib.suppress(TimeoutError):
                 # Not `wait_for`: before 3.12 it loses a cancellation that comes with the news.
                 async with asyncio.timeout(min(max(left, LEAST_S), SLICE_S)):
                     await wake.wait()
         wake.clear()
-
-    def _left(self, name: str) -> float:
-        """Seconds until a monitor looks: once it is due, or with those who are shortly after.
-
-        Looks that are taken together cost one commit, and one frame on every screen.
-        """
-        due, every = self._due(name), self.monitors[name].every(self.box.settings)
-        if due is None:
-            return 0.0
-        latest = due + min(PATIENCE * every, PATIENCE_S)
-        others = (self._due(one) for one in self.monitors if not self.view.off(one))
-        return max([due, *(one for one in others if one is not None and due < one <= latest)])
-
-    def _due(self, name: str) -> float | None:
-        """Seconds until the interval since a monitor's last look is over; None before the first."""
-        last = self.view.last(name)
-        every = self.monitors[name].every(self.box.settings)
-        return every - self.box.now().since(last.moment) if last else None
 
     def look_now(self, name: str) -> None:
         """Have a monitor look at once."""

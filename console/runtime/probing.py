@@ -91,7 +91,7 @@ class Prober:
         looking = {task for task in self._asked.values() if not task.done()}
         if looking:
             await asyncio.wait(looking, timeout=TOGETHER_S)
-            await asyncio.sleep(0)  # and they say what they have seen
+        await asyncio.sleep(0)  # until those who have seen something have said so
 
     def _save(self, fresh: list[Sample]) -> None:
         try:

@@ -1,0 +1,31 @@
+"""When a monitor looks next: when it is due, or with others that are due shortly after.
+
+Looks that are taken together cost one commit, and one frame on every screen.
+"""
+
+from __future__ import annotations
+
+from console.runtime.view import View
+
+PATIENCE, PATIENCE_S = 0.2, 2.0
+"""So much of its interval, and no longer, a monitor that is due waits for others soon to be due."""
+
+
+def left_s(view: View, name: str) -> float:
+    """Seconds until a monitor looks; 0 or less: now."""
+    due_s, every_s = _due_s(view, name), view.monitors[name].every(view.box.settings)
+    if due_s is None:
+        return 0.0
+    latest = due_s + min(PATIENCE * every_s, PATIENCE_S)
+    others = (_due_s(view, one) for one in view.monitors if not view.off(one))
+    return max([due_s, *(one for one in others if one is not None and due_s < one <= latest)])
+
+
+def _due_s(view: View, name: str) -> float | None:
+    """Seconds until the interval since a monitor's last look is over; None before the first.
+
+    So it counts across restarts of whoever runs the monitor.
+    """
+    last = view.last(name)
+    every_s = view.monitors[name].every(view.box.settings)
+    return every_s - view.box.now().since(last.moment) if last else None

@@ -1,0 +1,73 @@
+"""When a monitor looks: never before it is due, and with others that are due shortly after."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from scene import Scripted, fine
+
+from console.core.model import Sample
+from console.monitors import Monitor
+from console.runtime.loop import Runtime
+from console.runtime.timetable import left_s
+from console.runtime.view import View
+from console.system.box import Box
+
+
+@pytest.mark.parametrize(
+    ("every_s", "ages_s", "expected"),
+    [
+        pytest.param((10, 10), (0, 0), (10, 10), id="together"),
+        pytest.param((10, 10), (7, 6), (4, 4), id="the first waits for the second"),
+        pytest.param((10, 10), (7, 4), (3, 6), id="nobody waits for more than two seconds"),
+        pytest.param((5, 5), (2, 0.5), (3, 4.5), id="nor for more than a fifth of the interval"),
+        pytest.param((10, 60), (7, 56), (4, 4), id="who looks seldom is waited for, too"),
+        pytest.param((10, 60), (14, 59), (-4, 1), id="who is late waits for nobody"),
+    ],
+)
+def test_who_is_due_waits_for_who_is_due_shortly_after(
+    box: Box,
+    every_s: tuple[float, float],
+    ages_s: tuple[float, float],
+    expected: tuple[float, float],
+) -> None:
+    names = ("queue", "watchdog")
+    monitors: dict[str, Monitor] = {
+        name: Scripted(name, fine, interval=every)
+        for name, every in zip(names, every_s, strict=True)
+    }
+    view, now = View(box, monitors), box.now()
+    for name, age in zip(names, ages_s, strict=True):
+        view.keep(Sample(name, now.plus(-age), {"result": ""}))
+    assert [left_s(view, name) for name in names] == pytest.approx(expected, abs=0.2)
+
+
+def test_the_first_look_waits_for_nobody(box: Box) -> None:
+    monitors: dict[str, Monitor] = {name: Scripted(name, fine) for name in ("queue", "watchdog")}
+    view = View(box, monitors)
+    view.keep(Sample("watchdog", box.now(), {"result": ""}))
+    assert left_s(view, "queue") == 0.0
+
+
+async def test_what_is_seen_together_is_one_commit(box: Box) -> None:
+    """Ten who look at one moment: the first waits for the others, and one saves for all."""
+    ready, commits = asyncio.Event(), list[int]()
+
+    async def together(box: Box) -> dict[str, str]:
+        await ready.wait()
+        return {"result": "seen"}
+
+    def committed() -> bool:
+        commits.append(len(commits))
+        return False  # not refused
+
+    names = [f"m{number}" for number in range(10)]
+    monitors: dict[str, Monitor] = {name: Scripted(name, together) for name in names}
+    runtime = Runtime(box, monitors)
+    looks = [asyncio.create_task(runtime.probe(name)) for name in names]
+    box.store._connection.set_commit_hook(committed)
+    ready.set()
+    await asyncio.gather(*looks)
+    assert len(commits) == 1
+    assert [len(box.store.samples(name)) for name in names] == [1] * 10
