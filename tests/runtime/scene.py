@@ -110,11 +110,11 @@ async def shown(runtime: Runtime, condition: Callable[[Snapshot], Any]) -> Snaps
     raise AssertionError("unreachable")
 
 
-def outsider(box: Box) -> subprocess.Popen[bytes]:
-    """A worker that somebody else starts."""
+def outsider(box: Box, whose: str | None = None) -> subprocess.Popen[bytes]:
+    """A worker that somebody else starts, in this box unless it is told whose it is."""
     role = box.role("worker")
     assert role is not None
-    mark = {"RPA_CONSOLE_BOX": str(box.paths.state)}
+    mark = {"RPA_CONSOLE_BOX": whose or box.name}
     return subprocess.Popen(role.command, env=mark, stdin=subprocess.DEVNULL)
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from scene import ledger, outsider, running_on, shown, until
 
 from console.core.model import (
@@ -15,6 +16,7 @@ from console.core.model import (
 )
 from console.monitors import worker
 from console.runtime.loop import Runtime
+from console.runtime.pulse import Pulse
 from console.system import proc
 from console.system.box import Box
 
@@ -39,6 +41,21 @@ async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
         # It ran, and nobody has asked for its end: policy puts one in its place.
         (started,) = await until(lambda: ledger(box, EventKind.STARTED))
         assert started.actor == "policy"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_worker_that_another_box_has_started_is_no_news(box: Box, ours: bool) -> None:
+    role = box.role("worker")
+    assert role is not None
+    pulse = Pulse(box, list)
+    assert not await pulse.news()
+    with await asyncio.to_thread(outsider, box, box.name if ours else "/another") as process:
+        try:
+            argv = Path(f"/proc/{process.pid}/cmdline")
+            await until(lambda: role.match.encode() in argv.read_bytes())
+            assert await pulse.news() is ours
+        finally:
+            process.kill()
 
 
 async def test_who_died_before_the_watch_saw_them_is_mourned_too(box: Box) -> None:

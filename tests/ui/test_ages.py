@@ -43,6 +43,15 @@ def test_an_age_is_looked_at_again_when_it_reads_differently(age: float) -> None
     assert shown(after, then, NOW.plus(90_000_000)) != first or now.steady_s < 10
 
 
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [(9.0, "in <10s"), (0.0, "in <10s"), (-2.9, "in <10s"), (-3.1, "due <10s ago"),
+     (12.0, "in 10s"), (-61.0, "due 1m ago")],
+)  # fmt: skip
+def test_who_is_looking_is_not_late_yet(left: float, words: str) -> None:
+    assert until(NOW, NOW.plus(left)) == words
+
+
 def test_a_picture_stands_until_its_first_age_changes_or_there_is_news() -> None:
     standing, now = Standing(), Ticking.at_the(NOW)
     now.since(NOW.plus(-4))
