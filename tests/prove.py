@@ -34,15 +34,16 @@ from strategies import (  # noqa: E402
 from tally import Tally  # noqa: E402
 
 HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "most at once",
-         "split answers", "not healed", "unexplained", "seconds")  # fmt: skip
+         "most daemons", "split answers", "unclear answers", "not healed", "unexplained",
+         "seconds")  # fmt: skip
 
 
 def row(name: str, tally: Tally) -> tuple[str, ...]:
     """A line of the table."""
     values = (
         tally.rounds, tally.callers, tally.killed.total(), tally.starts, tally.duplicate_rounds,
-        tally.most_at_once, tally.split_answers, tally.not_healed, len(tally.unexplained),
-        round(tally.seconds),
+        tally.most_at_once, tally.most_daemons, tally.split_answers, tally.unclear,
+        tally.not_healed, len(tally.unexplained), round(tally.seconds),
     )  # fmt: skip
     return (name, *map(str, values))
 
@@ -88,7 +89,7 @@ def strangers(rounds: int) -> bool:
     )  # fmt: skip
     words = done.stdout.split() or ["not possible here:", done.stderr.strip()]
     sys.stdout.write(f"\nPID given away again: {' '.join(words)}\n")
-    return done.returncode == 77 or words[2:4] == ["hit", "0"]
+    return words[:4] == ["reused", str(rounds), "hit", "0"]
 
 
 def daemon_killed(kills: int, dice: random.Random) -> bool:
@@ -129,7 +130,7 @@ def main(rounds: int, seconds: float) -> int:
     known = strangers(5 * rounds)
     kept = daemon_killed(rounds, dice)
     clean = all(
-        t.duplicate_rounds == 0 == t.not_healed + t.split_answers + len(t.unexplained)
+        t.duplicate_rounds == 0 == t.not_healed + t.split_answers + t.unclear + len(t.unexplained)
         and max(t.most_at_once, t.most_daemons) <= 1
         for t in good
     )

@@ -64,8 +64,9 @@ class Toll:
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, damaged or looked at twice."""
-        return self.samples > 0 and not (self.lost or self.damage or self.doubles)
+        """Nothing lost, damaged or looked at twice; unknown for as long as it was down."""
+        close = self.gaps and 0 <= min(self.gaps) <= max(self.gaps) <= EVERY_S["worker"] + LONGEST_S
+        return bool(self.samples and close) and not (self.lost or self.damage or self.doubles)
 
     def words(self) -> str:
         """One line for a person."""

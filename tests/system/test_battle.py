@@ -42,10 +42,10 @@ def proved(tally: Tally) -> None:
 
 @pytest.mark.timeout(600)
 def test_contention(make: Make, record_property: pytest.RecordProperty) -> None:
-    tally = fight(make(), by_guard, ROUNDS)
+    tally = fight(make(), by_guard, 4 * ROUNDS)
     record_property("tally", str(tally))
     proved(tally)
-    assert tally.starts == ROUNDS
+    assert tally.starts == 4 * ROUNDS
 
 
 @pytest.mark.timeout(600)

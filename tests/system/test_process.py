@@ -126,4 +126,4 @@ def test_a_pid_that_is_given_away_again_is_a_stranger() -> None:
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"PIDs cannot be chosen here: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["reused", str(ROUNDS), "hit", "0", "cached", "0"]
+    assert done.stdout.split()[:6] == ["reused", str(ROUNDS), "hit", "0", "cached", "0"]
