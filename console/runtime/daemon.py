@@ -20,6 +20,7 @@ from console.system.store import StoreError
 
 PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
+SWEEP_S = 300.0
 
 
 def run_daemon(box: Box) -> bool:
@@ -67,24 +68,31 @@ async def _until_told(box: Box) -> None:
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box))
     notify("READY=1", "STATUS=running the monitors")
+    sweep = asyncio.create_task(_sweep())
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
-    for task in (work, upkeep, beat, waiting):
+    for task in (work, upkeep, beat, sweep, waiting):
         task.cancel()
-    await asyncio.gather(work, upkeep, beat, waiting, return_exceptions=True)
+    await asyncio.gather(work, upkeep, beat, sweep, waiting, return_exceptions=True)
     if work in done:
         work.result()
 
 
 async def _beat(box: Box) -> None:
-    """Show that the loop turns, to peers and to the service manager; keep the house clean."""
+    """Show that the loop turns, to peers and to the service manager."""
     pause = min(HEARTBEAT_S, ping_every_s() or HEARTBEAT_S)
     while True:
         daemon.beat(box.paths)
         notify("WATCHDOG=1")
-        lean.tidy()
         await asyncio.sleep(pause)
+
+
+async def _sweep() -> None:
+    """Keep the memory clean."""
+    while True:
+        lean.tidy()
+        await asyncio.sleep(SWEEP_S)
 
 
 async def _upkeep(box: Box) -> None:

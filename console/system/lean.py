@@ -36,7 +36,7 @@ def settle() -> None:
 
 
 def tidy() -> None:
-    """To be called every few seconds. What is left are a few hundred objects to look at.
+    """To be called every few minutes; it takes some milliseconds.
 
     Every wait that ends by a timeout leaves a ring of garbage, and Python keeps two thousand
     emptied tuples of each length until it has looked at all objects: it would seldom do so.
