@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from console.core.matching import by_code, mentions, refuse_match, runs
+from console.core.matching import OURS, by_code, mentions, refuse_match, runs
 from console.core.model import Instance, Process, Role
 
 __all__ = ["by_code", "mentions", "refuse_match", "runs"]
@@ -39,7 +39,10 @@ def belongs(process: Process, role: Role, box: str) -> bool:
         return False
     if role.match_cwd is not None and process.cwd != role.match_cwd:
         return False
-    return all(process.env.get(key) == value for key, value in role.match_env.items())
+    if not all(process.env.get(key) == value for key, value in role.match_env.items()):
+        return False
+    # A shell's line may call the console and then run the worker: that one is the worker's.
+    return by_code(process.argv) or not any(_runs(process, ours) for ours in OURS)
 
 
 def _runs(process: Process, match: str) -> bool:

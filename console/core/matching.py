@@ -178,13 +178,18 @@ def by_code(argv: Sequence[str]) -> bool:
     return bool(_SHELL.match(program)) and any(re.match(r"^-[a-z]*c$", word) for word in argv[1:])
 
 
+OURS = ("rpa-console", "console", "__main__", "console/__main__.py")
+"""What runs one of these is the console itself, and no role's worker, whatever the role says."""
+
+
 def refuse_match(match: str) -> str | None:
     """Why `match` would catch what it must not, or None when it is usable."""
-    name = match.rsplit("/", 1)[-1]
+    name = match.rsplit("/", 1)[-1].strip()
     if not name or name in (".", "..") or set(name) <= set("*?.") or any(c in name for c in "*?["):
         return "expected the base name of a script or program, without wildcards"
     if _INTERPRETER.match(name) or name in _LAUNCHERS:
         return "that is an interpreter or launcher: it would match every program that it runs"
-    if name in ("rpa-console", "shim.py", "__main__.py"):
+    stem = name.removesuffix(".exe").removesuffix(".py")
+    if stem in ("rpa-console", "console", "shim", "__main__") or stem.startswith("console."):
         return "that is the console itself"
     return None

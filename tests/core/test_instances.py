@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sys import getrefcount
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,3 +171,22 @@ def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
     candidates([ROLE], [seen])
     after = getrefcount(seen.argv)  # not within the assertion, which keeps what it was told
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("python -m console --state-dir /x daemon run", "console"),
+        ("/agi/.venv/bin/python -P -m console.__main__", "__main__"),
+        ("/usr/bin/python3 /usr/local/bin/rpa-console status", "rpa-console"),
+        ("timeout 9 /usr/bin/rpa-console status", "bin/rpa-console"),
+        ("python /opt/console/__main__.py", "__main__.py"),
+    ],
+)
+def test_the_console_is_no_worker_whatever_a_role_says(line: str, match: str) -> None:
+    assert not belongs(proc(5, 1, line), Role("worker", match), "box")
+
+
+def test_a_shell_that_calls_the_console_and_then_the_worker_is_the_workers() -> None:
+    line = "sh -c|rpa-console ensure watchdog; python rpa_worker.py"
+    assert belongs(proc(5, 1, line), ROLE, "box")

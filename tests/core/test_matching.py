@@ -132,16 +132,22 @@ def test_a_path_as_match_must_agree_in_its_last_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "match", ["", "*", "*.py", "python", "python3.11", "sh", "sudo", "uv", ".."]
+    "match", ["", " ", "agi/ ", "*", "*.py", "python", "python3.11", "sh", "sudo", "uv", ".."]
 )
 def test_a_match_that_catches_everything_is_refused(match: str) -> None:
     assert refuse_match(match)
 
 
-@pytest.mark.parametrize("match", ["rpa-console", "shim.py", "__main__.py"])
+@pytest.mark.parametrize(
+    "match",
+    ["rpa-console", "rpa-console.py", "rpa-console.exe", "/opt/bin/rpa-console", "console",
+     "console.py", " console ", "console.cli", "console.__main__", "console/__main__.py",
+     "__main__.py", "__main__", "shim.py", "console/system/shim.py"],
+)  # fmt: skip
 def test_the_console_itself_is_refused(match: str) -> None:
     assert refuse_match(match) == "that is the console itself"
 
 
 def test_usable_matches() -> None:
-    assert refuse_match("rpa_worker.py") is None and refuse_match("agi/rpa_worker.py") is None
+    for match in ("rpa_worker.py", "agi/rpa_worker.py", "console/rig/rpa_worker.py", "consoles.py"):
+        assert refuse_match(match) is None
