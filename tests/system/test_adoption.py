@@ -1,30 +1,172 @@
-"""Who is a role's worker, among real processes: under every launcher, and none that only says so."""
+"""Who is a worker, among real processes: under every launcher, and none that only says so."""
 
 from __future__ import annotations
 
 import os
+import pty
+import shlex
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import venv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from arena import STARTED, Make, dead, kill, wait_for, words
+import pytest
+from arena import NAME, PYTHON, STARTED, Arena, Make, dead, kill, wait_for, words
 
 from console.core.model import Verb
 
 ROOT = Path(__file__).parents[2]
+MARK = "RPA_TEST_PLACE"
+"""The machine is not ours alone: other tests' workers bear the same name."""
 
 
 @contextmanager
 def running(argv: Sequence[str], **env: str) -> Iterator[int]:
-    """A process in a session of its own; ended by its PID."""
-    pid = os.posix_spawnp(argv[0], argv, {**os.environ, **env}, setsid=True)
+    """A process in a session of its own, at a terminal of its own; ended by its PID."""
+    controller, terminal = pty.openpty()
+    ends = [(os.POSIX_SPAWN_DUP2, terminal, number) for number in (0, 1, 2)]
+    variables = {**os.environ, "TERM": "xterm", **env}
+    pid = os.posix_spawnp(argv[0], argv, variables, file_actions=ends, setsid=True)
+    os.close(terminal)
     STARTED.append(pid)
     try:
         yield pid
     finally:
         kill(pid)
         wait_for(lambda: dead(pid))
+        os.close(controller)
+
+
+# --- launchers ------------------------------------------------------------------------------
+
+
+def in_venv(a: Arena) -> list[str]:
+    venv.create(a.place / "venv", symlinks=True)
+    return [str(a.place / "venv" / "bin" / "python"), *PYTHON[1:], str(a.script)]
+
+
+def under_another_name(a: Arena) -> list[str]:
+    (a.place / "robot").symlink_to(os.path.realpath(sys.executable))
+    return [str(a.place / "robot"), *PYTHON[1:], str(a.script)]
+
+
+def as_module(a: Arena) -> list[str]:
+    package = a.place / "package"
+    package.mkdir()
+    shutil.copy(a.script, package / NAME)
+    return ["env", "-C", str(a.place), sys.executable, "-S", "-m", "package.rpa_worker"]
+
+
+def by_shell(a: Arena) -> list[str]:
+    run = shlex.join([*PYTHON, str(a.script)])
+    return ["sh", "-c", f'{run} "$@"; echo ended', "sh"]
+
+
+def behind(*launcher: str) -> Callable[[Arena], list[str]]:
+    return lambda a: [*launcher, *PYTHON, str(a.script)]
+
+
+def by_sudo(a: Arena) -> list[str]:
+    if (
+        shutil.which("sudo") is None
+        or subprocess.run(["sudo", "-n", "true"], check=False).returncode
+    ):
+        pytest.skip("sudo is not there, or wants a password")
+    return behind("sudo", "-n", "-u", f"#{os.getuid()}")(a)
+
+
+def by_runuser(a: Arena) -> list[str]:
+    if shutil.which("runuser") is None or os.getuid() != 0:
+        pytest.skip("runuser is not there, or we are not root")
+    return behind("runuser", "-u", "root", "--")(a)
+
+
+def by_uv(a: Arena) -> list[str]:
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not there")
+    python = os.path.realpath(sys.executable)
+    return ["uv", "run", "--offline", "--no-project", "--python", python, str(a.script)]
+
+
+LAUNCHERS: dict[str, Callable[[Arena], list[str]]] = {
+    "plain": behind(),
+    "venv": in_venv,
+    "symlink": under_another_name,
+    "module": as_module,
+    "sh": by_shell,
+    "env": behind("env", "A=1"),
+    "nohup": behind("nohup"),
+    "nice": behind("nice", "-n", "1"),
+    "timeout": behind("timeout", "-k", "5", "600"),
+    "setsid": behind("setsid"),
+    "setsid-waits": behind("setsid", "--wait"),
+    "stdbuf": behind("stdbuf", "-o", "L"),
+    "chain": behind("nice", "env", "B=2", "timeout", "600", "nohup"),
+    "sudo": by_sudo,
+    "runuser": by_runuser,
+    "uv": by_uv,
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_worker_under_any_launcher_is_one_and_is_ended_whole(
+    make: Make, tmp_path: Path, launcher: str
+) -> None:
+    mark = {MARK: str(tmp_path)}
+    a = make(match=NAME, match_env=mark)
+    line = [*LAUNCHERS[launcher](a), str(a.place), "child"]
+    with running(["tail", "-f", str(a.script)], **mark) as bystander, running(line, **mark) as pid:
+        worker = int(wait_for(lambda: a.lines("ready"))[0])
+        child = int(wait_for(lambda: a.lines("children"))[0])
+        try:
+            seen = a.only()
+            assert seen.adopted and {worker, child} <= {*seen.pids}
+            assert dead(pid) or pid in seen.pids, "a launcher that waits belongs to it"
+            assert a.ensure().pid == seen.pid, "one is enough"
+            assert a.do(Verb.KILL).done
+            assert dead(pid) and dead(worker) and dead(child)
+            assert not dead(bystander) and not a.look().instances
+        finally:
+            kill(child)
+            kill(worker)
+
+
+# --- impostors ------------------------------------------------------------------------------
+
+IMPOSTORS = {
+    "tail": f"tail -f {NAME}",
+    "grep": f"grep -n rpa_worker {NAME} -",
+    "python -c": f"{sys.executable} -c 'import time; time.sleep(600)' {NAME}",
+    "another script": f"{sys.executable} other.py {NAME}",
+    "sh": f"sh -c 'tail -f {NAME}; true'",
+    "vim": f"vim -u NONE {NAME}",
+    "nano": f"nano {NAME}",
+    "less": f"less {NAME}",
+    "more": f"more {NAME}",
+    "watch": f"watch cat {NAME}",
+}
+
+
+def test_who_only_speaks_of_the_worker_is_none(make: Make, tmp_path: Path) -> None:
+    """Beside a real one, which is ended without them."""
+    mark = {MARK: str(tmp_path)}
+    a = make(match=NAME, match_env=mark)
+    (a.place / "other.py").write_text("import time\ntime.sleep(600)\n")
+    with ExitStack() as stack:
+        there = []
+        for line in IMPOSTORS.values():
+            argv = shlex.split(line)
+            if shutil.which(argv[0]):
+                there.append(stack.enter_context(running(["env", "-C", a.place, *argv], **mark)))
+        assert len(there) >= 5
+        wait_for(lambda: all(words(pid)[0] != b"env" for pid in there))
+        assert not a.look().instances
+        worker = a.outside(env=mark)
+        assert a.only().pids == (worker,) and a.do(Verb.KILL).done
+        assert dead(worker) and not [pid for pid in there if dead(pid)]
 
 
 def test_a_console_is_nobodys_worker(make: Make) -> None:
