@@ -11,6 +11,10 @@ from console.core.supervision import POLICY
 from console.core.text import duration, visible
 
 BORN = (EventKind.STARTED, EventKind.ADOPTED)
+SENT = ("SIGKILL", "SIGTERM")
+"""Signals that a process does not raise by what it does: somebody sends them."""
+OOM = "OOM killer"
+"""How a shim's certificate names the kernel as the sender."""
 
 
 @frozen
@@ -48,8 +52,27 @@ class Case:
     def pid(self) -> str:
         return f"PID {self.focus.identity.pid}" if self.focus.identity else self.role.name
 
+    @property
+    def foreign(self) -> str | None:
+        """The signal that ended it, where neither the kernel nor one of us has sent it."""
+        name = self.focus.data.get("signal")
+        if self.asked is not None or name not in SENT or OOM in self.focus.reason:
+            return None
+        return str(name)
+
+    @property
+    def last(self) -> Event:
+        """The last death so far: in a row of deaths a later one than the first."""
+        later = self.ledger[self.ledger.index(self.focus) + 1 :]
+        return next((e for e in reversed(later) if e.kind is EventKind.DIED), self.focus)
+
+    def parked_before(self, event: Event) -> bool:
+        """Whether nothing was planned any more when something was asked."""
+        parked = self.after(EventKind.PARKED)
+        return parked is not None and parked.id < event.id
+
     def answers(self) -> list[Event]:
-        """What was done about it: starts, failed ones as such, deaths of those, parking."""
+        """What was done about it: starts, failed ones, their deaths, parking, calling off."""
         later = self.ledger[self.ledger.index(self.focus) + 1 :]
         later = tuple(e for e in later if e.identity is None or e.identity != self.focus.identity)
         failed = {e.identity for e in later if e.kind is EventKind.FAILED and e.identity}
@@ -57,7 +80,7 @@ class Case:
         return [
             event
             for event in later
-            if event.kind in kinds
+            if (event.kind in kinds or _calls_off(event))
             and (event.kind is EventKind.FAILED or event.identity not in failed)
         ]
 
@@ -68,6 +91,12 @@ class Case:
             if event.kind in kinds and (event.identity or None) != (self.focus.identity or ()):
                 return event
         return None
+
+
+def _calls_off(event: Event) -> bool:
+    """A kill when nothing runs: what was planned is off."""
+    killed = event.kind is EventKind.ASKED and event.data.get("verb") == Verb.KILL
+    return killed and event.identity is None
 
 
 def living(ledger: Iterable[Event]) -> list[Event]:

@@ -137,6 +137,8 @@ def _detector(case: Case) -> Step:
             "guard": "the next command that looked found it dead",
             "outside": "the worker monitor looked, and it was gone: nobody can tell how it ended",
         }.get(by.actor, who(by.actor))
+        if case.foreign:
+            words += f"; nobody here asked for it: {case.foreign} came from outside"
     return Step("detector", words, by.moment, ids(by))
 
 
@@ -190,7 +192,7 @@ def _action(case: Case) -> Iterable[Step]:
     for done in answers[:MOST]:
         yield Step("action", _deed(case, done), done.moment, ids(done))
     if not answers and case.asked is None:
-        yield Step("action", *_pending(case))
+        yield _pending(case)
 
 
 def _deed(case: Case, done: Event) -> str:
@@ -203,6 +205,10 @@ def _deed(case: Case, done: Event) -> str:
             return f"{pid}, started by somebody else, was adopted {late} later"
         case EventKind.PARKED:
             return f"parked, {late} later: no further automatic start"
+        case EventKind.ASKED if case.parked_before(done):
+            return f"{who(done.actor)} wished it to stay down, {late} later"
+        case EventKind.ASKED:
+            return f"none: {who(done.actor)} called the restart off, {late} later"
         case EventKind.DIED:
             return f"{pid} died as well{uptime(done)}: {visible(done.reason, _WORDS)}"
         case _:
@@ -210,32 +216,35 @@ def _deed(case: Case, done: Event) -> str:
             return f"{tried}: {visible(done.reason, _WORDS)}"
 
 
-def _pending(case: Case) -> tuple[str, Moment | None]:
+def _pending(case: Case) -> Step:
     memory = supervision.remember(case.ledger, case.role)
     free = Lease(LeaseState.FREE)
     decision = supervision.repair(case.role, memory, (), free, case.now)
     if decision.repair is Repair.WAIT and decision.at is not None:
         left = duration(decision.at.since(case.now))
-        return f"waits: {decision.reason}, due in {left}", decision.at
+        return Step("action", f"waits: {decision.reason}, due in {left}", decision.at)
     if decision.repair in (Repair.START, Repair.PARK):
-        return f"none yet: {decision.reason}", None
-    return "none: nobody has started it again", None
+        return Step("action", f"none yet: {decision.reason}", case.now)
+    return Step("action", "none: nobody has started it again", case.now)
 
 
 def _outcome(case: Case) -> Step:
-    """How it stands now, by the ledger."""
+    """How it stands now, by the ledger, and since when."""
     left = living(case.ledger)
     if left:
         pids = ", ".join(f"PID {one.identity.pid}" for one in left if one.identity)
         age = duration(case.now.since(left[-1].moment))
         words = f"{pids} runs, for {age} now" if len(left) == 1 else f"{pids} run"
         return Step("outcome", words, left[-1].moment, ids(*left))
-    gone = duration(case.now.since(case.focus.moment))
     parked = case.after(EventKind.PARKED)
     if parked is not None:
         words = f"parked for {duration(case.now.since(parked.moment))} now: a person must act"
-        return Step("outcome", f"{words}: {visible(parked.reason, _WORDS)}", None, ids(parked))
-    if case.asked is not None and case.asked.data.get("verb") == Verb.KILL:
-        words = f"down for {gone} now, as {who(case.asked.actor)} wished"
-        return Step("outcome", words, None, ids(case.asked))
-    return Step("outcome", f"not running for {gone} now")
+        words = f"{words}: {visible(parked.reason, _WORDS)}"
+        return Step("outcome", words, parked.moment, ids(parked))
+    last = case.last
+    gone = duration(case.now.since(last.moment))
+    wish = supervision.remember(case.ledger, case.role).asked or case.asked
+    if wish is not None and wish.data.get("verb") == Verb.KILL:
+        words = f"down for {gone} now, as {who(wish.actor)} wished"
+        return Step("outcome", words, last.moment, ids(wish))
+    return Step("outcome", f"not running for {gone} now", last.moment, ids(last))

@@ -68,7 +68,10 @@ def test_a_crash_that_policy_repairs() -> None:
     assert say(steps, "symptom") == (
         'PID 7 was gone: ended by SIGKILL after 1m; it last said "bad \\x1b[31m thing"'
     )
-    assert "its shim" in say(steps, "detector")
+    assert say(steps, "detector") == (
+        "its shim, which waits for it, saw it die and certified it; "
+        "nobody here asked for it: SIGKILL came from outside"
+    )
     assert say(steps, "rule").startswith("restart 1 of 3 after 5 s of back-off")
     assert say(steps, "action") == "policy started PID 8 under token 2, 5s later"
     assert say(steps, "outcome") == "PID 8 runs, for 14m now"
@@ -162,6 +165,72 @@ def test_a_start_that_failed() -> None:
 )
 def test_without_a_policy(role: Role, rule: str) -> None:
     assert rule in say(chain(STARTED, DIED, role=role), "rule")
+
+
+@pytest.mark.parametrize(
+    ("signal", "reason", "outside"),
+    [
+        ("SIGKILL", "ended by SIGKILL", True),
+        ("SIGTERM", "ended by SIGTERM", True),
+        ("SIGKILL", "ended by SIGKILL: the kernel ran out of memory here (OOM killer)", False),
+        ("SIGSEGV", "ended by SIGSEGV", False),
+        (None, "exited with code 1", False),
+        (["SIGKILL"], "ended by SIGKILL", False),
+    ],
+)
+def test_a_signal_that_nobody_here_has_sent(signal: Any, reason: str, outside: bool) -> None:
+    died = line(2, 100, K.DIED, 7, "shim", reason, signal=signal)
+    assert say(chain(STARTED, died), "detector").endswith("came from outside") == outside
+    asked = line(3, 99, K.ASKED, 7, ANA, verb="kill")
+    assert "outside" not in say(chain(STARTED, asked, died), "detector")
+
+
+def test_a_restart_that_a_person_called_off() -> None:
+    off = line(3, 102, K.ASKED, None, ANA, "nothing runs; it shall stay so", verb="kill")
+    steps = chain(STARTED, DIED, off, after=160)
+    assert say(steps, "action") == f"none: {ANA} called the restart off, 2s later"
+    assert say(steps, "outcome") == f"down for 1m now, as {ANA} wished"
+    assert [step.moment and step.moment.at - START.at for step in steps] == [
+        100,
+        100,
+        100,
+        102,
+        100,
+    ]
+    assert [step.events for step in steps[3:]] == [(3,), (3,)]
+
+
+def test_who_calls_off_what_is_parked_wishes_it_down() -> None:
+    parked = line(3, 101, K.PARKED, None, "policy", "3 restarts")
+    off = line(4, 103, K.ASKED, None, ANA, "nothing runs; it shall stay so", verb="kill")
+    steps = chain(STARTED, DIED, parked, off)
+    assert say(steps, "action").endswith(f"; {ANA} wished it to stay down, 3s later")
+
+
+def test_it_is_down_since_its_last_death() -> None:
+    again = line(3, 105, K.STARTED, 8, "policy", token=2)
+    died = line(4, 130, K.DIED, 8, "shim", "exited with code 1", uptime_s=25.0)
+    off = line(5, 131, K.ASKED, None, ANA, "nothing runs; it shall stay so", verb="kill")
+    steps = chain(STARTED, DIED, again, died, off, after=140)
+    assert steps[0].events == (2,)
+    assert [step.events for step in steps if step.part == "action"] == [(3,), (4,), (5,)]
+    assert say(steps, "outcome") == f"down for 10s now, as {ANA} wished"
+
+
+def test_every_link_has_its_time() -> None:
+    asked = line(2, 50, K.ASKED, 7, ANA, verb="kill")
+    killed = line(3, 51, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=51.0)
+    parked = line(3, 101, K.PARKED, None, "policy", "3 restarts")
+    off = Role("worker", "x", ("x",), policy=RestartPolicy(enabled=False))
+    for steps, outcome in (
+        (chain(STARTED, asked, killed), 51),
+        (chain(STARTED, DIED, parked), 101),
+        (chain(STARTED, DIED, after=101), 100),
+        (chain(STARTED, DIED, after=200), 100),  # due, and not done yet
+        (chain(STARTED, DIED, role=off), 100),
+    ):
+        assert all(step.moment is not None for step in steps), steps
+        assert steps[-1].moment and steps[-1].moment.at - START.at == outcome
 
 
 events = st.lists(

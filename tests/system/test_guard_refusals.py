@@ -10,9 +10,10 @@ from pathlib import Path
 
 import portalocker
 import pytest
-from arena import PYTHON, STARTED, Make, dead, wait_for
+from arena import PYTHON, STARTED, Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, LeaseState, Verb
+from console.core.why import why
 from console.system import decision, lock
 from console.system.guard import Guard
 
@@ -189,3 +190,17 @@ def test_without_a_command_nothing_is_started(make: Make) -> None:
     assert outcome.code == 1 and "[roles.worker]" in outcome.message
     a.outside()
     assert a.ensure().done and not a.do(Verb.RESTART).done and len(a.look().instances) == 1
+
+
+def test_a_kill_while_a_restart_is_planned_calls_it_off_by_name(make: Make) -> None:
+    a = make()
+    kill(a.ensure().pid or 0)
+    wait_for(a.deaths)
+    assert a.do(Verb.KILL).message == "worker: nothing to end"
+    role, (asked,) = a.box.role("worker"), a.events(EventKind.ASKED)
+    assert role is not None
+    steps = why(role, a.events(), a.box.now())
+    (action,) = [step for step in steps if step.part == "action"]
+    assert action.text.startswith("none: test called the restart off")
+    assert (action.moment, action.events) == (asked.moment, (asked.id,))
+    assert "SIGKILL came from outside" in steps[1].text
