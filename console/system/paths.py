@@ -8,7 +8,18 @@ from pathlib import Path
 
 from console.core.frozen import frozen
 
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"}
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "coda", "lustre", "gfs2",
+    "ocfs2", "beegfs", "gpfs", "glusterfs", "orangefs", "pvfs2", "virtiofs", "vboxsf", "vmhgfs",
+    "prl_fs",
+}  # fmt: skip
+"""Other machines, hosts of this one included, may write there without asking our kernel."""
+_LOCAL_FUSE = {
+    "fuse.ext2", "fuse.ext3", "fuse.ext4", "fuse.fuse2fs", "fuse.exfat", "fuse.ntfs",
+    "fuse.ntfs-3g", "fuse.zfs", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs",
+    "fuse.encfs", "fuse.cryfs", "fuse.gocryptfs",
+}  # fmt: skip
+"""Programs that keep what they show on this machine; whatever else FUSE shows may be anywhere."""
 
 
 class PathError(Exception):
@@ -131,4 +142,11 @@ def network_filesystem(directory: Path) -> str | None:
         inside = real == mount or real.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best):
             best, kind = mount, tail.split()[0]
-    return kind if kind in _NETWORK else None
+    return kind if kind is not None and _is_network(kind) else None
+
+
+def _is_network(kind: str) -> bool:
+    """By the kernel's word: `fuseblk` is a block device, `fuse.sshfs` is another host."""
+    if kind == "fuse" or kind.startswith("fuse."):
+        return kind not in _LOCAL_FUSE
+    return kind in _NETWORK

@@ -69,6 +69,16 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
             Paths(place).prepare()
 
 
+def imitate(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another mount table than this machine's."""
+    real = Path.read_text
+
+    def read(self: Path, *arguments: str) -> str:
+        return real(mounts if str(self) == "/proc/self/mountinfo" else self, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
 def test_a_network_file_system_is_recognised_by_its_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,17 +91,29 @@ def test_a_network_file_system_is_recognised_by_its_mount(
         "24 22 0:41 / /net/a\\040b rw - cifs //server/y rw\n"
         "25 22 0:42 / /net/local rw - ext4 /dev/sdb rw\n"
     )
-    real = Path.read_text
-
-    def read(self: Path, *arguments: str) -> str:
-        return real(mounts if str(self) == "/proc/self/mountinfo" else self, *arguments)
-
-    monkeypatch.setattr(Path, "read_text", read)
+    imitate(mounts, monkeypatch)
     kinds = {
         "/net/state": "nfs4", "/net": "nfs4", "/network": None, "/net/local/x": None,
         "/net/a b/c": "cifs",
     }  # fmt: skip
     assert {place: network_filesystem(Path(place)) for place in kinds} == kinds
+
+
+NETWORK = """nfs nfs4 cifs smb3 9p afs ceph lustre gfs2 ocfs2 beegfs glusterfs virtiofs vboxsf fuse
+fuse.sshfs fuse.glusterfs fuse.s3fs fuse.rclone fuse.gvfsd-fuse fuse.ceph fuse.what_comes_next"""
+LOCAL = (
+    "ext4 xfs btrfs zfs f2fs vfat tmpfs overlay fuseblk fuse.ext4 fuse.fuse-overlayfs fuse.ntfs-3g"
+)
+
+
+@pytest.mark.parametrize("kind", [*NETWORK.split(), *LOCAL.split()])
+def test_locks_hold_on_this_machines_file_systems_only(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:40 / /net rw - {kind} x rw\n")
+    imitate(mounts, monkeypatch)
+    assert network_filesystem(Path("/net/state")) == (kind if kind in NETWORK.split() else None)
 
 
 def test_the_users_places_follow_the_environment(
