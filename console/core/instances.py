@@ -21,6 +21,8 @@ TOKEN_VARIABLE = "RPA_CONSOLE_TOKEN"
 ROLE_VARIABLE = "RPA_CONSOLE_ROLE"
 """In the environment of every leased worker: tokens count for each role by itself."""
 MARKS = (BOX_VARIABLE, ROLE_VARIABLE, TOKEN_VARIABLE)
+CUT_LOOSE = "what an adopted worker has cut loose from itself cannot be told from a stranger's"
+"""What ending one must say: a child without our marks and without its parents is anybody's."""
 LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
 """In the environment of every leased worker: the descriptor that holds its lease."""
 

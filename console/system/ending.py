@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from console.core.frozen import slotted
+from console.core.instances import CUT_LOOSE
 from console.core.model import Command, EventKind, Instance, Lease, LeaseState, Outcome, Role, Verb
 from console.system import clock, lease, proc, tree, witness
 from console.system.box import Box, Observation, slot_name
@@ -84,6 +85,8 @@ class Undertaker:
         reason = ", ".join(filter(None, (why, ended.how)))
         self._record(EventKind.ENDED, reason, instance)
         message = f"{self.role.name}: ended PID {instance.pid} ({reason})"
+        if instance.token is None:
+            message += f"; {CUT_LOOSE}"
         return Outcome(True, message, changed=True)
 
     def _await_release(self, token: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from console.core.frozen import frozen
+from console.core.instances import CUT_LOOSE
 from console.core.model import Identity, Instance, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration
 from console.ui.paint import Choice, Line, fit, line
@@ -147,10 +148,11 @@ def _describe(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[tu
 def _what(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[Line]:
     tree = " › ".join(map(str, instance.pids[:6])) + (" …" if len(instance.pids) > 6 else "")
     count = len(instance.pids)
-    return [
+    facts = [
         line((fit("ends", 10), "muted"), *_describe(snapshot, view, instance)),
         _fact("tree", f"{tree}  ({count} process{'es' if count > 1 else ''})"),
     ]
+    return facts if instance.token is not None else [*facts, _fact("but not", CUT_LOOSE)]
 
 
 def _cost(snapshot: Snapshot, view: RoleView, restarts: bool = True) -> list[Line]:

@@ -144,8 +144,12 @@ class Arena:
 
     def shell(self, words: str) -> list[str]:
         """A command that runs the worker from a shell, after `words`."""
-        run = shlex.join([*PYTHON, str(self.script), str(self.place)])
-        return ["/bin/sh", "-c", f"{words}; exec {run}"]
+        return ["/bin/sh", "-c", f"{words}; exec {self.run}"]
+
+    @property
+    def run(self) -> str:
+        """The worker's command line, for a shell."""
+        return shlex.join([*PYTHON, str(self.script), str(self.place)])
 
     # --- evidence --------------------------------------------------------------------------
 

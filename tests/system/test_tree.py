@@ -8,6 +8,7 @@ import signal
 import pytest
 from arena import STARTED, Make, dead, kill, wait_for
 
+from console.core.instances import CUT_LOOSE
 from console.core.model import Command, EventKind, Verb
 from console.system import process
 
@@ -34,6 +35,23 @@ def test_the_shim_ends_what_a_dead_worker_left(make: Make, child: str) -> None:
     kill(pid)
     wait_for(lambda: dead(int(one)))
     wait_for(lambda: not a.living())
+
+
+def test_what_an_adopted_worker_cut_loose_stays_and_the_answer_says_so(make: Make) -> None:
+    """It is nobody's child, in a session of its own, and bears no mark: it may be anybody's."""
+    a = make()
+    daemonize = 'setsid sh -c \'sleep 600 & echo $! >> "$0/children"\' "$0" & wait'
+    pid = os.posix_spawnp(
+        "sh", ["sh", "-c", f"{daemonize}; exec {a.run}", str(a.place)], os.environ
+    )
+    STARTED.append(pid)
+    wait_for(lambda: a.lines("ready"))
+    (loose,) = a.lines("children")
+    outcome = a.do(Verb.KILL)
+    assert outcome.done and outcome.message.endswith(CUT_LOOSE)
+    assert dead(pid) and not dead(int(loose))
+    a.ensure()
+    assert CUT_LOOSE not in a.do(Verb.KILL).message
 
 
 def test_a_stray_without_the_lock_is_ended_before_the_next_start(make: Make) -> None:

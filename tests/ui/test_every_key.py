@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from stage import Box, console, press, settle, shown
 
+from console.core.instances import CUT_LOOSE
+from console.ui import consequence
 from console.ui.commands import COMMANDS, FIXED
+from console.ui.consequence import Question
 from console.ui.dialogs.confirm import Confirm
 from console.ui.dialogs.help import Help
 from console.ui.dialogs.log import Log
@@ -160,3 +164,12 @@ async def test_a_command_key_under_a_dialog_does_nothing() -> None:
         await press(pilot, "question_mark", "e", "c", "b", "x", "k", "r")
         assert isinstance(pilot.app.screen, Help)
         assert box.asked == []
+
+
+@pytest.mark.parametrize("ask", [consequence.kill, consequence.restart])
+def test_what_is_not_ended_is_said_where_it_applies(ask: Callable[..., Question]) -> None:
+    """An adopted worker's children bear no mark of ours."""
+    for view in night().roles:
+        for instance in view.instances:
+            told = [one.text for one in ask(night(), view, instance).lines]
+            assert any(CUT_LOOSE in text for text in told) == instance.adopted
