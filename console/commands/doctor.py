@@ -123,18 +123,30 @@ def _daemon(options: Options) -> Iterator[Finding]:
 
 
 def _session(options: Options) -> Iterator[Finding]:
-    """Whether this system ends a user's processes at log-out."""
-    user = os.environ.get("USER", "")
+    """Whether this system ends the monitors at log-out."""
+    from console.system import logind, unit
+
     if not os.path.isdir("/run/systemd/system"):
         yield "log-out", True, "no systemd: detached processes live on"
         return
-    lingers = os.path.exists(f"/var/lib/systemd/linger/{user}")
-    words = (
-        "lingering is on"
-        if lingers
-        else (f"if monitors end at log-out (KillUserProcesses=yes): loginctl enable-linger {user}")
+    name = logind.user()
+    yield (
+        "log-out",
+        *outlives(name, logind.ends_sessions(name), unit.path().exists(), logind.lingers(name)),
     )
-    yield "log-out", True, words
+
+
+def outlives(name: str, ended: bool, installed: bool, lingers: bool) -> tuple[bool, str]:
+    """Whether the daemon outlives the last log-out, detached or as a user's unit; and how."""
+    linger = f"loginctl enable-linger {name}"
+    if installed and lingers:
+        return True, "the monitors are a user unit, and lingering is on"
+    if installed:
+        return False, f"the user unit ends with the last log-out: {linger}"
+    if not ended:
+        return True, "detached processes live on (KillUserProcesses=no)"
+    words = "the monitors end at log-out (KillUserProcesses=yes): rpa-console daemon install"
+    return False, words if lingers else f"{words}; {linger}"
 
 
 def _terminal(options: Options) -> Iterator[Finding]:
