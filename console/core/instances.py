@@ -7,9 +7,10 @@ line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from console.core.matching import OURS, by_code, mentions, refuse_match, runs
+from console.core.matching import OURS, by_code, mentions, refuse_match, runs, stem_of
 from console.core.model import Instance, Process, Role
 
 __all__ = ["by_code", "mentions", "refuse_match", "runs"]
@@ -30,7 +31,10 @@ LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
 def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
     """The processes that may run some role's match: the few whose details are worth reading."""
     matches = {role.match for role in roles}
-    return tuple(p for p in processes if any(mentions(p.argv, match) for match in matches))
+    named = re.compile("|".join(re.escape(stem_of(match)) for match in matches)).search
+    # Almost all are passed over at one search, however many roles there are.
+    some = (one for one in processes if matches and named("\0".join(one.argv)))
+    return tuple(one for one in some if any(mentions(one.argv, match) for match in matches))
 
 
 def belongs(process: Process, role: Role, box: str) -> bool:

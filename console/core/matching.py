@@ -140,7 +140,7 @@ def _interpreter_runs(program: str, arguments: Sequence[str], match: str, depth:
 
 def _script_runs(code: str, match: str, depth: int) -> bool:
     """Whether one of the simple commands of a shell's `-c` runs `match`."""
-    if match.rsplit("/", 1)[-1].removesuffix(".py") not in code:
+    if stem_of(match) not in code:
         return False
     from shlex import shlex
 
@@ -164,10 +164,15 @@ def _script_runs(code: str, match: str, depth: int) -> bool:
     return False
 
 
+def stem_of(match: str) -> str:
+    """What is in every command line that runs `match`."""
+    return match.rsplit("/", 1)[-1].removesuffix(".py")
+
+
 def mentions(argv: Sequence[str], match: str) -> bool:
     """Whether a command line may run `match` under a program name that tells nothing."""
-    stem = match.rsplit("/", 1)[-1].removesuffix(".py")
-    if not any(stem in word for word in argv):
+    name = stem_of(match)
+    if not any(name in word for word in argv):
         return False
     return any(_named(word, match) for word in argv[:6]) or runs(argv, match)
 

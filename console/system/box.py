@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from console.system.recent import Recent
 
 
+RECENT_S = 15.0
+"""So old may be what one monitor has seen for another one to take it over. Who died since is asked
+for; who came since is heard of by the sentry, and has all roles looked at."""
+FEW = 32
+"""Instances that are asked whether they live, without looking at all processes."""
+
+
 @frozen
 class Observation:
     """What was seen of one role at one moment."""
@@ -72,8 +79,8 @@ class Box:
     meter: Meter = field(default_factory=Meter)
     lines: Lines = field(init=False)
     recent: Recent | None = None
-    _pids: tuple[int, ...] = ()
-    """The processes of the instances seen last: their state is always read afresh."""
+    _seen: dict[str, Observation] = field(default_factory=dict)
+    """What was seen last of each role: the state of those processes is always read afresh."""
 
     def __post_init__(self) -> None:
         self.lines = Lines(self.store)
@@ -117,7 +124,8 @@ class Box:
         Whoever is seen is seen as he is now. An old process that has become another program is
         missed unless the look is `full`. `ours`: the slot whose lease the caller has taken.
         """
-        seen = self.table.look(self._pids, full)
+        known = (i for one in tuple(self._seen.values()) for i in one.instances)
+        seen = self.table.look((pid for one in known for pid in one.pids), full)
         variables = {*MARKS, *(k for r in roles for k in r.match_env)}
         detailed = {
             one.pid: process.details(one, variables) for one in grouping.candidates(roles, seen)
@@ -126,7 +134,7 @@ class Box:
         kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
         possible = [one for pid, one in detailed.items() if pid not in own]
         found = [self._observe(role, possible, kinship, ours) for role in roles]
-        self._pids = tuple(pid for one in found for i in one.instances for pid in i.pids)
+        self._seen.update((one.role.name, one) for one in found)
         return found
 
     def _observe(
@@ -145,12 +153,23 @@ class Box:
         return lease.look(self.paths.lease(name), self.paths.owner(name), ours)
 
     async def instances(self, role_name: str) -> tuple[Instance, ...]:
-        """The instances of a role, looked for now. Raises ProcessError."""
-        role = self.role(role_name)
+        """The instances of a role: those seen a moment ago if they live, else looked for now.
+
+        Raises ProcessError.
+        """
+        role, known = self.role(role_name), self._seen.get(role_name)
         if role is None:
             return ()
+        if known is not None and self._still_holds(known):
+            return known.instances
         observed = await aside(self.observe, [role])
         return observed[0].instances
+
+    def _still_holds(self, known: Observation) -> bool:
+        """Whether a look found somebody not long ago, and they all live: asked without a thread."""
+        roots = [one.identity for one in known.instances]
+        recent = self.now().since(known.moment) <= RECENT_S
+        return recent and 0 < len(roots) <= FEW and all(map(process.alive, roots))
 
     # --- remembering -----------------------------------------------------------------------
 

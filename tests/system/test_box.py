@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from arena import wait_for
 
 from console.core.instances import Kinship
 from console.core.model import (
@@ -26,7 +29,7 @@ from console.core.model import (
 )
 from console.system import clock, daemon, lease, process
 from console.system.attribution import attribute
-from console.system.box import Box, open_box, slot_name
+from console.system.box import FEW, RECENT_S, Box, open_box, slot_name
 from console.system.meter import MOST, Meter
 from console.system.paths import PathError
 from console.system.settings import RoleSettings, Settings
@@ -214,3 +217,61 @@ def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
     assert beat is not None
     assert beat.boot == box.now().boot
     assert 0 <= box.now().since(beat) < 5
+
+
+# --- what another look has seen already ------------------------------------------------------
+
+
+class Blind(process.Table):
+    """A table that cannot be looked at any more."""
+
+    def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
+        raise process.ProcessError("looked again")
+
+
+@contextmanager
+def watchdog(box: Box) -> Iterator[subprocess.Popen[bytes]]:
+    """One that does nothing, and that a look has found."""
+    script = box.paths.state / "task_watchdog.py"
+    script.write_text("input()")
+    role = next(role for role in box.roles if role.name == "watchdog")
+    with subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE) as one:
+        try:
+            assert wait_for(
+                lambda: one.pid in {each.pid for each in box.observe([role])[0].instances}
+            )
+            yield one
+        finally:
+            one.kill()
+
+
+async def test_who_was_seen_a_moment_ago_and_lives_is_not_looked_for(box: Box) -> None:
+    with watchdog(box) as one:
+        seen = box._seen["watchdog"].instances
+        box.table = Blind()
+        assert await box.instances("watchdog") == seen
+        one.kill()
+        one.wait(10)
+        with pytest.raises(process.ProcessError, match="looked again"):
+            await box.instances("watchdog")
+
+
+async def test_that_nobody_was_there_is_asked_again_and_so_is_what_is_old(box: Box) -> None:
+    box.observe(box.roles)
+    known = box._seen["watchdog"]
+    box.table = Blind()
+    alone = process.identify(os.getpid())
+    assert alone is not None
+    ours = Instance("watchdog", (Process(alone, 1, (), clock.now()),))
+    old = box.now().plus(-RECENT_S - 1)
+    for seen in (
+        replace(known, instances=()),
+        replace(known, instances=(ours,), moment=old),
+        replace(known, instances=(ours, Instance("watchdog", (one(4_000_000),)))),
+        replace(known, instances=(ours,) * (FEW + 1)),
+    ):
+        box._seen["watchdog"] = seen
+        with pytest.raises(process.ProcessError, match="looked again"):
+            await box.instances("watchdog")
+    box._seen["watchdog"] = replace(known, instances=(ours,))
+    assert await box.instances("watchdog") == (ours,)
