@@ -192,6 +192,9 @@ def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
     """One entry per cell; the second half of a wide character is empty."""
     cells: list[tuple[str, Style | None]] = []
     for segment in strip:
+        if segment.text.isascii():  # as most are, and each is one cell wide
+            cells.extend((char, segment.style) for char in segment.text)
+            continue
         for char in segment.text:
             width = cell_len(char)
             if width == 0 and cells:

@@ -19,6 +19,10 @@ Draw = Callable[[Moment], tuple[Sequence[Line], Line | None]]
 """Lines and summary as they read at a moment."""
 
 
+Drawn = tuple[Line, str]
+"""A line as it is to be drawn, and the style of the bars beside it; none without."""
+
+
 class Pane(Widget):
     """Lines in a frame. One row high it is folded and shows its summary."""
 
@@ -47,7 +51,7 @@ class Pane(Widget):
         self._presented: object = None
         self._summary = Line()
         self._filter = NOTHING
-        self._lines: list[Line] = []
+        self._lines: list[Drawn] = []
         self._strips: list[Strip] = []
         self._drawn_on: tuple[int, int, Look] | None = None
 
@@ -117,7 +121,7 @@ class Pane(Widget):
         for y, one in enumerate(self._drawn(width, height)):
             if one == self._lines[y]:
                 continue
-            after = strip(one, width, self.look)
+            after = self._strip(one)
             spans = changed(self._strips[y], after)
             self._lines[y], self._strips[y] = one, after
             if spans:
@@ -133,7 +137,15 @@ class Pane(Widget):
         self._drawn_on = (width, height, self.look)
         self.offset_y = max(0, min(self.offset_y, len(self.rows) - self.room))
         self._lines = self._drawn(width, height)
-        self._strips = [strip(one, width, self.look) for one in self._lines]
+        self._strips = [self._strip(one) for one in self._lines]
+
+    def _strip(self, one: Drawn) -> Strip:
+        row, edge = one
+        width = self.size.width
+        if edge:
+            bar = ("│", edge)
+            row = Line((bar, (" ", ""), *crop(row, width - 3), bar), row.base)
+        return strip(row, width, self.look)
 
     def render_line(self, y: int) -> Strip:
         """One line of cells, as drawn before; Textual paints a new size before it tells of it."""
@@ -170,19 +182,16 @@ class Pane(Widget):
     def _passes(self, one: Line) -> bool:
         return not one.item or self._filter.passes(one.text)
 
-    def _drawn(self, width: int, height: int) -> list[Line]:
+    def _drawn(self, width: int, height: int) -> list[Drawn]:
         if not self.framed:
             window = self.rows[self.offset_y : self.offset_y + height]
-            return window + [Line()] * (height - len(window))
+            return [(one, "") for one in window + [Line()] * (height - len(window))]
         if self.folded:
-            return [self._fold()][:height]
+            return [(self._fold(), "")][:height]
         window = self.rows[self.offset_y : self.offset_y + self.room]
         edge = "focus" if self.has_focus else "border"
-        body = [
-            Line((("│", edge), *_inside(one, width - 2), ("│", edge)), one.base)
-            for one in window + [Line()] * (self.room - len(window))
-        ]
-        return [self._top(width, edge), *body, self._bottom(width, edge)]
+        body = [(one, edge) for one in window + [Line()] * (self.room - len(window))]
+        return [(self._top(width, edge), ""), *body, (self._bottom(width, edge), "")]
 
     def _fold(self) -> Line:
         style = "focus" if self.has_focus else "muted"
@@ -206,10 +215,6 @@ class Pane(Widget):
         dashes = "─" * max(0, width - 4 - len(marks) - len(foot))
         quiet = (marks, "muted")
         return line(("╰─", edge), (foot, "muted"), (dashes, edge), quiet, ("─╯", edge))
-
-
-def _inside(one: Line, width: int) -> tuple[tuple[str, str], ...]:
-    return ((" ", ""), *crop(one, width - 1))
 
 
 def put(widget: Widget, x: int, y: int, width: int, height: int) -> None:

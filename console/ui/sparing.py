@@ -1,8 +1,9 @@
 """What Textual does too much of: cells sent, screens repainted, input waited for.
 
 Textual sends a changed line from its widget's left edge on; over a slow link that is most of the
-traffic. It repaints what lies under a dialog at every frame, wakes ten times a second to see
-whether somebody has pressed a key, and a thread three times to write one frame.
+traffic. It draws every widget anew for one changed cell, repaints what lies under a dialog at every
+frame, wakes ten times a second to see whether somebody has pressed a key, and a thread three times
+to write one frame.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
 from textual.screen import Screen
+from textual.strip import Strip
 
 ESCAPE_MS = 20
 """How often an unfinished key is looked at."""
@@ -48,8 +51,29 @@ class SparingCompositor(Compositor):
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """The changed cells, or None."""
-        update = super().render_partial_update()
-        return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
+        spans = [*self._regions_to_spans(self._dirty_regions)]
+        found = [self._cells(*span) for span in spans]
+        if not spans or None in found:
+            update = super().render_partial_update()
+            return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
+        self._dirty_regions.clear()
+        chops: list[dict[int, Strip | None]] = [{} for _ in range(self.size.height)]
+        ends: list[list[int]] = [[] for _ in chops]
+        for (y, first, last), strip in zip(spans, found, strict=True):
+            chops[y][first] = strip
+            ends[y].append(last)
+        return SparingUpdate(chops, spans, ends)
+
+    def _cells(self, y: int, first: int, last: int) -> Strip | None:
+        """Cells that one widget alone shows: asked for these, where Textual would draw it whole."""
+        for widget, (region, clip) in self.visible_widgets.items():  # the topmost first
+            shown = region.intersection(clip)
+            if shown.y <= y < shown.bottom and first < shown.right and shown.x < last:
+                if first < shown.x or shown.right < last:
+                    return None
+                place = Region(first - region.x, y - region.y, last - first, 1)
+                return widget.render_lines(place)[0]
+        return None
 
 
 class SparingScreen(Screen[None]):
