@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,7 +12,7 @@ from textual.widget import Widget
 
 from console.core.model import Moment, Snapshot
 from console.core.trends import DAY_S, Trends
-from console.ui.ages import alike
+from console.ui.ages import Noted, alike
 from console.ui.commands import Entry
 from console.ui.consequence import first
 from console.ui.filter_line import FilterLine
@@ -103,55 +102,63 @@ class Board(SparingScreen):
     def show(self, snapshot: Snapshot, fresh: Freshness, notice: Line) -> None:
         """Show a snapshot; what has not changed is not touched."""
         self._shown = snapshot, fresh, notice
-        if self._told is None or not alike(snapshot, self._told):
-            self._told = snapshot
+        told = self._told
+        if told is None or not alike(snapshot, told):
+            told = self._told = snapshot
         if self.choice is None:
             self.choice = first(snapshot)
-        self._head(snapshot, fresh)
+        self._head(told, snapshot.moment, fresh)
         needs = dict(self._needs)
         for name, module in self.modules.items():
-            self._present(name, module, snapshot)
+            self._present(name, module, told, snapshot.moment)
         self.notice.present([notice if notice.spans else self._idle()])
         self._foot()
         if needs != self._needs and not self.zoomed:
             self.place()
 
     def _foot(self) -> None:
-        foot = footer(self.entries, self.size.width, self.focus_name)
-        self.keys.present([self.prompt.KEYS if self.prompt.display else foot])
+        """The keys; they say nothing of any moment."""
+        asks, shape = bool(self.prompt.display), (self.size.width, self.focus_name)
+
+        def draw(_: Moment) -> tuple[list[Line], None]:
+            return [self.prompt.KEYS if asks else footer(self.entries, *shape)], None
+
+        self.keys.show((asks, shape), Moment(0.0), draw)
 
     def steady_s(self, now: Moment) -> float:
         """Seconds for which all that is shown stays true, if nothing happens."""
         shown = [pane for pane in (self.top, *self.panes.values()) if pane.display]
         return min((pane.steady_s(now) for pane in shown), default=0.0)
 
-    def _head(self, snapshot: Snapshot, fresh: Freshness) -> None:
+    def _head(self, told: Snapshot, moment: Moment, fresh: Freshness) -> None:
         """The lines above the panes."""
         shape = self.size.width, self.top.size.height
+        seen = Noted(told)
 
         def draw(now: Moment) -> tuple[list[Line], None]:
-            told = replace(snapshot, moment=now)
-            return header(told, fresh, self.read_only, *shape, self.trends), None
+            return header(seen.at(now), fresh, self.read_only, *shape, self.trends), None
 
-        self.top.show((self._told, fresh.words, self.trends, shape), snapshot.moment, draw)
+        self.top.show((seen, fresh.words, self.trends, shape), moment, draw)
 
-    def _present(self, name: str, module: PaneModule, snapshot: Snapshot) -> None:
+    def _present(self, name: str, module: PaneModule, told: Snapshot, moment: Moment) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
         choice = self.choice if pane.chosen_from else None
         wide = max(0, pane.size.width - 3)
-        frame = Frame(wide, pane.room, choice, self.trends, self.span_s, self.order)
+        seen = Noted(told)
+        frame = Noted(Frame(wide, pane.room, choice, self.trends, self.span_s, self.order))
 
         def draw(now: Moment) -> tuple[list[Line], Line]:
-            lines, summary = drawn(module, replace(snapshot, moment=now), frame)
+            lines, summary = drawn(module, seen.at(now), frame.at(now))
             self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
             return lines, summary
 
         match = self.prompt.sift if pane is self._sifted else NOTHING
-        pane.show((self._told, frame), snapshot.moment, draw, match)
+        pane.show((seen, frame), moment, draw, match)
         if pane.chosen_from and choice is not self.choice:
-            self._present(name, module, snapshot)  # it has something to choose from since now
+            # It has something to choose from since now.
+            self._present(name, module, told, moment)
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""

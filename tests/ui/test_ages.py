@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from console.core.model import Moment
+from console.core.model import Moment, QueueView, Role, RoleState, RoleView, Snapshot, Verdict
 from console.core.text import coarse
-from console.ui.ages import Standing, Ticking
+from console.ui.ages import Noted, Standing, Ticking
 from console.ui.words import ago, until
 
 NOW = Moment(1_800_000_000.0, 5_000_000.0, "boot")
@@ -61,3 +63,20 @@ def test_a_picture_stands_until_its_first_age_changes_or_there_is_news() -> None
     assert not standing.holds("news", NOW.plus(6.1))
     assert not standing.holds("other news", NOW)
     assert not standing.holds("news", NOW.plus(-1)), "an earlier moment reads differently"
+
+
+def test_a_picture_stands_while_what_it_was_drawn_from_does() -> None:
+    first = Snapshot("host", "box", NOW, Verdict.HEALTHY, queue=QueueView("http://queue"))
+    noted, standing, now = Noted(first), Standing(), Ticking.at_the(NOW)
+    told = noted.at(now)
+    assert (told.queue.url, told.role("worker"), told.moment) == ("http://queue", None, now)
+    standing.drawn((noted, "frame"), now)
+
+    def holds(frame: str = "frame", **changes: Any) -> bool:
+        return standing.holds((Noted(replace(first, **changes)), frame), NOW)
+
+    assert holds() and holds(moment=NOW.plus(60), host="other", verdict=Verdict.DOWN)
+    assert not holds(queue=QueueView("http://other"))
+    assert not holds(roles=(RoleView(Role("worker", "rpa_worker.py"), RoleState.READY),))
+    assert not holds("other frame")
+    assert not standing.holds(("no snapshot", "frame"), NOW)
