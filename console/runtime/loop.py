@@ -22,6 +22,7 @@ from console.core.model import (
     Outcome,
     Sample,
     Snapshot,
+    Verdict,
 )
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
@@ -44,6 +45,8 @@ Publish = Callable[[Snapshot], None]
 UNKNOWN = HealthState.UNKNOWN
 REFRESH_S = 2.0
 """At least this often a follower composes anew: ages turn into verdicts without any news."""
+CALM = 3
+"""So many times as seldom while all is well: what is healthy now is judged by longer ages."""
 STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 SLICE_S = 5.0
@@ -173,10 +176,9 @@ class Runtime:
         while True:
             if self._settling is not None:
                 await self._settling.heed_the_clocks()
-            left = composed + REFRESH_S - loop.time()
-            behind = self._following.behind
-            if behind or self.view.version != version or left <= 0:
-                composed, left = loop.time(), REFRESH_S
+            stood_s, behind = loop.time() - composed, self._following.behind
+            if behind or self.view.version != version or self._outlived(stood_s):
+                composed, stood_s = loop.time(), 0.0
                 # To compose what has been read costs less than to call a thread.
                 brief = not behind and self._watched
                 try:
@@ -186,7 +188,16 @@ class Runtime:
                     self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
                 else:
                     await self._publish(snapshot)
-            await self._following.change(left)
+            await self._following.change(REFRESH_S - stood_s % REFRESH_S)
+
+    def _outlived(self, stood_s: float) -> bool:
+        """Whether what was composed so long ago may not be true any more, though nothing is new."""
+        known = self._snapshot
+        if stood_s < REFRESH_S or known is None or known.verdict is not Verdict.HEALTHY:
+            return stood_s >= REFRESH_S
+        # That nobody runs the monitors any more is written nowhere.
+        watched = self.holder or self.view.daemon().running
+        return stood_s >= CALM * REFRESH_S or not watched
 
     @property
     def _watched(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from console.core.model import (
     EventKind,
     HealthState,
     Sample,
+    Snapshot,
+    Verdict,
 )
 from console.monitors import discover
 from console.runtime import daemon as running
 from console.runtime.actions import toggle_baseline
-from console.runtime.loop import Runtime
+from console.runtime.loop import CALM, REFRESH_S, Runtime
 from console.runtime.view import View
-from console.system import clock
+from console.system import clock, daemon
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Retention
 
@@ -167,6 +170,24 @@ async def test_followers_see_what_another_process_writes(box: Box, place: Path) 
     assert time.monotonic() - began < 1.0
     assert runtime._watching is not None
     runtime._watching.cancel()
+
+
+def test_what_is_healthy_stands_longer_unless_nobody_watches_any_more(box: Box) -> None:
+    runtime = Runtime(box, {"queue": Scripted("queue", fine)})
+    well = Snapshot("host", "box", box.now(), Verdict.HEALTHY)
+    assert runtime._outlived(REFRESH_S)
+    grant = daemon.claim(box.paths, box.store)
+    assert grant is not None
+    for verdict in Verdict:
+        runtime._snapshot = replace(well, verdict=verdict)
+        assert not runtime._outlived(REFRESH_S - 0.1)
+        assert runtime._outlived(REFRESH_S) is (verdict is not Verdict.HEALTHY)
+        assert runtime._outlived(CALM * REFRESH_S)
+    runtime._snapshot = well
+    grant.close()
+    assert runtime._outlived(REFRESH_S) and not runtime._outlived(REFRESH_S - 0.1)
+    runtime.holder = True
+    assert not runtime._outlived(REFRESH_S)
 
 
 def test_a_view_reads_every_sample_once_and_each_monitors_last(box: Box) -> None:
