@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gc
 
-gc.set_threshold(10_000)  # what is imported makes no garbage: seven hundred is too often
+gc.set_threshold(100_000)  # what a command makes is needed until it ends: none is looked for
 
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -243,5 +244,16 @@ def main() -> None:
         say(f"rpa-console: {error.strerror or error}")
         _hang_up()
         code = BAD
-    gc.freeze()  # the kernel takes it all back at once: Python need not go through it before
-    sys.exit(code if isinstance(code, int) else OK)
+    _leave(code if isinstance(code, int) else OK)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: all is closed and written, and the kernel takes back what is left faster than
+    Python goes through it. A thread that still works is waited for, though.
+    """
+    if threading.active_count() > 1:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError):  # closed by who called us; nobody is left to tell
+            stream.flush()
+    os._exit(code)

@@ -131,9 +131,8 @@ def test_records_are_made_cheaply() -> None:
 def test_nothing_but_the_console_imports_textual(arguments: list[str], tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from console.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit:\n    pass\n"
+        "from console.cli import rpa_console\n"
+        "rpa_console.main(standalone_mode=False)\n"
         "loaded = sorted({'textual', 'rich', 'portalocker'} & set(sys.modules))\n"
         "sys.exit(', '.join(loaded) or 0)\n"
     )

@@ -64,6 +64,7 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
         app = ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only))
         looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
         gc.freeze()
+        gc.set_threshold(10_000)  # from here on garbage is made
         gc.enable()
         return run(app)
     finally:
