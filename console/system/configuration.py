@@ -10,6 +10,7 @@ import math
 import os
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -39,7 +40,7 @@ def read(path: Path) -> dict[str, Any]:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
-        return tomllib.loads(raw.decode("utf-8-sig"))
+        return tomllib.loads(raw.removeprefix(BOM_UTF8).decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

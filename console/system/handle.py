@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import signal
 from collections.abc import Iterable, Sequence
 
 from console.core.model import Identity
@@ -44,6 +42,8 @@ class Handle:
 
     def send(self, number: int) -> None:
         """Send a signal. Raises Gone, or ProcessError when it is not permitted."""
+        import signal  # who only looks sends none, and its names take a millisecond to make
+
         try:
             if self._descriptor is not None:
                 signal.pidfd_send_signal(self._descriptor, number)
@@ -62,9 +62,7 @@ class Handle:
     def dead(self) -> bool:
         """Whether it has ended; a zombie has."""
         if self._descriptor is not None:
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLIN)
-            return bool(poll.poll(0))
+            return _ended([self._descriptor], 0.0)
         return not alive(self.identity)
 
     def close(self) -> None:
@@ -85,13 +83,20 @@ def wait_dead(handles: Sequence[Handle], timeout: float) -> list[Handle]:
 
 
 def _wait_any(handles: Sequence[Handle], timeout: float) -> None:
-    poll = select.poll()
     try:
-        for handle in handles:
-            poll.register(handle.fileno(), select.POLLIN)
+        _ended([handle.fileno() for handle in handles], timeout)
     except ProcessError:
-        timeout = min(timeout, 0.05)  # no pidfd: looking again is all there is
-    poll.poll(timeout * 1000)
+        _ended([], min(timeout, 0.05))  # no pidfd: looking again is all there is
+
+
+def _ended(pidfds: Sequence[int], timeout: float) -> bool:
+    """Whether one of them has ended within `timeout` seconds."""
+    import select
+
+    poll = select.poll()
+    for pidfd in pidfds:
+        poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
 
 
 def open_handles(identities: Iterable[Identity]) -> list[Handle]:

@@ -17,6 +17,13 @@ NEVER = {
     "sqlite3", "ssl", "statistics", "textual", "tomli_w", "urllib.request", "zipfile",
 }  # fmt: skip
 """Too dear for any of these, at any depth; `http.client` alone takes as long as a bare Python."""
+NOT_TO_LOOK = {
+    "console.runtime.collecting",
+    "encodings.utf_8_sig",
+    "hashlib",
+    "signal",
+    "subprocess",
+}
 LINE = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 
 
@@ -42,7 +49,7 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 4, 106),
-        ("status --json", {"hashlib", "subprocess", "console.runtime.collecting"}, 59, 199),
+        ("status --json", NOT_TO_LOOK, 59, 199),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 184),
     ],
 )

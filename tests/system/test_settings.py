@@ -84,6 +84,8 @@ def test_what_is_no_file_of_text_is_told(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_bytes(b"outputs = '\xff'")
     assert "not UTF-8 at byte 11" in refused(other)
+    other.write_bytes("outputs = 'x'".encode("utf-8-sig"))
+    assert load(other).outputs == str(tmp_path / "x")
     other.write_bytes("outputs = 'x'".encode("utf-16"))
     assert "not UTF-8" in refused(other)
     other.write_bytes(b"#" * (MAX_BYTES + 1))
