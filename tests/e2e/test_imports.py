@@ -49,8 +49,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 4, 106),
-        ("status --json", NOT_TO_LOOK, 59, 199),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 184),
+        ("status --json", NOT_TO_LOOK, 59, 196),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 182),
     ],
 )
 def test_a_command_imports_what_it_needs(
