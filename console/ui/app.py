@@ -204,11 +204,14 @@ class ConsoleApp(TypeaheadApp):
         self.travel.freeze(self.latest)
 
     def go(self, way: int, seconds: float = 0.0) -> None:
-        """Look at another moment."""
+        """Look at another moment; what was said of the one before is no longer true."""
+        self.news.last = None
         self.run_worker(self.travel.go(way, seconds), group="travel", exit_on_error=False)
 
     def action_thaw(self) -> None:
         """Back to now."""
+        if self.travel.away is not None:
+            self.news.last = None
         self.travel.home()
 
     def wear(self, name: str) -> None:

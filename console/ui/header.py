@@ -20,8 +20,11 @@ STALE_S = 15.0
 """Data older than this says nothing about now."""
 CHIP = 15
 """Cells that the widest verdict takes, and the gaps beside it."""
+WIDE = 72
+"""Cells; under that the mark of the past is its time alone."""
 NARROW = 60
 """Cells; under that there is no room for the verdict, its reason and its age in one row."""
+PAST = "◆ PAST"
 STUCK_S = 300.0
 """Tasks wait and none was finished for so long: alive, and doing nothing?"""
 
@@ -56,7 +59,9 @@ def header(
 ) -> list[Line]:
     """Where, the verdict, what lives behind it, and the last day; on one row the verdict alone."""
     if rows < 2:
-        return [_verdict(snapshot, fresh, width)]
+        mark = f" {PAST} " if fresh.past else ""
+        told = _verdict(snapshot, fresh, width - len(mark))
+        return [Line(((mark, "chip-warn"), *told.spans), "panel")]
     if width < NARROW:
         return _narrow(snapshot, fresh, read_only, width)
     badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
@@ -66,7 +71,7 @@ def header(
         (f" · {snapshot.box}", "muted"),
         base="panel",
     )
-    live = Line((*badge, *_liveness(fresh)), "panel")
+    live = Line((*badge, *_liveness(fresh, width)), "panel")
     night = [] if trends is None else [Line((*strip_line(trends, width),), "panel")]
     vitals = _vitals(snapshot, width)
     return [both(where, live, width), _verdict(snapshot, fresh, width), vitals, *night]
@@ -77,17 +82,20 @@ def _narrow(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -
     chip, text = _judged(snapshot, fresh, width - 2)
     badge: list[Span] = [(" RO ", "chip-unknown"), (" ", "")] if read_only else []
     where = line(chip, f"  {snapshot.host}", base="panel")
-    live = Line((*badge, *_liveness(fresh)), "panel")
+    live = Line((*badge, *_liveness(fresh, width)), "panel")
     return [both(where, live, width), line((f" {text}", "strong"), base="panel")]
 
 
-def _liveness(fresh: Freshness) -> tuple[Span, ...]:
+def _liveness(fresh: Freshness, width: int = WIDE) -> tuple[Span, ...]:
+    """Whether this is now: in few words where there is little room, but never left out."""
     if fresh.past is not None:
-        text = f" ◆ PAST {clock(fresh.past)} · {coarse(fresh.ago)} ago · Esc is now "
+        text = f" {PAST} {clock(fresh.past)} "
+        if width >= WIDE:
+            text += f"· {coarse(fresh.ago)} ago · Esc is now "
         return ((text, "chip-warn"), (" ", ""))
     if fresh.frozen_for is not None:
-        text = f" FROZEN {calm(fresh.frozen_for)} · f goes on "
-        return ((text, "chip-warn"), (" ", ""))
+        text = f" FROZEN {calm(fresh.frozen_for)} "
+        return ((text + "· f goes on " * (width >= WIDE), "chip-warn"), (" ", ""))
     if fresh.stale:
         return ((f" ? STALE {coarse(fresh.age)} ", "chip-unknown"), (" ", ""))
     # Under ten seconds the age is said once: a digit that ticks each second costs a slow link.

@@ -32,11 +32,15 @@ class News:
         return ", ".join(self.busy.values())
 
     def line(self, now: Moment, seen: tuple[str, ...], banner: Line | None = None) -> Line | None:
-        """One line; `seen` are the snapshot's own notices, a banner comes before them."""
+        """One line; `seen` are the snapshot's own notices, a banner comes before them.
+
+        Whatever is said, the banner's mark stands before it.
+        """
+        mark = banner.spans[:1] if banner is not None else ()
         if self.busy:
-            return line((f" ▲ {self.under_way} …", "accent"))
+            return Line((*mark, (f" ▲ {self.under_way} …", "accent")))
         if self.last and now.since(self.last[0]) < NOTICE_S:
-            return self.last[1]
+            return Line((*mark, *self.last[1].spans))
         if banner is not None:
             return banner
         notices = (*self.failed.values(), *self.standing, *seen)

@@ -108,10 +108,10 @@ def fit(text: object, width: int, right: bool = False) -> str:
 
 
 def both(left: Line, right: Line, width: int) -> Line:
-    """One line with `right` at its end; `left` gives way, with a mark."""
+    """One line with `right` at its end; `left` gives way, with a mark, and goes if it must."""
     room = width - sum(cell_len(visible(text)) for text, _ in right.spans) - 1
-    if room < 8:
-        return left
+    if room < 1:
+        return Line(right.spans, left.base)
     return Line((*crop(left, room), (" ", ""), *right.spans), left.base)
 
 

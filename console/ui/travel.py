@@ -9,7 +9,7 @@ from dataclasses import replace
 from console.core.model import Moment, Snapshot
 from console.core.text import day_clock, visible
 from console.core.trends import SPANS, Trends
-from console.ui.header import Freshness
+from console.ui.header import PAST, Freshness
 from console.ui.paint import Line, line
 from console.ui.wiring import Wiring
 
@@ -60,7 +60,7 @@ class Travel:
         if self.away is None:
             return None
         return line(
-            (" ◆ PAST ", "chip-warn"),
+            (f" {PAST} ", "chip-warn"),
             (f" what was known at {day_clock(self.away)}  ", "warn"),
             ("  , .  events   < >  10 min   Esc  now", "muted"),
         )

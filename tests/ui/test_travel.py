@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,41 @@ async def test_the_past_is_shown_under_its_banner_and_esc_is_now() -> None:
         await press(pilot, "escape")
         assert "● LIVE" in shown(pilot) and "PAST" not in shown(pilot)
         assert "HEALTHY" in shown(pilot)
+
+
+SIZES = [(120, 40), (80, 24), (60, 12), (40, 10), (30, 6), (40, 2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_past_never_looks_like_now(size: tuple[int, int]) -> None:
+    box = traveller()
+    async with console(box, size, **wired(box), read_only=size[1] == 10) as pilot:
+        await press(pilot, "k", "escape")
+        if size[1] > 10:
+            assert "nothing was done" in shown(pilot)
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        first, last = shown(pilot).splitlines()[0], shown(pilot).splitlines()[-2]
+        assert "◆ PAST" in first and "nothing was done" not in shown(pilot)
+        assert size[1] != 10 or " RO " in first
+        assert size[1] < 6 or last.startswith(" ◆ PAST ")
+        await press(pilot, "e")
+        last = shown(pilot).splitlines()[-2]
+        assert size[1] < 6 or last.startswith(" ◆ PAST  ✖ ")
+        await press(pilot, "escape")
+        assert "PAST" not in shown(pilot) and "past" not in shown(pilot)
+
+
+async def test_an_outcome_that_comes_late_does_not_hide_the_past() -> None:
+    box = traveller(hold=asyncio.Event())
+    async with console(box, (40, 10), **wired(box)) as pilot:
+        await press(pilot, "c", "comma")
+        await pilot.pause(0.05)
+        assert shown(pilot).splitlines()[-2].startswith(" ◆ PAST  ▲ sending a canary")
+        assert box.hold is not None
+        box.hold.set()
+        await pilot.pause(0.05)
+        assert shown(pilot).splitlines()[-2].startswith(" ◆ PAST  ● done as asked")
 
 
 async def test_steps_go_from_what_is_shown_and_end_at_now() -> None:
