@@ -107,8 +107,11 @@ def _word(season: Mapping[str, Any]) -> str:
 
 
 def _anomaly(name: str, season: Mapping[str, Any]) -> str:
-    deviation = number(season.get("deviation_sigma"))
-    return name if deviation is None else f"{name} {deviation:+.1f}σ"
+    """`queue_size 40 (usually 2)`, as far as the file says so."""
+    latest, usual = number(season.get("latest")), number(season.get("baseline"))
+    if latest is None:
+        return name
+    return f"{name} {latest:.4g}" + (f" (usually {usual:.4g})" if usual is not None else "")
 
 
 # --- collecting -----------------------------------------------------------------------------

@@ -22,6 +22,8 @@ CHANNELS = ("latency_ms", "queue_size", "success_rate")
 STEPS = 28
 ENOUGH = 12  # samples before a deviation is called an anomaly
 RECENT = 240  # samples among which a period is looked for
+LEAST_SIGMA = {"latency_ms": 250.0, "queue_size": 2.0, "success_rate": 2.0}
+"""A channel that hardly ever moved: less than this is noise, not news."""
 SEVERITIES = ((6.0, "high"), (4.0, "medium"), (3.0, "low"))
 log = logging.getLogger("pipeline")
 
@@ -91,11 +93,11 @@ def take(server: str) -> Sample:
     return {"at": time.time(), **measured}
 
 
-def deviation(values: list[float]) -> tuple[float, float]:
+def deviation(channel: str, values: list[float]) -> tuple[float, float]:
     """The mean before the latest value, and how many sigma the latest is away from it."""
     past, latest = values[:-1] or values, values[-1]
     mean = statistics.fmean(past)
-    sigma = max(statistics.pstdev(past, mean), 1e-3 * max(1.0, abs(mean)))
+    sigma = max(statistics.pstdev(past, mean), LEAST_SIGMA[channel])
     return mean, (latest - mean) / sigma
 
 
@@ -119,7 +121,7 @@ def period(values: list[float], interval: float) -> float:
 
 def season(channel: str, values: list[float], interval: float) -> dict[str, Any]:
     """One channel's latest value against its own window."""
-    mean, sigmas = deviation(values)
+    mean, sigmas = deviation(channel, values)
     level = next((name for least, name in SEVERITIES if abs(sigmas) >= least), "none")
     anomaly = level != "none" and len(values) > ENOUGH
     return {
@@ -139,7 +141,7 @@ def simulate(channels: dict[str, list[float]]) -> dict[str, Any]:
     final: dict[str, float] = {}
     squares = [0.0] * STEPS
     for channel, values in channels.items():
-        mean, sigmas = deviation(values)
+        mean, sigmas = deviation(channel, values)
         pace = min(0.99, max(0.0, correlation(values[-RECENT:], 1)))
         for step in range(STEPS):
             squares[step] += (sigmas * pace**step) ** 2 / len(channels)

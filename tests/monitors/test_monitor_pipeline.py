@@ -37,7 +37,7 @@ def looked(box: Any, ago: float, **data: Any) -> Sample:
 
 async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
     season = {"channel": "lat\x1b", "latest": 2.5, "anomaly": True, "severity": "high",
-              "deviation_sigma": 4.25}  # fmt: skip
+              "deviation_sigma": 4.25, "baseline": 0.5}  # fmt: skip
     quiet = {"channel": "size", "latest": True, "anomaly": False}
     content = foreign(box, seasonality=[season, quiet, 5], next_runs={"report": "soon", "x": 1})
     path = write(box, content)
@@ -47,11 +47,14 @@ async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
     assert one.data["channels"] == [
         ["lat\\x1b", 2.5, "high"], ["size", None, "ok"], ["?", None, "?"],
     ]  # fmt: skip
-    assert one.data["anomalies"] == ["lat\\x1b +4.2σ"]
+    assert one.data["anomalies"] == ["lat\\x1b 2.5 (usually 0.5)"]
     assert one.data["next_runs"] == {"report": "soon", "x": "?"}
     assert path.read_bytes() == before and list(box.outputs.iterdir()) == [path]
     health = pipeline.judge([one], one.moment, box.settings)
-    assert (health.state, health.reason) == (HealthState.FAILING, "anomaly: lat\\x1b +4.2σ")
+    assert (health.state, health.reason) == (
+        HealthState.FAILING,
+        "anomaly: lat\\x1b 2.5 (usually 0.5)",
+    )
 
 
 async def test_windows_quirks(box: Any) -> None:

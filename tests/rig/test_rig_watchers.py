@@ -181,6 +181,21 @@ def test_a_jump_of_the_queue_is_an_anomaly(
     assert max(outputs.pipeline()["simulation"]["resonance_series"]) > 0
 
 
+def test_a_task_that_waits_a_moment_is_no_anomaly(
+    bench: Any, queue: Any, outputs: Outputs, wait_for: Any
+) -> None:
+    pipe(bench, queue.url, outputs)
+    metrics = outputs.directory / "realtime_pipeline_metrics.jsonl"
+    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 15)
+    queue.add("wait")
+
+    def depth() -> Any:
+        seen = {one["channel"]: one for one in outputs.pipeline()["seasonality"]}
+        return seen["queue_size"] if seen["queue_size"]["latest"] == 1 else None
+
+    assert wait_for(depth)["severity"] == "none"
+
+
 def test_a_restarted_pipeline_remembers_its_window(
     bench: Any, queue: Any, outputs: Outputs, wait_for: Any
 ) -> None:
