@@ -482,7 +482,7 @@ class MetricView:
     def figure(self) -> str:
         """The value; `?` while nothing was seen, `lost` for a latency that has no end."""
         if self.value is not None:
-            return f"{self.value:.4g}"
+            return f"{round(self.value, 3):.4g}"
         return "lost" if self.name == "latency_s" and self.n else "?"
 
 

@@ -81,6 +81,7 @@ def strip_line(trends: Trends, width: int) -> list[Span]:
 
 def even(seconds: float) -> str:
     """A round length of time: `24h`, `15m`, `90s`."""
+    seconds = round(seconds)  # two moments apart are never quite as far as that
     for unit, name in ((3600, "h"), (60, "m")):
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds / unit:.0f}{name}"
