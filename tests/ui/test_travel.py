@@ -8,14 +8,25 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, shown
 
-from console.core.model import Alert, Command, MetricView, Moment, Severity, Snapshot, Verb
+from console.core.model import (
+    Alert,
+    Command,
+    Event,
+    EventKind,
+    MetricView,
+    Moment,
+    Severity,
+    Snapshot,
+    Verb,
+)
 from console.core.trends import SPANS, Trends
 from console.ui.commands import COMMANDS, FIXED, mistakes, named, symbol, table
 from console.ui.film import Film, Frame
-from console.ui.graph import LEGEND, meter, spark, strip_line
+from console.ui.graph import LEGEND, even, meter, spark, strip_line
 from console.ui.paint import Frame as Place
 from console.ui.paint import Look, line
 from console.ui.paint import strip as drawn
+from console.ui.panes import events
 from console.ui.panes import trends as pane
 from console.ui.panes.queue import failures_left
 from console.ui.scripted import NOW, night
@@ -224,6 +235,46 @@ def test_meters_mark_their_target(metric: MetricView, picture: str) -> None:
 )
 def test_failures_left(value: float | None, n: int, target: str, left: int | None) -> None:
     assert failures_left(MetricView("success_rate", value, "%", target, "pass", n)) == left
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(21_600.000004, "6h"), (21_599.999996, "6h"), (900.0, "15m"), (90.2, "90s"), (0.0, "0s")],
+)
+def test_a_length_of_time_is_round(seconds: float, said: str) -> None:
+    assert even(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "figure"),
+    [(0.13051, "0.131"), (1.30512, "1.305"), (99.954, "99.95"), (100.0, "100"), (1786.0, "1786")],
+)
+def test_a_figure_takes_five_cells(value: float, figure: str) -> None:
+    assert MetricView("latency_s", value, "s", "< 5", "pass", 9).figure == figure
+
+
+# --- the ledger's rows ----------------------------------------------------------------------
+
+
+def test_an_actor_does_not_run_into_the_reason() -> None:
+    for actor in ("console:root@pts/0", "console:margarethe@pts/12"):
+        one = Event(EventKind.BASELINE_STARTED, NOW, "", actor, "6 h")
+        text = events._row(one, 120).text
+        assert text.endswith(" 6 h") and f"{actor[:17]}" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "style"),
+    [("healthy", "● HEALTHY", "ok"), ("down", "✖ DOWN", "bad"), ("degraded", "▲ DEGRADED", "warn")],
+)
+def test_a_verdict_names_itself_in_its_colour(verdict: str, word: str, style: str) -> None:
+    data = {"verdict": verdict}
+    one = Event(EventKind.VERDICT_CHANGED, NOW, "", "daemon", "all roles run", data=data)
+    row = events._row(one, 120)
+    assert f"{word}: all roles run" in row.text
+    assert {name for text, name in row.spans if verdict in text.lower() or "-ch" in text} == {style}
+    odd = replace(one, data={"verdict": ["\x1b"]})
+    assert "all roles run" in events._row(odd, 120).text
 
 
 # --- why and alerts -------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.model import Alert, Event, EventKind, Severity, Snapshot, Verdict
 from console.core.text import clock, coarse
 from console.ui.paint import Frame, Line, Span, fit, line
+from console.ui.words import VERDICTS
 
 TITLE = "Events"
 KEY = "8"
@@ -22,7 +23,6 @@ _STYLES = {
     EventKind.STALLED: "bad",
     EventKind.BACKED_OFF: "warn",
     EventKind.REFUSED: "warn",
-    EventKind.VERDICT_CHANGED: "warn",
     EventKind.ALERT_RAISED: "bad",
     EventKind.ALERT_RESOLVED: "ok",
     EventKind.STARTED: "accent",
@@ -58,13 +58,30 @@ def _alert(alert: Alert, snapshot: Snapshot) -> Line:
 
 
 def _row(event: Event, width: int) -> Line:
+    style, reason = _told(event)
     spans: list[Span] = [
-        (fit(clock(event.moment), 9), "muted"),
-        (fit(event.kind.value, 16), _STYLES.get(event.kind, "")),
-        (fit(event.role, 9), "strong"),
-        (fit(event.identity.pid if event.identity else "", 7), ""),
+        (_cell(clock(event.moment), 8), "muted"),
+        (_cell(event.kind.value, 15), style),
+        (_cell(event.role, 8), "strong"),
+        (_cell(event.identity.pid if event.identity else "", 7), ""),
     ]
-    who: Span = (f"  {event.actor}", "muted")
     if width >= 100:
-        return line(*spans, (fit(event.actor, 18), "muted"), event.reason, item=True)
-    return line(*spans, event.reason, who, item=True)
+        return line(*spans, (_cell(event.actor, 18), "muted"), *reason, item=True)
+    return line(*spans, *reason, (f"  {event.actor}", "muted"), item=True)
+
+
+def _cell(text: object, width: int) -> str:
+    """A column's text, and a gap after it however long it is."""
+    return f"{fit(text, width)} "
+
+
+def _told(event: Event) -> tuple[str, list[Span]]:
+    """The style of what has happened, and the reason: a verdict in its own colour, with its name.
+
+    The monitor's line beside it may give the very same reason.
+    """
+    verdict = str(event.data.get("verdict"))
+    if event.kind is not EventKind.VERDICT_CHANGED or verdict not in set(Verdict):
+        return _STYLES.get(event.kind, ""), [(event.reason, "")]
+    shape, style = VERDICTS[Verdict(verdict)]
+    return style, [(f"{shape} {verdict.upper()}", style), (f": {event.reason}", "")]
