@@ -14,11 +14,11 @@ _EVENTS = 20_000
 @click.option("--json", "as_json", is_flag=True, help="The chain as a document.")
 @pass_options
 def why(options: Options, role: str, as_json: bool) -> None:
-    """Tell why ROLE (the worker) last died or was restarted.
+    """Tell what is wrong with ROLE (the worker) now, or why it last died or was restarted.
 
     Symptom, detector, rule, action, outcome; `#n` is a line of the ledger (`rpa-console events`).
     """
-    from console.core import why as reasoning
+    from console.core import standing
     from console.core.text import day_clock, utc, visible
 
     with options.box(ephemeral=True) as box:
@@ -26,7 +26,7 @@ def why(options: Options, role: str, as_json: bool) -> None:
         if known is None:
             names = ", ".join(one.name for one in box.roles)
             fail(f"there is no role {role!r}; there are: {names}", USAGE)
-        steps = reasoning.why(known, box.store.events(limit=_EVENTS), box.now())
+        steps = standing.explain(known, box.store.events(limit=_EVENTS), box.now())
     if as_json:
         rows = [
             {"part": s.part, "at": utc(s.moment), "text": s.text, "events": list(s.events)}

@@ -6,6 +6,7 @@ A dialog is imported when it is opened: the first frame is not to wait for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.core.model import Command, Snapshot, Verb
@@ -100,14 +101,18 @@ def log(app: ConsoleApp, now: Snapshot) -> None:
 
 
 def why(app: ConsoleApp, now: Snapshot) -> None:
-    """The chain of the selected role's last death, at the moment that is shown."""
+    """What is wrong with the selected role, or how it last died, at the moment that is shown."""
     from console.ui.dialogs.why import Why
 
-    shown = app.travel.past or now
-    view = shown.role(_role(app))
+    past = app.travel.past
+    view = (past or now).role(_role(app))
     if view is None:
         app.refuse("no role is selected")
         return
+
+    def shown() -> Snapshot:
+        return past or replace(app.latest or now, moment=app.wiring.clock())
+
     app.push_screen(Why(view.role, shown, app.look))
 
 

@@ -13,6 +13,7 @@ from console.core.model import (
     Command,
     Event,
     EventKind,
+    Identity,
     MetricView,
     Moment,
     Severity,
@@ -289,6 +290,44 @@ async def test_why_shows_the_chain() -> None:
         assert "PID 39120 was gone: killed by signal 9" in text
         await press(pilot, "pagedown", "escape")
         assert "Why · worker" not in shown(pilot)
+
+
+async def test_why_tells_the_trouble_that_stands() -> None:
+    one = night().roles[0].instances[0]
+    stall = Event(
+        EventKind.STALLED, NOW.plus(-300.0), "worker", "daemon", "4 wait, none was taken",
+        one.identity, 41, id=99,
+    )  # fmt: skip
+    box = Box(replace(night(), events=(*night().events, stall)))
+    async with console(box) as pilot:
+        await press(pilot, "w")
+        text = shown(pilot)
+        assert "PID 40864 lives and does no work: 4 wait, none was taken" in text
+        assert "ledger #99" in text and "a person must act" in text
+
+
+async def test_why_goes_on_with_the_box() -> None:
+    before = night()
+    dead = Event(
+        EventKind.DIED, NOW.plus(-1.0), "worker", "shim", "killed by signal 9",
+        before.roles[0].instances[0].identity, 41, {"uptime_s": 900.0}, id=98,
+    )  # fmt: skip
+    box = Box(replace(before, events=(*before.events, dead)))
+    async with console(box) as pilot:
+        await press(pilot, "w")
+        assert "due in 4s" in shown(pilot)
+        box.late = 2.0
+        async with asyncio.timeout(10):
+            while "due in 2s" not in shown(pilot):
+                await pilot.pause(0.05)
+        again = Event(EventKind.STARTED, NOW.plus(4.0), "worker", "policy", "restart 1 of 3",
+                      Identity(50_001, 9, "b"), 42, id=99)  # fmt: skip
+        box.late = 6.0
+        box.news(events=(*box.snapshot.events, again))
+        async with asyncio.timeout(10):
+            while "policy started PID 50001" not in shown(pilot):
+                await pilot.pause(0.05)
+        assert "due in" not in shown(pilot) and "PID 50001 runs" in shown(pilot)
 
 
 async def test_alerts_are_counted_and_noted_one_by_one() -> None:

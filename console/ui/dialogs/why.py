@@ -1,18 +1,24 @@
-"""Why a role last died, restarted or stayed down: one chain, each link with its time."""
+"""What is wrong with a role, or why it last died or restarted: one chain, each link with its time.
+
+It goes on with the box: what was due is told as done when it is.
+"""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from console.core.model import Role, Snapshot
+from console.core.standing import explain
 from console.core.text import clock, visible
-from console.core.why import Step, why
+from console.core.why import Step
 from console.ui.dialogs.sheet import Sheet
 from console.ui.paint import Line, Look, fit, line
 
+EVERY_S = 1.0
 _STYLES = {"symptom": "bad", "action": "accent", "outcome": "strong"}
 
 
@@ -27,16 +33,21 @@ class Why(Sheet[None]):
         Binding("pagedown", "scroll(10)", show=False),
     ]
 
-    def __init__(self, role: Role, snapshot: Snapshot, look: Look) -> None:
+    def __init__(self, role: Role, shown: Callable[[], Snapshot], look: Look) -> None:
         super().__init__(f"Why · {role.name}  (Esc closes)", look)
-        self.chain = why(role, snapshot.events, snapshot.moment)
+        self.role, self.shown = role, shown
+
+    def on_mount(self) -> None:
+        self.set_interval(EVERY_S, self.draw)
 
     def content(self) -> list[Line]:
         """A block for each link."""
+        known = self.shown()
+        chain = explain(self.role, known.events, known.moment)
         width = max(16, min(self.BREADTH, self.size.width) - 26)
         lines: list[Line] = []
-        for index, step in enumerate(self.chain):
-            last = index == len(self.chain) - 1
+        for index, step in enumerate(chain):
+            last = index == len(chain) - 1
             lines += _link(step, width, last)
         return lines
 
