@@ -89,7 +89,7 @@ def _deed(deed: Event, sign: Event) -> str:
 
 def _pending(role: Role, memory: Memory, sign: Event, now: Moment) -> tuple[str, Moment]:
     """What policy is about to do."""
-    alive = ()
+    alive: tuple[Instance, ...] = ()
     if sign.identity is not None:
         alive = (Instance(role.name, (Process(sign.identity, 1, (), sign.moment),)),)
     decision = supervision.shake(role, memory, alive, now)
