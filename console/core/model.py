@@ -428,6 +428,8 @@ class QueueView:
     """Age of the oldest waiting task."""
     lease_s: float | None = None
     """Age of the oldest task in flight."""
+    lease_task: str = ""
+    """That task's type and number, as far as the server names them."""
     finished: Moment | None = None
     """When a task was last seen to have been finished."""
     drain_s: float | None = None

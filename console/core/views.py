@@ -39,6 +39,7 @@ def queue_view(url: str, work: Work, health: Health, now: Moment) -> QueueView:
         latency_s=work.latency_s,
         oldest_s=number(data.get("oldest_s")),
         lease_s=number(data.get("oldest_lease_s")),
+        lease_task=text(data.get("lease_task"), 130) or "",
         finished=_not_after(work.finished, now) if work.finished else None,
         drain_s=work.drain_s if work.current else None,
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "queue"
 FIELDS = (
     "size", "urgent", "normal", "low", "inflight", "completed", "successful", "failed",
-    "oldest_s", "oldest_lease_s", "elapsed_s", "clock_off_s", "status", "problem",
+    "oldest_s", "oldest_lease_s", "lease_task", "elapsed_s", "clock_off_s", "status", "problem",
 )  # fmt: skip
 LISTED = 200
 """Up to this many waiting tasks are listed to find the oldest."""
@@ -92,9 +92,13 @@ async def _look_closer(box: Box, seen: dict[str, Any]) -> None:
             (max(0.0, now.at - at) for at in times if at is not None), default=None
         )
     if seen["inflight"]:
-        leases = as_list(table(await ask(box.settings, "/api/inflight")).get("inflight"))
-        ages = [number(table(lease).get("age_sec")) for lease in leases]
-        seen["oldest_lease_s"] = max((age for age in ages if age is not None), default=None)
+        listed = as_list(table(await ask(box.settings, "/api/inflight")).get("inflight"))
+        leases = [(number(one.get("age_sec")), one) for one in map(table, listed)]
+        aged = [(age, one) for age, one in leases if age is not None]
+        if aged:
+            seen["oldest_lease_s"], oldest = max(aged, key=lambda lease: lease[0])
+            words = (text(oldest.get(key), 60) for key in ("type", "task_id"))
+            seen["lease_task"] = visible(" ".join(word for word in words if word)) or None
 
 
 def judge(

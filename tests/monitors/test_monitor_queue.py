@@ -37,6 +37,7 @@ async def test_a_real_queue(rig: Any, box: Any, wait_for: Any) -> None:
     wait_for(lambda: rig.stats()["inflight"] == 1)
     seen = (await queue.probe(box)).data
     assert (seen["size"], seen["inflight"]) == (2, 1) and seen["oldest_lease_s"] < 10
+    assert seen["lease_task"].startswith("wait ") and len(seen["lease_task"]) > len("wait ")
 
 
 async def test_it_never_reads_what_is_unbounded(box: Any, script: Any) -> None:
@@ -44,6 +45,17 @@ async def test_it_never_reads_what_is_unbounded(box: Any, script: Any) -> None:
     script.json("/api/stats", {"inflight": 0})
     await queue.probe(box.with_queue(script.url))
     assert script.asked == ["/api/health", "/api/stats"]
+
+
+async def test_the_oldest_task_in_work_is_named_harmlessly(box: Any, script: Any) -> None:
+    script.json("/api/health", {"queue_size": 0})
+    script.json("/api/stats", {"inflight": 3})
+    script.json("/api/inflight", {"inflight": [
+        {"age_sec": 1, "task_id": "young"}, {"age_sec": 9, "task_id": "a\x1b", "type": 5},
+        {"task_id": "ageless"},
+    ]})  # fmt: skip
+    seen = (await queue.probe(box.with_queue(script.url))).data
+    assert (seen["oldest_lease_s"], seen["lease_task"]) == (9, "a\\x1b")
 
 
 async def test_wrong_types_are_unknown(box: Any, script: Any) -> None:
