@@ -71,10 +71,11 @@ def restart(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
 
 
 def kill(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
-    """Before a kill; the last healthy one wants its role's name typed."""
+    """Before a kill; a healthy one wants its role's name typed, also when others are left."""
     healthy = view.state in (RoleState.READY, RoleState.RUNNING)
-    last = len(view.instances) == 1
-    left = "no instance is left" if last else f"{len(view.instances) - 1} other(s) go on"
+    others = len(view.instances) - 1
+    last = not others
+    left = "no instance is left" if last else f"{others} other{'s go' * (others > 1) or ' goes'} on"
     return Question(
         f"Kill {view.role.name} {instance.pid}?",
         (
@@ -86,7 +87,7 @@ def kill(snapshot: Snapshot, view: RoleView, instance: Instance) -> Question:
         ),
         "kill",
         _same(view.role.name, instance.identity),
-        view.role.name if healthy and last else "",
+        view.role.name if healthy else "",
     )
 
 
@@ -173,8 +174,10 @@ def _in_flight(snapshot: Snapshot) -> Line:
     if not queue.inflight:
         return _fact("in flight", "nothing: no task is lost")
     age = f", taken {coarse(queue.lease_s)} ago" if queue.lease_s is not None else ""
-    count = f"{queue.inflight} task{'s' if queue.inflight > 1 else ''}{age}"
-    return _fact("in flight", f"{count}: cut off, and done again or lost", "warn")
+    several = queue.inflight > 1
+    count = f"{queue.inflight} task{'s' * several}"
+    which = f", {'the oldest ' * several}{queue.lease_task}" if queue.lease_task else ""
+    return _fact("in flight", f"{count}{which}{age}: cut off, and done again or lost", "warn")
 
 
 def _baseline(snapshot: Snapshot, view: RoleView, restarts: bool) -> Line:

@@ -87,7 +87,7 @@ async def test_cancel_submits_nothing(key: str) -> None:
         assert "nothing was done" in shown(pilot)
 
 
-async def test_kill_of_the_last_healthy_one_wants_its_name() -> None:
+async def test_kill_of_a_healthy_one_wants_its_name() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "k")
@@ -97,6 +97,34 @@ async def test_kill_of_the_last_healthy_one_wants_its_name() -> None:
         assert isinstance(pilot.app.screen, Confirm)
         await press(pilot, "backspace", *"worker", "enter")
         assert box.asked == [Command(Verb.KILL, "worker", ME, WORKER, 41)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_kill_of_one_of_two_healthy_ones_wants_the_name_too(count: int) -> None:
+    box = doubled()
+    view = box.snapshot.roles[0]
+    surplus = view.surplus if count == 1 else ()
+    several = replace(view, role=replace(view.role, count=count), surplus=surplus)
+    box.snapshot = replace(box.snapshot, roles=(several, *box.snapshot.roles[1:]))
+    async with console(box) as pilot:
+        await press(pilot, "down", "k")
+        assert "type worker below to kill it" in shown(pilot) and "1 other goes on" in shown(pilot)
+        await press(pilot, "y", "enter", *"y\r")
+        assert box.asked == []
+        await press(pilot, "escape", "k", *"worker", "enter")
+        assert [command.verb for command in box.asked] == [Verb.KILL]
+
+
+async def test_the_dialog_names_the_task_that_would_be_cut_off() -> None:
+    calm = night()
+    held = replace(calm.queue, lease_task="invoice 3f2a-77")
+    async with console(Box(replace(calm, queue=held))) as pilot:
+        await press(pilot, "r")
+        assert "1 task, invoice 3f2a-77, taken 1s ago: cut off" in shown(pilot)
+    several = replace(held, inflight=3)
+    async with console(Box(replace(calm, queue=several))) as pilot:
+        await press(pilot, "r")
+        assert "3 tasks, the oldest invoice 3f2a-77, taken 1s ago: cut off" in shown(pilot)
 
 
 async def test_kill_with_empty_name_cancels() -> None:
@@ -154,7 +182,7 @@ async def test_selection_sticks_to_the_identity() -> None:
         view = box.snapshot.roles[0]
         box.news(roles=(replace(view, instances=view.instances[::-1]), box.snapshot.roles[1]))
         await settle(pilot)
-        await press(pilot, "k", "y")
+        await press(pilot, "k", *"worker", "enter")
         assert [command.target for command in box.asked] == [worker(50468, 30.0).identity]
 
 

@@ -102,7 +102,7 @@ class Confirm(Sheet[bool]):
         act: tuple[Span, ...] = ((word, "strong"), (" Enter", "key"), (f"  {verb}", ""))
         if narrow:
             return [line(*cancel), line(*act)]
-        why = f"it is healthy and the last one: type {word} below to {verb} it"
+        why = f"it is healthy: type {word} below to {verb} it"
         return [line(), line(*cancel, "    ", *act), line((why, "muted"))]
 
     def recheck(self, snapshot: Snapshot) -> None:
