@@ -200,6 +200,9 @@ PATH = click.Path(path_type=Path, readable=False)
 @click.option("--no-daemon", is_flag=True, help="Run the monitors in the console itself.")
 @click.option("--theme", metavar="NAME", help="The console's theme.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
+@click.option(
+    "--mouse/--no-mouse", default=None, help="Take the mouse, or leave it to the terminal."
+)
 @click.version_option(__version__, prog_name="rpa-console")
 @click.pass_context
 def rpa_console(
@@ -210,6 +213,7 @@ def rpa_console(
     no_daemon: bool,
     theme: str | None,
     ascii_only: bool,
+    mouse: bool | None,
 ) -> None:
     """See whether the automation is truly working, and make it right with one key.
 
@@ -219,7 +223,7 @@ def rpa_console(
     if context.invoked_subcommand is None:
         from console.commands.screen import open_console
 
-        context.exit(open_console(context.obj, no_daemon, theme, ascii_only))
+        context.exit(open_console(context.obj, no_daemon, theme, ascii_only, mouse))
 
 
 pass_options = click.make_pass_decorator(Options)

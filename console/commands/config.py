@@ -99,6 +99,7 @@ match = "task_watchdog.py"
 
 [screen]
 # theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own
+# mouse = "auto"        # true, false; auto: not over SSH, so that text can be marked there
 # keys = { ensure = "E", kill = "ctrl+k" }   # `rpa-console config keys` names every command
 """
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from console.ui.wiring import Logs, Wiring
 
 
-def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_only: bool) -> int:
+def open_console(
+    options: Options, no_daemon: bool, theme: str | None, ascii_only: bool, mouse: bool | None
+) -> int:
     """Open the console on the box that the options name; its exit code."""
     if refusal := refuse_terminal():
         say(f"rpa-console: {refusal}; try: rpa-console status")
@@ -31,7 +33,8 @@ def open_console(options: Options, no_daemon: bool, theme: str | None, ascii_onl
             say(f"{box.config}: {mistake}")
         if wrong:
             return USAGE
-        return show(box, options.read_only or box.settings.read_only, no_daemon, theme, ascii_only)
+        read_only = options.read_only or box.settings.read_only
+        return show(box, read_only, no_daemon, theme, ascii_only, mouse)
 
 
 def refuse_terminal() -> str | None:
@@ -43,7 +46,14 @@ def refuse_terminal() -> str | None:
     return None
 
 
-def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_only: bool) -> int:
+def show(
+    box: Box,
+    read_only: bool,
+    no_daemon: bool,
+    theme: str | None,
+    ascii_only: bool,
+    mouse: bool | None = None,
+) -> int:
     """Draw the console until it is left. Monitoring is seen to first, and goes on after."""
     # Textual reads these when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "10")
@@ -60,13 +70,16 @@ def show(box: Box, read_only: bool, no_daemon: bool, theme: str | None, ascii_on
     from console.ui.app import ConsoleApp
     from console.ui.terminal import run
 
+    wanted = box.settings.screen.mouse
+    if mouse is None and wanted != "auto":
+        mouse = bool(wanted)
     try:
         app = ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only))
         looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
         gc.freeze()
         gc.set_threshold(10_000)  # from here on garbage is made
         gc.enable()
-        return run(app)
+        return run(app, mouse)
     finally:
         looked.note(box.paths, box.now())
         if grant is not None:

@@ -67,6 +67,8 @@ def _console(context: click.Context, options: Options, writable: bool) -> list[s
         command += ["--theme", given["theme"]]
     if given["ascii_only"]:
         command.append("--ascii")
+    if given["mouse"] is not None:
+        command.append("--mouse" if given["mouse"] else "--no-mouse")
     return command
 
 

@@ -159,6 +159,8 @@ class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     """The console's looks."""
 
     theme: Name = "dark"
+    mouse: bool | Literal["auto"] = "auto"
+    """Whether the console takes the mouse; `auto`: not over SSH."""
     keys: dict[str, Text] = {}
 
 

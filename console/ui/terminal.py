@@ -76,12 +76,16 @@ class Edge:
         self.die(signal.SIGHUP)
 
 
-def run(app: ConsoleApp) -> int:
-    """Run the console on this terminal and return its exit code."""
+def run(app: ConsoleApp, mouse: bool | None = None) -> int:
+    """Run the console on this terminal and return its exit code.
+
+    `mouse`: whether it is taken from the terminal; None: unless the line is SSH's.
+    """
     edge = Edge()
     before = {number: signal.signal(number, edge.die) for number in ENDING}
     threading.Thread(target=edge.watch, name="terminal-watch", daemon=True).start()
-    mouse = not os.environ.get("SSH_CONNECTION")
+    if mouse is None:
+        mouse = not os.environ.get("SSH_CONNECTION")
     if app.console.color_system == "standard" and SIXTEEN in app.themes:
         app.wear(SIXTEEN)  # shades of our own would be rounded to something unreadable
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -79,6 +80,31 @@ def test_the_demo_shows_a_worker_that_is_killed_and_started_by_key(
     assert glass.restored()
     wait_for(lambda: not left_of(directory), 15)
     assert not os.path.exists(directory)
+
+
+SSH = "198.51.100.7 1 198.51.100.8 22"
+
+
+@pytest.mark.parametrize(
+    ("setting", "flags", "line", "taken"),
+    [
+        ('"auto"', (), "", True),
+        ('"auto"', (), SSH, False),
+        ("true", (), SSH, True),
+        ("true", ("--no-mouse",), "", False),
+        ("false", (), "", False),
+    ],
+)
+def test_the_mouse_is_taken_where_it_is_wanted(
+    machine: Any, look: Open, setting: str, flags: tuple[str, ...], line: str, taken: bool
+) -> None:
+    machine.write(screen={"mouse": json.loads(setting)})
+    environment = {"SSH_CONNECTION": line} if line else {}
+    glass = look(*machine.options, "--no-daemon", *flags, **environment)
+    glass.wait_for("worker")
+    assert (b"\x1b[?1000h" in glass.raw) is taken
+    glass.press("q")
+    assert glass.leave() == 0 and glass.restored()
 
 
 def test_a_burst_of_keys_goes_where_its_first_key_leads(look: Open) -> None:
