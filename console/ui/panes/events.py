@@ -61,7 +61,7 @@ def _row(event: Event, width: int) -> Line:
     style, reason = _told(event)
     spans: list[Span] = [
         (_cell(clock(event.moment), 8), "muted"),
-        (_cell(event.kind.value, 15), style),
+        (_cell(event.kind.value, 16), style),
         (_cell(event.role, 8), "strong"),
         (_cell(event.identity.pid if event.identity else "", 7), ""),
     ]
