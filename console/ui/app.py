@@ -203,10 +203,10 @@ class ConsoleApp(TypeaheadApp):
         """Hold the picture still, or let it go on."""
         self.travel.freeze(self.latest)
 
-    def go(self, way: int, seconds: float = 0.0) -> None:
+    def go(self, way: int, seconds: float = 0.0, to: Moment | None = None) -> None:
         """Look at another moment; what was said of the one before is no longer true."""
         self.news.last = None
-        self.run_worker(self.travel.go(way, seconds), group="travel", exit_on_error=False)
+        self.run_worker(self.travel.go(way, seconds, to), group="travel", exit_on_error=False)
 
     def action_thaw(self) -> None:
         """Back to now."""

@@ -118,12 +118,18 @@ class Board(SparingScreen):
 
     def _foot(self) -> None:
         """The keys; they say nothing of any moment."""
-        asks, shape = bool(self.prompt.display), (self.size.width, self.focus_name)
+        asks, shape = bool(self.prompt.display), (self.size.width, self._where)
 
         def draw(_: Moment) -> tuple[list[Line], None]:
             return [self.prompt.KEYS if asks else footer(self.entries, *shape)], None
 
         self.keys.show((asks, shape), Moment(0.0), draw)
+
+    @property
+    def _where(self) -> str:
+        """For what the keys serve: the focused pane, or the past in any."""
+        past = self._shown is not None and self._shown[1].past is not None
+        return "past" if past else self.focus_name
 
     def steady_s(self, now: Moment) -> float:
         """Seconds for which all that is shown stays true, if nothing happens."""

@@ -63,6 +63,7 @@ COMMANDS = (
           changes=True),
     Entry("shorter", "left_square_bracket", "shorter", "Graphs over less time: 24 h, 6 h, 1 h"),
     Entry("longer", "right_square_bracket", "longer", "Graphs over more time: 1 h, 6 h, 24 h"),
+    Entry("goto", "g", "go to", "Look at a moment that you name: 02:14, 3h, a date"),
     Entry("back", "less_than_sign", "10 min back", "Look at the moment ten minutes before"),
     Entry("on", "greater_than_sign", "10 min on", "Look at the moment ten minutes after"),
 )  # fmt: skip
@@ -74,10 +75,15 @@ URGENT = {
     "watchdog": ("why", "log", "ensure", "restart", "zoom"),
     "pipeline": ("why", "log", "filter", "zoom"),
     "baseline": ("baseline", "canary", "zoom", "why"),
-    "trends": ("shorter", "longer", "earlier", "later", "back", "on", "zoom"),
-    "events": ("why", "handover", "acknowledge", "earlier", "later", "filter", "zoom"),
+    "trends": ("shorter", "longer", "earlier", "later", "goto", "back", "on", "zoom"),
+    "events": ("why", "handover", "acknowledge", "earlier", "later", "goto", "filter", "zoom"),
+    "past": ("now", "earlier", "later", "back", "on", "goto", "why", "handover", "zoom"),
 }
-"""Pane -> the commands that serve there most, in this order; the others follow as in the table."""
+"""Pane -> the commands that serve there most, in this order; the others follow as in the table.
+
+In the past they are the same for every pane, and those that would change the box are not there.
+"""
+NOW = Entry("now", "escape", "now", "Back from the past")
 
 _NAMES = {
     "?": "question_mark", "/": "slash", ":": "colon", ",": "comma", ".": "full_stop",
@@ -89,7 +95,11 @@ _NAMES = {
     "|": "vertical_line", '"': "quotation_mark", "`": "grave_accent", " ": "space",
     "^": "circumflex_accent", "{": "left_curly_bracket", "}": "right_curly_bracket",
 }  # fmt: skip
-_SYMBOLS = {name: char for char, name in _NAMES.items()} | {"f1": "F1", "space": "space"}
+_SYMBOLS = {name: char for char, name in _NAMES.items()} | {
+    "f1": "F1",
+    "space": "space",
+    "escape": "Esc",
+}
 FIXED = (
     "up", "down", "pageup", "pagedown", "home", "end", "escape", "tab", "shift+tab", "enter",
     *"12345678",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from console.core.model import Command, Snapshot, Verb
 from console.ui import consequence
 from console.ui.commands import symbol
-from console.ui.strides import back, earlier, later, longer, on, shorter
+from console.ui.strides import back, earlier, goto, later, longer, on, shorter
 
 if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
@@ -235,6 +235,7 @@ DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
         later,
         back,
         on,
+        goto,
         shorter,
         longer,
         freeze,

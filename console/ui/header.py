@@ -10,7 +10,7 @@ from console.core.frozen import frozen
 from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
 from console.core.text import clock, coarse, visible
 from console.core.trends import Trends
-from console.ui.commands import URGENT, Entry, symbol
+from console.ui.commands import NOW, URGENT, Entry, symbol
 from console.ui.graph import strip_line
 from console.ui.layout import TWO_COLUMNS
 from console.ui.paint import Line, Span, both, fit, line
@@ -198,6 +198,8 @@ def footer(entries: Sequence[Entry], width: int, pane: str = "") -> Line:
 
     What found no room is behind help.
     """
+    if pane == "past":
+        entries = [NOW, *(entry for entry in entries if not entry.changes)]
     known = {entry.id: entry for entry in entries}
     always = [known[id] for id in ("help", "leave") if id in known]
     order = dict.fromkeys((*URGENT.get(pane, ()), *known))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.core.model import Snapshot
+from console.core.model import Moment, Snapshot
 
 if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
@@ -31,6 +31,17 @@ def back(app: ConsoleApp, now: Snapshot) -> None:
 def on(app: ConsoleApp, now: Snapshot) -> None:
     """Ten minutes after what is shown, or to now."""
     app.go(1, STRIDE_S)
+
+
+def goto(app: ConsoleApp, now: Snapshot) -> None:
+    """To a moment that is asked for."""
+    from console.ui.dialogs.goto import Goto
+
+    def answered(to: Moment | None) -> None:
+        if to is not None:
+            app.go(-1, to=to)
+
+    app.push_screen(Goto(app.wiring.clock, app.look), answered)
 
 
 def shorter(app: ConsoleApp, now: Snapshot) -> None:

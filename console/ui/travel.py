@@ -62,7 +62,7 @@ class Travel:
         return line(
             (f" {PAST} ", "chip-warn"),
             (f" what was known at {day_clock(self.away)}  ", "warn"),
-            ("  , .  events   < >  10 min   Esc  now", "muted"),
+            ("  , .  events   < >  10 min   g  a time   Esc  now", "muted"),
         )
 
     # --- graphs -----------------------------------------------------------------------------
@@ -105,14 +105,14 @@ class Travel:
         self.past = self.frozen = self._frozen_at = self._then = None
         self.redraw()
 
-    async def go(self, way: int, seconds: float = 0.0) -> None:
-        """To the event before (-1) or after (1) what is shown, or so many seconds away from it."""
+    async def go(self, way: int, seconds: float = 0.0, to: Moment | None = None) -> None:
+        """To the event before (-1) or after (1) what is shown, so many seconds away, or there."""
         if self.wiring.past is None or self._under_way:
             return
         self._under_way = True
         try:
-            around = self.away or self.wiring.clock()
-            found = await self.wiring.past(around.plus(seconds), 0 if seconds else way)
+            around = to or (self.away or self.wiring.clock()).plus(seconds)
+            found = await self.wiring.past(around, 0 if seconds or to else way)
             day = await self.wiring.trends(found.moment) if found and self.wiring.trends else None
             self._arrive(found, day, way)
         except Exception as error:

@@ -35,6 +35,7 @@ SIGHTS = {
     "palette": "Palette",
     "canary": "● done as asked",
     "baseline": "Stop the baseline?",
+    "goto": "a clock time of the last day",
     "zoom": "1 Processes",
     "freeze": "FROZEN",
     "theme": "Themes",

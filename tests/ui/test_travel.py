@@ -134,6 +134,34 @@ async def test_steps_go_from_what_is_shown_and_end_at_now() -> None:
         assert "nothing is known of what was before" in shown(pilot)
 
 
+async def test_g_goes_to_a_moment_that_is_named() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "g", *"25:99", "enter")
+        assert "is no time" in shown(pilot) and box.asked_for == []
+        await press(pilot, *["backspace"] * 5, *"3h")
+        assert "what was known at " in shown(pilot)
+        await press(pilot, "enter")
+        await pilot.pause(0.05)
+        assert box.asked_for == [(-10_800.0, 0)]
+        assert "◆ PAST" in shown(pilot).splitlines()[0]
+        await press(pilot, "g", "escape", "g", "enter")
+        assert len(box.asked_for) == 1 and "◆ PAST" in shown(pilot)
+
+
+async def test_in_the_past_the_last_line_names_the_keys_of_time() -> None:
+    box = traveller()
+    async with console(box, **wired(box)) as pilot:
+        await press(pilot, "comma")
+        await pilot.pause(0.05)
+        foot = shown(pilot).splitlines()[-1]
+        assert foot.startswith(" Esc now  , earlier  . later  < 10 min back  > 10 min on  g go to")
+        assert "restart" not in foot and "kill" not in foot and "? help" in foot
+        await press(pilot, "escape")
+        foot = shown(pilot).splitlines()[-1]
+        assert "e ensure" in foot and "Esc" not in foot
+
+
 async def test_nothing_can_be_changed_in_the_past() -> None:
     box = traveller()
     async with console(box, **wired(box)) as pilot:
