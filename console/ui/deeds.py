@@ -97,7 +97,7 @@ def log(app: ConsoleApp, now: Snapshot) -> None:
     if not role:
         app.refuse("no role is selected")
         return
-    app.push_screen(Log(role, app.wiring.logs, app.look))
+    app.push_screen(Log(role, app.wiring.logs, app.look, app.travel.away))
 
 
 def why(app: ConsoleApp, now: Snapshot) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.model import Found, LogPage
-from console.core.text import folded
+from console.core.model import Found, LogPage, Moment, Snapshot
+from console.core.text import clock, folded
 from console.system import files, logs
 from console.ui.dialogs import log, window
 from console.ui.dialogs.log import Log
+from console.ui.scripted import NOW, night
 from console.ui.wiring import Logs
 
 
@@ -35,6 +36,44 @@ async def test_follows_the_end() -> None:
         box.pages = [page(100, 3, 1030)]
         await pilot.pause(0.1)
         assert "row 102" in shown(pilot)
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24), (40, 10)])
+async def test_the_keys_are_named_at_every_size(size: tuple[int, int]) -> None:
+    box = Box()
+    box.pages = [page(0, 100, 1000)]
+    async with console(box, size) as pilot:
+        await press(pilot, "l", "home")
+        foot = shown(pilot).splitlines()[-1]
+        assert "? keys  Esc close" in foot and "more" in foot
+        assert "Tab out/err" in foot or size[0] < 100
+        assert "worker.err" in foot or size[0] < 160
+        await press(pilot, "question_mark")
+        assert "Log · keys" in shown(pilot) and "follow the end" in shown(pilot)
+        await press(pilot, "down", "down", "down", "down", "down", "escape")
+        assert "Log · keys" not in shown(pilot) and "Log of worker" in shown(pilot)
+        await press(pilot, "escape")
+        assert "Log of worker" not in shown(pilot)
+
+
+async def test_help_names_the_keys_of_the_log() -> None:
+    async with console(Box(), (120, 100)) as pilot:
+        await press(pilot, "question_mark")
+        assert "In the log (l)" in shown(pilot) and "/ n N" in shown(pilot)
+
+
+async def test_in_the_past_the_log_says_that_it_is_of_now() -> None:
+    async def past(around: Moment, way: int) -> Snapshot | None:
+        return night()
+
+    box = Box()
+    async with console(box, past=past) as pilot:
+        await press(pilot, "l")
+        assert "NOW" not in shown(pilot)
+        await press(pilot, "escape", "comma")
+        await pilot.pause(0.05)
+        await press(pilot, "l")
+        assert f"Log of worker · NOW, not {clock(NOW)} · err" in shown(pilot)
 
 
 async def test_scrolled_up_it_stays_and_counts() -> None:

@@ -21,6 +21,37 @@ _MOVING = (
 )
 
 
+LOG = (
+    ("Tab", "the other stream: standard error or output"),
+    ("End", "follow the end"),
+    ("Home", "the beginning of the file; also ↑ ↓ PgUp PgDn"),
+    ("/ n N", "search the whole file; the next older, the next newer line"),
+    ("w", "long lines on several rows, or cut"),
+    ("Esc", "end the search, then close"),
+)
+
+
+class Keys(Sheet[None]):
+    """What the keys of a dialog do."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,f1,enter", "dismiss(None)", show=False),
+        Binding("up", "scroll(-1)", show=False),
+        Binding("down", "scroll(1)", show=False),
+    ]
+
+    def __init__(self, title: str, keys: Sequence[tuple[str, str]], look: Look) -> None:
+        super().__init__(f"{title} · keys  (Esc closes)", look)
+        self.keys = keys
+
+    def content(self) -> list[Line]:
+        width = max(20, self.breadth - 6)
+        return [one for keys, text in self.keys for one in _key(keys, text, width)]
+
+    def action_scroll(self, by: int) -> None:
+        self.pane.scroll_by(by)
+
+
 class Help(Sheet[None]):
     """The focused pane first, then the keys, then the other panes."""
 
@@ -52,6 +83,9 @@ class Help(Sheet[None]):
             asks = " (asks first)" if entry.destructive else ""
             lines += _key(keys, entry.help + asks, width)
         for keys, text in _MOVING:
+            lines += _key(keys, text, width)
+        lines += [line(), line(("In the log (l)", "strong"))]
+        for keys, text in LOG:
             lines += _key(keys, text, width)
         for pane in self.panes[1:]:
             lines += [line(), *self._about(pane, width)]

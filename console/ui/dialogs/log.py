@@ -9,10 +9,11 @@ from rich.cells import chop_cells
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from console.core.model import LogPage
-from console.core.text import size, visible
+from console.core.model import LogPage, Moment
+from console.core.text import clock, size, visible
+from console.ui.dialogs.help import LOG, Keys
 from console.ui.dialogs.sheet import Sheet
-from console.ui.dialogs.window import Window, marked
+from console.ui.dialogs.window import FRAME, Window, foot, marked
 from console.ui.paint import Line, Look, line
 from console.ui.wiring import Logs
 
@@ -31,6 +32,7 @@ class Log(Sheet[None]):
         Binding("q,l", "dismiss(None)", show=False),
         Binding("tab", "other_stream", show=False, priority=True),
         Binding("w", "wrap", show=False),
+        Binding("question_mark,f1", "help", show=False),
         Binding("slash", "search", show=False),
         Binding("n", "next(-1)", show=False),
         Binding("N", "next(1)", show=False),
@@ -42,9 +44,11 @@ class Log(Sheet[None]):
         Binding("end", "follow", show=False),
     ]
 
-    def __init__(self, role: str, logs: Logs, look: Look) -> None:
+    def __init__(self, role: str, logs: Logs, look: Look, past: Moment | None = None) -> None:
         super().__init__("Log", look, "search the whole file")
         self.role, self.logs = role, logs
+        self.past = f"NOW, not {clock(past)} · " if past else ""
+        """The log is of now; whoever comes from the past is told so."""
         self.stream, self.path, self.error, self.doing = "err", "", "", ""
         self.window = Window()
         self.tail: int | None = None
@@ -72,11 +76,15 @@ class Log(Sheet[None]):
         search = f" · / {self.word} (n N)" if self.word else ""
         wrap = " · wrap" if self.wrapping else ""
         doing = f" · {self.doing}" if self.doing else ""
-        title = f"Log of {self.role} · {self.stream} · {state}{share}{wrap}{search}{doing}"
+        title = (
+            f"Log of {self.role} · {self.past}{self.stream} · {state}{share}{wrap}{search}{doing}"
+        )
         self.pane.title = visible(title, 300)
-        foot = f"{visible(self.path, 200)}   Tab out/err  w wrap  / search  Esc close"
-        self.pane.foot = foot
+        self.pane.foot = foot(visible(self.path, 200), self.size.width - FRAME)
         super().draw()
+
+    def action_help(self) -> None:
+        self.app.push_screen(Keys("Log", LOG, self.pane.look))
 
     def _rows(self, text: str) -> list[str]:
         width = max(4, self.pane.size.width - 4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import field
 
+from rich.cells import cell_len
+
 from console.core.frozen import slotted
 from console.core.model import LogPage
 from console.core.text import folded, visible
@@ -14,6 +16,18 @@ KEPT = 5000
 """Lines held in memory; of the page that goes beyond, what is left."""
 LONGEST = 4000
 """Characters held of one line."""
+
+
+FRAME = 30
+"""Cells of the lower edge that are not the foot's: corners, and how much is above and below."""
+KEYS = "Tab out/err  w wrap  / search  End follow  ? keys  Esc close"
+FEW_KEYS = "? keys  Esc close"
+
+
+def foot(path: str, room: int) -> str:
+    """The path and the keys; with less room the keys alone, at least the way out and to the rest."""
+    told = (f"{path}   {KEYS}", KEYS)
+    return next((one for one in told if cell_len(one) <= room), FEW_KEYS)
 
 
 @slotted
