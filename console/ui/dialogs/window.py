@@ -25,7 +25,7 @@ FEW_KEYS = "? keys  Esc close"
 
 
 def foot(path: str, room: int) -> str:
-    """The path and the keys; with less room the keys alone, at least the way out and to the rest."""
+    """The path and the keys; with less room the keys, at least the way out and to the rest."""
     told = (f"{path}   {KEYS}", KEYS)
     return next((one for one in told if cell_len(one) <= room), FEW_KEYS)
 
