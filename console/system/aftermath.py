@@ -17,7 +17,8 @@ _AFTER_KILL_S = 5.0
 def settle(worker: Worker, status: int) -> None:
     """Tell the caller if it still listens, certify the death, end the leftovers."""
     if status >= 0:
-        report(status, f"exited {cause(worker)[2]}: {' | '.join(last_words(worker))}")
+        word = "killed" if killed(worker) else "exited"
+        report(status, f"{word} {cause(worker)[2]}: {' | '.join(last_words(worker))}")
         os.close(status)
     try:
         certify(worker)
@@ -49,6 +50,12 @@ def cause(worker: Worker) -> tuple[int | None, str | None, str]:
     if -code == signal.SIGKILL and oom_kills() > worker.oom_kills:
         return None, name, f"ended by {name}: the kernel ran out of memory here (OOM killer)"
     return None, name, f"ended by {name}"
+
+
+def killed(worker: Worker) -> bool:
+    """Whether somebody ended it, rather than its own fault or a want of memory."""
+    ended = cause(worker)[1] in ("SIGKILL", "SIGTERM")
+    return ended and oom_kills() <= worker.oom_kills
 
 
 def certificate(worker: Worker) -> dict[str, Any]:

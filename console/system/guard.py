@@ -232,7 +232,8 @@ class Guard:
     def _failed(self, role: Role, before: int) -> Outcome | None:
         """The failure of a start that was tried while we waited: trying at once is no better."""
         for event in reversed(self.box.store.events(before, role.name)):
-            if event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE:
+            tries = event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE
+            if tries and not event.data.get("killed"):
                 tried = f"tried just now by {event.actor}: {event.reason}"
                 return Outcome(False, f"{role.name}: not started: {tried}", REFUSED)
         return None

@@ -8,7 +8,8 @@ by two: it survives the death of either, and a worker that closes all descriptor
 The worker-to-be writes the owner record itself, before it becomes the worker: whoever is killed
 when, no worker ever runs unnamed.
 
-Reports, a line each: `started IDENTITY`, then `settled` or `exited REASON`; or `failed REASON`.
+Reports, a line each: `started IDENTITY`, then `settled`, `exited REASON` or `killed REASON`; or
+`failed REASON`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ class Report:
     identity: Identity | None = None
     settled: bool = False
     failed: bool = False
+    killed: bool = False
+    """It failed because somebody ended the worker: to try again is not in vain."""
     reason: str = ""
 
 
@@ -118,8 +120,8 @@ def _hear(descriptor: int, timeout: float) -> Report:
             report = replace(report, identity=Identity.parse(rest))
         elif word == "settled":
             return replace(report, settled=True)
-        elif word == "exited" or report.identity is None:
-            report = replace(report, failed=True, reason=rest)
+        elif word in ("exited", "killed") or report.identity is None:
+            report = replace(report, failed=True, killed=word == "killed", reason=rest)
     return report
 
 

@@ -58,7 +58,7 @@ def _clear(box: Box, role: Role, before: Owner | None, seen: Observation) -> Non
 def _record(
     box: Box, command: Command, role: Role, token: int, report: launch.Report
 ) -> Outcome | None:
-    data = {"verb": Verb.ENSURE.value}
+    data: dict[str, object] = {"verb": Verb.ENSURE.value}
     about = (report.identity, token, data)
     if report.identity is not None and report.settled:
         box.tell(EventKind.STARTED, role.name, command.actor, "", *about)
@@ -67,5 +67,6 @@ def _record(
     if not report.failed:
         return None  # slow, or its shim was killed: the next look tells
     reason = visible(report.reason, 500)
+    data["killed"] = report.killed
     box.tell(EventKind.FAILED, role.name, command.actor, reason, *about)
     return Outcome(False, f"{role.name}: not started: {reason}", REFUSED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from arena import PYTHON, Make, dead, kill, wait_for
@@ -184,3 +185,25 @@ def test_policy_that_comes_too_late_does_not_undo_a_kill(make: Make) -> None:
     assert not late.done and "ended on request" in late.message
     assert not a.look().instances and a.look().lease.state is LeaseState.FREE
     assert a.ensure().changed, "a person may"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_waited_for_a_start_that_somebody_killed_tries_himself(make: Make, number: int) -> None:
+    a = make(settle_s=2.0)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(a.do, Verb.ENSURE, actor="first")
+        victim = int(wait_for(lambda: a.lines("starts"))[0].split()[0])
+        second = pool.submit(a.do, Verb.ENSURE, actor="second")
+        kill(victim, number)
+        assert not first.result(30).done
+        outcome = second.result(30)
+    assert outcome.done and outcome.pid == a.only().pid != victim, outcome.message
+
+
+def test_who_waited_for_a_start_that_failed_by_itself_does_not_try_the_same(make: Make) -> None:
+    a = make(settle_s=2.0, modes="exit3")
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda number: a.do(Verb.ENSURE), range(8)))
+    assert not any(outcome.done for outcome in outcomes)
+    assert len(a.lines("starts")) < 8
+    assert any("tried just now" in outcome.message for outcome in outcomes)
