@@ -19,6 +19,8 @@ HOUR_S = 3600.0
 SPANS = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S)
 """What can be looked at, in seconds."""
 DAY_S = SPANS[-1]
+FEW = 5
+"""Of fewer canaries no percentile is said."""
 _STEPS = (
     10, 15, 20, 30, 40, 42, 48, 54, 60, 66, 72, 78, 84, 90, 96, 108, 120, 180, 240,
     300, 360, 420, 480, 540, 600, 660, 900, 1080, 1200, 1440, 1800, 2160, 2400, 3600, 7200,
@@ -107,11 +109,18 @@ def trends(readings: Iterable[Reading], events: Iterable[Event], ends: float) ->
     return Trends(ends, inside, verdicts, tuple(one.moment.at for one in restarts(events)))
 
 
-def percentiles(trends: Trends, span_s: float) -> tuple[float | None, float | None]:
-    """Median and 95th percentile of the canaries' latencies within the span, nearest rank."""
-    inside = [one for one in trends.readings if one.at > trends.ends - span_s]
-    known = [one.latency for one in inside if one.latency is not None]
-    return percentile(known, 50), percentile(known, 95)
+def percentiles(trends: Trends, span_s: float) -> tuple[float, float, float] | None:
+    """Median and 95th percentile of the canaries' latencies, nearest rank, and their span.
+
+    Canaries are seldom: over the shortest span, `span_s` or more, in which there were `FEW`.
+    """
+    for span in (one for one in SPANS if one >= span_s):
+        inside = [one for one in trends.readings if one.at > trends.ends - span]
+        known = [one.latency for one in inside if one.latency is not None]
+        half, most = percentile(known, 50), percentile(known, 95)
+        if len(known) >= FEW and half is not None and most is not None:
+            return half, most, span
+    return None
 
 
 # --- cells ----------------------------------------------------------------------------------

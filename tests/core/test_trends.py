@@ -75,8 +75,15 @@ def test_success_is_what_ended_in_a_cell_over_counters_that_restart() -> None:
 
 def test_percentiles_are_of_the_span() -> None:
     known = day(*(Reading(NOW - 60 * n, latency=float(n)) for n in range(1, 101)))
-    assert percentiles(known, HOUR_S) == (30.0, 57.0)
-    assert percentiles(day(), HOUR_S) == (None, None)
+    assert percentiles(known, HOUR_S) == (30.0, 57.0, HOUR_S)
+    assert percentiles(day(), HOUR_S) is None
+
+
+def test_percentiles_of_seldom_canaries_are_of_a_longer_span_and_say_so() -> None:
+    every_half_hour = day(*(Reading(NOW - 1800 * n, latency=float(n)) for n in range(48)))
+    assert percentiles(every_half_hour, HOUR_S) == (5.0, 11.0, 6 * HOUR_S)
+    four = day(*(Reading(NOW - 1800 * n, latency=1.0) for n in range(4)))
+    assert percentiles(four, HOUR_S) is None
 
 
 def strip(known: Trends, width: int = 24) -> str:

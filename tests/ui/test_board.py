@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -12,6 +13,7 @@ from textual.geometry import Region
 from textual.screen import Screen
 
 from console.core.model import RoleState, Snapshot, Verdict
+from console.core.trends import Trends
 from console.ui import app as app_module
 from console.ui.dialogs.confirm import Confirm
 from console.ui.layout import SLOTS, Wish, arrange
@@ -19,6 +21,7 @@ from console.ui.paint import Choice, Frame, Look, changed, line, strip
 from console.ui.pane import Pane
 from console.ui.panes import PaneModule, discover, name_of
 from console.ui.scripted import night, worker
+from console.ui.scripted_day import until
 from console.ui.scripted_trouble import trouble
 from console.ui.wiring import Publish
 
@@ -419,3 +422,18 @@ async def test_every_feed_brings_the_same_whole_and_it_is_drawn_once(
     monkeypatch.setattr(app_module.ConsoleApp, "publish", counted)
     async with console(box, feeds={"one": box.feed, "two": box.feed}):
         assert drawn == [box.snapshot]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_latency_percentiles_are_there_unasked(size: tuple[int, int]) -> None:
+    box = Box()
+
+    async def day(moment: object) -> Trends:
+        return until(box.snapshot.moment)
+
+    async with console(box, size=size, trends=day) as pilot:
+        await settle(pilot)
+        trends = pilot.app.screen.panes["trends"]
+        told = "\n".join(strip.text for strip in trends._strips)
+        assert trends.folded == (size == (80, 24))
+        assert "p50 " in told and re.search(r"p95 \d\.\d\d 6h", told)

@@ -6,24 +6,25 @@ from itertools import groupby
 
 from console.core import trends as core
 from console.core.model import Snapshot
-from console.core.trends import Curve, Trends
+from console.core.trends import DAY_S, Curve, Trends
 from console.ui.graph import LEGEND, axis, even, spark, strip
-from console.ui.paint import Frame, Line, fit, line
+from console.ui.paint import Frame, Line, Span, fit, line
 
 TITLE = "Trends"
 KEY = "7"
 SLOT = "left"
 ROWS = (3, 7)
 HELP = (
-    "Latency of the canaries, waiting tasks and success rate; a cell shows its worst, a bare one "
+    "Latency of the canaries, waiting tasks and success rate; p50 and p95 are over the span beside "
+    "them, in which there were five canaries at least; a cell shows its worst, a bare one "
     "that nothing is known, · that no canary ran between two that did. [ and ] change the span: "
     "1 h, 6 h, 24 h. The strip under the verdict, "
     f"and this pane when folded, is the last day: {LEGEND}."
 )
-LABEL, FIGURES, STACKED = 9, 28, 22
+LABEL, FIGURES, STACKED = 9, 31, 22
 """Cells left and right of the curves; on the right fewer where figures stand over each other."""
-FEW = 5
-"""Canaries of which no percentile can be said."""
+LEAST_STRIP = 12
+"""Cells below which a strip says nothing."""
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
@@ -63,12 +64,17 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
-    """The night strip."""
-    if frame.trends is None:
+    """The canaries' latency, and the night strip where there is room for one."""
+    known = frame.trends
+    if known is None:
         return line(("nothing is known of the past yet", "muted"))
-    return line(
-        ("24h ", "muted"), *strip(frame.trends, max(4, frame.width - 20)), (" now", "muted")
-    )
+    newest, *rest = _latency(known, core.latency(known, DAY_S, 24), frame.span_s)
+    told: tuple[Span, ...] = (("latency ", "muted"), (newest.strip(), "strong"))
+    told = (*told, (f"  {' '.join(rest)}", "muted"))
+    room = frame.width - 11 - sum(len(text) for text, _ in told) - len("  24h  now")
+    if room < LEAST_STRIP:
+        return line(*told)
+    return line(*told, ("  24h ", "muted"), *strip(known, room), (" now", "muted"))
 
 
 def _chart(name: str, curve: Curve, low: float, high: float, style: str, rows: int) -> list[Line]:
@@ -98,14 +104,12 @@ def _cell(curve: Curve) -> str:
 
 
 def _latency(known: Trends, curve: Curve, span_s: float) -> tuple[str, ...]:
-    few = len(curve.known)
-    if curve.last is None:
-        return "      ?", "no canary"
-    if few < FEW:
-        count = "1 canary" if few == 1 else f"{few} canaries"
-        return f"{curve.last:5.2f} s", count
-    half, most = core.percentiles(known, span_s)
-    return f"{curve.last:5.2f} s", f"p50 {half:.2f}", f"p95 {most:.2f}"
+    newest = "      ?" if curve.last is None else f"{curve.last:5.2f} s"
+    spread = core.percentiles(known, span_s)
+    if spread is None:
+        return newest, "few canaries" if curve.last is not None else "no canary"
+    half, most, over = spread
+    return newest, f"p50 {half:.2f}", f"p95 {most:.2f} {even(over)}"
 
 
 def _depth(curve: Curve) -> tuple[str, str]:
