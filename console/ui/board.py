@@ -157,7 +157,8 @@ class Board(SparingScreen):
 
         def draw(now: Moment) -> tuple[list[Line], Line]:
             lines, summary = drawn(module, seen.at(now), frame.at(now))
-            self._needs[name] = max(self._needs.get(name, 0), min(len(lines), module.ROWS[1]))
+            if not self.zoomed:  # it has all the room there is, and some panes use it
+                self._needs[name] = max(self._needs.get(name, 0), len(lines))
             return lines, summary
 
         match = self.prompt.sift if pane is self._sifted else NOTHING

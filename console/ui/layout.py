@@ -9,6 +9,8 @@ from console.core.frozen import frozen
 TWO_COLUMNS = 100
 """From this width on, panes stand in two columns, and what is long to read under both."""
 SLOTS = ("left", "right", "bottom")
+FIRST = 4
+"""Rows of the first pane while another one is looked at."""
 
 
 @frozen
@@ -63,7 +65,7 @@ def _below(slots: dict[str, list[Wish]], height: int, focused: str) -> int:
     needed = max(sum(one.least + 2 for one in column) for column in columns)
     least = sum(one.least + 2 for one in bottom)
     if height - needed >= least:
-        return max(least, height - wished)
+        return max(least, height - wished, height // 5)
     return min(least, height // 2) if focused in [one.name for one in bottom] else len(bottom)
 
 
@@ -77,17 +79,18 @@ def _column(
     rows = {wish.name: 1 for wish in shown}
     spare = height - len(shown)
     order = sorted(shown, key=lambda wish: wish.name != focused)
+    chosen = [wish for wish in order[:1] if wish.name == focused]
     order = shown[:1] + [wish for wish in order if wish is not shown[0]] if shown else []
-    # The first pane gets all it wishes before any other but the focused one is unfolded.
-    chosen = order[:2] if focused in [wish.name for wish in order[1:2]] else []
-    for goal, some in (
-        ("least", chosen),
-        ("wished", order[:1]),
-        ("least", order),
-        ("wished", order),
+    # What is looked at shows its least, and of the first pane two lines stay. That one gets all it
+    # wishes before any other is unfolded.
+    for goal, some, kept in (
+        ("least", chosen, 0 if chosen == order[:1] else FIRST - 1),
+        ("wished", order[:1], 0),
+        ("least", order, 0),
+        ("wished", order, 0),
     ):
         for wish in some:
-            more = min(getattr(wish, goal) + 2 - rows[wish.name], spare)
+            more = min(getattr(wish, goal) + 2 - rows[wish.name], spare - kept)
             # A border around a single line says less than that line alone.
             if more > 0 and rows[wish.name] + more >= min(4, wish.least + 2):
                 rows[wish.name] += more

@@ -12,7 +12,7 @@ from stage import Box, console, press, settle, shown
 from textual.geometry import Region
 from textual.screen import Screen
 
-from console.core.model import RoleState, Snapshot, Verdict
+from console.core.model import HealthState, RoleState, Snapshot, Verdict
 from console.core.trends import Trends
 from console.ui import app as app_module
 from console.ui.dialogs.confirm import Confirm
@@ -129,6 +129,50 @@ async def test_a_folded_pane_unfolds_when_it_is_focused() -> None:
         assert "╭─ 3 Queue" in shown(pilot)
 
 
+def hung() -> Snapshot:
+    """Nothing is measured, and what is wrong wants a line more than usual."""
+    calm = night()
+    return replace(
+        calm,
+        baseline=type(calm.baseline)(),
+        queue=replace(calm.queue, state=HealthState.FAILING, reason="nothing finished for 4m"),
+        watchdog=replace(calm.watchdog, state=HealthState.FAILING, reason="silent for 4m"),
+    )
+
+
+@pytest.mark.parametrize("size", [(100, 30), (120, 40), (160, 50)])
+async def test_no_pane_hides_a_line_while_another_has_empty_ones(size: tuple[int, int]) -> None:
+    async with console(Box(hung()), size=size) as pilot:
+        panes = pilot.app.screen.panes
+        for name in ("queue", "watchdog", "processes"):
+            assert panes[name].room >= len(panes[name].rows), name
+
+
+async def test_every_metric_is_there_when_the_baseline_is_looked_at() -> None:
+    async with console(Box(), size=(80, 24)) as pilot:
+        await press(pilot, "6")
+        shows = pilot.app.screen.panes["baseline"]
+        assert shows.room >= len(shows.rows) and "restarts" in shown(pilot)
+        assert "worker      ● READY" in shown(pilot)
+
+
+async def test_graphs_grow_with_the_screen_whatever_was_zoomed_before() -> None:
+    box = Box()
+
+    async def day(moment: object) -> Trends:
+        return until(box.snapshot.moment)
+
+    async with console(box, size=(160, 50), trends=day) as pilot:
+        await settle(pilot)
+        trends = pilot.app.screen.panes["trends"]
+        assert trends.room == 10
+        before = {name: pane.region for name, pane in pilot.app.screen.panes.items()}
+        await press(pilot, "7", "z")
+        assert len(trends.rows) == trends.room > 40
+        await press(pilot, "z", "1")
+        assert before == {name: pane.region for name, pane in pilot.app.screen.panes.items()}
+
+
 async def test_the_first_pane_takes_back_what_it_gave_to_another() -> None:
     calm = night()
     roles = tuple(
@@ -146,11 +190,12 @@ async def test_the_first_pane_takes_back_what_it_gave_to_another() -> None:
 
 def test_a_focused_pane_unfolds_however_much_the_first_one_has_to_show() -> None:
     wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    wishes[0] = replace(wishes[0], wished=20)
     assert arrange(wishes, 80, 19, "processes")["processes"].height == 12
     for wish in wishes[1:]:
         places = arrange(wishes, 80, 19, wish.name)
-        assert places[wish.name].height >= 4
-        assert places["processes"].height == max(place.height for place in places.values())
+        assert places[wish.name].height >= min(wish.least + 2, 9)
+        assert places["processes"].height >= 4
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -3,7 +3,7 @@
 TITLE = "Watchdog"      what stands on its border
 KEY = "4"               the key that focuses it; the order of the panes
 SLOT = "right"          where on a wide screen: `left`, `right`, or `bottom` under both
-ROWS = (2, 4)           the least and the wished number of lines
+ROWS = (2, 2)           the least number of lines, and how many a graph would like (a list: all)
 HELP = "..."            what `?` says about it
 
 def view(snapshot, frame) -> list[Line]      draws, asks nobody
@@ -49,7 +49,10 @@ def wish(name: str, pane: PaneModule, needed: int | None) -> Wish:
     """What a pane would like: one that has next to nothing to show leaves its room to others."""
     if needed and needed <= LITTLE:
         return Wish(name, pane.SLOT, needed, needed)
-    return Wish(name, pane.SLOT, *sorted((pane.ROWS[0], needed or pane.ROWS[0])))
+    least, grown = pane.ROWS
+    if grown > least:
+        return Wish(name, pane.SLOT, least, grown)
+    return Wish(name, pane.SLOT, *sorted((least, needed or least)))
 
 
 @cache

@@ -13,7 +13,7 @@ from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN
 TITLE = "Baseline"
 KEY = "6"
 SLOT = "right"
-ROWS = (7, 8)
+ROWS = (7, 7)
 HELP = (
     "Hours of observation under normal work. Each metric has a target (┃ on its meter) and a "
     "verdict: pass, fail, or undecided while it can still turn. Coverage is how much of the time "

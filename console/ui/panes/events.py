@@ -10,7 +10,7 @@ from console.ui.words import VERDICTS
 TITLE = "Events"
 KEY = "8"
 SLOT = "bottom"
-ROWS = (3, 40)
+ROWS = (3, 3)
 HELP = (
     "The alerts that stand (a takes note of one), then the ledger, newest on top: every start, "
     "death, command and refusal, with who asked (a person, `policy`, or `outside` for what nobody "

@@ -12,7 +12,7 @@ from console.ui.words import ago, health
 TITLE = "Pipeline"
 KEY = "5"
 SLOT = "right"
-ROWS = (2, 7)
+ROWS = (2, 2)
 HELP = (
     "The realtime pipeline: `read` when another program writes its file, `collect` when the "
     "monitors do. Newest value of each channel, anomalies, the next runs."

@@ -12,7 +12,7 @@ from console.ui.words import ago, held, role_state, until
 TITLE = "Processes"
 KEY = "1"
 SLOT = "left"
-ROWS = (6, 12)
+ROWS = (6, 6)
 ORDERS = ("", "age", "CPU", "memory")
 """What `o` sorts the instances of a role by, one after the other."""
 HELP = (
@@ -28,7 +28,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A block for each role."""
     if not snapshot.roles:
         return [line(("no role is configured", "muted"))]
-    lines = [_heads(frame)]
+    lines = [_heads(frame)] if frame.height >= ROWS[0] else []
     for role in snapshot.roles:
         lines.append(_role(role, snapshot.moment, frame))
         ranked = _ranked(role, frame.order)

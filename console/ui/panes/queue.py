@@ -12,7 +12,7 @@ from console.ui.words import ago, health
 TITLE = "Queue"
 KEY = "3"
 SLOT = "right"
-ROWS = (3, 4)
+ROWS = (3, 3)
 HELP = (
     "Waiting tasks, the oldest one's age, and how long they will take at the pace of the last ten "
     "minutes; tasks in flight; finished and failed ones, the success rate over what the store has "

@@ -13,7 +13,7 @@ from console.ui.paint import Frame, Line, Span, fit, line
 TITLE = "Trends"
 KEY = "7"
 SLOT = "left"
-ROWS = (3, 7)
+ROWS = (3, 10)
 HELP = (
     "Latency of the canaries, waiting tasks and success rate; p50 and p95 are over the span beside "
     "them, in which there were five canaries at least; a cell shows its worst, a bare one "
@@ -21,7 +21,7 @@ HELP = (
     "1 h, 6 h, 24 h. The strip under the verdict, "
     f"and this pane when folded, is the last day: {LEGEND}."
 )
-LABEL, FIGURES, STACKED = 9, 31, 22
+LABEL, FIGURES, STACKED = 9, 31, 23
 """Cells left and right of the curves; on the right fewer where figures stand over each other."""
 LEAST_STRIP = 12
 """Cells below which a strip says nothing."""
@@ -32,24 +32,25 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     known = frame.trends
     if known is None:
         return [line(("nothing is known of the past yet", "muted"))]
-    rows = max(1, min(8, (frame.height - 1) // 3))
-    width = max(4, frame.width - LABEL - (FIGURES if rows == 1 else STACKED))
+    low, more = divmod(max(3, frame.height - 1), 3)
+    heights = [low + (number < more) for number in range(3)]
+    width = max(4, frame.width - LABEL - (FIGURES if low == 1 else STACKED))
     curves = [draw(known, frame.span_s, width) for draw in (core.latency, core.depth, core.success)]
     latency, depth, success = curves
     least = min(90.0, *success.known, 90.0)
     lines = [
-        *_chart("latency", latency, 0.0, max(latency.known, default=0), "accent", rows),
-        *_chart("waiting", depth, 0.0, max(4.0, *depth.known, 0.0), "accent", rows),
+        *_chart("latency", latency, 0.0, max(latency.known, default=0), "accent", heights[0]),
+        *_chart("waiting", depth, 0.0, max(4.0, *depth.known, 0.0), "accent", heights[1]),
         # What is well fills half of its row: the calmest curve must not be the loudest.
-        *_chart("success", success, least, 200.0 - least, "ok", rows),
+        *_chart("success", success, least, 200.0 - least, "ok", heights[2]),
     ]
-    lines[rows - 1] = _dotted(lines[rows - 1], latency)
+    lines[heights[0] - 1] = _dotted(lines[heights[0] - 1], latency)
     figures = (_latency(known, latency, frame.span_s), _depth(depth), _success(success))
     for number, (newest, *rest) in enumerate(figures):
-        at = number * rows + rows - 1
-        last = " ".join(rest) if rows == 1 else rest[-1]
+        at = sum(heights[: number + 1]) - 1
+        last = " ".join(rest) if low == 1 else rest[-1]
         lines[at] = Line((*lines[at].spans, (f"  {newest}", "strong"), (f"  {last}", "muted")))
-        if rows > 1 and len(rest) > 1:
+        if low > 1 and len(rest) > 1:
             lines[at - 1] = Line((*lines[at - 1].spans, (f"{'':11}{rest[0]}", "muted")))
     cells = len(depth.values)
     foot = axis(depth.begins, depth.step_s, cells)
