@@ -9,6 +9,8 @@ from console.core.frozen import frozen
 TWO_COLUMNS = 100
 """From this width on, panes stand in two columns, and what is long to read under both."""
 SLOTS = ("left", "right", "bottom")
+RIGHT = 46
+"""Cells of the right column: the queue's figures and the baseline's meters fit in whole."""
 FIRST = 4
 """Rows of the first pane while another one is looked at."""
 
@@ -44,7 +46,7 @@ def arrange(wishes: Sequence[Wish], width: int, height: int, focused: str = "") 
     """Places in an area of `width` by `height`. A pane that found no room is left out."""
     if width < TWO_COLUMNS:
         return _column(wishes, 0, width, height, focused)
-    left = max(TWO_COLUMNS * 6 // 10, width * 6 // 10)
+    left = min(width * 6 // 10, width - RIGHT)
     slots = {slot: [one for one in wishes if one.slot == slot] for slot in SLOTS}
     below = _below(slots, height, focused)
     high = height - below

@@ -482,3 +482,26 @@ async def test_latency_percentiles_are_there_unasked(size: tuple[int, int]) -> N
         told = "\n".join(strip.text for strip in trends._strips)
         assert trends.folded == (size == (80, 24))
         assert "p50 " in told and re.search(r"p95 \d\.\d\d 6h", told)
+
+
+async def test_a_hundred_columns_show_what_the_first_five_seconds_ask_for() -> None:
+    async with console(Box(), size=(100, 30)) as pilot:
+        text = shown(pilot)
+        for fact in ("oldest 40s", "empty in 1m", "6 left", "latency 1.31 s", "ends 10:52"):
+            assert fact in text, fact
+        assert text.count("┃") >= 5
+
+
+async def test_a_folded_pane_tells_what_matters_of_it() -> None:
+    async with console(Box(), size=(80, 24)) as pilot:
+        text = shown(pilot)
+        assert "waiting 3 · oldest 40s · empty in 1m · 6 may fail" in text
+        assert "1 undecided · 2h28m of 8h · ends 10:52 · gaps 1 %" in text
+
+
+def test_the_queue_says_first_what_is_wrong_with_it() -> None:
+    from console.ui.panes import queue
+
+    well, ill = (queue.view(one, Frame(43, 5)) for one in (night(), hung()))
+    assert "waiting" in well[0].text and "● ok" in well[-1].text
+    assert "✖ failing" in ill[0].text and "nothing finished" in ill[1].text

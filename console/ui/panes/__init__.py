@@ -7,13 +7,14 @@ ROWS = (2, 2)           the least number of lines, and how many a graph would li
 HELP = "..."            what `?` says about it
 
 def view(snapshot, frame) -> list[Line]      draws, asks nobody
-def summary(snapshot) -> Line                the same in one line, when folded
+def summary(snapshot, frame) -> Line         the same in one line, when folded
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from functools import cache
 from typing import Protocol, cast
 
@@ -23,6 +24,8 @@ from console.ui.paint import Frame, Line, line
 
 LITTLE = 2
 """Lines."""
+NAME = 11
+"""Cells that a folded pane's name takes of its line, less the border that it has no need of."""
 
 
 class PaneModule(Protocol):
@@ -66,7 +69,8 @@ def discover() -> tuple[PaneModule, ...]:
 def drawn(module: PaneModule, snapshot: Snapshot, frame: Frame) -> tuple[list[Line], Line]:
     """Lines and summary of a pane; one pane's fault must not take the others' sight."""
     try:
-        return module.view(snapshot, frame), module.summary(snapshot, frame)
+        folded = replace(frame, width=max(1, frame.width - NAME))
+        return module.view(snapshot, frame), module.summary(snapshot, folded)
     except Exception as error:
         told = line(("cannot be drawn: ", "bad"), (repr(error), "muted"))
         return [told], told

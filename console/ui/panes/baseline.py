@@ -30,28 +30,28 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         return [line(*head, ("  b starts one", "muted")), *_reason(base), line((what, "muted"))]
     room = max(10, min(40, frame.width - 26))
     lines = [line(*head, "  ", *_bar(base.progress, room))]
-    coverage = "?" if base.coverage is None else f"{base.coverage * 100:.0f} %"
-    facts = (
-        (_window(base, snapshot.moment), ""),
-        (f"coverage {coverage}", "muted"),
-        (f"ends {clock(base.checkpoint)[:5]}" if base.checkpoint else "", "muted"),
-    )
-    lines += [line(*whole((), facts, frame.width)), *_reason(base)]
+    lines += [line(*whole((), _facts(base, snapshot.moment), frame.width)), *_reason(base)]
     lines += [_metric(metric, frame.width) for metric in base.metrics]
     return lines + _notes(base, frame.width, frame.height - len(lines))
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
-    """State, progress and the verdicts."""
+    """State, what is not passed, how far, until when, how much was not seen."""
     base = snapshot.baseline
-    spans: list[Span] = [_state(base), ("  ", "")]
-    if base.state != "off":
-        spans += [*_bar(base.progress, 12), ("  ", "")]
-        for verdict in ("fail", "undecided", "pass"):
-            count = sum(metric.verdict == verdict for metric in base.metrics)
-            if count:
-                spans.append((f"{count} {verdict}  ", METRICS[verdict][1]))
-    return line(*spans, (base.reason, "warn"))
+    head = [_state(base), ("  ", "")]
+    if base.state == "off":
+        return line(*head, (base.reason, "warn"))
+    unseen = 0.0 if base.coverage is None else 100 - base.coverage * 100
+    window, ends, _ = _facts(base, snapshot.moment)
+    gaps = (f"gaps {unseen:.0f} %" if unseen >= 0.5 else "", "warn")
+    failed, open_, passed = (_count(base, verdict) for verdict in ("fail", "undecided", "pass"))
+    facts = ((base.reason, "warn"), failed, open_, window, ends, gaps, passed)
+    return line(*whole(head, facts, frame.width))
+
+
+def _count(base: BaselineView, verdict: str) -> Span:
+    count = sum(metric.verdict == verdict for metric in base.metrics)
+    return (f"{count} {verdict}" if count else "", METRICS[verdict][1])
 
 
 def _state(base: BaselineView) -> Span:
@@ -64,6 +64,16 @@ def _bar(progress: float | None, width: int) -> list[Span]:
     full = round(share * width)
     percent = "  ?" if progress is None else f"{share * 100:3.0f} %"
     return [("━" * full, "accent"), ("─" * (width - full), "muted"), (f" {percent}", "strong")]
+
+
+def _facts(base: BaselineView, now: Moment) -> list[Span]:
+    """How far, until when, how complete."""
+    coverage = "?" if base.coverage is None else f"{base.coverage * 100:.0f} %"
+    return [
+        (_window(base, now), ""),
+        (f"ends {clock(base.checkpoint)[:5]}" if base.checkpoint else "", "muted"),
+        (f"coverage {coverage}", "muted"),
+    ]
 
 
 def _window(base: BaselineView, now: Moment) -> str:
@@ -82,7 +92,7 @@ def _reason(base: BaselineView) -> list[Line]:
 
 def _metric(metric: MetricView, width: int) -> Line:
     shape, style = METRICS.get(metric.verdict, (UNKNOWN, "unknown"))
-    room = min(24, width - 38)
+    room = min(24, width - 37)
     target = metric.target.replace(" ", "") + metric.unit
     return line(
         (f"{shape} ", style),
@@ -90,8 +100,8 @@ def _metric(metric: MetricView, width: int) -> Line:
         (fit(metric.figure, 5, right=True), "strong"),
         *((("  ", ""), *meter(metric, room - 1)) if room >= 5 else ()),
         (fit(f" {target}", 8), "muted"),
-        (fit(metric.verdict, 10), style),
-        (f"n {metric.n}" if metric.n and width >= 72 else "", "muted"),
+        (fit(metric.verdict, 9), style),
+        (f" n {metric.n}" if metric.n and width >= 72 else "", "muted"),
     )
 
 

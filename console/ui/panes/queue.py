@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from console.core.model import MetricView, QueueView, Snapshot
+from console.core.model import HealthState, MetricView, QueueView, Snapshot
 from console.core.text import coarse, visible
 from console.ui.paint import Frame, Line, Span, fit, line, whole
 from console.ui.words import ago, health
@@ -21,20 +21,20 @@ HELP = (
 
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
-    """State, depth, results."""
+    """Depth and results; the state before them where all is not well, after them where it is."""
     queue = snapshot.queue
     if not queue.url:
         return [line(("no queue is configured", "muted"))]
     seen = ago(snapshot.moment, queue.seen)
     wide, width = frame.width >= 50, frame.width
+    state = line(
+        *whole(
+            (health(queue.state), ("  ", "")),
+            ((seen, "muted"), (visible(queue.url, 200), "muted")),
+            width,
+        )
+    )
     lines = [
-        line(
-            *whole(
-                (health(queue.state), ("  ", "")),
-                ((visible(queue.url, 200), ""), (seen, "muted")),
-                width,
-            )
-        ),
         _figure(
             "waiting",
             queue.size,
@@ -61,7 +61,9 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
             width,
         ),
     ]
-    return [*lines, line((queue.reason, "warn"))] if queue.reason else lines
+    if queue.state is HealthState.OK and not queue.reason:
+        return [*lines, state]
+    return [state, *([line((queue.reason, "warn"))] if queue.reason else ()), *lines]
 
 
 def _figure(name: str, value: int | None, facts: list[Span], width: int) -> Line:
@@ -70,16 +72,20 @@ def _figure(name: str, value: int | None, facts: list[Span], width: int) -> Line
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
-    """State, depth and success."""
+    """State, depth, pace, how many more may fail, success."""
     queue = snapshot.queue
     if not queue.url:
         return line(("no queue is configured", "muted"))
-    return line(
-        health(queue.state),
-        f"  waiting {_count(queue.size)} · in flight {_count(queue.inflight)}"
-        f" · success {_percent(queue)} · latency {_seconds(queue.latency_s)}",
-        (f"  {queue.reason}", "warn"),
+    facts = (
+        (queue.reason, "warn"),
+        (f"waiting {_count(queue.size)}", ""),
+        *_waiting(queue),
+        *_budget(snapshot, True),
+        (f"success {_percent(queue)}", ""),
+        (f"in flight {_count(queue.inflight)}", ""),
+        (f"latency {_seconds(queue.latency_s)}", "muted"),
     )
+    return line(*whole((health(queue.state), ("  ", "")), facts, frame.width))
 
 
 def _waiting(queue: QueueView) -> list[Span]:
@@ -101,9 +107,7 @@ def _drain(queue: QueueView) -> str:
     """How long what waits will take at the pace of the last minutes."""
     if not queue.size:
         return "nothing waits" if queue.size == 0 else ""
-    return (
-        "nothing is being done" if queue.drain_s is None else f"drained in {coarse(queue.drain_s)}"
-    )
+    return "none finished" if queue.drain_s is None else f"empty in {coarse(queue.drain_s)}"
 
 
 def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:
@@ -112,7 +116,7 @@ def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:
         left = failures_left(metric)
         if metric.name == "success_rate" and left is not None:
             style = "bad" if left < 0 else "warn" if left == 0 else "muted"
-            return [(f"{max(0, left)} {'more allowed' if wide else 'left'}", style)]
+            return [(f"{max(0, left)} {'may fail' if wide else 'left'}", style)]
     return []
 
 

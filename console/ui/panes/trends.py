@@ -23,6 +23,8 @@ HELP = (
 )
 LABEL, FIGURES, STACKED = 9, 31, 23
 """Cells left and right of the curves; on the right fewer where figures stand over each other."""
+WIDE = 60
+"""Cells from which there is room for all figures beside a curve of one row."""
 LEAST_STRIP = 12
 """Cells below which a strip says nothing."""
 
@@ -34,7 +36,8 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         return [line(("nothing is known of the past yet", "muted"))]
     low, more = divmod(max(3, frame.height - 1), 3)
     heights = [low + (number < more) for number in range(3)]
-    width = max(4, frame.width - LABEL - (FIGURES if low == 1 else STACKED))
+    aside = low == 1 and frame.width >= WIDE
+    width = max(4, frame.width - LABEL - (FIGURES if aside else STACKED))
     curves = [draw(known, frame.span_s, width) for draw in (core.latency, core.depth, core.success)]
     latency, depth, success = curves
     least = min(90.0, *success.known, 90.0)
@@ -48,7 +51,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     figures = (_latency(known, latency, frame.span_s), _depth(depth), _success(success))
     for number, (newest, *rest) in enumerate(figures):
         at = sum(heights[: number + 1]) - 1
-        last = " ".join(rest) if low == 1 else rest[-1]
+        last = " ".join(rest) if aside else rest[-1]
         lines[at] = Line((*lines[at].spans, (f"  {newest}", "strong"), (f"  {last}", "muted")))
         if low > 1 and len(rest) > 1:
             lines[at - 1] = Line((*lines[at - 1].spans, (f"{'':11}{rest[0]}", "muted")))
@@ -70,9 +73,9 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     if known is None:
         return line(("nothing is known of the past yet", "muted"))
     newest, *rest = _latency(known, core.latency(known, DAY_S, 24), frame.span_s)
-    told: tuple[Span, ...] = (("latency ", "muted"), (newest.strip(), "strong"))
-    told = (*told, (f"  {' '.join(rest)}", "muted"))
-    room = frame.width - 11 - sum(len(text) for text, _ in told) - len("  24h  now")
+    figures = (newest.strip(), "strong"), (f"  {' '.join(rest)}", "muted")
+    told: tuple[Span, ...] = (("latency ", "muted"), *figures)
+    room = frame.width - sum(len(text) for text, _ in told) - len("  24h  now")
     if room < LEAST_STRIP:
         return line(*told)
     return line(*told, ("  24h ", "muted"), *strip(known, room), (" now", "muted"))
