@@ -11,6 +11,7 @@ from console.ui.paint import Span
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 RESTART = "R"
+MARK = len("╵02:14")
 ENDS = 12
 """Cells that the strip's two ends take."""
 _STRIP = {
@@ -89,10 +90,10 @@ def even(seconds: float) -> str:
 
 
 def axis(begins: float, step_s: float, cells: int) -> str:
-    """The time under a graph's cells."""
-    marks = range(0, cells, 10)
+    """The time under a graph's cells; none of which only a part would fit."""
+    marks = range(0, max(1, cells - MARK + 1), 10)
     text = "".join(f"{'╵' + clock(Moment(begins + at * step_s))[:5]:<10}" for at in marks)
-    return f"{text[:cells]:<{cells}}"
+    return f"{text[:cells]:<{cells}}" if cells >= MARK else " " * cells
 
 
 def meter(metric: MetricView, width: int) -> list[Span]:

@@ -16,6 +16,7 @@ from console.core.model import HealthState, RoleState, Snapshot, Verdict
 from console.core.trends import Trends
 from console.ui import app as app_module
 from console.ui.dialogs.confirm import Confirm
+from console.ui.graph import axis
 from console.ui.layout import SLOTS, Wish, arrange
 from console.ui.paint import Choice, Frame, Look, changed, line, strip
 from console.ui.pane import Pane
@@ -505,3 +506,34 @@ def test_the_queue_says_first_what_is_wrong_with_it() -> None:
     well, ill = (queue.view(one, Frame(43, 5)) for one in (night(), hung()))
     assert "waiting" in well[0].text and "● ok" in well[-1].text
     assert "✖ failing" in ill[0].text and "nothing finished" in ill[1].text
+
+
+def test_numbers_end_where_those_above_them_end() -> None:
+    from console.ui.panes import pipeline, processes
+
+    calm = night()
+    role = calm.roles[0]
+    young = worker(99, age=30.0, leased=False)
+    pair = replace(calm, roles=(replace(role, instances=(worker(), young), usage={}),))
+    rows = [row.text for row in processes.view(pair, Frame(51, 9))]
+    heads, old, new = rows[0], rows[2], rows[3]
+    assert heads.index("PID") + 3 == old.index("40864") + 5 == new.index(" 99") + 3
+    assert heads.index("UP") + 2 == old.index("3h07m") + 5 == new.index("30s") + 3
+    assert "?" not in old  # what is not measured yet is no figure
+    held = replace(role, instances=(young,), surplus=frozenset({young.identity}))
+    told = processes.view(replace(calm, roles=(held,)), Frame(51, 9))
+    assert any("surplus adopted" in row.text for row in told)
+
+    channels = (("a", 278.6, "ok"), ("b", 343.338, "ok"), ("c", 3.0, "ok"))
+    drawn = pipeline.view(
+        replace(calm, pipeline=replace(calm.pipeline, channels=channels)), Frame(43, 9)
+    )
+    assert len({row.text.index(".") for row in drawn if row.item}) == 1
+
+
+@pytest.mark.parametrize("cells", range(40))
+def test_no_time_under_a_graph_is_cut(cells: int) -> None:
+    words = axis(0.0, 60.0, cells)
+    assert len(words) == cells
+    assert all(re.fullmatch(r"╵\d\d:\d\d", word) for word in words.split())
+    assert bool(words.strip()) == (cells >= 6)

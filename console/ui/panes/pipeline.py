@@ -57,11 +57,18 @@ def _time(text: str) -> str:
         return text
 
 
+def _figure(value: float | None) -> str:
+    """With as many decimals each time: a point that jumps cannot be read at a glance."""
+    if value is None:
+        return "?"
+    return f"{value:.2f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
 def _channels(pipe: PipelineView) -> list[Line]:
     return [
         line(
             (fit(name, 18), "muted"),
-            (fit("?" if value is None else f"{value:g}", 10, right=True), ""),
+            (fit(_figure(value), 10, right=True), ""),
             (f"  {verdict}", _WORST.get(verdict, "muted")),
             item=True,
         )

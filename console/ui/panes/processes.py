@@ -69,7 +69,8 @@ def _heads(frame: Frame) -> Line:
         f"{head}{'▾' if frame.order == order else ''}"
         for head, order in (("UP", "age"), ("CPU", "CPU"), ("MEM", "memory"))
     )
-    heads = f"    {fit('PID', 13)}{fit(up, 7)}{fit('HELD', _held(frame.width))}"
+    heads = f"  {fit('PID', 7, right=True)}{'':6}{fit(up, 7, right=True)}  "
+    heads += fit("HELD", _held(frame.width))
     figures = f"{fit(cpu, 6, right=True)}{fit(memory, 6, right=True)}"
     command = "  COMMAND" if frame.width >= 60 else ""
     return line((f"{heads}{figures}{command}", "muted"))
@@ -141,15 +142,16 @@ def _waiting(view: RoleView, now: Moment) -> Span:
 def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
     choice = Choice(view.role.name, one.identity)
     cpu, memory = view.usage.get(one.pid, (None, None))
-    figure = "?" if cpu is None else f"{cpu:.1f}%" if cpu < 10 else f"{cpu:.0f}%"
+    figure = "" if cpu is None else f"{cpu:.1f}%" if cpu < 10 else f"{cpu:.0f}%"
     word, style = held(view, one)
     spans: list[Span] = [
-        (f"{_cursor(frame.choice == choice)}  ", "strong"),
-        (fit(_tree(one), 13), ""),
-        (fit(coarse(one.uptime(now)), 7), ""),
-        (fit(word, _held(frame.width)), style),
+        (_cursor(frame.choice == choice), "strong"),
+        (fit(one.pid, 7, right=True), ""),
+        (fit(_below(one), 6), ""),
+        (fit(coarse(one.uptime(now)), 7, right=True), ""),
+        (fit(f"  {word}", _held(frame.width) + 2), style),
         (fit(figure, 6, right=True), ""),
-        (fit(size(memory), 6, right=True), ""),
+        (fit("" if memory is None else size(memory), 6, right=True), ""),
     ]
     if frame.width >= 60:
         spans += [("  ", ""), (_command(view, one), "muted")]
@@ -165,11 +167,11 @@ def _command(view: RoleView, one: Instance) -> str:
     return one.root.command
 
 
-def _tree(one: Instance) -> str:
-    """The root, and what is below it: launcher › interpreter is one worker."""
+def _below(one: Instance) -> str:
+    """What is below the root: launcher › interpreter is one worker."""
     rest = one.pids[1:]
-    pair = f"{one.pid}›{rest[0]}" if len(rest) == 1 else ""
-    return pair if 0 < len(pair) <= 12 else f"{one.pid} +{len(rest)}" if rest else str(one.pid)
+    only = f"›{rest[0]}" if len(rest) == 1 else ""
+    return only if 0 < len(only) <= 6 else f" +{len(rest)}" if rest else ""
 
 
 def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
@@ -178,7 +180,9 @@ def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
         return []
     if any(one.identity == choice.identity for one in view.instances):
         return []
-    text = f"▸   {fit(choice.identity.pid, 13)}selected, not there; choose again with ↑ ↓"
+    text = (
+        f"▸ {fit(choice.identity.pid, 7, right=True)}  selected, not there; choose again with ↑ ↓"
+    )
     return [Line(((text, "warn"),), "select", choice)]
 
 
