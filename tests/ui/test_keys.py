@@ -191,7 +191,7 @@ async def test_a_selection_that_is_gone_says_so_and_does_not_jump() -> None:
     async with console(box) as pilot:
         box.news(roles=(replace(box.snapshot.roles[0], instances=(worker(51000, 2.0),)),))
         await settle(pilot)
-        assert "40864        selected, not there" in shown(pilot)
+        assert "40864  selected, not there" in shown(pilot)
         await press(pilot, "r")
         assert "the selected worker 40864 is gone" in shown(pilot)
         await press(pilot, "up", "r", "y")
