@@ -31,6 +31,7 @@ from console.runtime.keeping import History, judged_since
 from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
+from console.system.pressure import Pressure
 
 HISTORY_S = 8 * 3600.0
 EVENTS = 2_000
@@ -76,6 +77,7 @@ class View:
     _alerts: tuple[Alert, ...] = ()
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _digest: Digest = field(init=False)
+    _pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
         self._digest = Digest(self.box)
@@ -209,7 +211,8 @@ class View:
         told = dict.fromkeys(
             filter(None, (unwritable, self.unread, self.unsaved, self._digest.mistake))
         )
-        seen = (*told, *notices(self.box, snapshot))
+        scarce = self._pressure.told(self.box.paths.state)
+        seen = (*told, *scarce, *notices(self.box, snapshot))
         return replace(snapshot, notices=seen, unwritable=unwritable)
 
     def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:

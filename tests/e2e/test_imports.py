@@ -49,7 +49,7 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 4, 106),
-        ("status --json", NOT_TO_LOOK, 59, 196),
+        ("status --json", NOT_TO_LOOK, 60, 197),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 182),
     ],
 )

@@ -1,0 +1,59 @@
+"""Disk and memory are told of only when they are nearly gone, and not looked at all the time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from console.system import pressure
+from console.system.pressure import Pressure, disk, memory, scarce
+
+G = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("left", "whole", "told"),
+    [(2 * G, 100 * G, False), (0.9 * G, 100 * G, True), (0.9 * G, 4 * G, False), (0, G, True)],
+)
+def test_scarce_is_a_small_share_and_a_small_amount(left: float, whole: float, told: bool) -> None:
+    assert scarce(left, whole) is told
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("MemTotal: 8388608 kB\nMemAvailable: 102400 kB\n", "100M of 8.0G left"),
+        ("MemTotal: 8388608 kB\nMemAvailable: 4194304 kB\n", ""),
+        ("MemTotal: 8388608 kB\n", ""),
+        ("MemTotal:\nMemAvailable: x kB\n", ""),
+    ],
+)
+def test_memory(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text(text, encoding="ascii")
+    said = memory(file)
+    assert said.endswith(words) and bool(said) == bool(words)
+    assert memory(tmp_path / "nowhere") == ""
+
+
+def test_a_disk_that_fills_is_told_of_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        looked = Pressure()
+        before = looked.told(tmp_path)
+        assert not any("disk" in one for one in before)
+        (tmp_path / "ballast").write_bytes(b"x" * (4 * 1024 * 1024 - 100 * 1024))
+        assert "is nearly full: " in disk(tmp_path) and "of 4.0M left" in disk(tmp_path)
+        assert looked.told(tmp_path) == before  # a minute has not gone by
+        monkeypatch.setattr(pressure, "EVERY_S", 0.0)
+        assert disk(tmp_path) in looked.told(tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    assert disk(tmp_path / "nowhere") == ""
