@@ -98,6 +98,7 @@ match = "task_watchdog.py"
 # events_days = 400     # the ledger; what is still needed of it stays
 
 [screen]
+# box = "invoices"      # what this box is called; without it: its state directory
 # theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own
 # mouse = "auto"        # true, false; auto: not over SSH, so that text can be marked there
 # keys = { ensure = "E", kill = "ctrl+k" }   # `rpa-console config keys` names every command

@@ -63,6 +63,7 @@ def settings(directory: Path, port: int, python: str) -> dict[str, object]:
     }
     return {
         "outputs": outputs,
+        "screen": {"box": "demo"},
         "queue": {"url": url},
         "roles": roles,
         "monitors": {

@@ -192,7 +192,7 @@ class View:
         snapshot = compose(
             Facts(
                 host=self.box.host,
-                box=self.box.name,
+                box=self.box.settings.screen.box or self.box.name,
                 queue_url=self.box.settings.queue.url,
                 roles=self.box.roles,
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},

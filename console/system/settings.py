@@ -158,6 +158,8 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
 class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     """The console's looks."""
 
+    box: Text | None = None
+    """What the box is called; its state directory if it has no name."""
     theme: Name = "dark"
     mouse: bool | Literal["auto"] = "auto"
     """Whether the console takes the mouse; `auto`: not over SSH."""

@@ -94,3 +94,9 @@ def test_two_boxes_on_one_machine_know_their_own(machine: Any, tmp_path: Path) -
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_box_may_have_a_name(machine: Any) -> None:
+    machine.write(screen={"box": "invoices"})
+    assert machine.document("status")["box"] == "invoices"
+    assert "  invoices" in machine.run("status").stdout.splitlines()[0]
