@@ -17,7 +17,7 @@ from console.core.model import BaselineView, Event, MetricView, Moment, Sample
 from console.core.restarts import restarts
 from console.core.stats import percentile, wilson
 from console.core.text import clock, duration
-from console.core.window import Window, observed, presence
+from console.core.window import Window, longest_gap, observed, presence
 from console.core.work import tasks_ended
 
 ROLE = "worker"
@@ -91,6 +91,11 @@ def baseline(
     seen_s = (up_s + down_s + observed(queue, settings.queue_every_s, run)) / 2
     reason = "; ".join(filter(None, (spoilt, _unseen(run.elapsed_s - seen_s, settings))))
     run = replace(run, hopeless=bool(reason))
+    gaps = (
+        longest_gap(worker, settings.worker_every_s, run),
+        longest_gap(queue, settings.queue_every_s, run),
+    )
+    gap = max((one for one in gaps if one), key=lambda one: one[1], default=None)
     metrics = (
         _success(queue, run),
         _latency(samples, run),
@@ -104,6 +109,7 @@ def baseline(
         checkpoint=started.plus(settings.length_s),
         progress=run.elapsed_s / settings.length_s,
         coverage=seen_s / run.elapsed_s if run.elapsed_s else None,
+        gap=gap and (started.plus(gap[0]), gap[1]),
         metrics=tuple(_unproven(one) for one in metrics) if reason else metrics,
         reason=reason,
     )

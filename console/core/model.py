@@ -500,6 +500,8 @@ class BaselineView:
     coverage: float | None = None
     metrics: tuple[MetricView, ...] = ()
     reason: str = ""
+    gap: tuple[Moment, float] | None = None
+    """The longest time that a monitor did not look: from when, seconds."""
 
 
 @frozen

@@ -220,6 +220,8 @@ def baseline(snapshot: Snapshot, events: Sequence[Event], times: Times) -> Itera
         yield Claim(f"Checkpoint at {times.at(view.checkpoint)}", began)
     if view.coverage is not None:
         yield Claim(f"{100 * view.coverage:.1f} % of the time was observed")
+    if view.gap is not None:
+        yield Claim(f"The longest gap: {duration(view.gap[1])} from {times.at(view.gap[0])}")
 
 
 def metrics(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Metric]:

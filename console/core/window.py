@@ -39,6 +39,20 @@ def observed(samples: Sequence[Sample], every_s: float, window: Window) -> float
     return sum(_length(at, until, every_s, window) for at, until, told in _spans(known) if told)
 
 
+def longest_gap(
+    samples: Sequence[Sample], every_s: float, window: Window
+) -> tuple[float, float] | None:
+    """The longest time, more than an interval, of which no look tells: when it began, seconds."""
+    known = [(window.when(one.moment), one.error is None) for one in samples]
+    seen = [(at, _length(at, until, every_s, window)) for at, until, told in _spans(known) if told]
+    ends = [0.0, *(max(0.0, at) + length for at, length in seen if length)]
+    begins = [*(max(0.0, at) for at, length in seen if length), window.elapsed_s]
+    gaps = [
+        (at, until - at) for at, until in zip(ends, begins, strict=True) if until - at > every_s
+    ]
+    return max(gaps, key=lambda gap: gap[1], default=None)
+
+
 def _looked(sample: Sample) -> bool:
     return sample.error is None and sample.data.get("problem") is None
 

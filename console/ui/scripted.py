@@ -135,6 +135,7 @@ def baseline() -> BaselineView:
                 "restarts", 0.0, "", "<= 0", "undecided", 0, "passes unless there is 1 more restart"
             ),
         ),
+        gap=(past(7000.0), 89.0),
     )
 
 

@@ -193,3 +193,18 @@ def test_any_history_gives_sound_figures(
     assert uptime is None or -1e-9 <= uptime <= 100 + 1e-9
     if view.state != "complete":
         assert "pass" not in verdicts(view).values()
+
+
+def test_the_longest_gap_is_named() -> None:
+    assert baseline(START, looks(), [], HOUR, at(3600)).gap is None
+    seen = [one for one in looks() if not 600 < START.until(one.moment) < 1500]
+    seen = [one for one in seen if not 2400 < START.until(one.moment) < 2700]
+    gap = baseline(START, seen, [], HOUR, at(3600)).gap
+    assert gap == (at(690), 810.0)  # the last look tells of one interval and a half
+    late = baseline(START, looks(1800), [], HOUR, at(3600)).gap
+    assert late == (at(1890), 1710.0)
+
+
+def test_a_blind_monitor_is_a_gap_though_the_other_one_looks() -> None:
+    only = [one for one in looks() if one.monitor == "queue"]
+    assert baseline(START, only, [], HOUR, at(3600)).gap == (at(0), 3600.0)

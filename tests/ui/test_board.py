@@ -13,6 +13,7 @@ from textual.geometry import Region
 from textual.screen import Screen
 
 from console.core.model import HealthState, RoleState, Snapshot, Verdict
+from console.core.text import clock
 from console.core.trends import Trends
 from console.ui import app as app_module
 from console.ui.dialogs.confirm import Confirm
@@ -537,3 +538,10 @@ def test_no_time_under_a_graph_is_cut(cells: int) -> None:
     assert len(words) == cells
     assert all(re.fullmatch(r"╵\d\d:\d\d", word) for word in words.split())
     assert bool(words.strip()) == (cells >= 6)
+
+
+async def test_the_baseline_names_its_longest_gap() -> None:
+    calm = night()
+    gap = (calm.moment.plus(-5400.0), 720.0)
+    async with console(Box(replace(calm, baseline=replace(calm.baseline, gap=gap)))) as pilot:
+        assert f"longest gap {clock(gap[0])[:5]}, for 12m" in shown(pilot)

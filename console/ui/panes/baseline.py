@@ -30,8 +30,12 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         return [line(*head, ("  b starts one", "muted")), *_reason(base), line((what, "muted"))]
     room = max(10, min(40, frame.width - 26))
     lines = [line(*head, "  ", *_bar(base.progress, room))]
-    lines += [line(*whole((), _facts(base, snapshot.moment), frame.width)), *_reason(base)]
+    facts, gap = _facts(base, snapshot.moment), _gap(base)
+    with_gap = sum(len(text) + 3 for text, _ in (*facts, gap)) <= frame.width + 3 or not gap[0]
+    lines.append(line(*whole((), [*facts, gap] if with_gap else facts, frame.width)))
+    lines += _reason(base)
     lines += [_metric(metric, frame.width) for metric in base.metrics]
+    lines += [] if with_gap else [line(gap)]
     return lines + _notes(base, frame.width, frame.height - len(lines))
 
 
@@ -74,6 +78,13 @@ def _facts(base: BaselineView, now: Moment) -> list[Span]:
         (f"ends {clock(base.checkpoint)[:5]}" if base.checkpoint else "", "muted"),
         (f"coverage {coverage}", "muted"),
     ]
+
+
+def _gap(base: BaselineView) -> Span:
+    if base.gap is None:
+        return "", ""
+    began, lasted_s = base.gap
+    return f"longest gap {clock(began)[:5]}, for {coarse(lasted_s)}", "warn"
 
 
 def _window(base: BaselineView, now: Moment) -> str:
