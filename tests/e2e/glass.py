@@ -19,13 +19,19 @@ import pyte
 
 
 class Glass:
-    """120×40, read as fast as it is written."""
+    """So many columns and rows, read as fast as they are written."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        size: tuple[int, int] = (120, 40),
+    ) -> None:
+        columns, rows = size
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self.screen = pyte.Screen(120, 40)
+        self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process: subprocess.Popen[bytes] = subprocess.Popen(

@@ -25,8 +25,8 @@ def look(machine: Any) -> Iterator[Open]:
     """Opens terminals with the program in them."""
     opened: list[Glass] = []
 
-    def one(*arguments: str, **environment: str) -> Glass:
-        opened.append(Glass(list(arguments), machine.environment | environment))
+    def one(*arguments: str, size: tuple[int, int] = (120, 40), **environment: str) -> Glass:
+        opened.append(Glass(list(arguments), machine.environment | environment, size))
         return opened[-1]
 
     yield one
@@ -289,3 +289,40 @@ def test_each_fault_is_seen_for_what_it_is(look: Open, fault: str, sight: str) -
     demo_box(glass)
     glass.wait_for(sight, 30)
     os.kill(glass.process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 30), (160, 50)])
+def test_every_size_shows_the_verdict_the_box_and_the_way_out(
+    box: Any, look: Open, size: tuple[int, int]
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    glass = look("--read-only", *box.options, size=size)
+    verdict = re.compile("HEALTHY|DEGRADED|UNKNOWN|DOWN")
+    glass.wait_for(lambda text: verdict.search(text) and "LIVE" in text and "q leave" in text)
+    glass.press("1z")
+    glass.wait_for(lambda text: runs(text, worker))
+    glass.press("q")
+    assert glass.leave() == 0
+    assert glass.restored()
+
+
+@pytest.mark.parametrize(
+    "terminal", [{"TERM": "linux"}, {"LANG": "C", "LC_ALL": "C", "TERM": "screen"}]
+)
+def test_a_terminal_that_knows_only_ascii_is_sent_nothing_else(
+    box: Any, look: Open, terminal: dict[str, str]
+) -> None:
+    box.run("ensure")
+    (worker,) = box.workers()
+    glass = look("--read-only", *box.options, **terminal)
+    glass.wait_for(lambda text: runs(text, worker) and "q leave" in text)
+    glass.press("?")
+    glass.wait_for("Esc")
+    glass.press("\x1b")
+    glass.settle()
+    glass.press("q")
+    assert glass.leave() == 0
+    assert glass.restored()
+    assert glass.raw.isascii(), [one for one in glass.raw.split(b"\x1b") if not one.isascii()]
+    assert b"\x1b[38;2;" not in glass.raw  # shades that it cannot show
