@@ -201,7 +201,8 @@ def _offer(app: ConsoleApp, offers: Sequence[Offer], title: str = "Palette") -> 
         if id is None or not id.startswith("theme:"):
             app.wear(worn)
         else:
-            app.say(f"theme: {app.theme_name}")
+            keep = f'theme = "{app.theme_name}" under [screen] keeps it'
+            app.say(f"theme: {app.theme_name}; {keep}")
         if id is not None and not id.startswith("theme:"):
             app.call_later(app.action_command, id)
 

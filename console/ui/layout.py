@@ -9,6 +9,8 @@ from console.core.frozen import frozen
 TWO_COLUMNS = 100
 """From this width on, panes stand in two columns, and what is long to read under both."""
 SLOTS = ("left", "right", "bottom")
+MOST = 12
+"""Lines that the first pane gets before any other is unfolded."""
 RIGHT = 46
 """Cells of the right column: the queue's figures and the baseline's meters fit in whole."""
 FIRST = 4
@@ -85,14 +87,14 @@ def _column(
     order = shown[:1] + [wish for wish in order if wish is not shown[0]] if shown else []
     # What is looked at shows its least, and of the first pane two lines stay. That one gets all it
     # wishes before any other is unfolded.
-    for goal, some, kept in (
-        ("least", chosen, 0 if chosen == order[:1] else FIRST - 1),
-        ("wished", order[:1], 0),
-        ("least", order, 0),
-        ("wished", order, 0),
+    for goal, some, kept, most in (
+        ("least", chosen, 0 if chosen == order[:1] else FIRST - 1, height),
+        ("wished", order[:1], 0, MOST),
+        ("least", order, 0, height),
+        ("wished", order, 0, height),
     ):
         for wish in some:
-            more = min(getattr(wish, goal) + 2 - rows[wish.name], spare - kept)
+            more = min(min(getattr(wish, goal), most) + 2 - rows[wish.name], spare - kept)
             # A border around a single line says less than that line alone.
             if more > 0 and rows[wish.name] + more >= min(4, wish.least + 2):
                 rows[wish.name] += more

@@ -19,7 +19,7 @@ from console.ui.dialogs.confirm import Confirm
 from console.ui.film import Film, Frame
 from console.ui.paint import line, strip
 from console.ui.scripted import night
-from console.ui.scripted_day import until
+from console.ui.scripted_day import told, until
 from console.ui.scripted_story import killed, story
 from console.ui.scripted_trouble import trouble
 from console.ui.wiring import Logs, Publish, Wiring
@@ -39,7 +39,7 @@ def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wirin
         return LogPage(f"{role}.{stream}.log")
 
     async def trends(moment: Moment | None) -> Trends:
-        return until(moment or snapshot.moment)
+        return told(snapshot) if moment is None else until(moment)
 
     return Wiring(
         {"picture": feed},

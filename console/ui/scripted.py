@@ -32,6 +32,8 @@ from console.core.model import (
 BOOT = "5f0c2b7e"
 START = 1_795_305_630.0
 NOW = Moment(START + 19_260.0, 419_260.0, BOOT)
+WELL = "all roles run, all monitors are content"
+DOWN = "worker: not running; backoff: restart 1 of 3"
 WORKER = "rpa_worker.py --server http://127.0.0.1:8091 --interval 0.5 --log-level INFO"
 
 
@@ -99,7 +101,7 @@ def roles() -> tuple[RoleView, ...]:
 def monitors() -> tuple[MonitorView, ...]:
     """Five monitors, all on time."""
     rows = (
-        ("canary", 1800.0, 1042.0, "done in 0.84 s"),
+        ("canary", 1800.0, 1042.0, "done in 1.17 s"),
         ("worker", 300.0, 122.0, "worker 1, watchdog 1"),
         ("watchdog", 60.0, 14.0, "heartbeat 12 s old"),
         ("queue", 5.0, 2.0, "3 waiting, 1 in work, 212 done"),
@@ -149,19 +151,26 @@ def events() -> tuple[Event, ...]:
         (19_140.0, EventKind.STARTED, "worker", "cli:ana@pts/3", "ensure: none was found", old),
         (19_131.0, EventKind.READY, "worker", "policy", "its first task was done", old),
         (11_243.0, EventKind.DIED, "worker", "shim", "killed by signal 9 after 2h11m", old),
-        (11_243.0, EventKind.VERDICT_CHANGED, "", "policy", "healthy to down: no worker", None),
-        (11_243.0, EventKind.BACKED_OFF, "worker", "policy", "restart 1 of 3 in 5 s", None),
-        (11_237.0, EventKind.STARTED, "worker", "policy", "restart 1 of 3 in 10m", new),
+        (11_243.0, EventKind.VERDICT_CHANGED, "", "daemon", DOWN, None),
+        (11_237.0, EventKind.STARTED, "worker", "policy", "restart 1 of 3", new),
         (11_229.0, EventKind.READY, "worker", "policy", "its first task was done", new),
-        (11_229.0, EventKind.VERDICT_CHANGED, "", "policy", "down to healthy", None),
+        (11_229.0, EventKind.VERDICT_CHANGED, "", "daemon", WELL, None),
+        (9010.0, EventKind.CONFIRMED, "watchdog", "cli:cron", "ensure: it runs already", dog),
         (8928.0, EventKind.BASELINE_STARTED, "", "console:ana@pts/3", "8 hours", None),
         (5410.0, EventKind.CONFIRMED, "worker", "cli:cron", "ensure: it runs already", new),
         (1820.0, EventKind.REFUSED, "worker", "cli:bo@pts/5", "kill: PID 39120 is gone", old),
     )
     return tuple(
-        Event(kind, past(age), role, actor, reason, identity, _token(identity), id=number)
+        Event(
+            kind, past(age), role, actor, reason, identity, _token(identity), _said(reason), number
+        )
         for number, (age, kind, role, actor, reason, identity) in enumerate(rows)
     )
+
+
+def _said(reason: str) -> dict[str, str]:
+    """What a change of the verdict has beside its reason."""
+    return {WELL: {"verdict": "healthy"}, DOWN: {"verdict": "down"}}.get(reason, {})
 
 
 def _token(identity: Identity | None) -> int | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
-from console.core.model import Moment, Verdict
+from console.core.model import Moment, Snapshot, Verdict
 from console.core.trends import DAY_S, Reading, Trends
-from console.ui.scripted import NOW, past
+from console.ui.scripted import NOW, night, past
 
 LOOK_S, CANARY_S = 60.0, 1800.0
+NEWEST = night().queue.size
 _TROUBLE = (
     (DAY_S, Verdict.HEALTHY),
     (61_200.0, Verdict.DEGRADED),
@@ -34,7 +36,7 @@ def day() -> Trends:
             continue
         rush = math.exp(-(((age - 60_000.0) / 2400.0) ** 2))
         busy = 0.5 + 0.5 * math.sin(number / 96.0) + 0.3 * math.sin(number / 7.0)
-        depth = max(0, round(2.5 * busy + 14 * rush))
+        depth = max(0, round(2.5 * busy + 14 * rush)) if age > LOOK_S else NEWEST
         good += 1 + number % 2
         bad += 1 if number % 61 == 7 or (rush > 0.6 and number % 6 == 0) else 0
         at = past(age).at
@@ -44,6 +46,12 @@ def day() -> Trends:
             readings.append(Reading(at, latency=round(abs(slow), 2)))
     verdicts = tuple((past(age).at, verdict.value) for age, verdict in _TROUBLE)
     return Trends(NOW.at, tuple(readings), verdicts, (past(11_237.0).at,))
+
+
+def told(snapshot: Snapshot) -> Trends:
+    """The same day as far as a snapshot's moment, and what that says."""
+    known, now = until(snapshot.moment), snapshot.since or snapshot.moment
+    return replace(known, verdicts=(*known.verdicts, (now.at, snapshot.verdict.value)))
 
 
 def until(moment: Moment) -> Trends:

@@ -15,7 +15,7 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.ui.scripted import night, past
+from console.ui.scripted import DOWN, night, past
 
 DIED = past(11_243.0)
 """02:14:07, at which the first worker is killed."""
@@ -64,15 +64,16 @@ def killed() -> Snapshot:
         lease=Lease(LeaseState.FREE),
         usage={},
         restarts=0,
+        reason="restart 1 of 3",
         retry_at=DIED.plus(5.0),
         last_death=died,
     )
-    alert = Alert("worker.down", Severity.CRITICAL, "worker is down", "killed by signal 9", DIED)
+    alert = Alert("worker.down", Severity.CRITICAL, "worker is down", DOWN, DIED)
     down = replace(
         calm,
         verdict=Verdict.DOWN,
         since=DIED,
-        reasons=("worker: killed by signal 9 after 2h11m; restart 1 of 3 in 5 s",),
+        reasons=(DOWN,),
         roles=(view, calm.roles[1]),
         alerts=(alert,),
         events=night().events,

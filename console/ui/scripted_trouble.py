@@ -1,4 +1,4 @@
-"""The scripted night eight seconds after its worker has died again, with a canary overdue."""
+"""The scripted night three seconds after its worker has died again, with a canary overdue."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.ui.scripted import NOW, night, past, worker
+from console.ui.scripted import DOWN, NOW, night, past, worker
 
-AGO_S = 8.0
+AGO_S = 3.0
 REASON = "killed by signal 9 after 3h07m"
 
 
 def trouble() -> Snapshot:
-    """Down: nothing runs, the last restart of three is about to be spent."""
+    """Down: nothing runs, a restart is due in two seconds."""
     calm = night()
     first, dog = calm.roles
     died = Event(EventKind.DIED, past(AGO_S), "worker", "shim", REASON, worker().identity, 41)
-    down = Event(EventKind.VERDICT_CHANGED, past(AGO_S), "", "policy", "healthy to down: no worker")
-    wait = Event(EventKind.BACKED_OFF, past(AGO_S), "worker", "policy", "restart 3 of 3 in 20 s")
+    told = {"verdict": "down"}
+    down = Event(EventKind.VERDICT_CHANGED, past(AGO_S), "", "daemon", DOWN, data=told)
     gone = replace(
         first,
         state=RoleState.BACKOFF,
         instances=(),
         lease=Lease(LeaseState.FREE),
         usage={},
-        restarts=2,
-        retry_at=NOW.plus(14.0),
+        restarts=0,
+        reason="restart 1 of 3",
+        retry_at=NOW.plus(2.0),
         last_death=died,
     )
     canary, at_once, watchdog, queue, pipeline = calm.monitors
@@ -59,11 +60,11 @@ def trouble() -> Snapshot:
     return replace(
         calm,
         verdict=Verdict.DOWN,
-        reasons=("worker: none of 1 runs, restart 3 of 3 in 14s", "canary overdue by 9m"),
+        reasons=(DOWN, f"canary monitor: {late.health.reason}"),
         since=past(AGO_S),
         roles=(gone, dog),
-        queue=replace(calm.queue, size=4, inflight=0, lease_s=None, drain_s=None),
+        queue=replace(calm.queue, size=4, inflight=0, lease_s=None, drain_s=128.0),
         monitors=(late, missed, watchdog, filling, pipeline),
-        events=(*calm.events, died, down, wait),
-        alerts=(Alert("worker.down", Severity.CRITICAL, "worker is down", REASON, past(AGO_S)),),
+        events=(*calm.events, died, down),
+        alerts=(Alert("worker.down", Severity.CRITICAL, "worker is down", DOWN, past(AGO_S)),),
     )

@@ -35,7 +35,9 @@ async def test_verdict_first() -> None:
         first, second = shown(pilot).splitlines()[:2]
         assert "robot-7" in first and "invoices" in first and "● LIVE" in first
         assert second.startswith(" ✖ DOWN ")
-        assert "worker: none of 1 runs" in second and "since 05:2" in second.replace("05:1", "05:2")
+        assert "worker: not running; backoff" in second and "since 05:2" in second.replace(
+            "05:1", "05:2"
+        )
 
 
 async def test_old_data_is_unknown_not_healthy() -> None:

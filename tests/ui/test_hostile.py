@@ -130,7 +130,8 @@ async def test_very_long_command_lines_and_very_many_instances() -> None:
     async with console(box) as pilot:
         assert "300/1" in shown(pilot) and "more" in shown(pilot)
         await press(pilot, "end")
-        assert "▸   1299" in shown(pilot)
+        assert "▸    1299" in shown(pilot)
+        assert "╭─ 2 Monitors" in shown(pilot)
         await press(pilot, "x")
         assert "Cancel" in shown(pilot) and "y  end them" in shown(pilot)
         await press(pilot, "escape", "slash", *"1234")
@@ -205,7 +206,7 @@ async def test_every_theme_can_be_worn() -> None:
             await press(pilot, "t", *name[:4])
             assert box.app.theme_name == name  # worn while it is lit
             await press(pilot, "enter", "k")
-            assert f"theme: {name}" in shown(pilot)
+            assert f'theme: {name}; theme = "{name}" under [screen] keeps it' in shown(pilot)
             assert "Kill worker" in shown(pilot) and "HEALTHY" in shown(pilot)
             await press(pilot, "escape")
         await press(pilot, "t", *"light", "escape")
