@@ -1,0 +1,40 @@
+"""The README's pictures are of this program: drawn again, they are the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAW = """
+import asyncio, sys
+from pathlib import Path
+from console.ui.pictures import draw
+from console.ui.scripted import night
+from console.ui.scripted_trouble import trouble
+asyncio.run(draw(night(), Path(sys.argv[1]) / "console-80x24-dark.svg", (80, 24)))
+asyncio.run(draw(trouble(), Path(sys.argv[1]) / "trouble-120x40-dark.svg", (120, 40)))
+"""
+
+
+def words(picture: Path) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)<", picture.read_text(encoding="utf-8"))
+
+
+def test_the_pictures_are_not_stale(tmp_path: Path) -> None:
+    told = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    subprocess.run(
+        [sys.executable, "-c", DRAW, str(tmp_path)], check=True, env={**told, "TZ": "UTC"}
+    )
+    for drawn in tmp_path.iterdir():
+        assert words(drawn) == words(ROOT / "screenshots" / drawn.name), "make screenshots"
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "screenshots").iterdir()), ids=lambda p: p.name)
+def test_every_picture_is_linked(picture: Path) -> None:
+    assert f"screenshots/{picture.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
