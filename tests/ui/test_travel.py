@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import replace
 
 import pytest
@@ -198,7 +197,7 @@ async def test_without_a_past_the_keys_do_nothing() -> None:
 async def test_graphs_and_their_span() -> None:
     box = traveller()
     async with console(box, **wired(box)) as pilot:
-        assert "1h [ ]" in shown(pilot) and re.search(r"p95 \d\.\d\d 6h", shown(pilot))
+        assert "1h [ ]" in shown(pilot) and " 6h " in shown(pilot)
         assert "·" * 12 in shown(pilot)
         await press(pilot, "right_square_bracket", "right_square_bracket", "right_square_bracket")
         assert "24h [ ]" in shown(pilot)
@@ -430,3 +429,12 @@ def test_a_film_draws_each_row_once() -> None:
     assert "@keyframes k1" in picture and "25.00%{visibility:visible}" in picture
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
     assert len(story()) >= 6
+
+
+async def test_why_on_a_small_screen_leaves_its_words_their_room() -> None:
+    async with console(Box(), size=(40, 10)) as pilot:
+        await press(pilot, "w")
+        screen = pilot.app.screen
+        told = [one.text for one in screen.pane.lines]  # type: ignore[attr-defined]
+        assert any(text.split()[:1] == ["symptom"] and len(text.split()) == 2 for text in told)
+        assert max(len(text.rstrip()) for text in told) > 28 and len(told) < 30

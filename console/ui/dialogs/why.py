@@ -55,14 +55,22 @@ class Why(Sheet[None]):
         self.pane.scroll_by(by)
 
 
+LABELS, NARROW = 20, 30
+"""Cells of a link's part and time; cells of words below which these stand above them."""
+
+
 def _link(step: Step, width: int, last: bool) -> list[Line]:
-    texts = textwrap.wrap(visible(step.text, 1000), width) or [""]
+    """Its part and time beside its words; above them on a screen too narrow for that."""
+    beside = width >= NARROW
+    indent = LABELS if beside else 4
+    texts = textwrap.wrap(visible(step.text, 1000), width + LABELS - indent) or [""]
     style = _STYLES.get(step.part, "")
     when = clock(step.moment) if step.moment else ""
-    lines = [line((fit(step.part, 10), "muted"), (fit(when, 10), "muted"), (texts[0], style))]
+    label = (fit(step.part, 10), "muted"), (fit(when, 10), "muted")
+    lines = [line(*label, (texts.pop(0), style)) if beside else line(*label)]
     mark = "" if last else "  │"
-    lines += [line((fit(mark, 20), "muted"), (text, style)) for text in texts[1:]]
+    lines += [line((fit(mark, indent), "muted"), (text, style)) for text in texts]
     told = ", ".join(f"#{number}" for number in step.events)
     if told:
-        lines.append(line((fit(mark, 20), "muted"), (f"ledger {told}", "muted")))
+        lines.append(line((fit(mark, indent), "muted"), (f"ledger {told}", "muted")))
     return lines if last else [*lines, line(("  ↓", "muted"))]
