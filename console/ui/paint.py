@@ -66,6 +66,11 @@ class Frame:
     order: str = ""
     """By what the instances of a role are sorted; nothing: as they were found."""
 
+    @property
+    def folded(self) -> int:
+        """Cells of a folded pane's line beside its name; it has no border."""
+        return max(1, self.width - 11)
+
 
 EDGES = ("border", "focus")
 """What stands around a line, and is no part of it when it is selected."""

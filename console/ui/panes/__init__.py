@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import replace
 from functools import cache
 from typing import Protocol, cast
 
@@ -24,8 +23,6 @@ from console.ui.paint import Frame, Line, line
 
 LITTLE = 2
 """Lines."""
-NAME = 11
-"""Cells that a folded pane's name takes of its line, less the border that it has no need of."""
 
 
 class PaneModule(Protocol):
@@ -69,8 +66,7 @@ def discover() -> tuple[PaneModule, ...]:
 def drawn(module: PaneModule, snapshot: Snapshot, frame: Frame) -> tuple[list[Line], Line]:
     """Lines and summary of a pane; one pane's fault must not take the others' sight."""
     try:
-        folded = replace(frame, width=max(1, frame.width - NAME))
-        return module.view(snapshot, frame), module.summary(snapshot, folded)
+        return module.view(snapshot, frame), module.summary(snapshot, frame)
     except Exception as error:
         told = line(("cannot be drawn: ", "bad"), (repr(error), "muted"))
         return [told], told

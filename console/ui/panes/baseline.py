@@ -50,7 +50,7 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     gaps = (f"gaps {unseen:.0f} %" if unseen >= 0.5 else "", "warn")
     failed, open_, passed = (_count(base, verdict) for verdict in ("fail", "undecided", "pass"))
     facts = ((base.reason, "warn"), failed, open_, window, ends, gaps, passed)
-    return line(*whole(head, facts, frame.width))
+    return line(*whole(head, facts, frame.folded))
 
 
 def _count(base: BaselineView, verdict: str) -> Span:

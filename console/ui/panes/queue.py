@@ -85,7 +85,7 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
         (f"in flight {_count(queue.inflight)}", ""),
         (f"latency {_seconds(queue.latency_s)}", "muted"),
     )
-    return line(*whole((health(queue.state), ("  ", "")), facts, frame.width))
+    return line(*whole((health(queue.state), ("  ", "")), facts, frame.folded))
 
 
 def _waiting(queue: QueueView) -> list[Span]:

@@ -75,7 +75,7 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     newest, *rest = _latency(known, core.latency(known, DAY_S, 24), frame.span_s)
     figures = (newest.strip(), "strong"), (f"  {' '.join(rest)}", "muted")
     told: tuple[Span, ...] = (("latency ", "muted"), *figures)
-    room = frame.width - sum(len(text) for text, _ in told) - len("  24h  now")
+    room = frame.folded - sum(len(text) for text, _ in told) - len("  24h  now")
     if room < LEAST_STRIP:
         return line(*told)
     return line(*told, ("  24h ", "muted"), *strip(known, room), (" now", "muted"))
