@@ -15,8 +15,10 @@ from console.core.model import Event, EventKind, Identity, Moment, Sample
 from console.core.runs import began
 from console.monitors import discover
 from console.runtime import actions, collecting
+from console.runtime.conditions import conditions
 from console.runtime.view import View
 from console.system.box import Box, open_box
+from console.system.configuration import load
 from console.system.settings import Baseline, Monitors, RoleSettings, Settings, Worker
 
 EVERY_S = 60.0
@@ -38,7 +40,7 @@ def past(box: Box, hours: float, bad: int = 0) -> Moment:
     """A run that was started so long ago, and everything that was seen since."""
     start = box.now().plus(-hours * 3600)
     run = {"started": [start.at, start.tick, start.boot], "hours": 6.0}
-    box.store.put(collecting.RUN, {**run, "conditions": collecting.conditions(box)})
+    box.store.put(collecting.RUN, {**run, "conditions": conditions(box.settings)})
     samples = []
     for index in range(int(hours * 3600 / 10) + 1):
         moment = start.plus(10 * index)
@@ -180,6 +182,61 @@ def test_a_changed_configuration_spoils_the_run(
     collecting.attend(box)  # changed back: what was measured under another one stays spoilt
     view, _ = collecting.measured(box, box.store.get(collecting.RUN), box.now())
     assert view.state == "invalid"
+
+
+def test_a_target_edited_in_mid_run_is_told_once_and_judges_nothing(tmp_path: Path) -> None:
+    """The file is read while the run lasts; the run keeps the targets that it began with."""
+    path, state = tmp_path / "config.toml", tmp_path / "state"
+    path.write_text("[monitors.worker]\nevery_s = 60\n")
+    with open_box(load(path), state, path) as box:
+        past(box, 1.0)
+        collecting.attend(box)
+        with path.open("a") as file:
+            file.write("[baseline]\nlatency_s = 0.01\n")
+        for _ in range(3):
+            collecting.attend(box)
+        told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
+        assert told == ["the baseline is invalid: baseline.latency_s was 5.0, is 0.01"]
+        with open_box(load(path), state, path) as other:  # as `baseline status` opens it
+            view, _ = collecting.measured(other, other.store.get(collecting.RUN), other.now())
+        latency = next(one for one in view.metrics if one.name == "latency_s")
+        assert (view.state, latency.target) == ("invalid", "< 5")
+        assert latency.verdict == "undecided" and "latency_s was 5.0" in view.reason
+        assert "invalid" in collecting.stop(box, "cli:ana").message
+
+
+def test_a_change_of_the_last_moment_counts(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    with open_box(load(path), tmp_path / "state", path) as box:
+        past(box, 1.0)
+        path.write_text("[baseline]\nuptime = 50\n")
+        assert "stopped: invalid" in collecting.stop(box, "cli:ana").message
+
+
+def test_a_file_that_breaks_in_mid_run_is_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(good := "[monitors.worker]\nevery_s = 60\n")
+    with open_box(load(path), tmp_path / "state", path) as box:
+        past(box, 1.0)
+        view = View(box, discover())
+
+        def shown() -> tuple[str, str]:
+            collecting.attend(box)
+            view.refresh()
+            snapshot = view.compose()
+            told = [one for one in snapshot.notices if one.startswith("configuration: ")]
+            return snapshot.baseline.state, "".join(told)
+
+        assert shown() == ("collecting", "")
+        path.write_text("[baseline\n")
+        state, notice = shown()
+        assert state == "collecting" and str(path) in notice and "not TOML" in notice
+        path.unlink()
+        assert "cannot be read" in shown()[1]
+        path.write_text(good)
+        assert shown() == ("collecting", "")
+        assert not [e for e in box.store.events() if e.kind is EventKind.NOTICED]
 
 
 def test_stopping_keeps_and_cancelling_forgets(box: Box) -> None:

@@ -146,13 +146,14 @@ def _view(box: Any) -> BaselineView:
     """The run under way by everything that the store has of it; else the last one."""
     from console.core.runs import shown
     from console.runtime import collecting
+    from console.runtime.conditions import targets
     from console.runtime.digest import LAST, RUN
 
     run = box.store.get(RUN)
     if run is not None:
         return collecting.measured(box, run, box.now())[0]
     last = box.store.get(LAST)
-    return shown(None, last, [], [], collecting.targets(box), box.now())
+    return shown(None, last, [], [], targets(box.settings), box.now())
 
 
 def _print(view: BaselineView) -> None:

@@ -17,6 +17,9 @@ from console.core.text import utc
 # "spoilt": [...]}; one that is over has its "result", too.
 
 
+_POSITIVE = ("hours", "latency_s", "worker_every_s", "queue_every_s", "canary_every_s")
+
+
 def began(run: object) -> Moment | None:
     """When a run was started; None when there is none."""
     try:
@@ -27,8 +30,16 @@ def began(run: object) -> Moment | None:
 
 
 def targets(run: object, configured: BaselineTargets) -> BaselineTargets:
-    """The targets of a run: as configured, for as many hours as it was started for."""
-    return replace(configured, hours=number(table(run).get("hours")) or configured.hours)
+    """The targets of a run: those it began with, whatever is configured by now."""
+    kept = table(table(run).get("conditions"))
+    told = {key: number(kept.get(f"baseline.{key}")) for key in asdict(configured)}
+    told["hours"] = number(table(run).get("hours"))
+    wanted: dict[str, Any] = {
+        key: value
+        for key, value in told.items()
+        if value is not None and (value > 0 or (value == 0 and key not in _POSITIVE))
+    }
+    return replace(configured, **wanted)
 
 
 def shown(

@@ -7,16 +7,15 @@ are decided under one lock: two keys pressed at once start one run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from console.core import learning, runs
-from console.core.baseline import BaselineTargets
 from console.core.foreign import as_list, table
 from console.core.learning import Thresholds, learn, thresholds
 from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
 from console.core.text import clock, utc
+from console.runtime.conditions import conditions, targets
 from console.runtime.digest import LAST, RUN
 from console.runtime.mistaken import mistake
 from console.system.box import Box
@@ -24,6 +23,7 @@ from console.system.configuration import MAX_BYTES
 from console.system.decision import Busy, decision
 from console.system.files import FileError, write_atomically
 from console.system.lock import LeaseError
+from console.system.settings import Settings
 from console.system.store import StoreError
 
 FEWEST_HOURS, MOST_HOURS = 6.0, 8.0
@@ -32,40 +32,6 @@ BEFORE_S = 600.0
 """Samples from shortly before a run tell what held as it began."""
 EVENTS = 100_000
 REFUSED, UNREADABLE = 1, 3
-
-# --- what a run is judged by ----------------------------------------------------------------
-
-
-def targets(box: Box) -> BaselineTargets:
-    """The baseline's targets as configured."""
-    wanted, monitors = box.settings.baseline, box.settings.monitors
-    return BaselineTargets(
-        hours=wanted.hours,
-        success_rate=wanted.success_rate,
-        latency_s=wanted.latency_s,
-        uptime=wanted.uptime,
-        queue_size=wanted.queue_size,
-        restarts=wanted.restarts,
-        coverage=wanted.coverage,
-        worker_every_s=monitors.worker.every_s,
-        queue_every_s=monitors.queue.every_s,
-        canary_every_s=monitors.canary.every_s,
-    )
-
-
-def conditions(box: Box) -> dict[str, Any]:
-    """What must not change while a run lasts: its targets, and what it is that is measured."""
-    from hashlib import sha256  # a library of its own: most who look need no baseline
-
-    told = {f"baseline.{key}": value for key, value in asdict(targets(box)).items()}
-    told.pop("baseline.hours")  # the run keeps its own
-    told["queue.url"] = box.settings.queue.url
-    for role in box.roles:
-        about = repr((role.command, role.cwd, sorted(role.env.items())))
-        told[f"roles.{role.name}.count"] = role.count
-        # A command line can hold a secret: whether it changed is all that must be known.
-        told[f"roles.{role.name}.command"] = sha256(about.encode()).hexdigest()[:16]
-    return told
 
 
 def measured(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sample]]:
@@ -77,7 +43,7 @@ def measured(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sam
     samples = [one for name in names for one in box.store.samples(name, began.at - BEFORE_S)]
     samples.sort(key=lambda one: one.moment.at)
     events = box.store.events(limit=EVENTS, role="worker")
-    view = runs.shown(run, None, samples, events, targets(box), now)
+    view = runs.shown(run, None, samples, events, targets(box.settings), now)
     return view, [one for one in samples if one.moment.at >= began.at]
 
 
@@ -101,7 +67,8 @@ def start(box: Box, actor: str, hours: float | None = None) -> Outcome:
             return Outcome(False, f"baseline: collecting since {clock(began)}", REFUSED)
         now, length = box.now(), hours or box.settings.baseline.hours
         run = {"started": [now.at, now.tick, now.boot], "hours": length}
-        box.store.put(RUN, {**run, "conditions": conditions(box)})
+        run["conditions"] = conditions(box.configured.look())
+        box.store.put(RUN, run)
         box.record(EventKind.BASELINE_STARTED, "", actor, f"{length:g} h", None, None, run)
         checkpoint = clock(now.plus(length * 3600))
         words = f"baseline: collecting for {length:g} h, checkpoint {checkpoint}"
@@ -152,6 +119,7 @@ def _tell_end(box: Box, run: Mapping[str, Any], actor: str, how: str, about: obj
 
 def _close(box: Box, actor: str, how: str) -> Outcome:
     """End the run with its result in the ledger, in the store and on the disk."""
+    _spoil(box, box.configured.look())  # what has changed a moment ago, too
     run = table(box.store.get(RUN))
     began, now = runs.began(run), box.now()
     if began is None:
@@ -226,27 +194,32 @@ def in_force(box: Box) -> Thresholds | None:
 
 
 def attend(box: Box) -> None:
-    """Once a look: is the run spoilt by a change, is it over? Raises StoreError."""
+    """Once a look: is the run spoilt by a change, is it over? Raises StoreError.
+
+    A change spoils the whole run, whatever was changed and even if it is changed back: half a run
+    under each proves neither. What counts is the file, and what we who measure go by.
+    """
     run = box.store.get(RUN)
     began = runs.began(run)
     if began is None:
         return
-    if _spoilt(box, run):
-        _decided(box, lambda: _spoil(box))
-    if box.now().since(began) >= runs.targets(run, targets(box)).length_s:
+    if _spoilt(run, *(both := (box.settings, box.configured.look()))):
+        _decided(box, lambda: _spoil(box, *both))
+    if box.now().since(began) >= runs.targets(run, targets(box.settings)).length_s:
         _decided(box, lambda: _close(box, "daemon", "complete"))
 
 
-def _spoilt(box: Box, run: object) -> list[str]:
+def _spoilt(run: object, *now: Settings) -> list[str]:
     """What has changed since the run began and has not been told yet."""
     known = table(table(run).get("conditions"))
     told = set(map(str, as_list(table(run).get("spoilt"))))
-    return [one for one in runs.changed(known, conditions(box)) if known and one not in told]
+    found = (one for settings in now for one in runs.changed(known, conditions(settings)))
+    return [one for one in dict.fromkeys(found) if known and one not in told]
 
 
-def _spoil(box: Box) -> Outcome:
+def _spoil(box: Box, *now: Settings) -> Outcome:
     run = table(box.store.get(RUN))
-    if found := _spoilt(box, run):
+    if found := _spoilt(run, *now):
         box.store.put(RUN, {**run, "spoilt": [*as_list(run.get("spoilt")), *found]})
         about = {"started": utc(runs.began(run)), "changed": found}
         words = f"the baseline is invalid: {'; '.join(found)}"[:1000]

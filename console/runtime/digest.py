@@ -76,9 +76,9 @@ class Digest:
         if run is None and last is None:
             return BaselineView()
         from console.core.runs import began, shown
-        from console.runtime import collecting
+        from console.runtime.conditions import targets
 
-        configured = collecting.targets(self.box)
+        configured = targets(self.box.settings)
         if began(run) is None:
             return shown(None, last, (), (), configured, now)
         known, then, view = self._baseline

@@ -18,6 +18,9 @@ def full(box: Box) -> str | None:
 def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     """One line for each thing that is wrong with the state, or was not found, and what to do."""
     yield from _state(box)
+    box.configured.look()
+    if box.configured.mistake:
+        yield f"configuration: {box.configured.mistake}"
     for view in snapshot.roles:
         yield from _role(box, view)
     if not box.settings.outputs and not (

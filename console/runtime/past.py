@@ -28,7 +28,7 @@ from console.core.runs import began, shown
 from console.core.snapshot import Facts, MonitorFacts, compose, last_seen
 from console.core.trends import DAY_S, Reading, Trends, reading, trends
 from console.monitors import Monitor
-from console.runtime import collecting
+from console.runtime.conditions import targets
 from console.runtime.keeping import MOST
 from console.runtime.view import EVENTS, HISTORY_S, View
 from console.system.box import Box
@@ -148,7 +148,7 @@ class Past:
             events=events,
             seen=_seen(told.get("worker"), events, now),
             daemon=self._daemon(now),
-            baseline=shown(run, last, samples, events, collecting.targets(box), now),
+            baseline=shown(run, last, samples, events, targets(box.settings), now),
         )
         return compose(facts, now)
 

@@ -28,6 +28,7 @@ from console.core.model import (
 from console.system import clock, daemon, lease, process
 from console.system.aside import aside
 from console.system.attribution import attribute
+from console.system.configuration import Configured
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
@@ -78,12 +79,14 @@ class Box:
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
     lines: Lines = field(init=False)
+    configured: Configured = field(init=False)
     recent: Recent | None = None
     _seen: dict[str, Observation] = field(default_factory=dict)
     """What was seen last of each role: the state of those processes is always read afresh."""
 
     def __post_init__(self) -> None:
         self.lines = Lines(self.store)
+        self.configured = Configured(self.config, self.settings)
 
     @property
     def name(self) -> str:

@@ -6,17 +6,20 @@ The file is never rewritten: it belongs to the person who wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
+from console.core.frozen import slotted
 from console.core.instances import refuse_match
 from console.system.settings import WELL_KNOWN, Name, RoleSettings, Settings
 
@@ -146,3 +149,40 @@ def _fields(shape: Any, path: str) -> tuple[str, ...]:
 def schema() -> dict[str, Any]:
     """The configuration's JSON Schema."""
     return msgspec.json.schema(Settings)
+
+
+# --- the file as it is by now -----------------------------------------------------------------
+
+Stamp = tuple[int, int, int] | None
+
+
+@slotted
+class Configured:
+    """The file, read again when it has changed. Nobody obeys it before he is started anew."""
+
+    path: Path | None
+    began: Settings
+    mistake: str | None = None
+    """What is wrong with the file by now, while that is so."""
+    _known: tuple[Stamp, Settings] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = self._stamp(), self.began
+
+    def look(self) -> Settings:
+        """What the file says now; what it said before, when it says nothing that can be used."""
+        stamp, settings = self._known
+        if (now := self._stamp()) != stamp:
+            try:
+                settings, self.mistake = load(self.path), None
+            except ConfigError as error:
+                self.mistake = f"{error}; what it said before counts until it is mended"
+            self._known = now, settings
+        return settings
+
+    def _stamp(self) -> Stamp:
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                status = self.path.stat()
+                return status.st_mtime_ns, status.st_size, status.st_ino
+        return None

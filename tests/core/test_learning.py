@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -230,6 +231,15 @@ def test_what_is_no_run(run: Any) -> None:
 def test_a_run_keeps_its_hours() -> None:
     assert targets({**RUN, "hours": 7.5}, HOUR).length_s == 7.5 * 3600
     assert targets({**RUN, "hours": "x"}, HOUR) == HOUR
+
+
+def test_a_run_keeps_its_targets_and_takes_none_that_are_none() -> None:
+    kept = {"baseline.latency_s": 0.5, "baseline.restarts": 0, "queue.url": "x"}
+    found = targets({**RUN, "conditions": kept}, replace(HOUR, latency_s=9.0, restarts=3))
+    assert found == replace(HOUR, hours=found.hours, latency_s=0.5, restarts=0)
+    for wrong in ("x", None, True, -1, 0, float("nan")):
+        broken = {**RUN, "conditions": {"baseline.canary_every_s": wrong}}
+        assert targets(broken, HOUR).canary_every_s == HOUR.canary_every_s
 
 
 @pytest.mark.parametrize(

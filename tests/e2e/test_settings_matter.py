@@ -100,3 +100,24 @@ def test_a_box_may_have_a_name(machine: Any) -> None:
     machine.write(screen={"box": "invoices"})
     assert machine.document("status")["box"] == "invoices"
     assert "  invoices" in machine.run("status").stdout.splitlines()[0]
+
+
+def test_a_target_edited_under_a_running_daemon_invalidates_the_run(
+    machine: Any, wait_for: Wait
+) -> None:
+    """What is measured under two targets proves neither; the run is judged by its own."""
+    machine.write(alerts={"look_s": 0.2}, baseline={"latency_s": 5.0})
+    assert machine.run("daemon", "start").returncode == 0
+    assert machine.run("baseline", "start").returncode == 0
+    edited = machine.config.read_text().replace("latency_s = 5.0", "latency_s = 0.01")
+    machine.config.write_text(edited)
+    wait_for(lambda: _noticed(machine), 20)
+    assert _noticed(machine) == ["the baseline is invalid: baseline.latency_s was 5.0, is 0.01"]
+    status = machine.run("baseline", "status")
+    assert status.returncode == 1 and "baseline invalid" in status.stdout
+    (latency,) = [one for one in status.stdout.splitlines() if "latency_s " in one and "[" in one]
+    assert "< 5 " in latency
+
+
+def _noticed(machine: Any) -> list[str]:
+    return [one["reason"] for one in machine.events("noticed") if "baseline" in one["reason"]]
