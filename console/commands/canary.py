@@ -14,6 +14,7 @@ def canary(options: Options, as_json: bool) -> None:
     """Send a health check through the real queue and time it to its result."""
     import asyncio
 
+    from console.core.work import said
     from console.monitors import discover
     from console.runtime.actions import run_canary
     from console.runtime.loop import Runtime
@@ -28,4 +29,6 @@ def canary(options: Options, as_json: bool) -> None:
         put_json({"schema": 1, "done": outcome.done, "message": outcome.message, "canary": data})
     else:
         (put if outcome.done else say)(outcome.message)
+        if not outcome.done and last is not None and (output := said(last)):
+            say(f"its output: {output}")
     raise click.exceptions.Exit(outcome.code)

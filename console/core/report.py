@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from console.core.foreign import flag, number
 from console.core.model import (
     BaselineView,
     Event,
@@ -40,6 +41,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "roles": [_role(view, now) for view in snapshot.roles],
         "queue": _queue(snapshot),
         "monitors": [_monitor(view, now) for view in snapshot.monitors],
+        "canary": _canary(snapshot),
         "watchdog": _watchdog(snapshot),
         "pipeline": {
             "state": snapshot.pipeline.state.value,
@@ -116,6 +118,20 @@ def _monitor(view: MonitorView, now: Moment) -> dict[str, Any]:
         "age_s": _age(view.last.moment, now) if view.last else None,
         "next_run": utc(view.next_run),
         "result": view.result or None,
+    }
+
+
+def _canary(snapshot: Snapshot) -> dict[str, Any]:
+    """The newest one; its times in the queue and in work where the worker told its own."""
+    view = snapshot.monitor("canary")
+    last = view.last if view is not None else None
+    data = last.data if last is not None and last.error is None else {}
+    return {
+        "ok": flag(data.get("ok")),
+        "latency_s": number(data.get("latency_s")),
+        "queue_s": number(data.get("queue_s")),
+        "work_s": number(data.get("work_s")),
+        "age_s": _age(last.moment, snapshot.moment) if last is not None else None,
     }
 
 

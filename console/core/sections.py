@@ -21,6 +21,7 @@ from console.core.model import (
 from console.core.restarts import GONE, restarts
 from console.core.runs import conclusion
 from console.core.text import duration, visible
+from console.core.work import said
 
 MONITORS = "monitors"
 TITLES = {
@@ -67,6 +68,9 @@ def _job(view: MonitorView, times: Times) -> Job:
     words = health.reason or view.result
     if health.state in (HealthState.OK, HealthState.FAILING):
         words = f"{health.state.value}: {words}" if words else health.state.value
+    words = visible(words, 300)
+    if view.name == "canary" and last is not None and (output := said(last)):
+        words += f"; its output: {output}"
     looks = (last.id,) if last is not None and last.id else ()
     return Job(
         name=TITLES.get(view.name, view.name),
@@ -74,7 +78,7 @@ def _job(view: MonitorView, times: Times) -> Job:
         every=duration(view.every_s),
         last=times.ago(last.moment) if last else "never",
         next=times.at(view.next_run) if view.next_run else "",
-        found=Claim(visible(words, 300), looks=looks),
+        found=Claim(words, looks=looks),
     )
 
 

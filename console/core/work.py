@@ -6,16 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import takewhile
 
-from console.core.foreign import count, number
+from console.core.foreign import count, number, text
 from console.core.frozen import frozen
 from console.core.model import Moment, Sample
 from console.core.stall import Signs, signs
 from console.core.stats import increase, increases
+from console.core.text import visible
 
 SUCCESS_S = 3600.0
 """The success rate is that of the last hour before the newest look."""
 PACE_S = 600.0
 """How far back the pace of the work is measured."""
+OUTPUT = 300
+"""Characters of a wrong canary's output that are told."""
 _PROOFS = (("watchdog", "heartbeat_at"), ("pipeline", "generated_at"))
 
 
@@ -60,6 +63,12 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
         proofs=_proofs(histories, answered, since),
         signs=signs(histories),
     )
+
+
+def said(canary: Sample) -> str:
+    """The output of a canary that came back wrong: its beginning, harmless."""
+    output = text(canary.data.get("output")) if canary.data.get("ok") is False else None
+    return visible(output or "", OUTPUT)
 
 
 def tasks_ended(queue: Iterable[Sample]) -> tuple[float, float]:

@@ -137,19 +137,27 @@ def judge(
     most = limit(settings.monitors.canary.slow_s, learnt.latency_s if learnt else None, None)
     latency = number(last.data.get("latency_s"))
     if most and latency is not None and latency > most.value:
-        reason = f"{result(last)}{most.words('above', ' s')}"
+        reason = _answered(last, most.words("above", " s"))
         return Health(HealthState.FAILING, reason, severe=False)
     return Health(HealthState.OK, result(last))
 
 
 def result(sample: Sample) -> str:
-    """`answered in 0.31 s`, or where it failed and why."""
+    """`answered in 0.84 s: 0.31 queue, 0.53 work`, or where it failed and why."""
     if sample.error is not None:
         return visible(sample.error, 200)
     if sample.data.get("ok") is True:
-        latency = number(sample.data.get("latency_s"))
-        return f"answered in {latency:.2f} s" if latency is not None else "answered"
+        return _answered(sample)
     stage = text(sample.data.get("failed_at")) or "?"
     said = {"answer": "wrong answer"}.get(stage, f"not {stage}")
     detail = text(sample.data.get("detail"))
     return visible(f"{said}: {detail}" if detail else said, 200)
+
+
+def _answered(sample: Sample, limit: str = "") -> str:
+    """How long it took, and where: in the queue, and in the worker that told its own time."""
+    latency, queue, work = (number(sample.data.get(k)) for k in ("latency_s", "queue_s", "work_s"))
+    if latency is None:
+        return "answered"
+    split = f": {queue:.2f} queue, {work:.2f} work" if None not in (queue, work) else ""
+    return f"answered in {latency:.2f} s{limit}{split}"

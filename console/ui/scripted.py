@@ -101,7 +101,7 @@ def roles() -> tuple[RoleView, ...]:
 def monitors() -> tuple[MonitorView, ...]:
     """Five monitors, all on time."""
     rows = (
-        ("canary", 1800.0, 1042.0, "done in 1.17 s"),
+        ("canary", 1800.0, 1042.0, "answered in 1.17 s: 0.31 queue, 0.86 work"),
         ("worker", 300.0, 122.0, "worker 1, watchdog 1"),
         ("watchdog", 60.0, 14.0, "heartbeat 12 s old"),
         ("queue", 5.0, 2.0, "3 waiting, 1 in work, 212 done"),

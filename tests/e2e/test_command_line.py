@@ -8,10 +8,13 @@ import pty
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from console.rig.scripting import call
 
 
 def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:
@@ -175,6 +178,32 @@ def test_a_canary_without_a_queue_fails_and_says_where(box: Any) -> None:
     assert look["data"]["failed_at"] == "accepted"
     none = box.run("events", "--look", "99")
     assert (none.returncode, none.stdout) == (1, "") and "no look 99" in none.stderr
+
+
+def test_a_canary_that_comes_back_wrong_shows_what_came_back(machine: Any, wait_for: Any) -> None:
+    """We are the worker here, and a bad one."""
+    machine.write_rig()
+    assert machine.run("ensure", "queue").returncode == 0
+    url = tomllib.loads(machine.config.read_text())["queue"]["url"]
+    asked = machine.start("canary")
+
+    def taken() -> str:
+        task = call(url, "/api/tasks/next", headers={"X-Worker-Name": "we"})
+        return str(task.get("task_id") or "")
+
+    task_id = wait_for(taken)
+    output = {"execution_time": 0.0, "said": "\x1b[31m" + "x" * 5000}
+    body = {"success": False, "error": "no browser", "data": output}
+    call(url, f"/api/tasks/{task_id}/result", body)
+    words, told = asked.communicate(timeout=30)
+    assert (asked.returncode, words) == (1, "")
+    first, second = told.splitlines()
+    assert first == "canary: wrong answer: no browser"
+    assert second.startswith("its output: {") and "\\u001b[31mxxx" in second
+    assert len(second) < 400
+    (row,) = [one for one in machine.run("report").stdout.splitlines() if "| Canary |" in one]
+    assert "wrong answer: no browser; its output: {" in row and "\x1b" not in row
+    assert len(row) < 700
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
+from pytest import approx
 
 NUMBER = (int, float)
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -26,6 +27,10 @@ QUEUE = {
 MONITOR = {
     "name": str, "state": str, "last_run": (str, NONE), "age_s": (*NUMBER, NONE),
     "next_run": (str, NONE), "result": (str, NONE),
+}  # fmt: skip
+CANARY = {
+    "ok": (bool, NONE), "latency_s": (*NUMBER, NONE), "queue_s": (*NUMBER, NONE),
+    "work_s": (*NUMBER, NONE), "age_s": (*NUMBER, NONE),
 }  # fmt: skip
 WATCHDOG = {
     "pid": (int, NONE), "age_s": (*NUMBER, NONE), "heartbeat_age_s": (*NUMBER, NONE),
@@ -74,6 +79,7 @@ def check_contract(document: dict[str, Any]) -> None:
     for monitor in document["monitors"]:
         check(monitor, MONITOR)
         assert monitor["state"] in ("ok", "failing", "overdue", "unknown", "off")
+    check(document["canary"], CANARY)
     check(document["watchdog"], WATCHDOG)
     check(document["pipeline"], PIPELINE)
     check(document["baseline"], BASELINE)
@@ -162,6 +168,11 @@ def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]
     assert (states["worker"], states["queue"]) == ("READY", "READY")
     assert document["queue"]["completed"] >= 1
     assert document["watchdog"]["heartbeat_age_s"] < 60
+    canary = document["canary"]
+    assert canary["ok"] and canary["queue_s"] + canary["work_s"] == approx(canary["latency_s"], 0.1)
+    told = f"{canary['queue_s']:.2f} queue, {canary['work_s']:.2f} work"
+    assert told in machine.run("status").stdout
+    assert told in machine.run("report").stdout
     path = machine.directory / "outputs" / "worker_monitor.log"
     wait_for(lambda: "Server health OK" in path.read_text())
     log = path.read_text()

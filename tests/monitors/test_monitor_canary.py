@@ -151,4 +151,8 @@ def test_slower_than_is_normal(slow_s: float | None, learnt_s: float | None, rea
     one = Sample("canary", NOW, {"ok": True, "latency_s": 0.8})
     health = canary.judge([one], NOW, settings, Thresholds(latency_s=learnt_s))
     assert health.reason == (reason or "answered in 0.80 s")
+    split = {"queue_s": 0.25, "work_s": 0.55}
+    told = Sample("canary", NOW, {**one.data, **split})
+    where = canary.judge([told], NOW, settings, Thresholds(latency_s=learnt_s)).reason
+    assert where == f"{health.reason}: 0.25 queue, 0.55 work"
     assert (health.state is HealthState.FAILING) is (not health.severe) is bool(reason)

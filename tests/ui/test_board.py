@@ -451,6 +451,24 @@ def test_the_command_begins_at_the_script() -> None:
     assert any("48M  rpa_worker.py --server" in row for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("width", "found"),
+    [
+        (100, "answered in 0.84 s: 0.31 queue, 0.53 work"),
+        (76, "0.84 s: 0.31 queue, 0.53 work"),
+        (66, "0.84 s: 0.31 queue"),
+        (59, "0.84 s: 0.31 queue"),
+        (46, "0.84 s"),
+    ],
+)
+def test_a_canary_says_where_its_time_went_in_as_many_words_as_fit(width: int, found: str) -> None:
+    from console.ui.panes import monitors
+
+    rows = [row.text for row in monitors.view(night(), Frame(width, 9))]
+    (canary,) = [row for row in rows if row.startswith("canary")]
+    assert canary.endswith(f"  {found}") and len(canary) <= width
+
+
 async def test_what_is_known_already_is_shown_before_any_feed_speaks() -> None:
     box = Box()
     async with console(box, feeds={}, first=box.snapshot) as pilot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from console.core.model import HealthState, MonitorView, Snapshot
 from console.core.text import coarse
 from console.ui.paint import Frame, Line, fit, line
@@ -10,6 +12,9 @@ from console.ui.words import calm, health, runner, until
 TITLE = "Monitors"
 KEY = "2"
 SLOT = "left"
+WIDE = 60
+BEFORE, EVERY = 40, 7
+"""Cells before what was found, and of the interval that only a wide pane shows."""
 ROWS = (7, 7)
 HELP = (
     "How long ago each monitor last looked, how often it does, when it looks again, what it found. "
@@ -19,13 +24,13 @@ HELP = (
 
 def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A row for each monitor, and who runs them."""
-    wide = frame.width >= 60
+    wide = frame.width >= WIDE
     every = f"{'EVERY':>7}" if wide else ""
     heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<12}FOUND", "muted"))
     tight = frame.height < len(snapshot.monitors) + 2
     # Where not all can be seen, the first are those that somebody must see.
     shown = sorted(snapshot.monitors, key=_well) if tight else snapshot.monitors
-    rows = [_row(monitor, snapshot, wide) for monitor in shown]
+    rows = [_row(monitor, snapshot, frame.width) for monitor in shown]
     who = line(runner(snapshot))
     alone = not (snapshot.daemon.running or snapshot.daemon.here)
     table = rows if tight else [heads, *rows]
@@ -46,7 +51,8 @@ def _well(monitor: MonitorView) -> bool:
     return monitor.health.state in (HealthState.OK, HealthState.OFF)
 
 
-def _row(monitor: MonitorView, snapshot: Snapshot, wide: bool) -> Line:
+def _row(monitor: MonitorView, snapshot: Snapshot, width: int) -> Line:
+    wide = width >= WIDE
     state, style = health(monitor.health.state)
     off = monitor.health.state is HealthState.OFF
     last = snapshot.moment.since(monitor.last.moment) if monitor.last else None
@@ -54,6 +60,7 @@ def _row(monitor: MonitorView, snapshot: Snapshot, wide: bool) -> Line:
     due = "-" if off else until(snapshot.moment, monitor.next_run)
     result = monitor.result if monitor.health.state is HealthState.OK else ""
     words = result or monitor.health.reason or monitor.result
+    words = _brief(words, width - BEFORE - (EVERY if wide else 0))
     return line(
         (fit(monitor.name, 10), "strong"),
         (fit(state, 10), style),
@@ -63,3 +70,12 @@ def _row(monitor: MonitorView, snapshot: Snapshot, wide: bool) -> Line:
         (words, "muted" if monitor.health.state is HealthState.OK else style),
         item=True,
     )
+
+
+def _brief(words: str, room: int) -> str:
+    """A canary's figures in a narrow pane: without the words, without the work, then the sum."""
+    short = words.removeprefix("answered in ")
+    if short == words:
+        return words
+    told = (words, short, short.rpartition(", ")[0] or short, short.partition(":")[0])
+    return next((one for one in told if cell_len(one) <= room), told[-1])
