@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from console.core.model import (
     DaemonView,
@@ -19,7 +19,8 @@ from console.core.model import (
 from console.core.text import duration
 
 LATE = 1.5
-"""A monitor is overdue when its last look is older than this many intervals, and `SLACK_S`."""
+"""A monitor is overdue when the last look that saw something is older than this many intervals,
+and `SLACK_S`, and the time after which a look is given up."""
 SLACK_S = 10.0
 HUNG_S = 20.0
 """A daemon that beats every five seconds and has not for so long does not turn any more."""
@@ -31,20 +32,24 @@ _ORDER = (Verdict.DOWN, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.HEALTHY)
 
 
 def timely(
-    health: Health, last: Sample | None, every_s: float, now: Moment, timeout_s: float = 0.0
+    health: Health, history: Sequence[Sample], every_s: float, now: Moment, timeout_s: float = 0.0
 ) -> Health:
-    """`health`, unless nothing has been seen for too long: then overdue, whatever was said last."""
+    """`health`, unless nothing has been seen for too long: then overdue, whatever was said last.
+
+    A look that timed out or raised has seen nothing. `history` is oldest first; where none has
+    ever seen anything, the first that tried counts.
+    """
     if health.state is HealthState.OFF:
         return health
-    if last is None:
+    if not history:
         return Health(HealthState.UNKNOWN, "has not looked yet")
-    age = now.since(last.moment)
+    seen = next((one for one in reversed(history) if one.error is None), history[0])
+    age, due, error = now.since(seen.moment), duration(every_s), history[-1].error
     if age > every_s * LATE + SLACK_S + timeout_s:
-        return Health(
-            HealthState.OVERDUE, f"last looked {duration(age)} ago, due every {duration(every_s)}"
-        )
-    if last.error is not None:
-        return Health(HealthState.UNKNOWN, last.error)
+        last = "last looked" if error is None else f"{error}; last saw something"
+        return Health(HealthState.OVERDUE, f"{last} {duration(age)} ago, due every {due}")
+    if error is not None:
+        return Health(HealthState.UNKNOWN, error)
     return health
 
 

@@ -131,7 +131,7 @@ def _seen(facts: Facts, watched: Health | None) -> tuple[Mapping[str, Seen], str
 
 def _monitor(facts: MonitorFacts, now: Moment) -> MonitorView:
     last = facts.last
-    health = judging.timely(facts.health, last, facts.every_s, now, facts.timeout_s)
+    health = judging.timely(facts.health, facts.history, facts.every_s, now, facts.timeout_s)
     off = health.state is HealthState.OFF
     return MonitorView(
         name=facts.name,

@@ -178,7 +178,7 @@ def _seen(
     """What was seen last, without those that the ledger knows to have gone since."""
     if worker is None or worker.last is None:
         return None
-    health = timely(worker.health, worker.last, worker.every_s, now, worker.timeout_s)
+    health = timely(worker.health, worker.history, worker.every_s, now, worker.timeout_s)
     if health.state in (HealthState.OFF, HealthState.OVERDUE):
         return None  # too old to say anything of that moment
     gone = {event.identity for event in events if event.kind in GONE}

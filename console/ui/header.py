@@ -14,7 +14,7 @@ from console.ui.commands import NOW, URGENT, Entry, symbol
 from console.ui.graph import strip_line
 from console.ui.layout import TWO_COLUMNS
 from console.ui.paint import Line, Span, both, fit, line
-from console.ui.words import VERDICTS, ago, calm, since
+from console.ui.words import LATE, VERDICTS, ago, calm, since
 
 STALE_S = 15.0
 """Data older than this says nothing about now."""
@@ -174,6 +174,8 @@ def _watchers(snapshot: Snapshot) -> Span:
     late = [
         one.name for one in on if one.health.state in (HealthState.OVERDUE, HealthState.UNKNOWN)
     ]
+    if any(one.health.state is HealthState.OVERDUE for one in on):
+        return f"{LATE} blind: {', '.join(late)}", "bad"
     if late:
         return f"▲ blind: {', '.join(late)}", "warn"
     return f"{len(on)} monitors on time", "muted"

@@ -14,7 +14,7 @@ from console.core.model import (
 from console.core.text import clock, coarse
 from console.ui.paint import Span
 
-OK, WARN, BAD, UNKNOWN, OFF = "●", "▲", "✖", "?", "○"
+OK, WARN, BAD, UNKNOWN, OFF, LATE = "●", "▲", "✖", "?", "○", "■"
 LOOKING_S = 3.0
 """To wait for others and to look takes a moment: nobody is late before that."""
 
@@ -27,7 +27,7 @@ VERDICTS = {
 HEALTH = {
     HealthState.OK: (OK, "ok"),
     HealthState.FAILING: (BAD, "bad"),
-    HealthState.OVERDUE: (WARN, "warn"),
+    HealthState.OVERDUE: (LATE, "bad"),
     HealthState.UNKNOWN: (UNKNOWN, "unknown"),
     HealthState.OFF: (OFF, "muted"),
 }

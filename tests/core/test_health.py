@@ -124,24 +124,46 @@ def test_a_daemon_without_a_heartbeat_hangs() -> None:
         (25.1, None, HealthState.OVERDUE),
         (25.1, "broken", HealthState.OVERDUE),
         (5.0, "broken", HealthState.UNKNOWN),
+        (24.9, "broken", HealthState.UNKNOWN),
         (-3600.0, None, HealthState.OK),
     ],
 )
 def test_evidence_ages(age: float, error: str | None, state: HealthState) -> None:
     last = Sample("queue", NOW.plus(-age), error=error)
-    assert timely(OK, last, 10.0, NOW).state is state
+    assert timely(OK, [last], 10.0, NOW).state is state
+
+
+@pytest.mark.parametrize(
+    ("seen", "tried", "state"),
+    [
+        (54.0, (24.0, 1.0), HealthState.UNKNOWN),
+        (56.0, (26.0, 1.0), HealthState.OVERDUE),
+        (None, (54.0, 1.0), HealthState.UNKNOWN),
+        (None, (56.0, 1.0), HealthState.OVERDUE),
+    ],
+)
+def test_a_look_that_came_to_nothing_is_no_look(
+    seen: float | None, tried: tuple[float, ...], state: HealthState
+) -> None:
+    """One that hangs for 30 s writes that down, again and again: it is overdue all the same."""
+    real = [Sample("queue", NOW.plus(-seen))] if seen else []
+    hung = [Sample("queue", NOW.plus(-age), error="did not answer within 30 s") for age in tried]
+    health = timely(OK, [*real, *hung], 10.0, NOW, 30.0)
+    assert health.state is state and health.reason.startswith("did not answer within 30 s")
+    again = Sample("queue", NOW)
+    assert timely(OK, [*real, *hung, again], 10.0, NOW, 30.0) is OK
 
 
 def test_a_clock_that_was_set_makes_nobody_late() -> None:
     stepped = Moment(NOW.at + 3600, NOW.tick, NOW.boot)
-    assert timely(OK, Sample("queue", NOW), 10.0, stepped).state is HealthState.OK
+    assert timely(OK, [Sample("queue", NOW)], 10.0, stepped).state is HealthState.OK
 
 
 def test_what_never_looked_is_unknown_and_what_is_off_is_off() -> None:
-    assert timely(OK, None, 10.0, NOW).state is HealthState.UNKNOWN
+    assert timely(OK, [], 10.0, NOW).state is HealthState.UNKNOWN
     off = Health(HealthState.OFF, "switched off")
-    assert timely(off, None, 10.0, NOW) is off
-    assert timely(OK, Sample("canary", NOW.plus(-54)), 10.0, NOW, 30.0).state is HealthState.OK
+    assert timely(off, [], 10.0, NOW) is off
+    assert timely(OK, [Sample("canary", NOW.plus(-54))], 10.0, NOW, 30.0).state is HealthState.OK
 
 
 def test_the_verdict_says_verdict() -> None:

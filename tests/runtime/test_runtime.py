@@ -29,6 +29,8 @@ from console.runtime.view import View
 from console.system import clock, daemon
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Retention
+from console.ui.paint import Frame
+from console.ui.panes import monitors as monitors_pane
 
 # --- monitors -------------------------------------------------------------------------------
 
@@ -65,6 +67,44 @@ async def test_a_monitor_that_fails_is_unknown_and_takes_nobody_along(
     assert told["b"].reason == "did not answer within 0.3 s"
     assert "TypeError" in told["c"].reason
     assert len(monitors["b"].calls) == 1  # a second one would only hang as well
+
+
+async def test_who_hangs_or_raises_for_too_long_is_overdue_with_the_reason(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt is written down, and is no look for all that."""
+    monkeypatch.setattr("console.runtime.view.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("console.core.health.SLACK_S", 0.3)
+    stuck = threading.Event()
+
+    async def raises(box: Box) -> dict[str, Any]:
+        raise RuntimeError("as scripted")
+
+    async def hangs(box: Box) -> dict[str, Any]:
+        if len(monitors["b"].calls) > 1:
+            await asyncio.to_thread(stuck.wait)
+        return {"result": "once"}
+
+    monitors = {
+        name: Scripted(name, act) for name, act in (("a", raises), ("b", hangs), ("d", fine))
+    }
+    try:
+        async with running_on(Runtime(box, monitors)) as runtime:
+
+            def late(one: Snapshot) -> bool:
+                return [view.health.state for view in one.monitors] == ["overdue", "overdue", "ok"]
+
+            snapshot = await shown(runtime, late)
+            attempts = box.store.samples("b")[1:]
+            assert len(attempts) >= 2 and all(one.error for one in attempts)
+    finally:
+        stuck.set()
+    a, b, _ = (view.health.reason for view in snapshot.monitors)
+    assert a.startswith("RuntimeError: as scripted; last saw something ")
+    assert b.startswith("did not answer within 0.2 s; last saw something ")
+    drawn = monitors_pane.view(snapshot, Frame(100, 9))
+    assert [row.spans[1][1] for row in drawn if row.item] == ["bad", "bad", "ok"]
+    assert sum("■ overdue" in row.text for row in drawn) == 2
 
 
 async def test_a_judge_that_fails_spoils_its_own_monitor_only(box: Box) -> None:

@@ -18,7 +18,8 @@ BEFORE, EVERY = 40, 7
 ROWS = (7, 7)
 HELP = (
     "How long ago each monitor last looked, how often it does, when it looks again, what it found. "
-    "`overdue`: nobody looked when somebody should have. The last line says who runs them."
+    "`overdue`: nobody has seen anything for too long, or whoever looks raises or hangs. The last "
+    "line says who runs them."
 )
 
 
