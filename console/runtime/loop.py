@@ -27,6 +27,7 @@ from console.core.model import (
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, worker
 from console.runtime import actions
+from console.runtime.deathwatch import Deathwatch
 from console.runtime.following import Following
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
@@ -51,6 +52,8 @@ STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 SLICE_S = 5.0
 """So often a monitor that waits asks what time it is: while the machine sleeps, no wait goes on."""
+BEREFT_S = (0.05, 0.1, 0.2, 0.4)
+"""The dead daemon's lease is free once its shim has certified the death."""
 LEAST_S = 0.01
 """Nobody waits for less: two clocks never agree to the last digit."""
 
@@ -75,6 +78,8 @@ class Runtime:
     _watching: asyncio.Task[None] | None = None
     _following: Following = field(init=False)
     _settling: Settling | None = None
+    _bereft: list[float] = field(default_factory=list)
+    """The pauses until we compose again, as whoever ran the monitors has died."""
 
     def __post_init__(self) -> None:
         self.view = View(self.box, self.monitors, self.holder)
@@ -173,22 +178,30 @@ class Runtime:
         """Compose when there is news, and now and then because time passes."""
         version, composed = -1, float("-inf")
         loop = asyncio.get_running_loop()
-        while True:
-            if self._settling is not None:
-                await self._settling.heed_the_clocks()
-            stood_s, behind = loop.time() - composed, self._following.behind
-            if behind or self.view.version != version or self._outlived(stood_s):
-                composed, stood_s = loop.time(), 0.0
-                # To compose what has been read costs less than to call a thread.
-                brief = not behind and self._watched
-                try:
-                    done = self._read_on() if brief else await asyncio.to_thread(self._read_on)
-                    version, snapshot = done
-                except Exception as error:  # one bad record must not still the picture for ever
-                    self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
-                else:
-                    await self._publish(snapshot)
-            await self._following.change(REFRESH_S - stood_s % REFRESH_S)
+        with contextlib.closing(Deathwatch(self._bereave)) as deathwatch:
+            while True:
+                if self._settling is not None:
+                    await self._settling.heed_the_clocks()
+                stood_s, behind = loop.time() - composed, self._following.behind
+                if (
+                    behind
+                    or self.view.version != version
+                    or self._bereft
+                    or self._outlived(stood_s)
+                ):
+                    composed, stood_s = loop.time(), 0.0
+                    # To compose what has been read costs less than to call a thread.
+                    brief = not behind and self._watched
+                    try:
+                        done = self._read_on() if brief else await asyncio.to_thread(self._read_on)
+                        version, snapshot = done
+                    except Exception as error:  # one bad record must not still the picture for ever
+                        self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
+                    else:
+                        await self._publish(snapshot)
+                        deathwatch.over(None if self.holder else snapshot.daemon.pid)
+                soon_s = self._bereft.pop(0) if self._bereft else REFRESH_S
+                await self._following.change(min(soon_s, REFRESH_S - stood_s % REFRESH_S))
 
     def _outlived(self, stood_s: float) -> bool:
         """Whether what was composed so long ago may not be true any more, though nothing is new."""
@@ -198,6 +211,10 @@ class Runtime:
         # That nobody runs the monitors any more is written nowhere.
         watched = self.holder or self.view.daemon().running
         return stood_s >= CALM * REFRESH_S or not watched
+
+    def _bereave(self) -> None:
+        self._bereft = [*BEREFT_S]
+        self._following.stir()
 
     @property
     def _watched(self) -> bool:

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from console.core.model import Moment, Snapshot
 from console.core.trends import DAY_S, Trends
 from console.ui.ages import Noted, alike
-from console.ui.commands import Entry
+from console.ui.commands import Entry, symbol
 from console.ui.consequence import first
 from console.ui.filter_line import FilterLine
 from console.ui.header import Freshness, footer, header
@@ -139,10 +139,11 @@ class Board(SparingScreen):
     def _head(self, told: Snapshot, moment: Moment, fresh: Freshness) -> None:
         """The lines above the panes."""
         shape = self.size.width, self.top.size.height
+        starts = next((symbol(one.key) for one in self.entries if one.id == "daemon"), "")
         seen = Noted(told)
 
         def draw(now: Moment) -> tuple[list[Line], None]:
-            return header(seen.at(now), fresh, self.read_only, *shape, self.trends), None
+            return header(seen.at(now), fresh, self.read_only, *shape, self.trends, starts), None
 
         self.top.show((seen, fresh.words, self.trends, shape), moment, draw)
 

@@ -56,8 +56,12 @@ def header(
     width: int,
     rows: int = 3,
     trends: Trends | None = None,
+    starts: str = "",
 ) -> list[Line]:
-    """Where, the verdict, what lives behind it, and the last day; on one row the verdict alone."""
+    """Where, the verdict, what lives behind it, and the last day; on one row the verdict alone.
+
+    `starts`: the key that starts the monitors' daemon, where it may be pressed.
+    """
     if rows < 2:
         mark = f" {PAST} " if fresh.past else ""
         told = _verdict(snapshot, fresh, width - len(mark))
@@ -71,7 +75,7 @@ def header(
         (f" · {snapshot.box}", "muted"),
         base="panel",
     )
-    live = Line((*badge, *_liveness(fresh, width)), "panel")
+    live = Line((*badge, *(_nobody(snapshot, fresh, starts) or _liveness(fresh, width))), "panel")
     night = [] if trends is None else [Line((*strip_line(trends, width),), "panel")]
     vitals = _vitals(snapshot, width)
     return [both(where, live, width), _verdict(snapshot, fresh, width), vitals, *night]
@@ -82,8 +86,17 @@ def _narrow(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -
     chip, text = _judged(snapshot, fresh, width - 2)
     badge: list[Span] = [(" RO ", "chip-unknown"), (" ", "")] if read_only else []
     where = line(chip, f"  {snapshot.host}", base="panel")
-    live = Line((*badge, *_liveness(fresh, width)), "panel")
+    live = Line((*badge, *(_nobody(snapshot, fresh) or _liveness(fresh, width))), "panel")
     return [both(where, live, width), line((f" {text}", "strong"), base="panel")]
+
+
+def _nobody(snapshot: Snapshot, fresh: Freshness, starts: str = "") -> tuple[Span, ...]:
+    """What is shown now is no news of monitors that nobody runs; nothing where somebody does."""
+    watched = snapshot.daemon.running or snapshot.daemon.here
+    if watched or fresh.stale or fresh.past is not None or fresh.frozen_for is not None:
+        return ()
+    key = f" · {starts} starts" if starts else ""
+    return ((f" ✖ NOBODY WATCHES{key} ", "chip-bad"), (" ", ""))
 
 
 def _liveness(fresh: Freshness, width: int = WIDE) -> tuple[Span, ...]:

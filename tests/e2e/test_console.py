@@ -175,6 +175,25 @@ def test_leaving_leaves_the_monitors_and_a_second_console_attaches(
     assert box.document("daemon", "status")["pid"] == daemon
 
 
+def test_a_console_says_within_two_seconds_that_nobody_watches_and_a_key_starts_who_does(
+    box: Any, look: Open, wait_for: Wait
+) -> None:
+    box.run("ensure")
+    glass = look(*box.options)
+    glass.wait_for("● LIVE")
+    daemon = wait_for(lambda: box.document("daemon", "status")["pid"])
+    glass.settle()
+    os.kill(daemon, signal.SIGKILL)
+    began = time.monotonic()
+    top = glass.wait_for("✖ NOBODY WATCHES · D starts").splitlines()[0]
+    assert time.monotonic() - began < 2.0
+    assert "LIVE" not in top
+    glass.press("D")
+    top = glass.wait_for("● LIVE").splitlines()[0]
+    assert "NOBODY" not in top
+    assert box.document("daemon", "status")["pid"] not in (None, daemon)
+
+
 def test_the_next_log_in_is_told_what_happened_since_somebody_looked(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
@@ -223,6 +242,8 @@ def test_a_console_that_may_only_look_tells_the_truth_without_a_daemon(
     (worker,) = box.workers()
     glass = look("--read-only", *box.options)
     glass.wait_for(lambda text: runs(text, worker) and "READ-ONLY" in text)
+    top = glass.text.splitlines()[0]
+    assert "✖ NOBODY WATCHES" in top and "starts" not in top and "LIVE" not in top
     os.kill(worker, signal.SIGKILL)
     glass.wait_for(lambda text: not runs(text, worker))
     glass.press("q")
