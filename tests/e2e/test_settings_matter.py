@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,37 @@ def test_a_box_may_have_a_name(machine: Any) -> None:
     machine.write(screen={"box": "invoices"})
     assert machine.document("status")["box"] == "invoices"
     assert "  invoices" in machine.run("status").stdout.splitlines()[0]
+
+
+def test_a_service_manager_is_told_that_the_daemon_is_ready_lives_and_ends(
+    machine: Any, tmp_path: Path
+) -> None:
+    """What the unit's `Type=notify` and `WatchdogSec` rely on, from the real daemon."""
+    machine.write()
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(20)
+        machine.environment |= {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
+        daemon = machine.start("daemon", "run")
+
+        def told(word: str) -> list[str]:
+            """What was said until it said this."""
+            heard: list[str] = []
+            while word not in heard:
+                heard += manager.recv(4096).decode().splitlines()
+            return heard
+
+        first = told("READY=1")
+        assert set(first) <= {"READY=1", "WATCHDOG=1", "STATUS=running the monitors"}
+        told("WATCHDOG=1")
+        began = time.monotonic()
+        for _ in range(3):
+            assert set(told("WATCHDOG=1")) == {"WATCHDOG=1"}
+        assert time.monotonic() - began < 5.0, "every 0.2 s are asked for"
+        daemon.send_signal(signal.SIGTERM)
+        assert set(told("STOPPING=1")) <= {"WATCHDOG=1", "STOPPING=1"}
+        assert daemon.wait(20) == 0
 
 
 def test_a_target_edited_under_a_running_daemon_invalidates_the_run(

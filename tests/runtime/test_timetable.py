@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
-from scene import Scripted, fine
+from scene import Scripted, fine, running_on, until
 
 from console.core.model import Sample
 from console.monitors import Monitor
-from console.runtime.loop import Runtime
+from console.runtime.loop import STAGGER_S, Runtime
 from console.runtime.timetable import left_s
 from console.runtime.view import View
 from console.system.box import Box
@@ -48,6 +49,21 @@ def test_the_first_look_waits_for_nobody(box: Box) -> None:
     view = View(box, monitors)
     view.keep(Sample("watchdog", box.now(), {"result": ""}))
     assert left_s(view, "queue") == 0.0
+
+
+async def test_those_who_are_late_together_do_not_stampede(box: Box) -> None:
+    """After a night's sleep all are due: they begin one after the other, half a second apart."""
+    names = ("canary", "queue", "watchdog", "worker")
+    monitors = {name: Scripted(name, fine, interval=3600.0) for name in names}
+    box.store.add_samples([Sample(n, box.now().plus(-9000), {"result": ""}) for n in names])
+    async with running_on(Runtime(box, monitors)):
+        await until(lambda: all(one.calls for one in monitors.values()))
+    began = {name: one.calls[0] for name, one in monitors.items()}
+    order = sorted(began, key=lambda name: began[name])
+    assert order == ["worker", "canary", "queue", "watchdog"], "who is needed most comes first"
+    pauses = [began[after] - began[before] for before, after in pairwise(order)]
+    assert min(pauses) > STAGGER_S / 2
+    assert [len(one.calls) for one in monitors.values()] == [1] * 4, "nobody makes up for hours"
 
 
 async def test_what_is_seen_together_is_one_commit(box: Box) -> None:
