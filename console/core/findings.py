@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from console.core.alerts import findings as wrong_now
 from console.core.document import Claim, Condition, Finding, Times
@@ -28,21 +28,30 @@ _CURES = {
 
 def findings(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Iterator[Finding]:
     """What stands, what has just been seen, and what has come and gone; worst first."""
-    found = [_standing(alert, snapshot, times) for alert in snapshot.alerts]
+    wrong = wrong_now(snapshot)
+    reasons = {alert.key: alert.reason for alert in wrong}
+    found = [_standing(alert, reasons, snapshot, times) for alert in snapshot.alerts]
     known = {alert.key for alert in snapshot.alerts}
-    for alert in wrong_now(snapshot):
+    for alert in wrong:
         if alert.key not in known:
             text = f"{visible(alert.reason, 300)}; seen just now, not yet an alert"
             cure = _cure(alert, snapshot)
             found.append(Finding(alert.severity, alert.title, Claim(text), True, cure))
     found += _past(recent, known, times)
+    for notice in snapshot.notices:
+        found.append(Finding(Severity.INFO, "notice", Claim(visible(notice, 300)), True))
     order = tuple(Severity)
     yield from sorted(found, key=lambda one: (order.index(one.severity), not one.stands))
 
 
-def _standing(alert: Alert, snapshot: Snapshot, times: Times) -> Finding:
+def _standing(
+    alert: Alert, reasons: Mapping[str, str], snapshot: Snapshot, times: Times
+) -> Finding:
     noted = f"; acknowledged by {visible(alert.acknowledged, 80)}" if alert.acknowledged else ""
     text = f"{visible(alert.reason, 300)}; since {times.ago(alert.since)}{noted}"
+    now = reasons.get(alert.key, alert.reason)
+    if alert.key == "baseline.failed" and now != alert.reason:  # one target after the other
+        text += f"; by now: {visible(now, 600)}"
     ids = (alert.event,) if alert.event else ()
     cure = _cure(alert, snapshot)
     return Finding(alert.severity, alert.title, Claim(text, ids), True, cure)

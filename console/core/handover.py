@@ -157,8 +157,6 @@ def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Itera
     coverage = snapshot.baseline.coverage
     if coverage is not None and coverage < 0.9995:
         yield Claim(f"{100 * (1 - coverage):.1f} % of the baseline's time: nobody looked")
-    for notice in snapshot.notices:
-        yield Claim(visible(notice, 300))
 
 
 def _asleep(recent: Sequence[Event], times: Times) -> Iterator[Claim]:

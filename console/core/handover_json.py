@@ -77,6 +77,7 @@ def _metrics(told: Handover) -> list[dict[str, Any]]:
         {
             "name": one.name, "value": one.value, "target": one.target, "verdict": one.verdict,
             "n": one.n, "note": one.note.text, "events": list(one.note.events),
+            "looks": list(one.note.looks),
         }
         for one in told.metrics
     ]  # fmt: skip

@@ -32,6 +32,10 @@ METRICS = {
     "success_rate": "success rate", "latency_s": "task latency", "uptime": "worker uptime",
     "queue_size": "queue size", "restarts": "restart count",
 }  # fmt: skip
+SEEN_BY = {
+    "success_rate": "queue", "latency_s": "canary", "uptime": "worker", "queue_size": "queue",
+    "restarts": "worker",
+}  # fmt: skip
 _STATES = {HealthState.OVERDUE: "overdue", HealthState.UNKNOWN: "blind", HealthState.OFF: "off"}
 
 
@@ -223,17 +227,26 @@ def baseline(snapshot: Snapshot, events: Sequence[Event], times: Times) -> Itera
     if view.checkpoint is not None and not over:
         yield Claim(f"Checkpoint at {times.at(view.checkpoint)}", began)
     if view.coverage is not None:
-        yield Claim(f"{100 * view.coverage:.1f} % of the time was observed")
+        looks = () if over else (*_looks(snapshot, "worker"), *_looks(snapshot, "queue"))
+        share = f"{100 * view.coverage:.1f} %"
+        yield Claim(f"{share} of the time was observed", ended if over else (), looks)
     if view.gap is not None:
         yield Claim(f"The longest gap: {duration(view.gap[1])} from {times.at(view.gap[0])}")
 
 
 def metrics(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Metric]:
-    """The five metrics; those that the ledger decides, with its lines."""
+    """The five metrics: with the ledger's lines that decide them, and the newest look at them.
+
+    Of a run that is over the ledger's last line has it all.
+    """
+    over = snapshot.baseline.progress is not None and snapshot.baseline.progress >= 1
     for view in snapshot.baseline.metrics:
         unit = f" {view.unit}" if view.unit else ""
         value = view.figure + (unit if view.value is not None else "")
-        note = Claim(visible(view.note, 300), _evidence(view, snapshot, events))
+        ids = _evidence(view, snapshot, events)
+        ids += newest(events, EventKind.BASELINE_ENDED) if over else ()
+        looks = () if over or ids else _looks(snapshot, SEEN_BY.get(view.name, ""))
+        note = Claim(visible(view.note, 300), ids, looks)
         name = METRICS.get(view.name, view.name)
         yield Metric(name, value, view.target + unit, view.verdict, view.n, note)
 
