@@ -208,3 +208,22 @@ def test_the_longest_gap_is_named() -> None:
 def test_a_blind_monitor_is_a_gap_though_the_other_one_looks() -> None:
     only = [one for one in looks() if one.monitor == "queue"]
     assert baseline(START, only, [], HOUR, at(3600)).gap == (at(0), 3600.0)
+
+
+@pytest.mark.parametrize("seconds", [1800, 60])
+def test_a_run_goes_on_after_a_reboot(seconds: float) -> None:
+    """Another boot, on which ticks begin anew: the time between is unknown, what was seen stands."""
+    back = at(seconds + 200).at
+
+    def seen(one: Sample) -> Sample:
+        if START.until(one.moment) <= seconds:
+            return one
+        return replace(one, moment=Moment(one.moment.at, one.moment.at - back + 20.0, "b2"))
+
+    whole = [seen(one) for one in looks() if not seconds < START.until(one.moment) < seconds + 200]
+    now = Moment(at(3600).at, at(3600).at - back + 20.0, "b2")
+    view = baseline(START, [*whole, canary(30, 0.3)], [], HOUR, now)
+    assert (view.state, view.progress) == ("complete", 1.0)
+    assert view.coverage is not None and 0.95 < view.coverage < 0.97
+    assert (metric(view, "uptime").value, metric(view, "success_rate").n) == (100.0, 600)
+    assert view.gap is not None and abs(view.gap[0].at - at(seconds + 90).at) < 1
