@@ -237,14 +237,15 @@ def baseline(snapshot: Snapshot, events: Sequence[Event], times: Times) -> Itera
 def metrics(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Metric]:
     """The five metrics: with the ledger's lines that decide them, and the newest look at them.
 
-    Of a run that is over the ledger's last line has it all.
+    Of a run that is over the ledger's last line has the rest.
     """
     over = snapshot.baseline.progress is not None and snapshot.baseline.progress >= 1
     for view in snapshot.baseline.metrics:
         unit = f" {view.unit}" if view.unit else ""
         value = view.figure + (unit if view.value is not None else "")
         ids = _evidence(view, snapshot, events)
-        ids += newest(events, EventKind.BASELINE_ENDED) if over else ()
+        if over and not ids:
+            ids = newest(events, EventKind.BASELINE_ENDED)
         looks = () if over or ids else _looks(snapshot, SEEN_BY.get(view.name, ""))
         note = Claim(visible(view.note, 300), ids, looks)
         name = METRICS.get(view.name, view.name)

@@ -212,7 +212,7 @@ def test_a_blind_monitor_is_a_gap_though_the_other_one_looks() -> None:
 
 @pytest.mark.parametrize("seconds", [1800, 60])
 def test_a_run_goes_on_after_a_reboot(seconds: float) -> None:
-    """Another boot, on which ticks begin anew: the time between is unknown, what was seen stands."""
+    """On another boot ticks begin anew: the time between is unknown, what was seen stands."""
     back = at(seconds + 200).at
 
     def seen(one: Sample) -> Sample:

@@ -45,11 +45,16 @@ class Servant:
 
     def pids(self) -> list[int]:
         """The daemons that live: one, or none for a moment."""
-        mine = [os.fsencode(str(self.config)), b"run"]
-        named = [pid for pid in pids() if all(word in words(pid) for word in mine)]
-        living = [pid for pid in named if not about_to_exec(pid)]
+        named = [pid for pid in pids() if self._is_named(pid)]
+        # A fork of the daemon bears its name until it executes: asked first whether it has yet to,
+        # then for its name again.
+        living = [pid for pid in named if not about_to_exec(pid) and self._is_named(pid)]
         self.most = max(self.most, len(living))
         return living
+
+    def _is_named(self, pid: int) -> bool:
+        argv = words(pid)
+        return os.fsencode(str(self.config)) in argv and b"run" in argv
 
     def see_to_it(self) -> None:
         """Ask for one, by as many callers as have been needed so far, unless one lives."""

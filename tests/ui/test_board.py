@@ -454,11 +454,11 @@ def test_the_command_begins_at_the_script() -> None:
 @pytest.mark.parametrize(
     ("width", "found"),
     [
-        (100, "answered in 0.84 s: 0.31 queue, 0.53 work"),
-        (76, "0.84 s: 0.31 queue, 0.53 work"),
-        (66, "0.84 s: 0.31 queue"),
-        (59, "0.84 s: 0.31 queue"),
-        (46, "0.84 s"),
+        (100, "answered in 1.17 s: 0.31 queue, 0.86 work"),
+        (76, "1.17 s: 0.31 queue, 0.86 work"),
+        (66, "1.17 s: 0.31 queue"),
+        (59, "1.17 s: 0.31 queue"),
+        (46, "1.17 s"),
     ],
 )
 def test_a_canary_says_where_its_time_went_in_as_many_words_as_fit(width: int, found: str) -> None:
