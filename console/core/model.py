@@ -323,7 +323,6 @@ class EventKind(StrEnum):
     """An ensure found what it wanted."""
     REFUSED = "refused"
     FAILED = "failed"
-    BACKED_OFF = "backed-off"
     PARKED = "parked"
     RELEASED = "released"
     MONITOR_CHANGED = "monitor-changed"

@@ -21,7 +21,6 @@ _STYLES = {
     EventKind.FAILED: "bad",
     EventKind.PARKED: "bad",
     EventKind.STALLED: "bad",
-    EventKind.BACKED_OFF: "warn",
     EventKind.REFUSED: "warn",
     EventKind.ALERT_RAISED: "bad",
     EventKind.ALERT_RESOLVED: "ok",
