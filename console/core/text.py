@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime, tzinfo
 
 from console.core.model import Moment
@@ -18,13 +17,15 @@ def visible(text: str, limit: int = 10_000) -> str:
     At most `limit` characters are looked at; what was left out is marked with an ellipsis.
     """
     cut = text[:limit]
-    if not cut.isascii() or not cut.isprintable():
+    if not cut.isprintable():  # nothing hostile is
         cut = "".join(_shown(char) for char in cut)
     return cut + ("…" if len(text) > limit else "")
 
 
 def _shown(char: str) -> str:
-    if unicodedata.category(char) not in _HOSTILE:
+    from unicodedata import category  # seldom needed, and half a millisecond of each command
+
+    if category(char) not in _HOSTILE:
         return char
     code = ord(char)
     if code < 0x100:

@@ -17,11 +17,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import msgspec
-
 from console.core.frozen import slotted
 from console.core.instances import refuse_match
-from console.system.settings import WELL_KNOWN, Name, RoleSettings, Settings
+from console.system.settings import WELL_KNOWN, Name, RoleSettings, Settings, msgspec
 
 MAX_BYTES = 1_000_000
 RESERVED = "monitors"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.core.instances import LEASE_FD_VARIABLE
 from console.core.model import Moment, Owner, Role
-from console.system import clock, lease, process, tokens
+from console.system import clock, lease, process
 from console.system.lease import Grant
 from console.system.paths import Paths
 from console.system.store import Store
@@ -34,14 +34,14 @@ def beat(paths: Paths) -> None:
     """Say that the daemon's loop turns, and when, on both clocks."""
     now, draft = clock.now(), paths.heartbeat.with_suffix(".draft")
     with contextlib.suppress(OSError):
-        draft.write_text(f"{now.at!r} {now.tick!r} {now.boot}\n", encoding="ascii")
+        draft.write_text(f"{now.at!r} {now.tick!r} {now.boot}\n", encoding="utf-8")
         draft.replace(paths.heartbeat)
 
 
 def heartbeat(paths: Paths) -> Moment | None:
     """When the daemon's loop last turned; None when it never did, or nobody can tell."""
     try:
-        at, tick, boot = paths.heartbeat.read_text(encoding="ascii").split()
+        at, tick, boot = paths.heartbeat.read_text(encoding="utf-8").split()
         return Moment(float(at), float(tick), boot)
     except (OSError, ValueError):
         return None
@@ -60,6 +60,8 @@ def claim(paths: Paths, store: Store) -> Grant | None:
     grant = lease.take(lock)
     if grant is None:
         return None
+    from console.system import tokens  # who asks for the daemon alone takes none
+
     own = process.identify(os.getpid())
     assert own is not None
     token, now = tokens.grant(paths, store, NAME), clock.now()

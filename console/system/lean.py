@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 from collections.abc import Iterator
@@ -21,10 +20,12 @@ Who asks an `https://` address loads the first one then.
 
 def be_lean() -> None:
     """To be called before there are threads, and before anything of that is imported."""
+    import ctypes
+
     with suppress(AttributeError, OSError):  # another C library has no such habit
         # Each thread would have a heap of its own, with its own holes.
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    with _without(UNWANTED):
+    with without(*UNWANTED):
         for name in NEEDED:
             import_module(name)
 
@@ -45,7 +46,7 @@ def tidy() -> None:
 
 
 @contextmanager
-def _without(names: tuple[str, ...]) -> Iterator[None]:
+def without(*names: str) -> Iterator[None]:
     """Who imports one of these modules finds none, unless it is loaded already."""
     absent = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # Python's own sign for it

@@ -16,6 +16,8 @@ from console.system import clock
 PROC = Path("/proc")
 LINUX = sys.platform.startswith("linux") and PROC.is_dir()
 _CHUNK = 8192
+_PF_KTHREAD = 0x200000
+"""The kernel's flag of its own threads."""
 HZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -40,15 +42,18 @@ def read(path: str, limit: int = 4096) -> bytes:
         os.close(descriptor)
 
 
-def stat_of(pid: int) -> tuple[str, int, int] | None:
-    """(state, ppid, start ticks), or None when there is no such process."""
+def stat_of(pid: int) -> tuple[str, int, int, bool] | None:
+    """(state, ppid, start ticks, whether it is a thread of the kernel's), or None without one."""
     try:
         raw = read(f"/proc/{pid}/stat")
     except OSError:
         return None
     # The name in parentheses may hold anything, parentheses and newlines included.
     fields = raw[raw.rfind(b")") + 2 :].split()
-    return (fields[0].decode(), int(fields[1]), int(fields[19])) if len(fields) > 19 else None
+    if len(fields) <= 19:
+        return None
+    kernel = bool(int(fields[6]) & _PF_KTHREAD)
+    return fields[0].decode(), int(fields[1]), int(fields[19]), kernel
 
 
 def identify(pid: int) -> Identity | None:

@@ -210,10 +210,10 @@ def _read_process(pid: int, now: Moment) -> Process | None:
     stat = stat_of(pid)
     if stat is None:
         return None
-    state, ppid, ticks = stat
-    try:
-        raw = read(f"/proc/{pid}/cmdline", _ARGV_LIMIT)
-        uid = os.stat(f"/proc/{pid}").st_uid
+    state, ppid, ticks, kernel = stat
+    try:  # a thread of the kernel's is root's, and has no command line
+        raw = b"" if kernel else read(f"/proc/{pid}/cmdline", _ARGV_LIMIT)
+        uid = 0 if kernel else os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return None
     argv = tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))

@@ -48,6 +48,8 @@ class Store(Backing):
         while page := self.read(sql, (monitor, at, last, until, PAGE)):
             yield from map(rows.sample, page)
             last, at = page[-1][0], page[-1][2]
+            if len(page) < PAGE:
+                return
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""
