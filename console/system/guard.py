@@ -23,13 +23,12 @@ from console.core.model import (
     Verb,
 )
 from console.core.text import duration, visible
-from console.system import clock, launch, lease, tree, witness
+from console.system import clock, lease, tree, witness
 from console.system.box import Box, Observation
 from console.system.decision import Busy, decision
 from console.system.ending import REFUSED, Refused, Undertaker, nudge
 from console.system.lease import LeaseError
 from console.system.process import ProcessError
-from console.system.starting import occupied, start
 from console.system.store import StoreError
 
 UNREADABLE, TIMED_OUT = 3, 4
@@ -153,6 +152,8 @@ class Guard:
         self, command: Command, role: Role, seen: Observation, undertaker: Undertaker
     ) -> Outcome | None:
         """Start one instance in the first free slot; None when there is a reason to look again."""
+        from console.system.starting import occupied, start  # most find it running
+
         for slot, held in enumerate(seen.leases):
             if held.state is LeaseState.ORPHANED:
                 undertaker.end_leftovers(slot, held)
@@ -169,11 +170,13 @@ class Guard:
 
     def _restart(self, command: Command, role: Role) -> Outcome:
         """End it, then start it, under one decision lock; what cannot be started is not ended."""
+        from console.system.launch import hopeless
+
         undertaker = Undertaker(self.box, command, role)
         seen = undertaker.await_quiet(self.patience_s)
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
-        if reason := launch.hopeless(role):
+        if reason := hopeless(role):
             raise Refused(f"it could not be started again: {reason}")
         if any(held.state is LeaseState.UNKNOWN for held in seen.leases):
             raise Refused(f"it could not be started again: {seen.lease.reason}")
@@ -191,6 +194,8 @@ class Guard:
 
     def _rehearse(self, command: Command, role: Role) -> Outcome:
         """What the command would do now."""
+        from console.system.launch import hopeless
+
         seen = self._look(role)
         ends = supervision.targets(command, role, seen.instances)
         left = len(seen.instances) - len(ends)
@@ -198,7 +203,7 @@ class Guard:
         refusals = [supervision.permit(command, role, seen.instances, seen.lease)]
         refusals += [tree.forbidden(one, self.box) for one in ends]
         if starts and role.command:
-            refusals.append(launch.hopeless(role))
+            refusals.append(hopeless(role))
         if reason := next(filter(None, refusals), None):
             return Outcome(False, f"{role.name}: would be refused: {reason}", REFUSED)
         steps = [f"end PID {', '.join(map(str, one.pids))}" for one in ends]

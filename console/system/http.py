@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from console.core.frozen import frozen
 from console.core.text import visible
+from console.system.files import BadJson, decode
 
 if TYPE_CHECKING:
     import socket
@@ -211,8 +212,6 @@ def _value(response: HTTPResponse, raw: bytes) -> object:
         raise HttpError(f"{status}: {said or visible(response.reason, 120)}", status)
     if not raw.strip():
         raise HttpError(f"{status}: empty answer", status)
-    from console.system.files import BadJson, decode  # who only judges reads no answer
-
     try:
         return decode(raw)
     except BadJson as error:

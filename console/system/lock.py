@@ -177,7 +177,7 @@ def _carries(pid: int, descriptor: str, device: int, inode: int) -> bool:
         status = os.stat(f"/proc/{pid}/fd/{descriptor}")
         if (status.st_dev, status.st_ino) != (device, inode):
             return False
-        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="utf-8", errors="replace") as file:
             return any(line.startswith("lock:") for line in file)
     except OSError:
         return False

@@ -87,3 +87,9 @@ def test_tls_comes_when_somebody_asks_for_it() -> None:
 
 def test_what_is_left_over_goes_at_once_and_what_stays_is_not_looked_at() -> None:
     assert run(RINGS).split() == ["True"] * 3
+
+
+def test_the_configuration_is_read_without_what_typing_has_as_well() -> None:
+    loaded = "import console.system.configuration, sys; print({0!r} in sys.modules)"
+    assert run(loaded.format("msgspec")) == "True"
+    assert run(loaded.format("typing_extensions")) == "False"
