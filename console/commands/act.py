@@ -69,8 +69,7 @@ def kill(
 
 
 def _carry_out(options: Options, command: Command, as_json: bool, sure: bool) -> None:
-    from dataclasses import replace
-
+    from console.core.frozen import replace
     from console.system.guard import Guard
 
     with options.box(mends=not command.dry_run, stands_in=True) as box:

@@ -7,9 +7,9 @@ row have not. What cannot be seen is neither: an alert about it stands as it sto
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field, replace
+from dataclasses import field
 
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.health import NECESSARY
 from console.core.learning import Thresholds
 from console.core.model import (

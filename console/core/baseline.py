@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import tzinfo
 
 from console.core import early
 from console.core.foreign import count, number
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.model import BaselineView, Event, MetricView, Moment, Sample
 from console.core.restarts import restarts
 from console.core.stats import percentile, wilson

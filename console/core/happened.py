@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import field
 
-from console.core.frozen import frozen, slotted
+from console.core.frozen import frozen, replace, slotted
 from console.core.inquest import uptime, who
 from console.core.model import Event, EventKind, Identity, Moment
 from console.core.sentences import sentence

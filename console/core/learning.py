@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from console.core.foreign import count, number, table
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.model import Moment, Sample
 from console.core.stats import mean_sigma, percentile
 from console.core.text import visible

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from console.core import restarts
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.model import Event, EventKind, Identity, Moment, Role, Verb
 
 POLICY, OUTSIDE = "policy", "outside"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from console.core.baseline import BaselineTargets, baseline
 from console.core.foreign import as_list, count, number, table, text
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.learning import Thresholds
 from console.core.model import BaselineView, Event, MetricView, Moment, Sample
 from console.core.text import utc

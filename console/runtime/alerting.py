@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 
 from console.core import alerts
 from console.core.alerts import Watch
-from console.core.frozen import slotted
+from console.core.frozen import replace, slotted
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
 from console.core.text import day_clock
 from console.runtime import collecting

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING
 
-from console.core.frozen import slotted
+from console.core.frozen import replace, slotted
 from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
 from console.core.work import Work, told, work

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from console.core.frozen import replace
 from console.core.model import DaemonView, Sample, Snapshot
 from console.core.snapshot import last_seen
 from console.monitors import Monitor, discover

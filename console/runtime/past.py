@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from console.core.foreign import table
-from console.core.frozen import slotted
+from console.core.frozen import replace, slotted
 from console.core.health import timely
 from console.core.model import (
     DaemonView,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 
 from console.core import alerts
-from console.core.frozen import slotted
+from console.core.frozen import replace, slotted
 from console.core.model import (
     Alert,
     BaselineView,

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from console.core import supervision
-from console.core.frozen import slotted
+from console.core.frozen import replace, slotted
 from console.core.model import (
     Command,
     EventKind,

@@ -8,9 +8,8 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
 from console.system import clock

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import replace
 
+from console.core.frozen import replace
 from console.core.model import Command, Event, EventKind, Outcome, Verb
 from console.system.store import Store, StoreError
 

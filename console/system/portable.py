@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import psutil
 
+from console.core.frozen import replace
 from console.core.model import Identity, Moment, Process
 from console.system import clock
 

@@ -6,8 +6,8 @@ import errno
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 
+from console.core.frozen import replace
 from console.core.model import Identity, Moment, Process
 from console.system import clock
 from console.system.handle import Handle, open_handles, wait_dead

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import replace
 from math import inf
 from typing import Any, Generic, TypeVar, cast
 
+from console.core.frozen import replace
 from console.core.model import Moment, Snapshot
 
 _MARKS = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)

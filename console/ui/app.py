@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.screen import Screen
 
+from console.core.frozen import replace
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
 from console.core.text import clock, visible
 from console.ui.ages import Ticking, alike

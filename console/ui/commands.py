@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.text import visible
 
 

@@ -6,9 +6,9 @@ A dialog is imported when it is opened: the first frame is not to wait for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from console.core.frozen import replace
 from console.core.model import Command, Snapshot, Verb
 from console.ui import consequence
 from console.ui.commands import symbol

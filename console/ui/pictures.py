@@ -6,12 +6,12 @@ import asyncio
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
 from textual.strip import Strip
 
+from console.core.frozen import replace
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.core.trends import Trends
 from console.ui.app import ConsoleApp

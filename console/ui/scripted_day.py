@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import cache
 
+from console.core.frozen import replace
 from console.core.model import Moment, Snapshot, Verdict
 from console.core.trends import DAY_S, Reading, Trends
 from console.ui.scripted import NOW, night, past

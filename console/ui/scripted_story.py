@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.model import (
     Alert,
     Lease,

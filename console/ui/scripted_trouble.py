@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from console.core.frozen import replace
 from console.core.model import (
     Alert,
     Event,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
+from console.core.frozen import replace
 from console.core.model import Moment, Snapshot
 from console.core.text import day_clock, visible
 from console.core.trends import SPANS, Trends
