@@ -60,7 +60,7 @@ def session(plan: Plan, seen: Seen, program: peers.Peer) -> None:
     try:
         with Terminal(program.argv) as terminal:
             terminal.shows(lambda text: ready in text or "adopted" in text)
-            terminal.read(plan.calm_s)
+            terminal.read(plan.calm_s(program.name == OURS))
             terminal.blind()
             press(plan, seen, program, terminal)
             terminal.quit([program.quit])

@@ -21,10 +21,12 @@ class Plan:
         """How long a terminal program is watched."""
         return 10.0 if self.quick else 30.0
 
-    @property
-    def calm_s(self) -> float:
-        """From the first paint until the watching begins: a new worker is looked at for 30 s."""
-        return 35.0 if self.quick else 40.0
+    def calm_s(self, ours: bool) -> float:
+        """From the first paint until the watching begins.
+
+        Our box's new worker is looked at for 30 s; the others have nothing to wait for.
+        """
+        return 10.0 if not ours else 35.0 if self.quick else 40.0
 
     @property
     def presses(self) -> int:

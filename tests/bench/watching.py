@@ -86,7 +86,7 @@ def watch(
     plan: Plan, seen: Seen, program: Peer, terminal: Terminal, servants: Sequence[int]
 ) -> None:
     """CPU, bytes and memory while no key is pressed."""
-    terminal.read(plan.calm_s)
+    terminal.read(plan.calm_s(program.name == OURS))
     terminal.blind()
     whole = [*terminal.pids(), *servants]
     began, used = time.monotonic(), machine.cpu_s(whole)
@@ -115,7 +115,7 @@ def among_many(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -
     try:
         with Terminal(program.argv) as terminal:
             terminal.shows(lambda text: program.ready in text)
-            terminal.read(plan.calm_s)
+            terminal.read(plan.calm_s(program.name == OURS))
             terminal.blind()
             whole = [*terminal.pids(), *servants]
             began, used = time.monotonic(), machine.cpu_s(whole)
