@@ -108,9 +108,9 @@ class Board(SparingScreen):
         if self.choice is None:
             self.choice = first(snapshot)
         self._head(told, snapshot.moment, fresh)
-        needs = dict(self._needs)
+        needs, lost = dict(self._needs), _lost(self.choice, told)
         for name, module in self.modules.items():
-            self._present(name, module, told, snapshot.moment)
+            self._present(name, module, told, lost, snapshot.moment)
         self.notice.present([notice if notice.spans else self._idle()])
         self._foot()
         if needs != self._needs and not self.zoomed:
@@ -147,14 +147,15 @@ class Board(SparingScreen):
 
         self.top.show((seen, fresh.words, self.trends, shape), moment, draw)
 
-    def _present(self, name: str, module: PaneModule, told: Snapshot, moment: Moment) -> None:
+    def _present(
+        self, name: str, module: PaneModule, told: Snapshot, lost: Choice | None, moment: Moment
+    ) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
-        choice = self.choice if pane.chosen_from else None
         wide = max(0, pane.size.width - 3)
         seen = Noted(told)
-        frame = Noted(Frame(wide, pane.room, choice, self.trends, self.span_s, self.order))
+        frame = Noted(Frame(wide, pane.room, lost, self.trends, self.span_s, self.order))
 
         def draw(now: Moment) -> tuple[list[Line], Line]:
             lines, summary = drawn(module, seen.at(now), frame.at(now))
@@ -164,9 +165,7 @@ class Board(SparingScreen):
 
         match = self.prompt.sift if pane is self._sifted else NOTHING
         pane.show((seen, frame), moment, draw, match)
-        if pane.chosen_from and choice is not self.choice:
-            # It has something to choose from since now.
-            self._present(name, module, told, moment)
+        pane.choose(self.choice)
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""
@@ -230,7 +229,7 @@ class Board(SparingScreen):
     def action_move(self, by: int) -> None:
         """Move the selection in a pane that has one; scroll any other."""
         pane = self.focused
-        if isinstance(pane, Pane) and (found := pane.move(self.choice, by)) is not None:
+        if isinstance(pane, Pane) and (found := pane.move(by)) is not None:
             self.choice = found
             self.again()
 
@@ -268,3 +267,12 @@ class Board(SparingScreen):
             self.zoom()
         else:
             self.app.call_later(self.app.run_action, "thaw")
+
+
+def _lost(choice: Choice | None, snapshot: Snapshot) -> Choice | None:
+    """The selected instance, if it is no more."""
+    if choice is None or choice.identity is None:
+        return None
+    view = snapshot.role(choice.role)
+    there = view is not None and any(i.identity == choice.identity for i in view.instances)
+    return None if there else choice

@@ -44,7 +44,7 @@ class Line:
     spans: tuple[Span, ...] = ()
     base: str = "text"
     key: Choice | None = None
-    """Set on lines that can be selected."""
+    """Set on lines that can be selected; they leave their first cell to the cursor."""
     item: bool = False
     """A line of a list: the filter applies to it and counts it."""
 
@@ -59,7 +59,8 @@ class Frame:
 
     width: int
     height: int
-    choice: Choice | None = None
+    lost: Choice | None = None
+    """The selected instance, if it is no more."""
     trends: Trends | None = None
     span_s: float = DAY_S
     """How much of the day the graphs show."""
@@ -101,6 +102,12 @@ def line(
     """A line from plain strings and (text, style name) pairs."""
     spans = tuple((part, "") if isinstance(part, str) else part for part in parts)
     return Line(spans, base, key, item)
+
+
+def chosen(one: Line) -> Line:
+    """A line that is selected: with the cursor, and on a ground of its own."""
+    (text, style), *rest = one.spans
+    return Line(((f"▸{text[1:]}", style), *rest), "select", one.key, one.item)
 
 
 def fit(text: object, width: int, right: bool = False) -> str:

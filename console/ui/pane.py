@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from console.core.model import Moment
 from console.ui.ages import Standing, Ticking
-from console.ui.paint import Choice, Line, Look, changed, crop, fit, line, strip
+from console.ui.paint import Choice, Line, Look, changed, chosen, crop, fit, line, strip
 from console.ui.sifting import NOTHING, Sift
 
 Draw = Callable[[Moment], tuple[Sequence[Line], Line | None]]
@@ -45,9 +45,8 @@ class Pane(Widget):
         self.lines: tuple[Line, ...] = ()
         self.rows: list[Line] = []
         """The lines that the filter lets through."""
+        self.choice: Choice | None = None
         self._standing = Standing()
-        self.chosen_from = True
-        """Whether a line of it can be selected: any other need not be drawn for a new choice."""
         self._presented: object = None
         self._summary = Line()
         self._filter = NOTHING
@@ -89,17 +88,22 @@ class Pane(Widget):
         self._presented = presented
         self.lines, self._filter = presented[0], match
         self._summary = summary or (lines[0] if lines else Line())
-        self.chosen_from = any(one.key is not None for one in lines)
         self.rows = [one for one in self.lines if self._passes(one)]
         self.redraw()
 
-    def move(self, choice: Choice | None, by: int) -> Choice | None:
+    def choose(self, choice: Choice | None) -> None:
+        """Mark the line that is selected, if it is one of ours."""
+        if choice != self.choice:
+            self.choice = choice
+            self.redraw()
+
+    def move(self, by: int) -> Choice | None:
         """What is selected so many lines on, scrolled into view; None where lines only scroll."""
         keys = [one.key for one in self.rows if one.key is not None]
         if not keys:
             self.scroll_by(by)
             return None
-        at = keys.index(choice) if choice in keys else -1 if by > 0 else len(keys)
+        at = keys.index(self.choice) if self.choice in keys else -1 if by > 0 else len(keys)
         found = keys[max(0, min(at + by, len(keys) - 1))]
         index = next(y for y, one in enumerate(self.rows) if one.key == found)
         self.offset_y = max(min(self.offset_y, index), index - self.room + 1)
@@ -190,8 +194,11 @@ class Pane(Widget):
             return [(self._fold(), "")][:height]
         window = self.rows[self.offset_y : self.offset_y + self.room]
         edge = "focus" if self.has_focus else "border"
-        body = [(one, edge) for one in window + [Line()] * (self.room - len(window))]
+        body = [(self._marked(one), edge) for one in window + [Line()] * (self.room - len(window))]
         return [(self._top(width, edge), ""), *body, (self._bottom(width, edge), "")]
+
+    def _marked(self, one: Line) -> Line:
+        return chosen(one) if one.key is not None and one.key == self.choice else one
 
     def _fold(self) -> Line:
         style = "focus" if self.has_focus else "muted"

@@ -13,6 +13,8 @@ TITLE = "Processes"
 KEY = "1"
 SLOT = "left"
 ROWS = (6, 6)
+ROOM = "  "
+"""For the cursor."""
 ORDERS = ("", "age", "CPU", "memory")
 """What `o` sorts the instances of a role by, one after the other."""
 HELP = (
@@ -33,7 +35,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         lines.append(_role(role, snapshot.moment, frame))
         ranked = _ranked(role, frame.order)
         lines += [_instance(role, one, snapshot.moment, frame) for one in ranked]
-        lines += _gone(role, frame.choice)
+        lines += _gone(role, frame.lost)
         lines += _death(role, snapshot.moment, frame.width)
     return lines
 
@@ -81,7 +83,6 @@ def _held(width: int) -> int:
 
 
 def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
-    choice = Choice(view.role.name)
     state, style = role_state(view)
     blind = view.state is RoleState.UNKNOWN
     found, right = "?" if blind else view.found, view.found == view.role.count
@@ -101,13 +102,13 @@ def _role(view: RoleView, now: Moment, frame: Frame) -> Line:
     if lease[1] != "bad" and not blind:
         facts.append(lease)
     spans: list[Span] = [
-        (_cursor(frame.choice == choice), "strong"),
+        (ROOM, "strong"),
         (fit(view.role.name, 12), "strong"),
         (fit(state, 11), style),
         (fit(f"{found}/{view.role.count}", 5), "unknown" if blind else "ok" if right else "bad"),
     ]
     told = whole(spans, facts, frame.width)
-    return Line(tuple(told), _ground(frame, choice), choice, True)
+    return Line(tuple(told), key=Choice(view.role.name), item=True)
 
 
 def _count(view: RoleView) -> Span:
@@ -140,12 +141,11 @@ def _waiting(view: RoleView, now: Moment) -> Span:
 
 
 def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
-    choice = Choice(view.role.name, one.identity)
     cpu, memory = view.usage.get(one.pid, (None, None))
     figure = "" if cpu is None else f"{cpu:.1f}%" if cpu < 10 else f"{cpu:.0f}%"
     word, style = held(view, one)
     spans: list[Span] = [
-        (_cursor(frame.choice == choice), "strong"),
+        (ROOM, "strong"),
         (fit(one.pid, 7, right=True), ""),
         (fit(_below(one), 6), ""),
         (fit(coarse(one.uptime(now)), 7, right=True), ""),
@@ -155,7 +155,7 @@ def _instance(view: RoleView, one: Instance, now: Moment, frame: Frame) -> Line:
     ]
     if frame.width >= 60:
         spans += [("  ", ""), (_command(view, one), "muted")]
-    return Line(tuple(spans), _ground(frame, choice), choice, True)
+    return Line(tuple(spans), key=Choice(view.role.name, one.identity), item=True)
 
 
 def _command(view: RoleView, one: Instance) -> str:
@@ -174,16 +174,12 @@ def _below(one: Instance) -> str:
     return only if 0 < len(only) <= 6 else f" +{len(rest)}" if rest else ""
 
 
-def _gone(view: RoleView, choice: Choice | None) -> list[Line]:
+def _gone(view: RoleView, lost: Choice | None) -> list[Line]:
     """The selected instance that is no more: said, never replaced by its neighbour."""
-    if choice is None or choice.identity is None or choice.role != view.role.name:
+    if lost is None or lost.identity is None or lost.role != view.role.name:
         return []
-    if any(one.identity == choice.identity for one in view.instances):
-        return []
-    text = (
-        f"▸ {fit(choice.identity.pid, 7, right=True)}  selected, not there; choose again with ↑ ↓"
-    )
-    return [Line(((text, "warn"),), "select", choice)]
+    pid = fit(lost.identity.pid, 7, right=True)
+    return [line((f"{ROOM}{pid}  selected, not there; choose again with ↑ ↓", "warn"), key=lost)]
 
 
 def _death(view: RoleView, now: Moment, width: int) -> list[Line]:
@@ -197,11 +193,3 @@ def _death(view: RoleView, now: Moment, width: int) -> list[Line]:
     )
     head = (f"    last death {clock(death.moment)}  ", "muted")
     return [line(*whole((head,), facts, width), item=True)]
-
-
-def _cursor(here: bool) -> str:
-    return "▸ " if here else "  "
-
-
-def _ground(frame: Frame, choice: Choice) -> str:
-    return "select" if frame.choice == choice else "text"
