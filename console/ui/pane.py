@@ -46,6 +46,8 @@ class Pane(Widget):
         self.rows: list[Line] = []
         """The lines that the filter lets through."""
         self.choice: Choice | None = None
+        self._selects = False
+        """Whether any of its lines can be selected."""
         self._standing = Standing()
         self._presented: object = None
         self._summary = Line()
@@ -89,13 +91,15 @@ class Pane(Widget):
         self.lines, self._filter = presented[0], match
         self._summary = summary or (lines[0] if lines else Line())
         self.rows = [one for one in self.lines if self._passes(one)]
+        self._selects = any(one.key is not None for one in self.rows)
         self.redraw()
 
     def choose(self, choice: Choice | None) -> None:
         """Mark the line that is selected, if it is one of ours."""
         if choice != self.choice:
             self.choice = choice
-            self.redraw()
+            if self._selects:
+                self.redraw()
 
     def move(self, by: int) -> Choice | None:
         """What is selected so many lines on, scrolled into view; None where lines only scroll."""
