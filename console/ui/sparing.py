@@ -8,6 +8,7 @@ to write one frame.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 from codecs import getincrementaldecoder
@@ -82,15 +83,14 @@ class SparingScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._compositor = SparingCompositor()
-        self._hasty = False
+        self._hasty_until = 0.0
 
     def hurry(self, seconds: float) -> None:
         """For so long, paint what has changed at once, not in the next frame."""
-        self._hasty = True
-        self.set_timer(seconds, lambda: setattr(self, "_hasty", False))
+        self._hasty_until = max(self._hasty_until, asyncio.get_running_loop().time() + seconds)
 
     async def _on_idle(self, event: events.Idle) -> None:
-        if self._hasty:
+        if asyncio.get_running_loop().time() < self._hasty_until:
             self._on_timer_update()
         await super()._on_idle(event)
 

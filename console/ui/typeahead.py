@@ -13,10 +13,12 @@ from typing import Any
 from textual import events
 
 from console.ui.dialogs.confirm import Confirm
-from console.ui.sparing import SparingApp
+from console.ui.sparing import SparingApp, SparingScreen
 
 LONGEST_S = 5.0
 """A key is not held longer, whatever the one before is about."""
+ANSWERED_S = 0.1
+"""What a key changes is painted at once: by then it has changed it."""
 
 
 class TypeaheadApp(SparingApp):
@@ -44,6 +46,8 @@ class TypeaheadApp(SparingApp):
                     await self._settled()
             except TimeoutError:
                 pass
+            if isinstance(self.screen, SparingScreen):
+                self.screen.hurry(ANSWERED_S)
             if not isinstance(self.screen, Confirm) or self.screen.hears(event):
                 await super().on_event(event)
 
