@@ -153,6 +153,10 @@ class Board(SparingScreen):
             return
         choice = self.choice if pane.chosen_from else None
         wide = max(0, pane.size.width - 3)
+        match = self.prompt.sift if pane is self._sifted else NOTHING
+        about = told, wide, pane.room, choice, self.trends, self.span_s, self.order, match
+        if pane.still(about, moment):
+            return
         seen = Noted(told)
         frame = Noted(Frame(wide, pane.room, choice, self.trends, self.span_s, self.order))
 
@@ -162,7 +166,6 @@ class Board(SparingScreen):
                 self._needs[name] = max(self._needs.get(name, 0), len(lines))
             return lines, summary
 
-        match = self.prompt.sift if pane is self._sifted else NOTHING
         pane.show((seen, frame), moment, draw, match)
         if pane.chosen_from and choice is not self.choice:
             # It has something to choose from since now.

@@ -46,6 +46,7 @@ class Pane(Widget):
         self.rows: list[Line] = []
         """The lines that the filter lets through."""
         self._standing = Standing()
+        self._about: object = None
         self.chosen_from = True
         """Whether a line of it can be selected: any other need not be drawn for a new choice."""
         self._presented: object = None
@@ -74,6 +75,14 @@ class Pane(Widget):
         asked = Ticking.at_the(now)
         self.present(*draw(asked), match)
         self._standing.drawn((of, match), asked)
+
+    def still(self, about: object, now: Moment) -> bool:
+        """Whether it is asked to show the very same again, and that still stands.
+
+        As a rule: then not even what it would be drawn from need be made.
+        """
+        same, self._about = about == self._about, about
+        return same and self._standing.lasts(now)
 
     def steady_s(self, now: Moment) -> float:
         """Seconds for which the ages in it read the same."""
