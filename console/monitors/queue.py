@@ -12,8 +12,9 @@ from console.core.stats import wilson
 from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
 from console.monitors._limits import Limit, limit
-from console.monitors._queue_server import ask
+from console.monitors._queue_server import told
 from console.system import clock
+from console.system.aside import aside
 from console.system.http import HttpError
 from console.system.settings import Settings
 
@@ -45,29 +46,33 @@ def enabled(settings: Settings) -> bool:
 
 async def probe(box: Box) -> Sample:
     """Ask for health and counters. A server that gives no usable answer was looked at, too."""
+    return await aside(_look, box)  # one errand: a thread costs as much as a question
+
+
+def _look(box: Box) -> Sample:
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
     try:
         began = clock.awake()
-        health = table(await ask(box.settings, "/api/health"))
+        health = table(told(box.settings, "/api/health"))
         seen["elapsed_s"] = round(clock.awake() - began, 4)
         seen.update(_health(health, box.now()))
-        stats = table(await ask(box.settings, "/api/stats"))
+        stats = table(told(box.settings, "/api/stats"))
         seen.update(_stats(stats, seen))
-        await _look_closer(box, seen)
+        _look_closer(box, seen)
     except HttpError as error:
         seen["problem"] = str(error)
     return Sample(NAME, box.now(), seen)
 
 
 def _health(answer: Mapping[str, Any], now: Moment) -> dict[str, Any]:
-    told = local_time(answer.get("timestamp"), now)
+    stamp = local_time(answer.get("timestamp"), now)
     status = text(answer.get("status"), 60)
     return {
         "size": count(answer.get("queue_size")),
         "urgent": count(answer.get("queue_urgent")),
         "normal": count(answer.get("queue_normal")),
         "low": count(answer.get("queue_low")),
-        "clock_off_s": None if told is None else round(told - now.at, 1),
+        "clock_off_s": None if stamp is None else round(stamp - now.at, 1),
         "status": None if status is None else visible(status),
     }
 
@@ -81,10 +86,10 @@ def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-async def _look_closer(box: Box, seen: dict[str, Any]) -> None:
+def _look_closer(box: Box, seen: dict[str, Any]) -> None:
     """The ages of the oldest waiting task and the oldest lease, where few enough to be listed."""
     if seen["size"] and seen["size"] <= LISTED:
-        queues = table(await ask(box.settings, "/api/tasks"))
+        queues = table(told(box.settings, "/api/tasks"))
         now = box.now()
         tasks = [table(task) for queue in queues.values() for task in as_list(queue)]
         times = [local_time(task.get("created_at"), now) for task in tasks]
@@ -92,7 +97,7 @@ async def _look_closer(box: Box, seen: dict[str, Any]) -> None:
             (max(0.0, now.at - at) for at in times if at is not None), default=None
         )
     if seen["inflight"]:
-        listed = as_list(table(await ask(box.settings, "/api/inflight")).get("inflight"))
+        listed = as_list(table(told(box.settings, "/api/inflight")).get("inflight"))
         leases = [(number(one.get("age_sec")), one) for one in map(table, listed)]
         aged = [(age, one) for age, one in leases if age is not None]
         if aged:

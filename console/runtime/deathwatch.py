@@ -17,6 +17,8 @@ class Deathwatch:
         self._told = told
         self._pid: int | None = None
         self._handle: Handle | None = None
+        self.listens = False
+        """Whether the kernel would tell of the death."""
 
     def over(self, pid: int | None) -> None:
         """From now on over this process alone."""
@@ -30,6 +32,7 @@ class Deathwatch:
                 if self._handle.dead:  # a zombie: its death is no news
                     return
                 asyncio.get_running_loop().add_reader(self._handle.fileno(), self._died)
+                self.listens = True
 
     def _died(self) -> None:
         self.close()
@@ -41,4 +44,4 @@ class Deathwatch:
             with contextlib.suppress(ProcessError):
                 asyncio.get_running_loop().remove_reader(self._handle.fileno())
             self._handle.close()
-        self._handle = self._pid = None
+        self._handle, self._pid, self.listens = None, None, False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from console.runtime.view import View
+from console.runtime.waiting import Bell
 from console.system.stirring import Stirring
 from console.system.store import StoreError
 
@@ -23,7 +23,7 @@ class Following:
 
     def __init__(self, view: View) -> None:
         self._view, self._store = view, view.box.store
-        self._stirred = asyncio.Event()
+        self._stirred = Bell()
         self._again: list[float] = []
         self._read_until = -1
         """How far the view had been read when something was heard."""
@@ -54,7 +54,7 @@ class Following:
 
     def stir(self) -> None:
         """Look at once: this process has learnt something that is not in the store."""
-        self._stirred.set()
+        self._stirred.ring()
 
     async def change(self, longest_s: float) -> None:
         """Return when something may be new, after `longest_s` at the latest."""
@@ -65,14 +65,12 @@ class Following:
             pause = self._again.pop(0)
         elif self._heard is not None:
             asyncio.get_running_loop().add_reader(self._heard.fileno(), self._hear, self._heard)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(pause, longest_s)):
-                await self._stirred.wait()
-        self._stirred.clear()
+        await self._stirred.wait(min(pause, longest_s))
+        self._stirred.heard()
 
     def _hear(self, heard: Stirring) -> None:
         asyncio.get_running_loop().remove_reader(heard.fileno())
         heard.drain()
         self._read_until = self._view.read_until
         self._again = [*AGAIN_S]
-        self._stirred.set()
+        self._stirred.ring()

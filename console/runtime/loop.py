@@ -34,6 +34,7 @@ from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
 from console.runtime.timetable import left_s
 from console.runtime.view import View
+from console.runtime.waiting import Bell
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
@@ -71,8 +72,9 @@ class Runtime:
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
     stalling: Stalling = field(init=False)
-    _wakes: dict[str, asyncio.Event] = field(default_factory=dict)
-    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _wakes: dict[str, Bell] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Another one for each snapshot: who waits is woken once, and asks nobody for a lock."""
     _snapshot: Snapshot | None = None
     _composed: int = 0
     _watching: asyncio.Task[None] | None = None
@@ -88,7 +90,7 @@ class Runtime:
         self.sentry = Sentry(self.box, self.guard, self.look_now)
         self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
         self._following = Following(self.view)
-        self._wakes = {name: asyncio.Event() for name in self.monitors}
+        self._wakes = {name: Bell() for name in self.monitors}
 
     # --- running ---------------------------------------------------------------------------
 
@@ -127,17 +129,14 @@ class Runtime:
 
     async def _until_due(self, name: str) -> None:
         wake = self._wakes[name]
-        while not wake.is_set() and (left := left_s(self.view, name)) > 0:
-            with contextlib.suppress(TimeoutError):
-                # Not `wait_for`: before 3.12 it loses a cancellation that comes with the news.
-                async with asyncio.timeout(min(max(left, LEAST_S), SLICE_S)):
-                    await wake.wait()
-        wake.clear()
+        while not wake.rung and (left := left_s(self.view, name)) > 0:
+            await wake.wait(min(max(left, LEAST_S), SLICE_S))
+        wake.heard()
 
     def look_now(self, name: str) -> None:
         """Have a monitor look at once."""
         if name in self._wakes:
-            self._wakes[name].set()
+            self._wakes[name].ring()
 
     async def probe(self, name: str) -> Sample:
         """One look by one monitor, kept and judged. Whatever goes wrong is an unknown sample."""
@@ -168,10 +167,9 @@ class Runtime:
             self._watching = asyncio.create_task(self._watch(), name="watch")
         seen = 0
         while True:
-            async with self._news:
-                while self._snapshot is None or self._composed == seen:
-                    await self._news.wait()
-                seen, snapshot = self._composed, self._snapshot
+            while self._snapshot is None or self._composed == seen:
+                await self._news.wait()
+            seen, snapshot = self._composed, self._snapshot
             yield snapshot
 
     async def _watch(self) -> None:
@@ -187,7 +185,7 @@ class Runtime:
                     behind
                     or self.view.version != version
                     or self._bereft
-                    or self._outlived(stood_s)
+                    or self._outlived(stood_s, deathwatch.listens)
                 ):
                     composed, stood_s = loop.time(), 0.0
                     # To compose what has been read costs less than to call a thread.
@@ -198,19 +196,31 @@ class Runtime:
                     except Exception as error:  # one bad record must not still the picture for ever
                         self.view.unread = f"cannot compose: {type(error).__name__}: {error}"
                     else:
-                        await self._publish(snapshot)
+                        self._publish(snapshot)
                         deathwatch.over(None if self.holder else snapshot.daemon.pid)
-                soon_s = self._bereft.pop(0) if self._bereft else REFRESH_S
-                await self._following.change(min(soon_s, REFRESH_S - stood_s % REFRESH_S))
+                soon_s = self._bereft.pop(0) if self._bereft else REFRESH_S * CALM
+                every_s = self._asks_every_s(deathwatch.listens)
+                await self._following.change(min(soon_s, every_s - stood_s % every_s))
 
-    def _outlived(self, stood_s: float) -> bool:
-        """Whether what was composed so long ago may not be true any more, though nothing is new."""
+    def _outlived(self, stood_s: float, heard: bool = False) -> bool:
+        """Whether what was composed so long ago may not be true any more, though nothing is new.
+
+        `heard`: whether the death of who runs the monitors would be.
+        """
         known = self._snapshot
         if stood_s < REFRESH_S or known is None or known.verdict is not Verdict.HEALTHY:
             return stood_s >= REFRESH_S
-        # That nobody runs the monitors any more is written nowhere.
-        watched = self.holder or self.view.daemon().running
+        # That nobody runs the monitors any more is written nowhere; where it is not heard either,
+        # who holds the lease is looked up, which costs as much as all else here.
+        watched = self.holder or heard or self.view.daemon().running
         return stood_s >= CALM * REFRESH_S or not watched
+
+    def _asks_every_s(self, heard: bool) -> float:
+        """How often it is worth asking whether what was composed has outlived itself."""
+        known = self._snapshot
+        calm = known is not None and known.verdict is Verdict.HEALTHY
+        # Whoever runs the monitors asks the clocks, too, whether the machine has slept.
+        return CALM * REFRESH_S if calm and heard and not self.holder else REFRESH_S
 
     def _bereave(self) -> None:
         self._bereft = [*BEREFT_S]
@@ -240,10 +250,10 @@ class Runtime:
                 self.view.seen = last_seen([worker.look(self.box)])
         return version, self.view.compose(daemon)
 
-    async def _publish(self, snapshot: Snapshot) -> None:
-        async with self._news:
-            self._snapshot, self._composed = snapshot, self._composed + 1
-            self._news.notify_all()
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._composed = snapshot, self._composed + 1
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def feeds(self) -> dict[str, Callable[[Publish], Coroutine[Any, Any, None]]]:
         """One coroutine for each monitor, for the console's background workers."""

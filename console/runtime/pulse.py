@@ -6,7 +6,7 @@ A thread costs more than most of the answers: it is called for those alone that 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from console.core.frozen import slotted
@@ -33,6 +33,8 @@ class Pulse:
     _turn: int = 0
     _strangers: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
     """Young processes that look like instances, and are another box's."""
+    _passed_over: dict[int, Process] = field(default_factory=dict)
+    """Young processes that run no role."""
     _hearsay: Hearsay = field(default_factory=Hearsay)
 
     async def news(self) -> bool:
@@ -52,7 +54,7 @@ class Pulse:
         """Whether a process that nobody has told us of might be an instance: seldom so."""
         known = {pid for one in self.known() for pid in one.pids}
         with contextlib.suppress(ProcessError):
-            new = candidates(self.box.roles, self.box.table.newcomers())
+            new = self._worth_a_look(self.box.table.newcomers())
             ours = [one for one in new if one.pid not in known and self._may_be_ours(one)]
             unknown = {(one.identity, one.argv) for one in ours}
             came, now = bool(unknown - self._strangers), self.box.now()
@@ -60,6 +62,16 @@ class Pulse:
             self._strangers = {(one.identity, one.argv) for one in aged} & unknown
             return came
         return False
+
+    def _worth_a_look(self, young: Sequence[Process]) -> Sequence[Process]:
+        """Those that may run a role. Who did not a second ago and is the same still does not: on a
+        busy machine there are dozens of them at each pulse.
+        """
+        left = [one for one in young if self._passed_over.get(one.pid) is not one]
+        found = candidates(self.box.roles, left)
+        worth = {one.pid for one in found}
+        self._passed_over = {one.pid: one for one in young if one.pid not in worth}
+        return found
 
     def _may_be_ours(self, one: Process) -> bool:
         """Whether no other box has started it."""

@@ -87,7 +87,10 @@ class View:
         with self._guard:
             store = self.box.store
             state = store.changes()  # before reading: what comes in between is read again
-            known = {key: store.get(key) for key in (RUN, LAST, CANARY)}
+            if state == self.read_until and self._last_sample >= 0:
+                self.unread = None
+                return  # nobody has written since
+            known = store.facts(RUN, LAST, CANARY)
             if store.generation != self._generation:
                 self._forget()
             if self._last_sample < 0:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from console.system.recent import Recent
 
 
-RECENT_S = 15.0
+RECENT_S = 60.0
 """So old may be what one monitor has seen for another one to take it over. Who died since is asked
 for; who came since is heard of by the sentry, and has all roles looked at."""
 FEW = 32

@@ -14,6 +14,7 @@ from console.system.lease import Grant
 from console.system.paths import Paths
 from console.system.store import Store
 
+BEGIN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 NAME = "monitors"
 """The name of the daemon's role and lease."""
 
@@ -32,10 +33,15 @@ def role(state: Path, config: Path | None) -> Role:
 
 def beat(paths: Paths) -> None:
     """Say that the daemon's loop turns, and when, on both clocks."""
-    now, draft = clock.now(), paths.heartbeat.with_suffix(".draft")
+    now, file = clock.now(), str(paths.heartbeat)
     with contextlib.suppress(OSError):
-        draft.write_text(f"{now.at!r} {now.tick!r} {now.boot}\n", encoding="utf-8")
-        draft.replace(paths.heartbeat)
+        # Not by `Path`: this is all that the daemon does when nothing happens, all day.
+        draft = os.open(f"{file}.draft", BEGIN, 0o600)
+        try:
+            os.write(draft, f"{now.at!r} {now.tick!r} {now.boot}\n".encode())
+        finally:
+            os.close(draft)
+        os.replace(f"{file}.draft", file)
 
 
 def heartbeat(paths: Paths) -> Moment | None:

@@ -120,6 +120,12 @@ class Store(Backing):
         found = self.read("SELECT value FROM facts WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
+    def facts(self, *keys: str) -> dict[str, Any]:
+        """The values under these keys, asked for together; None where there is none."""
+        sql = f"SELECT key, value FROM facts WHERE key IN ({', '.join('?' * len(keys))})"
+        found = {key: json.loads(value) for key, value in self.read(sql, keys)}
+        return {key: found.get(key) for key in keys}
+
     def prove(self) -> None:
         """Write something of no meaning. Raises StoreError where nothing can be written."""
         if self.trouble is not None:

@@ -74,7 +74,11 @@ class Standing:
         """Whether drawing `of` at `now` would show what is there already: what was drawn decides
         what of it counts.
         """
-        return self._of == of and 0.0 <= self.elapsed(now) < self._steady_s
+        return self._of == of and self.lasts(now)
+
+    def lasts(self, now: Moment) -> bool:
+        """Whether every age in it still reads the same."""
+        return 0.0 <= self.elapsed(now) < self._steady_s
 
     def drawn(self, of: object, now: Ticking) -> None:
         """It was drawn anew; `now` was asked for every age on it."""

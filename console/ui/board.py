@@ -153,7 +153,12 @@ class Board(SparingScreen):
         pane = self.panes[name]
         if not pane.display:
             return
+        pane.choose(self.choice)
         wide = max(0, pane.size.width - 3)
+        match = self.prompt.sift if pane is self._sifted else NOTHING
+        about = told, wide, pane.room, lost, self.trends, self.span_s, self.order, match
+        if pane.still(about, moment):
+            return
         seen = Noted(told)
         frame = Noted(Frame(wide, pane.room, lost, self.trends, self.span_s, self.order))
 
@@ -163,9 +168,7 @@ class Board(SparingScreen):
                 self._needs[name] = max(self._needs.get(name, 0), len(lines))
             return lines, summary
 
-        match = self.prompt.sift if pane is self._sifted else NOTHING
         pane.show((seen, frame), moment, draw, match)
-        pane.choose(self.choice)
 
     def _idle(self) -> Line:
         """What the notice line says when there is no news: what is not on the screen."""

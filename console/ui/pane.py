@@ -49,6 +49,7 @@ class Pane(Widget):
         self._selects = False
         """Whether any of its lines can be selected."""
         self._standing = Standing()
+        self._about: object = None
         self._presented: object = None
         self._summary = Line()
         self._filter = NOTHING
@@ -75,6 +76,14 @@ class Pane(Widget):
         asked = Ticking.at_the(now)
         self.present(*draw(asked), match)
         self._standing.drawn((of, match), asked)
+
+    def still(self, about: object, now: Moment) -> bool:
+        """Whether it is asked to show the very same again, and that still stands.
+
+        As a rule: then not even what it would be drawn from need be made.
+        """
+        same, self._about = about == self._about, about
+        return same and self._standing.lasts(now)
 
     def steady_s(self, now: Moment) -> float:
         """Seconds for which the ages in it read the same."""

@@ -276,8 +276,8 @@ def _tapped(patch: pytest.MonkeyPatch, box: SimBox) -> None:
     """See what the daemon publishes."""
     publish = Runtime._publish
 
-    async def tap(runtime: Runtime, snapshot: Snapshot) -> None:
+    def tap(runtime: Runtime, snapshot: Snapshot) -> None:
         box.shown.append(snapshot)
-        await publish(runtime, snapshot)
+        publish(runtime, snapshot)
 
     patch.setattr(Runtime, "_publish", tap)

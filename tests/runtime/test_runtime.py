@@ -228,6 +228,8 @@ def test_what_is_healthy_stands_longer_unless_nobody_watches_any_more(box: Box) 
     runtime._snapshot = well
     grant.close()
     assert runtime._outlived(REFRESH_S) and not runtime._outlived(REFRESH_S - 0.1)
+    assert not runtime._outlived(REFRESH_S, heard=True)
+    assert runtime._outlived(CALM * REFRESH_S, heard=True)
     runtime.holder = True
     assert not runtime._outlived(REFRESH_S)
 
