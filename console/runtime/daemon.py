@@ -20,7 +20,7 @@ from console.system.store import StoreError
 
 PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
-SWEEP_S = 300.0
+SWEEP_S = 60.0
 
 
 def run_daemon(box: Box) -> bool:
@@ -62,13 +62,15 @@ async def _until_told(box: Box) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime = Runtime(box, discover(), holder=True)
     runtime.view.here = False  # it lives on when a console is closed
+    threads = lean.Threads(loop)
+    threads.renew()
     await asyncio.to_thread(runtime.view.refresh)
     lean.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box))
     notify("READY=1", "STATUS=running the monitors")
-    sweep = asyncio.create_task(_sweep())
+    sweep = asyncio.create_task(_sweep(threads))
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
@@ -88,9 +90,10 @@ async def _beat(box: Box) -> None:
         await asyncio.sleep(pause)
 
 
-async def _sweep() -> None:
+async def _sweep(threads: lean.Threads) -> None:
     """Keep the memory clean."""
     while True:
+        threads.renew()
         lean.tidy()
         await asyncio.sleep(SWEEP_S)
 

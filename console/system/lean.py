@@ -7,6 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from concurrent.futures import ThreadPoolExecutor
 
 _M_ARENA_MAX = -8
 """glibc's name for it."""
@@ -37,12 +42,35 @@ def settle() -> None:
 
 
 def tidy() -> None:
-    """To be called every few minutes; it takes some milliseconds.
+    """To be called every minute; it takes some milliseconds.
 
     Every wait that ends by a timeout leaves a ring of garbage, and Python keeps two thousand
     emptied tuples of each length until it has looked at all objects: it would seldom do so.
+    What is left over in five minutes needs a room of its own, and what stays settles among it.
     """
     gc.collect()
+
+
+class Threads:
+    """A loop's threads for blocking work, new ones every minute.
+
+    glibc keeps for each thread up to seven pieces of every size that it has freed, 200 kB in all,
+    and gives them back when the thread ends only; so it is with the deepest stack it has needed.
+    Those of a pool take turns: for hours each of them goes on collecting.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pool: ThreadPoolExecutor | None = None
+
+    def renew(self) -> None:
+        """Who works goes on until it is done; whoever comes from now on is given a new thread."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        before, self._pool = self._pool, ThreadPoolExecutor(thread_name_prefix="asyncio")
+        self._loop.set_default_executor(self._pool)
+        if before is not None:
+            before.shutdown(wait=False)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Any
 
@@ -20,6 +20,8 @@ ONCE = {EventKind.STARTED: _START, EventKind.ADOPTED: _START, EventKind.DIED: _D
 """Of one process there is one line of these, as the indices have it."""
 TEXT_LIMIT = 4_000
 _KINDS = {kind.value: kind for kind in EventKind}
+_NOTHING: Mapping[str, Any] = {}
+"""Nobody writes into a record: thousands of lines that tell no more than their reason share it."""
 
 
 def _clean(text: str) -> str:
@@ -74,16 +76,16 @@ def event(row: Sequence[Any]) -> Event:
     )
 
 
-def _table(text: str) -> dict[str, Any]:
+def _table(text: str) -> Mapping[str, Any]:
     """A JSON object; empty where somebody has damaged the row: one row must not cost them all."""
     if text == "{}":
-        return {}
+        return _NOTHING
     try:
         value = _decode(text)
     except ValueError:
-        return {}
+        return _NOTHING
     if not isinstance(value, dict):
-        return {}
+        return _NOTHING
     return {intern(key): one for key, one in value.items()}  # thousands of samples share them
 
 

@@ -24,6 +24,8 @@ TIMES = 12.0
 """Half an hour is six."""
 PAST_H = 10.0
 """Hours of looks: more than the daemon keeps in memory."""
+LINES = 6_000
+"""Of the ledger: more than it reads at once."""
 EVERY_S, ENDS_S = 30.0, 300.0
 """Between two readings; the length of the beginning and of the end that are compared."""
 
@@ -37,7 +39,7 @@ def soak(minutes: float, times: float = TIMES) -> list[tuple[float, Reading]]:
         start(box, (*ROLES, "trickle"))
         seen = _seen(box)
         box.run("daemon", "stop")
-        fill(Paths(box.state).store, PAST_H / 24 * times, times, seen)
+        fill(Paths(box.state).store, PAST_H / 24 * times, times, seen, LINES)
         box.run("daemon", "start")
         pid, began = box.daemon, time.monotonic()
         while (passed := time.monotonic() - began) < 60 * minutes:

@@ -27,18 +27,23 @@ SAMPLES: dict[str, tuple[int, dict[str, object]]] = {
     "worker": (300, {"roles": {}, "instances": []}),
 }  # fmt: skip
 """Monitor -> seconds between two looks, and what one saw."""
-EVENT_S = 3_600
+EVENT_S, CRON_S = 3_600, 60
 """A line of the ledger an hour, and one role."""
 
 
 def fill(
-    path: Path, days: float, times: float = 1.0, seen: Mapping[str, object] | None = None
+    path: Path,
+    days: float,
+    times: float = 1.0,
+    seen: Mapping[str, object] | None = None,
+    lines: int | None = None,
 ) -> None:
     """Write so many days of samples and ledger into a store, the newest a moment ago.
 
     `times`: everything happened so many times as fast. `seen`: what each monitor saw, if not the
-    usual.
+    usual. `lines`: so many of the ledger, one a minute, as of who has a role ensured by cron.
     """
+    pause_s = EVENT_S if lines is None else CRON_S
     now = clock.now()
     with apsw.Connection(str(path)) as connection:
         for monitor, (usual, data) in SAMPLES.items():
@@ -55,7 +60,7 @@ def fill(
             " INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
             " SELECT ?, ? - n * ?, ? - n * ?, ?, 'worker', 'cli:ana@pts/3', 'PID 1 runs', '{}'"
             " FROM step",
-            (int(days * DAY_S / EVENT_S), EventKind.CONFIRMED.value, now.at, EVENT_S, now.tick,
-             EVENT_S, now.boot),
+            (int(days * DAY_S / EVENT_S) if lines is None else lines, EventKind.CONFIRMED.value,
+             now.at, pause_s, now.tick, pause_s, now.boot),
         )  # fmt: skip
     connection.close()

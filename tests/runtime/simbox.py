@@ -265,6 +265,7 @@ def _slowly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime_loop, "REFRESH_S", 60.0)
     patch.setattr(sentry, "PULSE_S", 10.0)
     patch.setattr(night, "HANDOVER_S", 600.0)
+    patch.setattr(edge, "SWEEP_S", 600.0)
 
 
 def _deaf(directory: Path) -> None:

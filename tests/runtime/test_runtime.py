@@ -26,7 +26,7 @@ from console.runtime import daemon as running
 from console.runtime.actions import toggle_baseline
 from console.runtime.loop import CALM, REFRESH_S, Runtime
 from console.runtime.view import View
-from console.system import clock, daemon
+from console.system import clock, daemon, lean
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Retention
 from console.ui.paint import Frame
@@ -282,6 +282,16 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
         await until(lambda: len(box.store.samples("queue")) == 1)
         await until(lambda: len(box.store.events()) == 2)
         upkeep.cancel()
+
+
+async def test_no_thread_of_the_daemon_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "SWEEP_S", 0.05)
+    sweep = asyncio.create_task(running._sweep(lean.Threads(asyncio.get_running_loop())))
+    await asyncio.sleep(0)
+    first = await asyncio.to_thread(threading.current_thread)
+    await until(lambda: not first.is_alive())
+    assert await asyncio.to_thread(threading.current_thread) is not first
+    sweep.cancel()
 
 
 def test_clocks_agree() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from console.system.lean import Threads
 
 LEAN = "from console.system.lean import be_lean\nbe_lean()\n"
 THREADS = """
@@ -52,6 +57,34 @@ tidy()
 print(ring() is None, len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), sep="\\n")
 print(before - sys.getallocatedblocks() > 1_500)
 """
+KEEPING = """
+import asyncio, ctypes, threading
+from console.system.lean import Threads
+class Figures(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g used free keep".split()]
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Figures
+together = threading.Barrier(4)
+def work():
+    together.wait(10)
+    for length in range(520, 1_000, 16):
+        pieces = [bytes(length) for _ in range(10)]
+        del pieces
+async def main():
+    threads = Threads(asyncio.get_running_loop())
+    threads.renew()
+    used = [libc.mallinfo2().used]
+    for _ in range(20):
+        await asyncio.gather(*(asyncio.to_thread(work) for _ in range(4)))
+    used.append(libc.mallinfo2().used)
+    threads.renew()
+    while threading.active_count() > 1:
+        await asyncio.sleep(0.01)
+    used.append(libc.mallinfo2().used)
+    print(*(one - used[0] for one in used[1:]))
+asyncio.run(main())
+"""
+"""Prints what four idle threads have of the heap, in bytes, and what is left of it without them."""
 HANDSHAKE = b"\x16"
 
 
@@ -67,6 +100,30 @@ def test_threads_share_one_heap() -> None:
     if run(THREADS) == "0":
         pytest.skip("this C library makes no heaps for threads")
     assert run(LEAN + THREADS) == "0"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="as glibc counts it")
+def test_what_threads_keep_of_the_heap_goes_with_them() -> None:
+    kept, left = map(int, run(LEAN + KEEPING).split())
+    assert kept > 400_000 > 40_000 > left
+
+
+async def test_who_works_is_not_disturbed_by_new_threads() -> None:
+    threads, told, began = Threads(asyncio.get_running_loop()), threading.Event(), threading.Event()
+
+    def work() -> threading.Thread:
+        began.set()
+        told.wait(30)
+        return threading.current_thread()
+
+    threads.renew()
+    first = asyncio.create_task(asyncio.to_thread(work))
+    assert await asyncio.to_thread(began.wait, 30)
+    threads.renew()
+    assert await asyncio.to_thread(threading.current_thread) is not threading.main_thread()
+    told.set()
+    (await first).join(30)
+    assert not (await first).is_alive()
 
 
 def test_tls_comes_when_somebody_asks_for_it() -> None:

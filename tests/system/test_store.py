@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from shelf import sample
 
 from console.core.model import Event, EventKind, Identity, Moment, Sample
 from console.system.store import PAGE, Store
+from tests.bench.store import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
@@ -208,4 +210,36 @@ def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
     store.add_samples([Sample("canary", Moment(3.0))])
     for since, until in ((0.0, math.inf), (2.0, 20.0), (5.0, 5.0), (1e6, math.inf)):
         assert [*store.past("queue", since, until)] == store.samples("queue", since, until=until)
+    store.close()
+
+
+def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    kinds = (EventKind.NOTICED, EventKind.CONFIRMED)
+    for n in range(2 * PAGE + 3):
+        store.add_event(Event(kinds[n % 3 > 0], Moment(float(n)), "b" if n % 5 else "a"))
+    every = store.events()
+    assert [one.id for one in every] == [*range(1, 2 * PAGE + 4)]
+    for most in (0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 9 * PAGE):
+        assert store.events(limit=most) == every[len(every) - min(most, len(every)) :]
+    assert store.events(PAGE // 2, until=PAGE + 9) == every[PAGE // 2 : PAGE + 10]
+    few = [one for one in every if one.role == "b" and one.kind is EventKind.CONFIRMED]
+    assert len(few) > PAGE
+    assert store.events(role="b", kinds=kinds[1:]) == few
+    store.close()
+
+
+def test_many_lines_are_never_all_there_as_rows(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    fill(path, 0.0, lines=20 * PAGE)
+    store.events(limit=1)
+    tracemalloc.start()
+    try:
+        lines = store.events(limit=20 * PAGE)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(lines) == 20 * PAGE
+    assert most < 1.2 * kept
     store.close()
