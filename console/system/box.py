@@ -81,6 +81,7 @@ class Box:
     lines: Lines = field(init=False)
     configured: Configured = field(init=False)
     recent: Recent | None = None
+    _roles: tuple[Role, ...] = ()
     _seen: dict[str, Observation] = field(default_factory=dict)
     """What was seen last of each role: the state of those processes is always read afresh."""
 
@@ -105,13 +106,16 @@ class Box:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        return self.settings.all_roles()
+        """Made once: every look, judgement and picture asks for them."""
+        if not self._roles:
+            self._roles = self.settings.all_roles()
+        return self._roles
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""
         if name == daemon.NAME:
             return daemon.role(self.paths.state, self.config)
-        return next((role for role in self.roles if role.name == name), None)
+        return next((role for role in self.settings.all_roles() if role.name == name), None)
 
     def now(self) -> Moment:
         """This moment."""

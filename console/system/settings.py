@@ -4,7 +4,6 @@ Annotations are evaluated here, once: as text, msgspec would evaluate each of th
 """
 
 import os
-from functools import cached_property
 from typing import Annotated, Literal
 
 from console.core.model import RestartPolicy, Role
@@ -169,7 +168,7 @@ class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, Text] = {}
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
     outputs: Text | None = None
@@ -184,11 +183,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def all_roles(self) -> tuple[Role, ...]:
         """The configured roles; worker and watchdog are watched even when nobody named them."""
-        return self._roles
-
-    @cached_property
-    def _roles(self) -> tuple[Role, ...]:
-        """Made once: every look, judgement and picture asks for them."""
         named = {**{name: RoleSettings() for name in WELL_KNOWN}, **self.roles}
         return tuple(_role(name, settings) for name, settings in named.items())
 
