@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -54,6 +55,29 @@ async def test_a_worker_that_another_box_has_started_is_no_news(box: Box, ours: 
             argv = Path(f"/proc/{process.pid}/cmdline")
             await until(lambda: role.match.encode() in argv.read_bytes())
             assert await pulse.news() is ours
+        finally:
+            process.kill()
+
+
+async def test_who_was_passed_over_is_seen_once_he_has_become_a_worker(box: Box) -> None:
+    role = box.role("worker")
+    assert role is not None
+    pulse = Pulse(box, list)
+    await pulse.news()
+    shell = ["sh", "-c", "read -r line; exec $line"]
+    process = await asyncio.to_thread(
+        subprocess.Popen, shell, stdin=subprocess.PIPE, env={"RPA_CONSOLE_BOX": box.name}
+    )
+    with process:
+        try:
+            for _ in range(2):
+                assert not await pulse.news()
+            assert process.pid in pulse._passed_over and process.stdin is not None
+            process.stdin.write(f"{' '.join(role.command)}\n".encode())
+            process.stdin.flush()
+            argv = Path(f"/proc/{process.pid}/cmdline")
+            await until(lambda: role.match.encode() in argv.read_bytes())
+            assert await pulse.news()
         finally:
             process.kill()
 

@@ -92,6 +92,9 @@ def test_a_token_never_falls_and_facts_are_kept(store: Store) -> None:
     store.put("baseline", {"started": [1.0, 2.0, "boot"]})
     store.put("baseline", None)
     assert (store.get("baseline"), store.get("nothing")) == (None, None)
+    store.put("canary", {"for_s": 1.0})
+    known = {"canary": {"for_s": 1.0}, "baseline": None, "nothing": None}
+    assert store.facts(*known) == known
 
 
 def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""A bell is heard once for each time it matters, and nobody waits for it for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from console.runtime.waiting import Bell
+
+LONG_S = 30.0
+
+
+def test_a_wait_ends_with_the_bell_or_with_time() -> None:
+    async def wait() -> None:
+        bell, loop = Bell(), asyncio.get_running_loop()
+        await bell.wait(0.01)
+        assert not bell.rung  # time has passed, and there is no news
+        began = loop.time()
+        loop.call_soon(bell.ring)
+        await bell.wait(LONG_S)
+        await bell.wait(LONG_S)  # news that nobody has heard is waited for no more
+        assert bell.rung and loop.time() - began < LONG_S / 3
+        bell.heard()
+        await bell.wait(0.01)
+        assert not bell.rung
+
+    asyncio.run(wait())
+
+
+def test_a_bell_that_rings_while_nobody_waits_is_heard_later() -> None:
+    async def wait() -> None:
+        bell = Bell()
+        bell.ring()
+        bell.ring()
+        await bell.wait(LONG_S)
+
+    began = time.monotonic()
+    asyncio.run(wait())
+    assert time.monotonic() - began < LONG_S / 3
+
+
+def test_who_is_cancelled_while_he_waits_leaves_no_timer() -> None:
+    async def wait() -> None:
+        bell = Bell()
+        waiting = asyncio.create_task(bell.wait(0.05))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0.1)
+        bell.ring()
+        await bell.wait(LONG_S)
+
+    began = time.monotonic()
+    asyncio.run(wait())
+    assert time.monotonic() - began < LONG_S / 3
