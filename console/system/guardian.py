@@ -182,10 +182,10 @@ def rotate(path: str, limit: int) -> int:
     break or block it when the shim dies.
     """
     try:
+        size = os.stat(path).st_size  # all that is asked each second, for as long as it lives
+        if size <= limit:
+            return size
         with open(path, "rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size <= limit:
-                return size
             file.seek(-limit, os.SEEK_END)
             with open(f"{path}.1", "wb") as old:
                 old.write(file.read(limit))

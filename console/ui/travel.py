@@ -13,7 +13,7 @@ from console.ui.header import PAST, Freshness
 from console.ui.paint import Line, line
 from console.ui.wiring import Wiring
 
-EVERY_S = 15.0
+EVERY_S = 30.0
 """From one reading of the graphs' data to the next."""
 
 Say = Callable[[str, str], None]
