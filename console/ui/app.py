@@ -21,6 +21,7 @@ from console.ui.consequence import Question
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.news import News
+from console.ui.pace import SHORTEST_S, rest_s, weighty
 from console.ui.paint import Line, Look, line
 from console.ui.theme import FALLBACK, load_all, shipped_themes
 from console.ui.travel import Travel
@@ -31,8 +32,8 @@ __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
 
 RETRY_S = 5.0
 """From a feed's end to its next start."""
-SHORTEST_S, LONGEST_S = 1.0, 10.0
-"""Without news the screen is drawn again when an age on it changes, within these bounds."""
+LONGEST_S = 10.0
+"""Without news the screen is drawn again when an age on it changes, or after so long."""
 
 
 class ConsoleApp(TypeaheadApp):
@@ -58,7 +59,7 @@ class ConsoleApp(TypeaheadApp):
         self.entries = table(wiring.keys, wiring.read_only)
         self.board = Board(self.look, self.entries, wiring.read_only, wiring.trends is not None)
         self.latest = wiring.first
-        self.travel = Travel(wiring, self.say, self.redraw)
+        self.travel = Travel(wiring, self.say, self.redraw, self.tell)
         self.farewell = ""
         self.crash = ""
         self.news = News(standing=broken)
@@ -78,6 +79,7 @@ class ConsoleApp(TypeaheadApp):
         return self.board
 
     def on_mount(self) -> None:
+        self._drawn = self.wiring.clock()
         self._next = self.set_timer(LONGEST_S, self.redraw)
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
@@ -95,7 +97,7 @@ class ConsoleApp(TypeaheadApp):
             if snapshot is not self.latest:  # every feed brings the same whole
                 self.publish(snapshot)
             if again:
-                self.redraw()
+                self.tell()
 
         while True:
             try:
@@ -104,7 +106,7 @@ class ConsoleApp(TypeaheadApp):
             except Exception as error:
                 reason = f"failed: {str(error) or type(error).__name__}"
             self.news.failed[name] = f"monitor {name} {reason}; again every {RETRY_S:.0f} s"
-            self.redraw()
+            self.tell()
             await asyncio.sleep(RETRY_S)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -112,7 +114,24 @@ class ConsoleApp(TypeaheadApp):
         known, self.latest = self.latest, snapshot
         if isinstance(self.screen, Confirm):
             self.screen.recheck(snapshot)
-        if known is None or not alike(snapshot, known):
+        if known is not None and alike(snapshot, known):
+            return
+        if known is None or weighty(snapshot) != weighty(known):
+            self.redraw()
+        else:
+            self.tell()
+
+    def tell(self, words: str = "") -> None:
+        """News that nobody asked for: it rests until a second after a frame, the newest wins.
+
+        `words`: what is to be said of it.
+        """
+        if words:
+            self.news.say(self.wiring.clock(), words, "warn")
+        rest = rest_s(self._drawn, self.wiring.clock()) if self.board.settled else 0.0
+        if rest:
+            self._redraw_in(rest)
+        else:
             self.redraw()
 
     def redraw(self) -> None:
@@ -126,8 +145,13 @@ class ConsoleApp(TypeaheadApp):
         self.board.trends, self.board.span_s = self.travel.trends, self.travel.span
         self.board.show(*scene, self._line(now) or line())
         due_s = min(LONGEST_S, max(SHORTEST_S, min(now.steady_s, self.board.steady_s(now))))
+        self._drawn = self.wiring.clock()
+        self._redraw_in(due_s)
+
+    def _redraw_in(self, seconds: float) -> None:
+        """One timer: every frame shows all that is known, and no age is due before news is."""
         self._next.stop()
-        self._next = self.set_timer(due_s, self.redraw)
+        self._next = self.set_timer(seconds, self.redraw)
 
     def _line(self, now: Moment) -> Line | None:
         quiet = self.latest is None or self.board.prompt.sift or self.travel.away

@@ -63,6 +63,8 @@ class Board(SparingScreen):
         self.trends: Trends | None = None
         self.span_s = DAY_S
         self.choice: Choice | None = None
+        self.settled = False
+        """Whether all has found its place: until then every snapshot is drawn as it comes."""
         self.zoomed, self.order = "", ORDERS[0]
         self._sifted: Pane | None = None
         self._hidden: list[str] = []
@@ -85,6 +87,7 @@ class Board(SparingScreen):
             self._bindings.bind(module.KEY, f"pane('{name_of(module)}')", show=False)
         self.panes[next(iter(self.panes))].focus()
         self.hurry(SETTLED_S)
+        self.set_timer(SETTLED_S, lambda: setattr(self, "settled", True))
 
     def dress(self, look: Look) -> None:
         """Put on a theme."""

@@ -105,6 +105,7 @@ async def film(path: Path, size: tuple[int, int] = (120, 36)) -> None:
             shown[0] = scene.snapshot
             await app.travel.refresh()
             app.publish(scene.snapshot)
+            app.redraw()  # a film does not wait for the next frame of its own
             await pilot.press(*scene.keys)
             frames.append(await _frame(pilot, scene.seconds))
         await pilot.press("q")

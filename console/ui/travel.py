@@ -22,8 +22,10 @@ Say = Callable[[str, str], None]
 class Travel:
     """The moment that is shown, and the day that leads to it."""
 
-    def __init__(self, wiring: Wiring, say: Say, redraw: Callable[[], None]) -> None:
-        self.wiring, self.say, self.redraw = wiring, say, redraw
+    def __init__(
+        self, wiring: Wiring, say: Say, redraw: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        self.wiring, self.say, self.redraw, self.tell = wiring, say, redraw, tell
         self.past: Snapshot | None = None
         self.frozen: Snapshot | None = None
         self.span = SPANS[0]
@@ -75,11 +77,12 @@ class Travel:
 
     async def refresh(self) -> None:
         """Read the graphs' data once."""
+        words = ""
         try:
             self._now = self.wiring.trends and await self.wiring.trends(None)
         except Exception as error:
-            self.say(f"graphs: {visible(str(error), 200)}", "warn")
-        self.redraw()
+            words = f"graphs: {visible(str(error), 200)}"
+        self.tell(words)
 
     def stretch(self, by: int) -> None:
         """A longer or shorter span."""

@@ -71,9 +71,10 @@ class Box:
         logs = other.pop("logs", None) or Logs(self.read_log)
         return Wiring(feeds, self.submit, logs, self.clock, actor="console:ana@pts/3", **other)
 
-    def news(self, **changes: Any) -> None:
-        """Publish a changed snapshot."""
+    def news(self, after: float = 2.0, **changes: Any) -> None:
+        """Publish a changed snapshot, so long after what was there before that it is drawn."""
         assert self.app is not None
+        self.late += after
         self.snapshot = replace(self.snapshot, **changes)
         self.app.publish(self.snapshot)
 

@@ -369,7 +369,7 @@ async def test_alerts_are_counted_and_noted_one_by_one() -> None:
         assert "no alert stands" in shown(pilot)
         box.news(alerts=stand)
         assert "▲ 2 alerts: worker is down" in shown(pilot)
-        assert "▲ the queue is too long for 0s: 30 wait" in shown(pilot)
+        assert "▲ the queue is too long for 2s: 30 wait" in shown(pilot)
         await press(pilot, "a")
         assert box.asked == [Command(Verb.ACKNOWLEDGE, "worker.down", "console:ana@pts/3")]
         box.news(alerts=(replace(stand[0], acknowledged="ana"), stand[1]))

@@ -1,0 +1,23 @@
+"""When news is drawn: what somebody waits for at once, the rest at most once a second."""
+
+from __future__ import annotations
+
+from console.core.model import Moment, Snapshot
+
+SHORTEST_S = 1.05
+"""From a frame to the next that nobody has asked for: one a second is what a slow link is to carry.
+The first may have been on the screen a little later than the next is."""
+
+
+def weighty(snapshot: Snapshot) -> object:
+    """What nobody is to wait for: the verdict, how each role stands, who lives and who watches."""
+    roles = {
+        view.role.name: (view.state, frozenset(one.identity for one in view.instances))
+        for view in snapshot.roles
+    }
+    return snapshot.verdict, roles, snapshot.daemon.running or snapshot.daemon.here
+
+
+def rest_s(drawn: Moment, now: Moment) -> float:
+    """Seconds that other news still has to wait, after a frame that was drawn at a moment."""
+    return max(0.0, SHORTEST_S - now.since(drawn))

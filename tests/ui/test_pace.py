@@ -1,0 +1,254 @@
+"""Nobody's news takes more than a frame a second; what somebody did or waits for takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from stage import Box, console, press, shown
+from textual.pilot import Pilot
+from textual.timer import Timer
+
+from console.core.model import Moment, RoleState, Snapshot, Verdict
+from console.core.trends import Trends
+from console.ui import pace
+from console.ui.pace import SHORTEST_S, rest_s, weighty
+from console.ui.scripted import NOW, night, worker
+
+CALM = night()
+EARLY_S = 0.05
+"""A loop's timer and a clock may disagree by so much."""
+
+
+@asynccontextmanager
+async def settled(box: Box, **wiring: Any) -> AsyncIterator[Pilot[int]]:
+    """The console over `box` when it has found its place: from here on news has to wait."""
+    async with console(box, **wiring) as pilot:
+        assert box.app is not None
+        box.app.board.settled = True
+        yield pilot
+
+
+def waiting(box: Box, size: int, after: float = 0.0) -> None:
+    """Nobody's news: so many tasks wait."""
+    box.news(after, queue=replace(box.snapshot.queue, size=size))
+
+
+class Living(Box):
+    """A box whose clock goes on."""
+
+    def clock(self) -> Moment:
+        return NOW.plus(asyncio.get_running_loop().time())
+
+
+def told(pilot: Pilot[int]) -> int:
+    """How many tasks wait, by the screen."""
+    found = re.search(r"waiting +(\d+) ", shown(pilot))
+    assert found is not None
+    return int(found[1])
+
+
+async def until(pilot: Pilot[int], what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not what():
+            await pilot.pause(0.01)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """News waits for longer than any test takes: what is shown, no timer has shown."""
+    monkeypatch.setattr(pace, "SHORTEST_S", 600.0)
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"), [(-9.0, 1.0), (0.0, 1.0), (0.25, 0.75), (1.0, 0.0), (7.0, 0.0)]
+)
+def test_news_rests_until_a_second_after_a_frame(
+    gone: float, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SHORTEST_S", 1.0)
+    assert rest_s(NOW, NOW.plus(gone)) == left
+    assert rest_s(NOW, replace(NOW.plus(gone), boot="another")) == left
+
+
+Change = Callable[[Snapshot], dict[str, Any]]
+
+
+def role(**changes: Any) -> Change:
+    return lambda now: {"roles": (replace(now.roles[0], **changes), *now.roles[1:])}
+
+
+WEIGHTY: dict[str, tuple[Change, str]] = {
+    "verdict": (lambda now: {"verdict": Verdict.DOWN}, "✖ DOWN"),
+    "state": (role(state=RoleState.BACKOFF), "▲ BACKOFF"),
+    "death": (role(instances=()), "1 missing"),
+    "arrival": (role(instances=(worker(), worker(99))), " 99›105 "),
+    "successor": (role(instances=(worker(99),)), " 99›105 "),
+    "role": (lambda now: {"roles": ()}, "no role is configured"),
+    "daemon": (lambda now: {"daemon": replace(now.daemon, running=False)}, "NOBODY WATCHES"),
+}
+"""What nobody is to wait for, and how it shows."""
+LIGHT: dict[str, Change] = {
+    "queue": lambda now: {"queue": replace(now.queue, size=99, latency_s=9.9)},
+    "usage": role(usage={1: (9.0, 9)}),
+    "watchdog": lambda now: {"watchdog": replace(now.watchdog, pid=27429)},
+    "moment": lambda now: {"moment": now.moment.plus(9)},
+    "pulse": lambda now: {"daemon": replace(now.daemon, heartbeat=now.moment)},
+}
+CHANGES = {name: change for name, (change, _) in WEIGHTY.items()} | LIGHT
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_nobody_is_to_wait_for(name: str) -> None:
+    changed = replace(CALM, **CHANGES[name](CALM))
+    assert changed != CALM
+    assert (weighty(changed) != weighty(CALM)) is (name in WEIGHTY)
+
+
+async def test_a_burst_of_news_is_a_frame_a_second_and_the_last_shows_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, box = asyncio.get_running_loop(), Living()
+    async with settled(box) as pilot:
+        assert box.app is not None
+        drawn: list[tuple[float, int | None]] = []
+        show = box.app.board.show
+
+        def noting(snapshot: Snapshot, *rest: Any) -> None:
+            if not drawn or snapshot.queue.size != drawn[-1][1]:
+                drawn.append((loop.time(), snapshot.queue.size))
+            show(snapshot, *rest)
+
+        monkeypatch.setattr(box.app.board, "show", noting)
+        began, size = loop.time(), 100
+        while loop.time() < began + 1.5 * SHORTEST_S:
+            size += 1
+            waiting(box, size)
+            await pilot.pause(0.02)
+        await until(pilot, lambda: told(pilot) == size)
+        moments, sizes = zip(*drawn, strict=True)
+        assert sizes[-1] == size and [*sizes] == sorted(sizes)
+        apart = [after - before for before, after in pairwise(moments)]
+        assert apart and min(apart) > SHORTEST_S - EARLY_S
+        assert moments[-1] < began + 5 * SHORTEST_S  # no age has drawn it
+
+
+async def test_what_was_drawn_meanwhile_is_not_drawn_again_and_the_next_news_waits_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = Box()
+    async with settled(box):
+        assert box.app is not None
+        armed: list[float] = []
+        timer = box.app.set_timer
+
+        def noting(delay: float, *rest: Any, **named: Any) -> Timer:
+            armed.append(delay)
+            return timer(delay, *rest, **named)
+
+        monkeypatch.setattr(box.app, "set_timer", noting)
+        waiting(box, 101, after=0.25)
+        waiting(box, 102, after=0.5)
+        pending = box.app._next
+        assert armed == pytest.approx([SHORTEST_S - 0.25, SHORTEST_S - 0.75])
+        box.news(0.0, verdict=Verdict.DOWN)
+        assert box.app._next is not pending and pending._task is None
+        assert armed[2] >= SHORTEST_S
+        waiting(box, 103, after=0.25)
+        assert armed[3:] == pytest.approx([SHORTEST_S - 0.25])
+
+
+async def test_news_after_a_quiet_second_does_not_wait(endless: None) -> None:
+    box = Box()
+    async with settled(box) as pilot:
+        waiting(box, 101, after=599.0)
+        await pilot.pause()
+        assert told(pilot) == 3
+        waiting(box, 102, after=1.0)
+        await until(pilot, lambda: told(pilot) == 102)
+
+
+@pytest.mark.parametrize(("change", "words"), WEIGHTY.values(), ids=WEIGHTY)
+async def test_what_nobody_is_to_wait_for_is_drawn_at_once_and_all_else_with_it(
+    endless: None, change: Change, words: str
+) -> None:
+    box = Box()
+    async with settled(box) as pilot:
+        waiting(box, 101)
+        await pilot.pause()
+        assert told(pilot) == 3 and words not in shown(pilot)
+        box.news(0.0, **change(box.snapshot))
+        await until(pilot, lambda: words in shown(pilot))
+        assert told(pilot) == 101
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("o", "instances sorted by"), ("f", "FROZEN"), ("c", "done as asked")],
+)
+async def test_what_a_key_does_is_drawn_at_once(endless: None, key: str, words: str) -> None:
+    box = Box()
+    async with settled(box) as pilot:
+        waiting(box, 101)
+        await pilot.pause()
+        assert told(pilot) == 3 and words not in shown(pilot)
+        await press(pilot, key)
+        await until(pilot, lambda: words in shown(pilot))
+        assert told(pilot) == 101
+
+
+async def test_a_question_that_no_longer_stands_says_so_while_the_board_waits(
+    endless: None,
+) -> None:
+    twins = (worker(), worker(99, 30.0, leased=False))
+    view = replace(CALM.roles[0], instances=twins, surplus=(twins[1].identity,))
+    box = Box(replace(CALM, roles=(view, *CALM.roles[1:])))
+    async with settled(box) as pilot:
+        await press(pilot, "x")
+        box.news(0.0, roles=(replace(view, surplus=()), *CALM.roles[1:]))
+        await until(pilot, lambda: "✖ refused: the instances" in shown(pilot))
+        assert box.app is not None and box.app.board._shown is not None
+        assert box.app.board._shown[0].roles[0].surplus
+
+
+async def test_graphs_and_what_keeps_them_from_being_read_wait_like_any_news(
+    endless: None,
+) -> None:
+    async def broken(moment: Moment | None) -> Trends:
+        raise OSError("disk gone")
+
+    box = Box()
+    async with console(box, trends=broken) as pilot:
+        await until(pilot, lambda: "graphs: disk gone" in shown(pilot))
+        assert box.app is not None
+        box.app.board.settled = True
+        await press(pilot, "o")
+        assert "graphs: disk gone" not in shown(pilot)
+        await box.app.travel.refresh()
+        await pilot.pause()
+        assert "graphs: disk gone" not in shown(pilot)
+        box.late += 600.0
+        await box.app.travel.refresh()
+        await until(pilot, lambda: "graphs: disk gone" in shown(pilot))
+
+
+async def test_until_all_has_found_its_place_every_snapshot_is_drawn_as_it_comes(
+    endless: None,
+) -> None:
+    box = Box()
+    async with console(box) as pilot:
+        assert box.app is not None
+        box.app.board.settled = False
+        for size in (101, 102, 103):
+            waiting(box, size)
+            await until(pilot, lambda size=size: told(pilot) == size)  # type: ignore[misc]
+        box.app.board.settled = True
+        waiting(box, 104)
+        await pilot.pause()
+        assert told(pilot) == 103
