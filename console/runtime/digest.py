@@ -41,8 +41,8 @@ class Digest:
     def load(self, until: int) -> None:
         """Begin with each role's own past, however many other lines follow it. StoreError."""
         for role in self.box.roles:
-            past = self.box.store.events(role=role.name, limit=LEDGER)
-            self.memories[role.name] = remember((one for one in past if one.id <= until), role)
+            past = self.box.store.turns(role.name, until, LEDGER)
+            self.memories[role.name] = remember(past, role)
 
     def add(self, events: Iterable[Event]) -> None:
         """Go on with what is new in the ledger, oldest first."""

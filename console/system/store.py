@@ -108,6 +108,21 @@ class Store(Backing):
             before = page[-1][0]
         return found[::-1]
 
+    def turns(self, role: str, until: int, limit: int) -> list[Event]:
+        """What happened to a role among its newest `limit` lines up to id `until`, oldest first.
+
+        Of lines in a row that only confirm what the one before has confirmed (somebody has it
+        ensured every minute) the first.
+        """
+        few = "id, kind, actor"
+        newest = f"SELECT {few} FROM events WHERE role = ? AND id <= ? ORDER BY id DESC LIMIT ?"
+        before = "lag(kind || ' ' || actor) OVER (ORDER BY id) AS before"
+        again = "kind = ? AND before IS kind || ' ' || actor"
+        ids = f"SELECT id FROM (SELECT {few}, {before} FROM ({newest})) WHERE NOT ({again})"
+        sql = f"SELECT {rows.EVENT} FROM events WHERE id IN ({ids}) ORDER BY id"
+        values = (role, until, limit, EventKind.CONFIRMED.value)
+        return [rows.event(row) for row in self.read(sql, values)]
+
     # --- tokens and facts ------------------------------------------------------------------
 
     def token(self, role: str) -> int:

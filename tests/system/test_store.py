@@ -13,13 +13,17 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shelf import sample
 
-from console.core.model import Event, EventKind, Identity, Moment, Sample
+from console.core.memory import remember
+from console.core.model import Event, EventKind, Identity, Moment, Role, Sample
 from console.system.store import PAGE, Store
 from tests.bench.store import fill
 
@@ -63,6 +67,39 @@ def test_what_is_written_comes_back_as_it_was(store: Store) -> None:
     (back,) = store.samples("queue")
     assert (back.moment, back.data, back.id) == (moment, one.data, 1)
     assert back.error == "broken \\ud800"
+
+
+SAID = (EventKind.CONFIRMED, EventKind.RELEASED, EventKind.STARTED, EventKind.DIED, EventKind.ASKED)
+ACTORS = ("policy", "cli:ana@pts/3", "cli:bo@pts/1")
+
+
+@settings(max_examples=200, deadline=None)
+@given(said=st.lists(st.tuples(st.sampled_from(SAID), st.sampled_from(ACTORS)), max_size=30))
+def test_what_only_confirms_what_was_confirmed_adds_nothing(
+    said: list[tuple[EventKind, str]],
+) -> None:
+    ledger, role = Store(None), Role("worker", "rpa_worker.py")
+    for number, (kind, actor) in enumerate(said):
+        ledger.add_event(Event(kind, Moment(float(number)), "worker", actor))
+        ledger.add_event(Event(kind, Moment(float(number)), "watchdog", actor))
+    whole, told = ledger.events(role="worker"), ledger.turns("worker", 1_000, 1_000)
+    assert remember(told, role) == remember(whole, role)
+    assert told == [one for one in whole if one in told]
+    repeated = [
+        after
+        for before, after in pairwise(whole)
+        if before.kind is after.kind is EventKind.CONFIRMED and before.actor == after.actor
+    ]
+    assert len(told) + len(repeated) == len(whole)
+    ledger.close()
+
+
+def test_a_role_ensured_every_minute_is_read_as_one_line(store: Store) -> None:
+    for number in range(50):
+        store.add_event(Event(EventKind.CONFIRMED, Moment(float(number)), "worker", "cli:ana"))
+    assert [one.id for one in store.turns("worker", 50, 2_000)] == [1]
+    assert [one.id for one in store.turns("worker", 50, 20)] == [31]
+    assert [one.id for one in store.turns("worker", 25, 10)] == [16]
 
 
 def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None:
