@@ -5,8 +5,8 @@ from __future__ import annotations
 from console.core.model import Moment, Snapshot
 
 SHORTEST_S = 1.05
-"""From a frame to the next that nobody has asked for: one a second is what a slow link is to carry.
-The first may have been on the screen a little later than the next is."""
+"""From a frame to the next that nobody has asked for: at most one a second is sent over a slow
+link, also when the first of them took a little longer than the next to get there."""
 
 
 def weighty(snapshot: Snapshot) -> object:
