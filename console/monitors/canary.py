@@ -13,6 +13,7 @@ from console.core.text import visible
 from console.monitors._limits import limit
 from console.monitors._queue_server import ask
 from console.system import clock
+from console.system.aside import aside
 from console.system.http import HttpError
 from console.system.settings import Settings
 
@@ -50,7 +51,7 @@ async def probe(box: Box) -> Sample:
 async def _run(settings: Settings, began: float, seen: dict[str, Any]) -> None:
     try:
         path = "/api/tasks/create?priority=urgent"
-        created = await ask(settings, path, body={"type": "health_check", "data": {}})
+        created = await aside(ask, settings, path, body={"type": "health_check", "data": {}})
     except HttpError as error:
         seen.update(failed_at="accepted", detail=str(error))
         return
@@ -80,7 +81,7 @@ async def _await_result(
         try:
             path = f"/api/results/{quote(task_id, safe='')}"
             # A last look is worth a moment more than the deadline has left.
-            item = await ask(settings, path, deadline_s=max(left, LONGEST_S))
+            item = await aside(ask, settings, path, deadline_s=max(left, LONGEST_S))
             return table(item), ""
         except HttpError as error:
             trouble = "" if error.status == 404 else str(error)
@@ -108,12 +109,12 @@ async def _where(settings: Settings, task_id: str, trouble: str) -> dict[str, An
     """How far a task without a result came: still queued, in work, or nowhere to be found."""
     limit_s = f"within {settings.monitors.canary.deadline_s:g} s"
     try:
-        leases = table(await ask(settings, "/api/inflight", limit=LARGE)).get("inflight")
+        leases = table(await aside(ask, settings, "/api/inflight", limit=LARGE)).get("inflight")
         for lease in map(table, as_list(leases)):
             if lease.get("task_id") == task_id:
                 by = visible(text(lease.get("worker")) or "somebody", 60)
                 return {"failed_at": "finished", "detail": f"taken by {by}, no result {limit_s}"}
-        queues = table(await ask(settings, "/api/tasks", limit=LARGE))
+        queues = table(await aside(ask, settings, "/api/tasks", limit=LARGE))
     except HttpError as error:
         return {"failed_at": "finished", "detail": f"no result {limit_s}: {trouble or error}"}
     for queue in queues.values():

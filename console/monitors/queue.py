@@ -12,7 +12,7 @@ from console.core.stats import wilson
 from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
 from console.monitors._limits import Limit, limit
-from console.monitors._queue_server import told
+from console.monitors._queue_server import ask
 from console.system import clock
 from console.system.aside import aside
 from console.system.http import HttpError
@@ -53,10 +53,10 @@ def _look(box: Box) -> Sample:
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
     try:
         began = clock.awake()
-        health = table(told(box.settings, "/api/health"))
+        health = table(ask(box.settings, "/api/health"))
         seen["elapsed_s"] = round(clock.awake() - began, 4)
         seen.update(_health(health, box.now()))
-        stats = table(told(box.settings, "/api/stats"))
+        stats = table(ask(box.settings, "/api/stats"))
         seen.update(_stats(stats, seen))
         _look_closer(box, seen)
     except HttpError as error:
@@ -89,7 +89,7 @@ def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]
 def _look_closer(box: Box, seen: dict[str, Any]) -> None:
     """The ages of the oldest waiting task and the oldest lease, where few enough to be listed."""
     if seen["size"] and seen["size"] <= LISTED:
-        queues = table(told(box.settings, "/api/tasks"))
+        queues = table(ask(box.settings, "/api/tasks"))
         now = box.now()
         tasks = [table(task) for queue in queues.values() for task in as_list(queue)]
         times = [local_time(task.get("created_at"), now) for task in tasks]
@@ -97,7 +97,7 @@ def _look_closer(box: Box, seen: dict[str, Any]) -> None:
             (max(0.0, now.at - at) for at in times if at is not None), default=None
         )
     if seen["inflight"]:
-        listed = as_list(table(told(box.settings, "/api/inflight")).get("inflight"))
+        listed = as_list(table(ask(box.settings, "/api/inflight")).get("inflight"))
         leases = [(number(one.get("age_sec")), one) for one in map(table, listed)]
         aged = [(age, one) for age, one in leases if age is not None]
         if aged:
