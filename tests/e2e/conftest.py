@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ import tomli_w
 
 from console.rig.box import free_port, write_box
 from console.rig.keeper import MARK, end_box, mark, members
+
+# A shell's background job ignores Ctrl-C, and so does, from then on, whatever it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
