@@ -13,6 +13,7 @@ from console.core.forgetting import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
 from console.runtime.loop import Runtime
+from console.runtime.waiting import on_the_second
 from console.system import daemon, lean, retention
 from console.system.box import Box
 from console.system.notify import notify, ping_every_s
@@ -87,7 +88,7 @@ async def _beat(box: Box) -> None:
     while True:
         daemon.beat(box.paths)
         notify("WATCHDOG=1")
-        await asyncio.sleep(pause)
+        await asyncio.sleep(on_the_second(pause))
 
 
 async def _sweep(threads: lean.Threads) -> None:
@@ -95,7 +96,7 @@ async def _sweep(threads: lean.Threads) -> None:
     while True:
         threads.renew()
         lean.tidy()
-        await asyncio.sleep(SWEEP_S)
+        await asyncio.sleep(on_the_second(SWEEP_S))
 
 
 async def _upkeep(box: Box) -> None:

@@ -73,4 +73,4 @@ class Following:
         heard.drain()
         self._read_until = self._view.read_until
         self._again = [*AGAIN_S]
-        self._stirred.ring()
+        self._stirred.hasten(self._again.pop(0))

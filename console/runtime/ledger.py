@@ -44,31 +44,20 @@ class Hearsay:
 
     _heard: int | None = None
     """The last line of the ledger that we have listened to."""
-    _newest: int | None = None
-    _state: int = -1
 
-    def anything(self, box: Box) -> bool:
-        """Whether the ledger was written since we last listened: one cheap pragma, as a rule."""
-        with contextlib.suppress(StoreError):
-            if (state := box.store.changes()) != self._state:
-                self._newest, self._state = _newest(box), state
-            return self._newest != self._heard
-        return False
+    def anything(self, newest: int) -> bool:
+        """Whether we have not listened to the ledger as far as this line."""
+        return newest != self._heard
 
-    def of_the_dead(self, box: Box, known: Collection[Identity]) -> bool:
+    def of_the_dead(self, box: Box, known: Collection[Identity], newest: int) -> bool:
         """Whether there is news of somebody whom we do not know, and who is dead already."""
-        after, self._heard = self._heard, self._newest
+        after, self._heard = self._heard, newest
         with contextlib.suppress(StoreError):
             if after is not None:
                 lines = box.store.events(after, kinds=_BORN)
                 strangers = (e.identity for e in lines if e.identity and e.identity not in known)
                 return any(not proc.alive(who) for who in strangers)
         return False
-
-
-def _newest(box: Box) -> int:
-    newest = box.store.events(limit=1)
-    return newest[-1].id if newest else 0
 
 
 def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:

@@ -34,7 +34,7 @@ from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
 from console.runtime.timetable import left_s
 from console.runtime.view import View
-from console.runtime.waiting import Bell
+from console.runtime.waiting import EARLY_S, Bell, on_the_second
 from console.system.box import Box
 from console.system.guard import Guard
 from console.system.proc import ProcessError
@@ -51,12 +51,8 @@ CALM = 3
 """So many times as seldom while all is well: what is healthy now is judged by longer ages."""
 STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
-SLICE_S = 5.0
-"""So often a monitor that waits asks what time it is: while the machine sleeps, no wait goes on."""
 BEREFT_S = (0.05, 0.1, 0.2, 0.4)
 """The dead daemon's lease is free once its shim has certified the death."""
-LEAST_S = 0.01
-"""Nobody waits for less: two clocks never agree to the last digit."""
 
 
 @slotted
@@ -87,7 +83,7 @@ class Runtime:
         self.view = View(self.box, self.monitors, self.holder)
         self.prober = Prober(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
-        self.sentry = Sentry(self.box, self.guard, self.look_now)
+        self.sentry = Sentry(self.box, self.guard, self.look_now, self.view.newest)
         self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
         self._following = Following(self.view)
         self._wakes = {name: Bell() for name in self.monitors}
@@ -130,7 +126,7 @@ class Runtime:
     async def _until_due(self, name: str) -> None:
         wake = self._wakes[name]
         while not wake.rung and (left := left_s(self.view, name)) > 0:
-            await wake.wait(min(max(left, LEAST_S), SLICE_S))
+            await wake.wait(on_the_second(left))
         wake.heard()
 
     def look_now(self, name: str) -> None:
@@ -178,9 +174,11 @@ class Runtime:
         loop = asyncio.get_running_loop()
         with contextlib.closing(Deathwatch(self._bereave)) as deathwatch:
             while True:
-                if self._settling is not None:
-                    await self._settling.heed_the_clocks()
-                stood_s, behind = loop.time() - composed, self._following.behind
+                if self._settling is not None and await self._settling.heed_the_clocks():
+                    for wake in self._wakes.values():  # while the machine sleeps, no wait goes on
+                        wake.hasten(0.0)
+                # The wait may have ended a little too early.
+                stood_s, behind = loop.time() + EARLY_S - composed, self._following.behind
                 if (
                     behind
                     or self.view.version != version
@@ -200,7 +198,8 @@ class Runtime:
                         deathwatch.over(None if self.holder else snapshot.daemon.pid)
                 soon_s = self._bereft.pop(0) if self._bereft else REFRESH_S * CALM
                 every_s = self._asks_every_s(deathwatch.listens)
-                await self._following.change(min(soon_s, every_s - stood_s % every_s))
+                asks_s = on_the_second(every_s - stood_s % every_s)
+                await self._following.change(min(soon_s, asks_s))
 
     def _outlived(self, stood_s: float, heard: bool = False) -> bool:
         """Whether what was composed so long ago may not be true any more, though nothing is new.

@@ -30,6 +30,8 @@ class Pulse:
 
     box: Box
     known: Callable[[], list[Instance]]
+    newest: Callable[[], int]
+    """The ledger's last line, as far as it has been read."""
     _turn: int = 0
     _strangers: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
     """Young processes that look like instances, and are another box's."""
@@ -39,7 +41,8 @@ class Pulse:
 
     async def news(self) -> bool:
         """Whether the instances are others than those we know."""
-        if self._hearsay.anything(self.box) and await aside(self._of_the_dead):
+        newest = self.newest()
+        if self._hearsay.anything(newest) and await aside(self._of_the_dead, newest):
             return True
         table = self.box.table
         if not table.stirred():
@@ -47,8 +50,9 @@ class Pulse:
         came = self._somebody_came() if table.brief else await aside(self._somebody_came)
         return came and await aside(self._others)
 
-    def _of_the_dead(self) -> bool:
-        return self._hearsay.of_the_dead(self.box, {one.identity for one in self.known()})
+    def _of_the_dead(self, newest: int) -> bool:
+        known = {one.identity for one in self.known()}
+        return self._hearsay.of_the_dead(self.box, known, newest)
 
     def _somebody_came(self) -> bool:
         """Whether a process that nobody has told us of might be an instance: seldom so."""

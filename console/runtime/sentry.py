@@ -26,6 +26,7 @@ from console.core.snapshot import last_seen
 from console.core.supervision import POLICY, Decision, Repair
 from console.runtime import ledger
 from console.runtime.pulse import Pulse
+from console.runtime.waiting import on_the_second
 from console.runtime.worker_log import WorkerLog
 from console.system import process
 from console.system.box import Box
@@ -48,6 +49,8 @@ class Sentry:
     box: Box
     guard: Guard
     look_now: Callable[[str], None]
+    newest: Callable[[], int]
+    """The ledger's last line, as far as it has been read."""
     log: WorkerLog = field(init=False)
     _handles: dict[Identity, Handle] = field(default_factory=dict)
     _known: dict[str, dict[Identity, Instance]] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class Sentry:
 
     def __post_init__(self) -> None:
         self.log = WorkerLog(self.box)
-        self._pulse = Pulse(self.box, self._instances)
+        self._pulse = Pulse(self.box, self._instances, self.newest)
 
     async def run(self) -> None:
         """Until cancelled: notice new processes and due repairs."""
@@ -69,7 +72,7 @@ class Sentry:
                 with self.log.going_on():
                     if self._pulse.stopped() or await self._pulse.news():
                         self.look_now("worker")
-                await asyncio.sleep(self._pause())
+                await asyncio.sleep(on_the_second(self._pause()))
                 self._look_at_what_is_due()
         finally:
             for handle in self._handles.values():

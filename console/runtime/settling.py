@@ -30,11 +30,13 @@ class Settling:
     def __post_init__(self) -> None:
         self._began = self.box.now()
 
-    async def heed_the_clocks(self) -> None:
-        """Tell of a sleep, and of a clock that was set."""
-        if leap := self._clocks.look():
+    async def heed_the_clocks(self) -> bool:
+        """Tell of a sleep, and of a clock that was set; whether there was one."""
+        leap = self._clocks.look()
+        if leap is not None:
             self._began = self.box.now()
             await self._record(EventKind.NOTICED, str(leap), asdict(leap))
+        return leap is not None
 
     async def news(self, snapshots: AsyncIterator[Snapshot]) -> AsyncIterator[Snapshot]:
         """Those of which something can be said."""

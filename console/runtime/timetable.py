@@ -6,19 +6,23 @@ Looks that are taken together cost one commit, and one frame on every screen.
 from __future__ import annotations
 
 from console.runtime.view import View
+from console.runtime.waiting import EARLY_S
 
 PATIENCE, PATIENCE_S = 0.2, 2.0
 """So much of its interval, and no longer, a monitor that is due waits for others soon to be due."""
+EARLY = 0.05
+"""This much of its interval too early it is due: two clocks never agree to the last digit."""
 
 
 def left_s(view: View, name: str) -> float:
-    """Seconds until a monitor looks; 0 or less: now."""
+    """Seconds until a monitor looks; 0: now."""
     due_s, every_s = _due_s(view, name), view.monitors[name].every(view.box.settings)
     if due_s is None:
         return 0.0
     latest = due_s + min(PATIENCE * every_s, PATIENCE_S)
     others = (_due_s(view, one) for one in view.monitors if not view.off(one))
-    return max([due_s, *(one for one in others if one is not None and due_s < one <= latest)])
+    left = max([due_s, *(one for one in others if one is not None and due_s < one <= latest)])
+    return left if left > min(EARLY_S, EARLY * every_s) else 0.0
 
 
 def _due_s(view: View, name: str) -> float | None:

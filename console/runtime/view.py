@@ -155,6 +155,10 @@ class View:
     def _history(self, name: str) -> History:
         return self._samples.setdefault(name, History(name))
 
+    def newest(self) -> int:
+        """The ledger's last line that has been read."""
+        return self._last_event
+
     def last(self, name: str) -> Sample | None:
         """A monitor's newest sample."""
         with self._guard:

@@ -48,7 +48,7 @@ async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
 async def test_a_worker_that_another_box_has_started_is_no_news(box: Box, ours: bool) -> None:
     role = box.role("worker")
     assert role is not None
-    pulse = Pulse(box, list)
+    pulse = Pulse(box, list, lambda: 0)
     assert not await pulse.news()
     with await asyncio.to_thread(outsider, box, box.name if ours else "/another") as process:
         try:
@@ -62,7 +62,7 @@ async def test_a_worker_that_another_box_has_started_is_no_news(box: Box, ours: 
 async def test_who_was_passed_over_is_seen_once_he_has_become_a_worker(box: Box) -> None:
     role = box.role("worker")
     assert role is not None
-    pulse = Pulse(box, list)
+    pulse = Pulse(box, list, lambda: 0)
     await pulse.news()
     shell = ["sh", "-c", "read -r line; exec $line"]
     process = await asyncio.to_thread(

@@ -24,7 +24,8 @@ from console.system.box import Box
         pytest.param((10, 10), (7, 4), (3, 6), id="nobody waits for more than two seconds"),
         pytest.param((5, 5), (2, 0.5), (3, 4.5), id="nor for more than a fifth of the interval"),
         pytest.param((10, 60), (7, 56), (4, 4), id="who looks seldom is waited for, too"),
-        pytest.param((10, 60), (14, 59), (-4, 1), id="who is late waits for nobody"),
+        pytest.param((10, 60), (14, 59), (0, 1), id="who is late waits for nobody"),
+        pytest.param((10, 60), (9.9, 10), (0, 50), id="who is all but due is due"),
     ],
 )
 def test_who_is_due_waits_for_who_is_due_shortly_after(

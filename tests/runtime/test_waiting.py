@@ -6,8 +6,10 @@ import asyncio
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from console.runtime.waiting import Bell
+from console.runtime.waiting import EARLY_S, Bell, on_the_second
 
 LONG_S = 30.0
 
@@ -56,3 +58,35 @@ def test_who_is_cancelled_while_he_waits_leaves_no_timer() -> None:
     began = time.monotonic()
     asyncio.run(wait())
     assert time.monotonic() - began < LONG_S / 3
+
+
+def test_a_wait_that_has_been_hastened_ends_early_and_brings_no_news() -> None:
+    async def wait() -> None:
+        bell = Bell()
+        bell.hasten(0.0)  # nobody waits: nobody is hastened
+        asyncio.get_running_loop().call_soon(bell.hasten, 0.01)
+        await bell.wait(LONG_S)
+        assert not bell.rung
+
+    began = time.monotonic()
+    asyncio.run(wait())
+    assert time.monotonic() - began < LONG_S / 3
+
+
+@given(start=st.floats(0, 1e7), pause_s=st.floats(1.0, 1e5))
+def test_long_waits_end_together_on_whole_seconds(start: float, pause_s: float) -> None:
+    class Standing(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return start
+
+    async def ask() -> float:
+        return on_the_second(pause_s)
+
+    with asyncio.Runner(loop_factory=Standing) as runner:
+        waited = runner.run(ask())
+    assert start + waited == pytest.approx(round(start + waited), abs=1e-6)
+    assert -EARLY_S - 1e-6 <= waited - pause_s <= 1.0 - EARLY_S + 1e-6
+
+
+def test_a_short_wait_is_left_alone() -> None:
+    assert on_the_second(0.99) == 0.99
