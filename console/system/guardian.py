@@ -32,6 +32,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """What Python or we have changed, and a worker finds as usual."""
 _BUSY_S, _QUIET_S = 0.25, 1.0
+_NEVER = float("inf")
 _AFTER_KILL_S = 5.0
 
 
@@ -44,6 +45,8 @@ class Worker:
         self.dead = False
         self.started = moment()
         self.err_start = 0
+        self.room = -1
+        """The directory of its logs."""
         self.oom_kills = oom_kills()
 
     def start(self) -> None:
@@ -51,6 +54,7 @@ class Worker:
         spec = self.spec
         out, err = (open_log(spec["logs"][stream]) for stream in ("out", "err"))
         self.err_start = os.fstat(err).st_size
+        self.room = os.open(os.path.dirname(spec["logs"]["out"]), os.O_RDONLY | os.O_CLOEXEC)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         shim = identity(os.getpid(), spec["boot"])
         self.started = moment()
@@ -182,7 +186,7 @@ def rotate(path: str, limit: int) -> int:
     break or block it when the shim dies.
     """
     try:
-        size = os.stat(path).st_size  # all that is asked each second, for as long as it lives
+        size = os.stat(path).st_size  # all that is asked, as a rule
         if size <= limit:
             return size
         with open(path, "rb+") as file:
@@ -208,9 +212,10 @@ def wait(worker: Worker, wake: int, status: int) -> int:
 
     The descriptor for reports, or -1 when it has said all.
     """
-    spec = worker.spec
+    spec, sizes = worker.spec, [0]
     now = moment()[1]
-    settle, check, ending, sizes = now + spec["settle_s"], now + _BUSY_S, 0.0, [0]
+    settle, check, ending = now + spec["settle_s"], now + _BUSY_S, 0.0
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     while not worker.reap():
         now = moment()[1]
         if status >= 0 and now >= settle:
@@ -218,24 +223,52 @@ def wait(worker: Worker, wake: int, status: int) -> int:
             os.close(status)
             status = -1
         if now >= check:
-            before, sizes = sizes, [rotate(p, spec["log_bytes"]) for p in spec["logs"].values()]
-            check = now + (_QUIET_S if sizes == before else _BUSY_S)
+            written, before = listen(worker.room), sizes
+            sizes = [rotate(path, spec["log_bytes"]) for path in spec["logs"].values()]
+            quiet = now + _QUIET_S if written else _NEVER
+            check = quiet if sizes == before else now + _BUSY_S
         if ending and now >= ending:
             os.kill(worker.pid, signal.SIGKILL)  # our child, not reaped: its PID is its own
             ending = now + _AFTER_KILL_S
         due = min([check, *([settle] if status >= 0 else []), *([ending] if ending else [])])
-        if asked_to_end(wake, max(0.0, due - now)) and not ending:
+        told = sleep(wake, max(0.0, due - now), check == _NEVER)
+        if signal.SIGIO in told:
+            listen(worker.room)
+            check = moment()[1] + _QUIET_S
+        if signal.SIGTERM in told and not ending:
             os.kill(worker.pid, signal.SIGTERM)
             os.kill(worker.pid, signal.SIGCONT)
             ending = now + spec["grace_s"]
     return status
 
 
-def asked_to_end(wake: int, timeout: float) -> bool:
-    """Sleep until a signal or the timeout; True when the signal was SIGTERM."""
+def listen(room: int) -> bool:
+    """Whether a file of a directory was written since we last asked; True where nobody tells.
+
+    From now on SIGIO tells of the next time, once. inotify would tell of our files alone, but a
+    user has 128 of those, and there may be more workers.
+    """
+    try:
+        written = signal.sigtimedwait([signal.SIGIO], 0) is not None
+        fcntl.fcntl(room, fcntl.F_NOTIFY, fcntl.DN_MODIFY)
+    except (OSError, AttributeError):
+        return True
+    return written
+
+
+def sleep(wake: int, seconds: float, listening: bool) -> bytes:
+    """Sleep until a signal or the timeout; the signals that came.
+
+    SIGIO wakes us while we are `listening`, and else waits: others may write all the time.
+    """
     poll = select.poll()
     poll.register(wake, select.POLLIN)
-    return bool(poll.poll(timeout * 1000)) and signal.SIGTERM in os.read(wake, 512)
+    if listening:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])
+    ready = poll.poll(None if seconds == _NEVER else seconds * 1000)
+    if listening:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+    return os.read(wake, 512) if ready else b""
 
 
 def adopt_orphans() -> None:
@@ -257,7 +290,7 @@ def become_guardian() -> int:
         signal.signal(number, signal.SIG_IGN)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGIO):
         signal.signal(number, lambda *_: None)
     return reading
 

@@ -135,6 +135,56 @@ def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatc
     assert not dead(a.only().pid), "the worker has not noticed"
 
 
+def wakes(pid: int) -> int:
+    """How often a process has gone to sleep."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+
+
+def asleep(pid: int, seconds: float) -> bool:
+    """Whether nothing wakes a process for so long."""
+    before = wakes(pid)
+    time.sleep(seconds)
+    return wakes(pid) == before
+
+
+NOTICE = Path("/proc/sys/fs/dir-notify-enable")
+told_of_writes = pytest.mark.skipif(
+    not NOTICE.exists() or NOTICE.read_text().strip() != "1",
+    reason="this kernel does not tell of writes: a shim looks once a second",
+)
+
+
+@told_of_writes
+def test_a_shim_sleeps_while_nobody_writes_and_hears_who_does(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "LOG_BYTES", 1_000)
+    a = make()
+    a.ensure()
+    log = a.box.paths.log("worker", "out")
+    for number in range(3):
+        wait_for(lambda: asleep(a.shim(), 2.5))  # longer than it ever waits to look again
+        with log.open("a") as file:  # as the worker would
+            file.write(f"{number}" * 2_000)
+        wait_for(lambda: log.stat().st_size == 0)
+        assert log.with_name(f"{log.name}.1").read_text() == f"{number}" * 1_000
+
+
+@told_of_writes
+def test_who_writes_beside_a_shim_seldom_wakes_it(make: Make) -> None:
+    a = make()
+    a.ensure()
+    wait_for(lambda: asleep(a.shim(), 2.5))
+    began, before = time.monotonic(), wakes(a.shim())
+    with a.box.paths.log("neighbour", "out").open("a", buffering=1) as neighbour:
+        while time.monotonic() - began < 5.0:
+            neighbour.write("busy\n")
+            time.sleep(0.01)
+    seconds = time.monotonic() - began
+    assert 0 < wakes(a.shim()) - before <= 2 + seconds
+
+
 def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
     a = make()
     victim = a.place / "precious"
