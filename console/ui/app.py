@@ -21,7 +21,7 @@ from console.ui.consequence import Question
 from console.ui.deeds import DEEDS
 from console.ui.dialogs.confirm import Confirm
 from console.ui.news import News
-from console.ui.pace import SHORTEST_S, rest_s, weighty
+from console.ui.pace import AGES_S, rest_s, weighty
 from console.ui.paint import Line, Look, line
 from console.ui.theme import FALLBACK, load_all, shipped_themes
 from console.ui.travel import Travel
@@ -60,6 +60,7 @@ class ConsoleApp(TypeaheadApp):
         self.board = Board(self.look, self.entries, wiring.read_only, wiring.trends is not None)
         self.latest = wiring.first
         self.travel = Travel(wiring, self.say, self.redraw, self.tell)
+        self._next: asyncio.TimerHandle | None = None
         self.farewell = ""
         self.crash = ""
         self.news = News(standing=broken)
@@ -80,7 +81,7 @@ class ConsoleApp(TypeaheadApp):
 
     def on_mount(self) -> None:
         self._drawn = self.wiring.clock()
-        self._next = self.set_timer(LONGEST_S, self.redraw)
+        self._redraw_in(LONGEST_S)
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
             self.run_worker(work, name=name, group="monitors", exit_on_error=False)
@@ -144,14 +145,16 @@ class ConsoleApp(TypeaheadApp):
             return
         self.board.trends, self.board.span_s = self.travel.trends, self.travel.span
         self.board.show(*scene, self._line(now) or line())
-        due_s = min(LONGEST_S, max(SHORTEST_S, min(now.steady_s, self.board.steady_s(now))))
+        due_s = min(LONGEST_S, min(now.steady_s, self.board.steady_s(now)) + AGES_S)
         self._drawn = self.wiring.clock()
         self._redraw_in(due_s)
 
     def _redraw_in(self, seconds: float) -> None:
         """One timer: every frame shows all that is known, and no age is due before news is."""
-        self._next.stop()
-        self._next = self.set_timer(seconds, self.redraw)
+        if self._next is not None:
+            self._next.cancel()
+        # A timer of Textual's is a task of its own: several times the cost, forty times a minute.
+        self._next = asyncio.get_running_loop().call_later(seconds, self.call_later, self.redraw)
 
     def _line(self, now: Moment) -> Line | None:
         quiet = self.latest is None or self.board.prompt.sift or self.travel.away

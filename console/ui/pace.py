@@ -7,6 +7,9 @@ from console.core.model import Moment, Snapshot
 SHORTEST_S = 1.05
 """From a frame to the next that nobody has asked for: at most one a second is sent over a slow
 link, also when the first of them took a little longer than the next to get there."""
+AGES_S = 3.0
+"""So much longer an age may read the same: it is told in tens, and as a rule a frame of news comes
+first, which tells all of them."""
 
 
 def weighty(snapshot: Snapshot) -> object:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from stage import Box, console, press, shown
 from textual.pilot import Pilot
-from textual.timer import Timer
 
 from console.core.model import Moment, RoleState, Snapshot, Verdict
 from console.core.trends import Trends
@@ -148,19 +147,19 @@ async def test_what_was_drawn_meanwhile_is_not_drawn_again_and_the_next_news_wai
     async with settled(box):
         assert box.app is not None
         armed: list[float] = []
-        timer = box.app.set_timer
+        arm = box.app._redraw_in
 
-        def noting(delay: float, *rest: Any, **named: Any) -> Timer:
-            armed.append(delay)
-            return timer(delay, *rest, **named)
+        def noting(seconds: float) -> None:
+            armed.append(seconds)
+            arm(seconds)
 
-        monkeypatch.setattr(box.app, "set_timer", noting)
+        monkeypatch.setattr(box.app, "_redraw_in", noting)
         waiting(box, 101, after=0.25)
         waiting(box, 102, after=0.5)
         pending = box.app._next
         assert armed == pytest.approx([SHORTEST_S - 0.25, SHORTEST_S - 0.75])
         box.news(0.0, verdict=Verdict.DOWN)
-        assert box.app._next is not pending and pending._task is None
+        assert box.app._next is not pending and pending is not None and pending.cancelled()
         assert armed[2] >= SHORTEST_S
         waiting(box, 103, after=0.25)
         assert armed[3:] == pytest.approx([SHORTEST_S - 0.25])
