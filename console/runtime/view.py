@@ -23,7 +23,7 @@ from console.core.model import (
     Snapshot,
 )
 from console.core.record import Seen
-from console.core.snapshot import Facts, MonitorFacts, compose
+from console.core.snapshot import SHOWN_EVENTS, Facts, MonitorFacts, compose
 from console.core.text import duration
 from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
@@ -35,6 +35,7 @@ from console.system.pressure import Pressure
 
 HISTORY_S = 8 * 3600.0
 EVENTS = 2_000
+"""Lines of the ledger that are kept: by more than are shown a baseline is judged."""
 ALERTS = 10_000
 TIMEOUT_S = 30.0
 CANARY = "canary"
@@ -52,8 +53,8 @@ class View:
     history_s: float = HISTORY_S
     few: Mapping[str, int] = field(default_factory=dict)
     """How many of a monitor's looks are read, for those of which few are enough."""
-    lines: int = EVENTS
-    """How many of the ledger's newest lines are read to be shown."""
+    lines: int = SHOWN_EVENTS
+    """How many of the ledger's newest lines are read to begin with: those that are shown."""
     unread: str | None = None
     """Why the store cannot be read, for the screen."""
     unsaved: str | None = None
@@ -93,11 +94,12 @@ class View:
             known = store.facts(RUN, LAST, CANARY)
             if store.generation != self._generation:
                 self._forget()
-            if self._last_sample < 0:
+            begins = self._last_sample < 0
+            if begins:
                 self._load(known[RUN])
             samples = store.samples_after(self._last_sample)
             # A baseline under way judges by the ledger.
-            lines = EVENTS if known[RUN] else self.lines
+            lines = self.lines if begins and not known[RUN] else EVENTS
             events = store.events(self._last_event, limit=lines)
             self._digest.add(one for one in events if one.id > self._digested)
             for sample in samples:
