@@ -10,7 +10,7 @@ from console.system.store import Store
 from tests.bench import machine
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import Box, Change, empty_box, start
-from tests.bench.store import fill
+from tests.bench.store import fill, fill_journal, journal
 from tests.bench.table import Row
 from tests.bench.terminal import Terminal
 
@@ -30,6 +30,7 @@ def measure(plan: Plan) -> Iterator[Row]:
         Store(Paths(box.state).store).close()
         fill(Paths(box.state).store, 1, factor)  # what memory may hold is there from the start
         start(box)
+        fill_journal(Paths(box.state).store)
         with Terminal(box.argv()) as terminal:
             terminal.shows(lambda text: "HEALTHY" in text)
             terminal.blind()
@@ -58,5 +59,4 @@ def look(seen: defaultdict[str, list[float]], box: Box, console: int, third: str
         seen[f"memory of the {who}, MB|{third}"].append(machine.uss_mb([pid]))
         seen[f"descriptors of the {who}|{third}"].append(machine.descriptors(pid))
         seen[f"threads of the {who}|{third}"].append(machine.threads(pid))
-    wal = Paths(box.state).store.with_name(Paths(box.state).store.name + "-wal")
-    seen[f"WAL, kB|{third}"].append(wal.stat().st_size / 1024)
+    seen[f"WAL, kB|{third}"].append(journal(Paths(box.state).store).stat().st_size / 1024)

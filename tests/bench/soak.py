@@ -18,7 +18,7 @@ from tests.bench import machine
 from tests.bench.growth import INTERVALS, compressed
 from tests.bench.plan import say
 from tests.bench.quiet import ROLES, Box, empty_box, start
-from tests.bench.store import fill
+from tests.bench.store import fill, journal
 
 TIMES = 12.0
 """Half an hour is six."""
@@ -68,7 +68,7 @@ def look(box: Box, pid: int) -> Reading:
         "USS, MB": machine.uss_mb([pid]),
         "descriptors": machine.descriptors(pid),
         "threads": machine.threads(pid),
-        "WAL, kB": store.with_name(store.name + "-wal").stat().st_size / 1024,
+        "WAL, kB": journal(store).stat().st_size / 1024,
         "CPU, s": machine.cpu_s([pid]),
         "shims' USS, MB": machine.uss_mb(box.shims),
     }

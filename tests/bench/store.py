@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 
 from console.core.model import EventKind
 from console.system import clock
+from console.system.store import Store
 
 DAY_S = 86_400
 SAMPLES: dict[str, tuple[int, dict[str, object]]] = {
@@ -27,8 +29,27 @@ SAMPLES: dict[str, tuple[int, dict[str, object]]] = {
     "worker": (300, {"roles": {}, "instances": []}),
 }  # fmt: skip
 """Monitor -> seconds between two looks, and what one saw."""
+FACTS = 300
+"""Commits between two looks at the log, each of a page or two."""
 EVENT_S, CRON_S = 3_600, 60
 """A line of the ledger an hour, and one role."""
+
+
+def journal(path: Path) -> Path:
+    """The store's write-ahead log."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def fill_journal(path: Path) -> None:
+    """Write until the log is as long as it gets: its file is kept, and written from the start.
+
+    Somebody must have the store open: who closes it last removes the log.
+    """
+    with closing(Store(path)) as store:
+        size = -1
+        while size < (size := journal(path).stat().st_size):
+            for number in range(FACTS):
+                store.put("journal", number)
 
 
 def fill(
