@@ -11,14 +11,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from stage import Box, console, press, shown
+import textual.screen
+from stage import Box, console, idle, press, shown
+from textual.events import Key
 from textual.pilot import Pilot
 
 from console.core.model import Moment, RoleState, Snapshot, Verdict
 from console.core.trends import Trends
-from console.ui import pace
+from console.ui import board, pace
 from console.ui.app import LONGEST_S
 from console.ui.pace import SHORTEST_S, rest_s, weighty
+from console.ui.panes import PaneModule
 from console.ui.scripted import NOW, night, worker
 
 CALM = night()
@@ -253,3 +256,33 @@ async def test_until_all_has_found_its_place_every_snapshot_is_drawn_as_it_comes
         waiting(box, 104)
         await pilot.pause()
         assert told(pilot) == 103
+
+
+async def test_what_a_key_changes_is_painted_at_once_and_makes_no_pane_anew(
+    monkeypatch: pytest.MonkeyPatch, endless: None
+) -> None:
+    monkeypatch.setattr(textual.screen, "UPDATE_PERIOD", 600.0)  # the next frame never comes
+    box, made = Box(), list[str]()
+    draw = board.drawn
+
+    def noting(module: PaneModule, *rest: Any) -> Any:
+        made.append(module.TITLE)
+        return draw(module, *rest)
+
+    async with settled(box) as pilot:
+        assert box.app is not None
+        screen = box.app.board
+        await press(pilot, "down", "up")  # what is selected for the first time has a line more
+        screen._hasty_until = 0.0
+        monkeypatch.setattr(board, "drawn", noting)
+
+        async def unpainted() -> bool:
+            await idle()  # a pause of the pilot's would paint
+            return bool(screen._dirty_widgets or screen._compositor._dirty_regions)
+
+        before = screen.choice
+        box.app.post_message(Key("down", None))
+        assert not await unpainted() and screen.choice not in (before, None) and not made
+        screen._hasty_until = 0.0  # nobody is being answered any more
+        box.news(0.0, **CHANGES["death"](box.snapshot))
+        assert await unpainted() and made, "news is painted in the next frame"
