@@ -19,6 +19,8 @@ HOUR_S = 3600.0
 SPANS = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S)
 """What can be looked at, in seconds."""
 DAY_S = SPANS[-1]
+DRAWN = 4
+"""Curves of a kind that are kept: each of them keeps the whole day that it was drawn from."""
 FEW = 5
 """Of fewer canaries no percentile is said."""
 _STEPS = (
@@ -148,7 +150,7 @@ def _sorted_in(readings: Sequence[Reading], grid: tuple[float, float, int]) -> l
     return held
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=DRAWN)
 def latency(trends: Trends, span_s: float, width: int) -> Curve:
     """The slowest canary of each cell, in seconds."""
     grid = _grid(trends, span_s, width)
@@ -157,7 +159,7 @@ def latency(trends: Trends, span_s: float, width: int) -> Curve:
     return Curve(grid[1], grid[0], tuple(worst))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=DRAWN)
 def depth(trends: Trends, span_s: float, width: int) -> Curve:
     """The longest queue of each cell."""
     grid = _grid(trends, span_s, width)
@@ -166,7 +168,7 @@ def depth(trends: Trends, span_s: float, width: int) -> Curve:
     return Curve(grid[1], grid[0], tuple(longest))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=DRAWN)
 def success(trends: Trends, span_s: float, width: int) -> Curve:
     """Percent of the tasks that ended in each cell which succeeded; None where none ended."""
     grid = _grid(trends, span_s, width)
@@ -182,7 +184,7 @@ def success(trends: Trends, span_s: float, width: int) -> Curve:
     return Curve(length, begins, tuple(values))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=DRAWN)
 def night(trends: Trends, width: int) -> tuple[float, float, tuple[Cell, ...]]:
     """The day in at most `width` cells: when the first begins, how long one is, and the cells."""
     grid = begins, length, cells = _grid(trends, DAY_S, width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from console.core.model import Event, EventKind, Moment, Sample, Verdict
@@ -147,3 +149,16 @@ def test_restarts_follow_a_death_of_the_same_role() -> None:
     assert found.restarts == (NOW - 780,)
     assert found.verdicts == ((NOW - 5, "healthy"),)
     assert [one.at for one in found.readings] == [NOW - 1]
+
+
+def test_days_that_nobody_looks_at_any_more_are_let_go() -> None:
+    def kept() -> int:
+        return sum(isinstance(one, Trends) for one in gc.get_objects())
+
+    before = kept()
+    for _ in range(50):
+        newest = day(Reading(NOW - 5))
+        for draw in (latency, depth, success):
+            draw(newest, DAY_S, 24)
+        night(newest, 24)
+    assert kept() - before <= 4
