@@ -124,9 +124,10 @@ class Runtime:
                 await self.probe(name)
 
     async def _until_due(self, name: str) -> None:
-        wake = self._wakes[name]
+        wake, every_s = self._wakes[name], self.monitors[name].every(self.box.settings)
         while not wake.rung and (left := left_s(self.view, name)) > 0:
-            await wake.wait(on_the_second(left))
+            # An interval that is no whole number would become a longer one.
+            await wake.wait(left if every_s % 1 else on_the_second(left))
         wake.heard()
 
     def look_now(self, name: str) -> None:

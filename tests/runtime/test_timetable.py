@@ -88,3 +88,11 @@ async def test_what_is_seen_together_is_one_commit(box: Box) -> None:
     await asyncio.gather(*looks)
     assert len(commits) == 1
     assert [len(box.store.samples(name)) for name in names] == [1] * 10
+
+
+async def test_an_interval_that_ends_on_no_whole_second_is_kept(box: Box) -> None:
+    monitor = Scripted("queue", fine, interval=1.5)
+    async with running_on(Runtime(box, {"queue": monitor})):
+        await until(lambda: len(monitor.calls) >= 4)
+    later = monitor.calls[1:]
+    assert min(after - before for before, after in pairwise(later)) < 1.75
