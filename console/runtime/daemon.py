@@ -13,6 +13,7 @@ from console.core.forgetting import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
 from console.runtime.loop import Runtime
+from console.runtime.sweeping import sweep
 from console.runtime.waiting import on_the_second
 from console.system import daemon, lean, retention
 from console.system.box import Box
@@ -21,7 +22,6 @@ from console.system.store import StoreError
 
 PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
-SWEEP_S = 60.0
 
 
 def run_daemon(box: Box) -> bool:
@@ -63,21 +63,20 @@ async def _until_told(box: Box) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime = Runtime(box, discover(), holder=True)
     runtime.view.here = False  # it lives on when a console is closed
-    threads = lean.Threads(loop)
-    threads.renew()
+    sweeping = asyncio.create_task(sweep())
+    await asyncio.sleep(0)  # it begins
     await asyncio.to_thread(runtime.view.refresh)
     lean.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box))
     notify("READY=1", "STATUS=running the monitors")
-    sweep = asyncio.create_task(_sweep(threads))
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
-    for task in (work, upkeep, beat, sweep, waiting):
+    for task in (work, upkeep, beat, sweeping, waiting):
         task.cancel()
-    await asyncio.gather(work, upkeep, beat, sweep, waiting, return_exceptions=True)
+    await asyncio.gather(work, upkeep, beat, sweeping, waiting, return_exceptions=True)
     if work in done:
         work.result()
 
@@ -89,14 +88,6 @@ async def _beat(box: Box) -> None:
         daemon.beat(box.paths)
         notify("WATCHDOG=1")
         await asyncio.sleep(on_the_second(pause))
-
-
-async def _sweep(threads: lean.Threads) -> None:
-    """Keep the memory clean."""
-    while True:
-        threads.renew()
-        lean.tidy()
-        await asyncio.sleep(on_the_second(SWEEP_S))
 
 
 async def _upkeep(box: Box) -> None:

@@ -32,6 +32,7 @@ from console.runtime.following import Following
 from console.runtime.probing import Prober
 from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
+from console.runtime.sweeping import sweep
 from console.runtime.timetable import left_s
 from console.runtime.view import View
 from console.runtime.waiting import EARLY_S, Bell, on_the_second
@@ -263,6 +264,8 @@ class Runtime:
         async def attend(publish: Publish) -> None:
             """Run the monitor if this process holds the lease; publish its news either way."""
             async with asyncio.TaskGroup() as group:
+                if name == "worker":
+                    group.create_task(sweep(), name="sweep")
                 if self.holder:
                     group.create_task(self._run(name))
                     if name == "worker":

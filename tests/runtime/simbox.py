@@ -25,7 +25,7 @@ import console.rig
 from console.core.model import Event, EventKind, Snapshot
 from console.monitors import _queue_server
 from console.runtime import daemon as edge
-from console.runtime import following, night, sentry
+from console.runtime import following, night, sentry, sweeping
 from console.runtime import loop as runtime_loop
 from console.runtime.loop import Runtime
 from console.system import daemon
@@ -265,7 +265,7 @@ def _slowly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime_loop, "REFRESH_S", 60.0)
     patch.setattr(sentry, "PULSE_S", 10.0)
     patch.setattr(night, "HANDOVER_S", 600.0)
-    patch.setattr(edge, "SWEEP_S", 600.0)
+    patch.setattr(sweeping, "SWEEP_S", 600.0)
 
 
 def _deaf(directory: Path) -> None:

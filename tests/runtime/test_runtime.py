@@ -23,10 +23,11 @@ from console.core.model import (
 )
 from console.monitors import discover
 from console.runtime import daemon as running
+from console.runtime import sweeping
 from console.runtime.actions import toggle_baseline
 from console.runtime.loop import CALM, REFRESH_S, Runtime
 from console.runtime.view import View
-from console.system import clock, daemon, lean
+from console.system import clock, daemon
 from console.system.box import Box, open_box
 from console.system.settings import Baseline, Retention
 from console.ui.paint import Frame
@@ -284,14 +285,17 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
         upkeep.cancel()
 
 
-async def test_no_thread_of_the_daemon_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "SWEEP_S", 0.05)
-    sweep = asyncio.create_task(running._sweep(lean.Threads(asyncio.get_running_loop())))
-    await asyncio.sleep(0)
+@pytest.mark.parametrize("whose", ["the daemon's", "a console's"])
+async def test_no_thread_grows_old(box: Box, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "SWEEP_S", 0.05)
+    console = Runtime(box, {"worker": Scripted("worker", fine)}).feeds()["worker"]
+    work = sweeping.sweep() if whose == "the daemon's" else console(lambda _: None)
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0.01)
     first = await asyncio.to_thread(threading.current_thread)
     await until(lambda: not first.is_alive())
     assert await asyncio.to_thread(threading.current_thread) is not first
-    sweep.cancel()
+    task.cancel()
 
 
 def test_clocks_agree() -> None:

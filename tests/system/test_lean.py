@@ -78,8 +78,9 @@ async def main():
         await asyncio.gather(*(asyncio.to_thread(work) for _ in range(4)))
     used.append(libc.mallinfo2().used)
     threads.renew()
-    while threading.active_count() > 1:
-        await asyncio.sleep(0.01)
+    for _ in range(1_000):
+        if threading.active_count() > 1:
+            await asyncio.sleep(0.01)
     used.append(libc.mallinfo2().used)
     print(*(one - used[0] for one in used[1:]))
 asyncio.run(main())
