@@ -266,10 +266,10 @@ class Runtime:
             async with asyncio.TaskGroup() as group:
                 if name == "worker":
                     group.create_task(sweep(), name="sweep")
+                    if self.holder:
+                        self._act(group)
                 if self.holder:
                     group.create_task(self._run(name))
-                    if name == "worker":
-                        self._act(group)
                 shown = None
                 async for snapshot in self.snapshots():
                     monitor = snapshot.monitor(name)
