@@ -31,12 +31,12 @@ takes all programs in turn, so that a machine that drifts drifts for all of them
 def main() -> int:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="how often all are measured (5; quick: 2)")
+    parser.add_argument("--rounds", type=int, help="how often all are measured (3; quick: 2)")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part of the table")
     parser.add_argument("--quick", action="store_true", help="short windows, for development")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the table is written")
     options = parser.parse_args()
-    plan = Plan(options.rounds or (2 if options.quick else 5), options.quick)
+    plan = Plan(options.rounds or (2 if options.quick else 3), options.quick)
     skipped = peers.get()
     rows: list[Row] = []
     trouble: list[str] = []

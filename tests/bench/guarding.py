@@ -27,6 +27,8 @@ MANY, FEW = 64, 16
 PLAIN = {"roles": {"worker": {"command": ["sleep", "3600"], "settle_s": 0.0}}}
 """A worker whose own start takes no time, and that need not settle."""
 BACKOFF_S = 0.01
+CROWDS = 3
+"""Crowds of each size in each round."""
 EAGER = {"roles": {"worker": {"restart": {"backoff_s": BACKOFF_S, "limit": 1000}}}}
 """Policy that does not wait: what is left is our own time."""
 
@@ -52,7 +54,7 @@ def starts(plan: Plan) -> Iterator[Row]:
                 runs["ours"].append(from_nothing(box))
                 for who, call in rival.starting().items():
                     runs[who].append(call())
-            for callers in (FEW, MANY):
+            for callers in (FEW, MANY) * CROWDS:
                 took, workers = at_once(box, callers)
                 runs[f"{callers} callers"].append(took)
                 strays += workers != 1
