@@ -34,7 +34,7 @@ FLOORS = (
 SCREENS = (
     Peer("htop", ["htop", "-d", "10"], "Load average"),
     Peer("btop", ["btop"], "mem"),
-    Peer("glances", [str(BIN / "glances")], "TASKS"),
+    Peer("glances", [str(BIN / "glances")], "TASKS", key="m"),  # it ends at an arrow: Esc and more
     Peer(
         "mprocs",
         [str(NODE / "node_modules/.bin/mprocs"), "sleep 3600", "sleep 3601"],
