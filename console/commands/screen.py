@@ -67,14 +67,16 @@ def show(
     if not sys.stderr.isatty():
         os.dup2(1, 2)  # Textual draws on standard error
     gc.disable()  # there is no garbage yet, and what is made here stays
-    from console.ui.app import ConsoleApp
-    from console.ui.terminal import run
-
     wanted = box.settings.screen.mouse
     if mouse is None and wanted != "auto":
         mouse = bool(wanted)
     try:
-        app = ConsoleApp(wire(box, grant is not None, read_only, theme, ascii_only))
+        wiring = wire(box, grant is not None, read_only, theme, ascii_only)
+        _tell_meanwhile(wiring.first)
+        from console.ui.app import ConsoleApp
+        from console.ui.terminal import run
+
+        app = ConsoleApp(wiring)
         looked.note(box.paths, box.now())  # now, too: a cut line leaves no time for it
         gc.freeze()
         gc.set_threshold(10_000)  # from here on garbage is made
@@ -84,6 +86,14 @@ def show(
         looked.note(box.paths, box.now())
         if grant is not None:
             grant.close()
+
+
+def _tell_meanwhile(first: Snapshot | None) -> None:
+    """The verdict as an ordinary line: to load the console takes twice as long as to know it."""
+    if first is not None:
+        from console.core.report import headline
+
+        say(headline(first))
 
 
 def _see_to_daemon(box: Box) -> None:

@@ -171,11 +171,16 @@ def status_text(snapshot: Snapshot) -> str:
     return "\n".join(visible(line) for line in _status_lines(snapshot)) + "\n"
 
 
-def _status_lines(snapshot: Snapshot) -> Iterator[str]:
-    now = snapshot.moment
+def headline(snapshot: Snapshot) -> str:
+    """A shape, the verdict, since when, and of which box."""
     since = f" since {clock(snapshot.since)}" if snapshot.since else ""
     shape = SHAPES[snapshot.verdict]
-    yield f"{shape} {snapshot.verdict.value.upper()}{since}  {snapshot.host}  {snapshot.box}"
+    return f"{shape} {snapshot.verdict.value.upper()}{since}  {snapshot.host}  {snapshot.box}"
+
+
+def _status_lines(snapshot: Snapshot) -> Iterator[str]:
+    now = snapshot.moment
+    yield headline(snapshot)
     for reason in snapshot.reasons:
         yield f"    {reason}"
     yield ""

@@ -25,6 +25,8 @@ class Peer:
     ready: str
     quit: str = "q"
     key: str = "Down"
+    whole: str = ""
+    """What it shows when all of it is there, where that comes after `ready`."""
 
 
 FLOORS = (

@@ -66,7 +66,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 def ours(box: Box) -> Peer:
     """The console as one of the programs."""
-    return Peer(OURS, box.argv(), "HEALTHY")
+    return Peer(OURS, box.argv(), "HEALTHY", whole="q leave")
 
 
 def one_session(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -> None:
@@ -75,6 +75,9 @@ def one_session(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) 
         with Terminal(program.argv) as terminal:
             painted = terminal.shows(lambda text: program.ready in text) - terminal.started
             seen.note(program.name, first_paint_s=painted)
+            if program.whole:
+                painted = terminal.shows(lambda text: program.whole in text) - terminal.started
+            seen.note(program.name, whole_paint_s=painted)
             watch(plan, seen, program, terminal, servants)
             press(plan, seen, program, terminal)
             quit_s, left_on = terminal.quit([program.quit])
@@ -136,9 +139,15 @@ def among_many(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -
 
 def first_paint(seen: Seen) -> Row:
     return seen.row(
-        "first_paint_s", "first paint, 120×40, daemon running: the verdict is there", "s",
-        "≤ 1.25 × the bare Textual app; below glances",
-        lambda runs: least(of(runs, FLOOR, 1.25), of(runs, "glances")),
+        "first_paint_s", "the verdict is on the screen, daemon running", "s", "below glances",
+        lambda runs: of(runs, "glances"),
+    )  # fmt: skip
+
+
+def whole_paint(seen: Seen) -> Row:
+    return seen.row(
+        "whole_paint_s", "first paint of the console, 120×40, whole", "s",
+        "≤ 1.25 × the bare Textual app", lambda runs: of(runs, FLOOR, 1.25),
     )  # fmt: skip
 
 
@@ -213,6 +222,6 @@ def restored(seen: Seen) -> Row:
 
 
 ROWS = (
-    first_paint, cpu, crowd_cpu, bytes_minute, key_first, key_quiet, console_memory, daemon_memory,
-    crowd_memory, shim_memory, leaving, restored,
+    first_paint, whole_paint, cpu, crowd_cpu, bytes_minute, key_first, key_quiet, console_memory,
+    daemon_memory, crowd_memory, shim_memory, leaving, restored,
 )  # fmt: skip

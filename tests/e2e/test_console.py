@@ -219,6 +219,18 @@ def test_the_next_log_in_is_told_what_happened_since_somebody_looked(
     assert second.leave() == 0
 
 
+def test_the_verdict_is_told_before_the_console_has_been_loaded(box: Any, look: Open) -> None:
+    box.run("ensure")
+    box.run("daemon", "start")
+    glass = look(*box.options)
+    glass.wait_for("q leave")
+    before, alternate, _ = glass.raw.partition(b"\x1b[?1049h")
+    assert alternate and before.count(b"\n") == 1
+    assert re.match(rb"\[[^]]+\] (HEALTHY|DEGRADED|UNKNOWN|DOWN) ", before)
+    glass.press("q")
+    assert glass.leave() == 0 and glass.restored()
+
+
 def test_a_console_without_a_daemon_runs_the_monitors_itself(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
