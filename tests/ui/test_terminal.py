@@ -125,6 +125,10 @@ class Terminal:
             pass
         return self.output[start:]
 
+    def answer(self) -> bytes:
+        """What arrives from the first byte on, also when that is late, until nothing more does."""
+        return self.read(2.0, b"\x1b") + self.rest()
+
     def ready(self) -> None:
         assert b"HEALTHY" in self.read(20, b"LIVE")
         self.rest()
@@ -237,10 +241,10 @@ def seen(terminal: Terminal, size: tuple[int, int], keys: bytes = b"") -> list[s
     screen = pyte.Screen(*size)
     fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     terminal.process.send_signal(signal.SIGWINCH)
-    pyte.ByteStream(screen).feed(terminal.rest())
+    pyte.ByteStream(screen).feed(terminal.answer())
     if keys:
         os.write(terminal.master, keys)
-        pyte.ByteStream(screen).feed(terminal.rest())
+        pyte.ByteStream(screen).feed(terminal.answer())
     return list(screen.display)
 
 
@@ -263,6 +267,7 @@ def test_a_session_at_every_size(terminal: Terminal) -> None:
     for width in range(30, 130, 5):
         fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
         terminal.process.send_signal(signal.SIGWINCH)
+    terminal.rest()  # of the storm
     assert any("PAST" in row for row in seen(terminal, SIZES[1]))
     os.write(terminal.master, b"\x1b")
     assert b"LIVE" in terminal.read(3.0, b"LIVE")
