@@ -153,7 +153,7 @@ class ConsoleApp(TypeaheadApp):
         """One timer: every frame shows all that is known, and no age is due before news is."""
         if self._next is not None:
             self._next.cancel()
-        # A timer of Textual's is a task of its own: several times the cost, forty times a minute.
+        # A timer of Textual's is a task of its own: several times the cost, at every frame.
         self._next = asyncio.get_running_loop().call_later(seconds, self.call_later, self.redraw)
 
     def _line(self, now: Moment) -> Line | None:

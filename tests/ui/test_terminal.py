@@ -239,9 +239,11 @@ SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (40, 10)]
 def seen(terminal: Terminal, size: tuple[int, int], keys: bytes = b"") -> list[str]:
     """What a terminal of this size shows after `keys`."""
     screen = pyte.Screen(*size)
-    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+    shape = struct.pack("HHHH", size[1], size[0], 0, 0)
+    known = fcntl.ioctl(terminal.slave, termios.TIOCGWINSZ, bytes(8)) == shape
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, shape)
     terminal.process.send_signal(signal.SIGWINCH)
-    pyte.ByteStream(screen).feed(terminal.answer())
+    pyte.ByteStream(screen).feed(terminal.rest() if known else terminal.answer())
     if keys:
         os.write(terminal.master, keys)
         pyte.ByteStream(screen).feed(terminal.answer())
