@@ -48,3 +48,13 @@ def test_a_box_in_which_nothing_is_written_wakes_nobody(box: Box) -> None:
         return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(follow()) >= 0.1
+
+
+def test_what_is_written_at_once_is_read_whole_however_little_was_read_at_first(box: Box) -> None:
+    told = [box.record(EventKind.NOTICED, "", "test", f"line {n}") for n in range(5)]
+    view = View(box, {}, lines=1)
+    view.refresh()
+    assert [one.id for one in view.compose().events] == told[-1:]
+    more = [box.record(EventKind.NOTICED, "", "test", f"more {n}") for n in range(5)]
+    view.refresh()
+    assert [one.id for one in view.compose().events] == told[-1:] + more
