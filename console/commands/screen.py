@@ -6,17 +6,24 @@ import gc
 import os
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.cli import USAGE, Options, actor, say
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from console.core.document import Handover
-    from console.core.model import Snapshot
+    from console.core.model import Command, Moment, Outcome, Snapshot
+    from console.core.trends import Trends
+    from console.runtime.loop import Runtime
     from console.runtime.view import View
     from console.system.box import Box
-    from console.ui.wiring import Logs, Wiring
+    from console.ui.wiring import Feed, Logs, Publish, Wiring
+
+    Submit = Callable[[Command], Awaitable[Outcome]]
 
 
 def open_console(
@@ -89,11 +96,15 @@ def show(
 
 
 def _tell_meanwhile(first: Snapshot | None) -> None:
-    """The verdict as an ordinary line: to load the console takes twice as long as to know it."""
+    """The verdict as an ordinary line: to load the console takes twice as long as to know it.
+
+    It bears its time: it is still there when the console has been left, hours later.
+    """
     if first is not None:
         from console.core.report import headline
+        from console.core.text import clock
 
-        say(headline(first))
+        say(f"{clock(first.moment)}  {headline(first)}")
 
 
 def _see_to_daemon(box: Box) -> None:
@@ -109,15 +120,15 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
     """Everything that the screen may ask of the world."""
     import asyncio
 
-    from console.core.model import Moment
-    from console.core.trends import Trends
     from console.monitors import discover
-    from console.runtime.loop import Runtime
     from console.runtime.past import Past
+    from console.runtime.view import View
     from console.system import looked
     from console.ui.wiring import Wiring
 
-    runtime, store = Runtime(box, discover(), holder), Past(box, discover())
+    monitors = discover()
+    view, store = View(box, monitors, holder), Past(box, monitors)
+    feeds, submit = _runtime(view)
 
     async def trends(until: Moment | None) -> Trends:
         return await asyncio.to_thread(store.trends, until)
@@ -129,11 +140,11 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         return await asyncio.to_thread(store.handover, shown, since)
 
     return Wiring(
-        feeds=runtime.feeds(),
-        submit=runtime.submit,
+        feeds=feeds,
+        submit=submit,
         logs=_logs(box),
         clock=box.now,
-        first=_first(runtime.view),
+        first=_first(view),
         actor=actor("console"),
         read_only=read_only,
         theme=theme or box.settings.screen.theme,
@@ -145,6 +156,27 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         trends=trends,
         past=past,
     )
+
+
+def _runtime(view: View) -> tuple[dict[str, Feed], Submit]:
+    """The runtime's feeds, and how to submit to it; it is loaded once the first frame is drawn."""
+
+    @cache
+    def runtime() -> Runtime:
+        from console.runtime.loop import Runtime
+
+        return Runtime(view.box, view.monitors, view.here, view)
+
+    def feed(name: str) -> Feed:
+        async def follow(publish: Publish) -> None:
+            await runtime().feeds()[name](publish)
+
+        return follow
+
+    async def submit(command: Command) -> Outcome:
+        return await runtime().submit(command)
+
+    return {name: feed(name) for name in view.monitors}, submit
 
 
 def _first(view: View) -> Snapshot | None:

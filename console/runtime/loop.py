@@ -64,6 +64,8 @@ class Runtime:
     monitors: Mapping[str, Monitor]
     holder: bool = False
     """Whether this process holds the lease and runs them."""
+    known: View | None = None
+    """What has been read of the box already."""
     view: View = field(init=False)
     prober: Prober = field(init=False)
     guard: Guard = field(init=False)
@@ -81,7 +83,7 @@ class Runtime:
     """The pauses until we compose again, as whoever ran the monitors has died."""
 
     def __post_init__(self) -> None:
-        self.view = View(self.box, self.monitors, self.holder)
+        self.view = self.known or View(self.box, self.monitors, self.holder)
         self.prober = Prober(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now, self.view.newest)

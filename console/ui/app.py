@@ -82,11 +82,15 @@ class ConsoleApp(TypeaheadApp):
     def on_mount(self) -> None:
         self._drawn = self.wiring.clock()
         self._redraw_in(LONGEST_S)
+        self.call_after_refresh(self._begin)
+        self.redraw()
+
+    def _begin(self) -> None:
+        """What has been told already is on the screen before more is asked for."""
         for name, feed in self.wiring.feeds.items():
             work = self._follow(name, feed)
             self.run_worker(work, name=name, group="monitors", exit_on_error=False)
         self.run_worker(self.travel.keep_trends(), group="trends", exit_on_error=False)
-        self.redraw()
 
     # --- feeds and frames ---------------------------------------------------------------------
 

@@ -226,7 +226,7 @@ def test_the_verdict_is_told_before_the_console_has_been_loaded(box: Any, look: 
     glass.wait_for("q leave")
     before, alternate, _ = glass.raw.partition(b"\x1b[?1049h")
     assert alternate and before.count(b"\n") == 1
-    assert re.match(rb"\[[^]]+\] (HEALTHY|DEGRADED|UNKNOWN|DOWN) ", before)
+    assert re.match(rb"\d\d:\d\d:\d\d  \[[^]]+\] (HEALTHY|DEGRADED|UNKNOWN|DOWN) ", before)
     glass.press("q")
     assert glass.leave() == 0 and glass.restored()
 

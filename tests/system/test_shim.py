@@ -171,6 +171,15 @@ def test_a_shim_sleeps_while_nobody_writes_and_hears_who_does(
         assert log.with_name(f"{log.name}.1").read_text() == f"{number}" * 1_000
 
 
+def test_where_nobody_tells_of_writes_there_may_always_have_been_one() -> None:
+    reading, writing = os.pipe()  # no directory: the kernel refuses, as one without dnotify does
+    try:
+        assert guardian.listen(reading) is True
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 @told_of_writes
 def test_who_writes_beside_a_shim_seldom_wakes_it(make: Make) -> None:
     a = make()
