@@ -26,6 +26,7 @@ from console.system.connection import (
     let_go,
     look,
     opening,
+    patience,
     transact,
     why,
     write_ahead,
@@ -90,7 +91,7 @@ class Backing:
             with opening(self.path):
                 connection = connect(self.path)
                 try:
-                    connection.set_busy_timeout(int(PATIENCE_S * 1000))
+                    connection.set_busy_handler(patience(PATIENCE_S))
                     connection.execute(f"PRAGMA cache_size={-CACHE_KIB}")
                     write_ahead(connection)
                     self._migrate(connection)

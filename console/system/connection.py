@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from console.system import clock, lock
 
 PATIENCE_S = 5.0
 """How long we wait for another one who writes."""
+_PAUSE_S, _PAUSE_MAX_S = 0.001, 0.01
 CACHE_KIB = 256
 """Of pages that SQLite keeps of a file which the kernel keeps anyway: 2 MB unless it is told."""
 DAMAGED = (apsw.NotADBError, apsw.CorruptError)
@@ -43,6 +44,24 @@ def connect(path: Path) -> apsw.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
     return apsw.Connection(os.path.join(os.path.realpath(path.parent), path.name), flags)
+
+
+def patience(seconds: float) -> Callable[[int], bool]:
+    """What SQLite asks while another one writes: whether to try again, now.
+
+    Its own handler sleeps up to 0.1 s at a time; others write for a few milliseconds.
+    """
+    until = 0.0
+
+    def again(tries: int) -> bool:
+        nonlocal until
+        now = clock.tick()
+        if tries == 0:
+            until = now + seconds
+        time.sleep(min(_PAUSE_S * (tries + 1), _PAUSE_MAX_S))
+        return now < until
+
+    return again
 
 
 @contextmanager
