@@ -75,7 +75,6 @@ class Process:
     ppid: int
     argv: tuple[str, ...]
     started: Moment
-    uid: int = 0
     state: str = "S"
     """The kernel's letter: R running, S sleeping, D uninterruptible, T stopped, Z zombie."""
     cwd: str | None = None

@@ -65,7 +65,7 @@ def _encode_process(process: Process) -> list[Any]:
     started = process.started
     return [
         str(process.identity), process.ppid, argv, [started.at, started.tick, started.boot],
-        process.uid, process.state,
+        process.state,
     ]  # fmt: skip
 
 
@@ -103,8 +103,8 @@ def _decode_instance(role: str, row: Mapping[str, Any]) -> Instance:
 
 
 def _decode_process(row: Sequence[Any]) -> Process:
-    identity, ppid, argv, started, uid, state = row
-    return Process(Identity.parse(identity), ppid, tuple(argv), Moment(*started), uid, state)
+    identity, ppid, argv, started, *_, state = row  # older ones have the user before the state
+    return Process(Identity.parse(identity), ppid, tuple(argv), Moment(*started), state)
 
 
 def _decode_owner(row: Mapping[str, Any] | None) -> Owner | None:

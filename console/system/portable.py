@@ -22,7 +22,7 @@ def identify(pid: int) -> Identity | None:
 def look(now: Moment) -> tuple[Process, ...]:
     """Every process."""
     found = []
-    for process in psutil.process_iter(["ppid", "cmdline", "create_time", "status", "uids"]):
+    for process in psutil.process_iter(["ppid", "cmdline", "create_time", "status"]):
         info = process.info
         created = info["create_time"] or 0.0
         age = max(0.0, now.at - created)
@@ -32,7 +32,6 @@ def look(now: Moment) -> tuple[Process, ...]:
                 info["ppid"] or 0,
                 tuple(info["cmdline"] or ()),
                 Moment(created, now.tick - age, now.boot),
-                info["uids"].effective if info["uids"] else 0,
                 _STATES.get(info["status"], "S"),
             )
         )

@@ -49,7 +49,7 @@ def stat_of(pid: int) -> tuple[str, int, int, bool] | None:
     except OSError:
         return None
     # The name in parentheses may hold anything, parentheses and newlines included.
-    fields = raw[raw.rfind(b")") + 2 :].split()
+    fields = raw[raw.rfind(b")") + 2 :].split(None, 20)
     if len(fields) <= 19:
         return None
     kernel = bool(int(fields[6]) & _PF_KTHREAD)

@@ -211,16 +211,15 @@ def _read_process(pid: int, now: Moment) -> Process | None:
     if stat is None:
         return None
     state, ppid, ticks, kernel = stat
-    try:  # a thread of the kernel's is root's, and has no command line
+    try:  # a thread of the kernel's has no command line
         raw = b"" if kernel else read(f"/proc/{pid}/cmdline", _ARGV_LIMIT)
-        uid = 0 if kernel else os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return None
-    argv = tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
+    argv = tuple(raw.rstrip(b"\0").decode("utf-8", "replace").split("\0"))
     age = now.tick - ticks / HZ
     started = Moment(now.at - age, now.tick - age, now.boot)
     identity = Identity(pid, ticks, now.boot)
-    return Process(identity, ppid, argv if raw else (), started, uid, state)
+    return Process(identity, ppid, argv if raw else (), started, state)
 
 
 def details(process: Process, variables: Iterable[str]) -> Process:

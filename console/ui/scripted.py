@@ -46,7 +46,7 @@ def process(pid: int, ppid: int, command: str, age: float) -> Process:
     """A process that started `age` seconds ago."""
     started = past(age)
     identity = Identity(pid, int(started.tick * 100), BOOT)
-    return Process(identity, ppid, tuple(command.split()), started, uid=1000)
+    return Process(identity, ppid, tuple(command.split()), started)
 
 
 def worker(pid: int = 40864, age: float = 11_237.0, leased: bool = True) -> Instance:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from tests.bench import rivals
-from tests.bench.plan import Plan, say
+from tests.bench.plan import Plan, say, shuffled
 from tests.bench.quiet import Box, milliseconds, quiet_box
 from tests.bench.table import Row, least, median, of
 
@@ -33,9 +33,8 @@ def measure(plan: Plan) -> Iterator[Row]:
         timed = {name: _timer(argv) for name, argv in calls.items()} | rival.asking()
         for number in range(1, plan.rounds + 1):
             say(f"commands, round {number}")
-            for _ in range(plan.calls):
-                for name, call in timed.items():
-                    runs[name].append(call())
+            for name, call in shuffled(timed.items(), 2 * plan.calls):
+                runs[name].append(call())
         for name, argv in words.items():
             yield _row(name, runs)
             yield _textual(name, argv)

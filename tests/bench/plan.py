@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 began = time.monotonic()
 
@@ -35,7 +40,7 @@ class Plan:
     @property
     def calls(self) -> int:
         """How often a command that takes milliseconds is run in each round."""
-        return 3 if self.quick else 7
+        return 3 if self.quick else 9
 
     @property
     def crowd(self) -> int:
@@ -46,6 +51,14 @@ class Plan:
     def growth_s(self) -> float:
         """How long an hour is, its intervals compressed."""
         return 60.0 if self.quick else 300.0
+
+
+def shuffled(things: Iterable[T], times: int) -> Iterator[T]:
+    """All of them so many times, each time in another order: none has the same one before it."""
+    order = list(things)
+    for _ in range(times):
+        random.shuffle(order)
+        yield from order
 
 
 def say(words: str) -> None:

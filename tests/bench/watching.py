@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.bench import machine, peers
 from tests.bench.peers import Peer
-from tests.bench.plan import Plan, say
+from tests.bench.plan import Plan, say, shuffled
 from tests.bench.quiet import Box, quiet_box
 from tests.bench.table import Row, Runs, least, median, of
 from tests.bench.terminal import Ended, Terminal
@@ -52,6 +52,9 @@ def measure(plan: Plan) -> Iterator[Row]:
         crowded = [one for one in programs if one.name in (OURS, FLOOR, *CROWDED)]
         servants = [box.daemon, *box.shims]
         for number in range(1, plan.rounds + 1):
+            say(f"opening, round {number}")
+            for program in shuffled(programs, plan.calls):
+                opening(seen, program)
             for program in programs:
                 say(f"watching, round {number}: {program.name}")
                 one_session(plan, seen, program, servants if program.name == OURS else ())
@@ -69,15 +72,30 @@ def ours(box: Box) -> Peer:
     return Peer(OURS, box.argv(), "HEALTHY", whole="q leave")
 
 
+def opening(seen: Seen, program: Peer) -> None:
+    """Open it, wait until it has painted, leave it."""
+    try:
+        with Terminal(program.argv) as terminal:
+            first, whole = painted(terminal, program)
+            seen.note(program.name, first_paint_s=first, whole_paint_s=whole)
+            terminal.read(0.2)
+            terminal.quit([program.quit])
+    except Ended as error:
+        say(str(error))
+
+
+def painted(terminal: Terminal, program: Peer) -> tuple[float, float]:
+    """Seconds from the start to what is looked for first, and to the whole screen. Raises Ended."""
+    first = terminal.shows(lambda text: program.ready in text)
+    whole = terminal.shows(lambda text: program.whole in text) if program.whole else first
+    return first - terminal.started, whole - terminal.started
+
+
 def one_session(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -> None:
     """Open it, watch it, press keys, leave it."""
     try:
         with Terminal(program.argv) as terminal:
-            painted = terminal.shows(lambda text: program.ready in text) - terminal.started
-            seen.note(program.name, first_paint_s=painted)
-            if program.whole:
-                painted = terminal.shows(lambda text: program.whole in text) - terminal.started
-            seen.note(program.name, whole_paint_s=painted)
+            painted(terminal, program)
             watch(plan, seen, program, terminal, servants)
             press(plan, seen, program, terminal)
             quit_s, left_on = terminal.quit([program.quit])
