@@ -29,7 +29,6 @@ processes = st.builds(
     st.integers(0, 2**22),
     st.lists(words, max_size=5).map(tuple),
     moments,
-    st.integers(0, 65_535),
     st.sampled_from("RSDTZ"),
 )
 instances = st.builds(
@@ -65,6 +64,14 @@ def test_a_command_line_is_kept_up_to_a_limit_and_can_be_stored() -> None:
         argv = seen.instances[0].root.argv
         assert sum(map(len, argv)) <= ARGV_LIMIT
         assert " ".join(argv).encode()
+
+
+def test_what_an_older_version_has_seen_is_read_without_the_user_it_kept() -> None:
+    process = Process(Identity(1, 2, "boot"), 1, ("x",), Moment(1.0), "T")
+    seen = Seen((Instance("worker", (process,)),))
+    row = encode(seen)
+    row["instances"][0]["processes"][0].insert(4, 1000)
+    assert decode("worker", row) == seen
 
 
 @pytest.mark.parametrize(

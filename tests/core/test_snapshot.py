@@ -36,7 +36,7 @@ HELD = Lease(LeaseState.HELD)
 def instance(pid: int, age: float, leased: bool = True, state: str = "S") -> Instance:
     started = NOW.plus(-age)
     identity = Identity(pid, int(started.tick * 100), "boot")
-    process = Process(identity, 1, ("python", "rpa_worker.py"), started, 0, state)
+    process = Process(identity, 1, ("python", "rpa_worker.py"), started, state)
     return Instance("worker", (process,), leased, 3 if leased else None)
 
 

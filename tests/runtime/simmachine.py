@@ -142,7 +142,7 @@ class Machine:
         now = clock.now()
         age = now.tick - being.ticks / HZ
         started = Moment(now.at - age, now.tick - age, now.boot)
-        return Process(being.identity, being.ppid, being.argv, started, 1000, being.state)
+        return Process(being.identity, being.ppid, being.argv, started, being.state)
 
     # --- shims -----------------------------------------------------------------------------
 
