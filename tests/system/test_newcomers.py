@@ -29,7 +29,10 @@ def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def told(table: Table, pid: int) -> tuple[str, ...]:
-    """The command line under which a newcomer is told of; empty when it is not."""
+    """The command line under which a newcomer is told of; empty when it is not, or not yet.
+
+    In the middle of an exec a process has none.
+    """
     return next((one.argv for one in table.newcomers() if one.pid == pid), ())
 
 
@@ -56,14 +59,14 @@ def test_whom_another_look_has_found_is_told_all_the_same() -> None:
     table.newcomers()
     with running("cat") as new:
         table.look()
-        assert table.stirred() and told(table, new.pid) == ("cat",)
+        assert table.stirred() and wait_for(lambda: told(table, new.pid) == ("cat",))
 
 
 def test_a_young_process_is_told_again_when_it_becomes_another_program() -> None:
     table = Table()
     table.look()
     with running("sh", "-c", "read line; exec cat") as new:
-        assert told(table, new.pid)[0] == "sh"
+        assert wait_for(lambda: told(table, new.pid)[:1] == ("sh",))
         assert new.stdin is not None
         new.stdin.write(b"\n")
         new.stdin.flush()
