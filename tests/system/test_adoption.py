@@ -6,6 +6,7 @@ import os
 import pty
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -25,7 +26,7 @@ MARK = "RPA_TEST_PLACE"
 
 @contextmanager
 def running(argv: Sequence[str], **env: str) -> Iterator[int]:
-    """A process in a session of its own, at a terminal of its own; ended by its PID."""
+    """A process in a session of its own, at a terminal of its own; ended with its children."""
     controller, terminal = pty.openpty()
     ends = [(os.POSIX_SPAWN_DUP2, terminal, number) for number in (0, 1, 2)]
     variables = {**os.environ, "TERM": "xterm", **env}
@@ -35,7 +36,8 @@ def running(argv: Sequence[str], **env: str) -> Iterator[int]:
     try:
         yield pid
     finally:
-        kill(pid)
+        if not dead(pid):
+            os.killpg(pid, signal.SIGKILL)
         wait_for(lambda: dead(pid))
         os.close(controller)
 
