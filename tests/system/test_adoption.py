@@ -115,8 +115,9 @@ LAUNCHERS: dict[str, Callable[[Arena], list[str]]] = {
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_worker_under_any_launcher_is_one_and_is_ended_whole(
-    make: Make, tmp_path: Path, launcher: str
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # nohup leaves a file behind
     mark = {MARK: str(tmp_path)}
     a = make(match=NAME, match_env=mark)
     line = [*LAUNCHERS[launcher](a), str(a.place), "child"]
