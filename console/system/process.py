@@ -45,7 +45,7 @@ __all__ = [
 _ARGV_LIMIT = 131_072
 YOUNG_S = 10.0
 """A process may still become another program by exec soon after it was started."""
-_FULL_S = 60.0
+_FULL_S = 30.0
 """And later too, if seldom: so often the command lines of all are compared, 22 ms for 2,000."""
 _MANY = 1_000
 """More PIDs than this given away since the last look: listing all is cheaper than asking each."""

@@ -23,16 +23,15 @@ def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with its input."""
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as one:
         try:
+            line = Path(f"/proc/{one.pid}/cmdline")
+            wait_for(line.read_bytes)  # in the middle of an exec a process has none
             yield one
         finally:
             one.kill()
 
 
 def told(table: Table, pid: int) -> tuple[str, ...]:
-    """The command line under which a newcomer is told of; empty when it is not, or not yet.
-
-    In the middle of an exec a process has none.
-    """
+    """The command line under which a newcomer is told of; empty when it is not."""
     return next((one.argv for one in table.newcomers() if one.pid == pid), ())
 
 
@@ -59,14 +58,14 @@ def test_whom_another_look_has_found_is_told_all_the_same() -> None:
     table.newcomers()
     with running("cat") as new:
         table.look()
-        assert table.stirred() and wait_for(lambda: told(table, new.pid) == ("cat",))
+        assert table.stirred() and told(table, new.pid) == ("cat",)
 
 
 def test_a_young_process_is_told_again_when_it_becomes_another_program() -> None:
     table = Table()
     table.look()
     with running("sh", "-c", "read line; exec cat") as new:
-        assert wait_for(lambda: told(table, new.pid)[:1] == ("sh",))
+        assert told(table, new.pid)[0] == "sh"
         assert new.stdin is not None
         new.stdin.write(b"\n")
         new.stdin.flush()
