@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from console.core.frozen import replace
 from console.core.model import Identity, Moment, Process
@@ -20,6 +21,7 @@ from console.system.proc import (
     alive,
     environment,
     identify,
+    ran,
     read,
     stat_of,
     usage,
@@ -46,19 +48,27 @@ _ARGV_LIMIT = 131_072
 YOUNG_S = 10.0
 """A process may still become another program by exec soon after it was started."""
 _FULL_S = 30.0
-"""And later too, if seldom: so often the command lines of all are compared, 22 ms for 2,000."""
+"""And later too, if seldom: so often the command lines of all that ran since are compared."""
 _MANY = 1_000
 """More PIDs than this given away since the last look: listing all is cheaper than asking each."""
+
+
+class _Seen(NamedTuple):
+    """A process as it was read, in the directory of this inode, after it had run for so long."""
+
+    inode: int
+    ran: int | None
+    process: Process
 
 
 class Table:
     """Looks at all processes, reading in full only what is new, young or asked for again."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[int, Process]] = {}
+        self._known: dict[int, _Seen] = {}
         self._full_at = 0.0
         self._last_pid: int | None = None
-        self._young: dict[int, Process] = {}
+        self._young: dict[int, _Seen] = {}
         """Those that may still become another program."""
         self._awaited: set[int] = set()
         """PIDs that were given away and had not appeared yet when they were looked for."""
@@ -110,15 +120,13 @@ class Table:
 
     def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
         new = {*filter(_is_process, {*given, *self._awaited})}
-        read = [_read_process(pid, now) for pid in new]
-        for pid, one in self._young.items():
-            if pid not in new:
-                read.append(_read_process(pid, now) if _other(one) else one)
-        found = {pid: self._known[pid][1] for pid in self._untold if pid in self._known}
-        found |= {one.pid: one for one in read if one is not None}
-        self._last_pid, self._young = given.stop - 1, _young(found.values(), now)
+        looks = [_see(pid, 0, now) for pid in new]
+        looks += [_again(seen, now) for pid, seen in self._young.items() if pid not in new]
+        found = {pid: self._known[pid] for pid in self._untold if pid in self._known}
+        found |= {seen.process.pid: seen for seen in looks if seen is not None}
+        self._last_pid, self._young = given.stop - 1, _young(found, now)
         self._awaited, self._untold = {*given} - found.keys(), set()
-        return tuple(found.values())
+        return tuple(seen.process for seen in found.values())
 
     def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         """Every process. `again`: PIDs whose state and parent must be fresh; `full`: all of them.
@@ -139,24 +147,39 @@ class Table:
             self._full_at = now.tick
         self._last_pid = _last_pid()  # before the listing: who comes in between is news again
         fresh = {*again, *self._young}
-        known: dict[int, tuple[int, Process]] = {}
+        known: dict[int, _Seen] = {}
         for pid, inode in _list().items():
-            was, one = self._known.get(pid, (0, None))
-            other = one is None or was != inode or (check and _other(one))
-            if other or full or pid in fresh:
-                one = _read_process(pid, now)
-            if other:
+            was = self._known.get(pid)
+            if was is None or was.inode != inode:
+                was, seen = None, _see(pid, inode, now)
+            elif full or pid in fresh:
+                seen = _see(pid, inode, now)
+            else:
+                seen = _again(was, now) if check else was
+            if seen is None:
+                continue
+            known[pid] = seen
+            if was is None or was.process.argv != seen.process.argv:
                 self._untold.add(pid)
-            if one is not None:
-                known[pid] = (inode, one)
         self._known = known
-        self._young, self._awaited = _young((one for _, one in known.values()), now), set()
-        return tuple(one for _, one in known.values())
+        self._young, self._awaited = _young(known, now), set()
+        return tuple(seen.process for seen in known.values())
 
 
-def _young(processes: Iterable[Process], now: Moment) -> dict[int, Process]:
+def _young(known: dict[int, _Seen], now: Moment) -> dict[int, _Seen]:
     """Those that may still become another program."""
-    return {one.pid: one for one in processes if now.tick - one.started.tick < YOUNG_S}
+    return {
+        pid: seen for pid, seen in known.items() if now.tick - seen.process.started.tick < YOUNG_S
+    }
+
+
+def _again(seen: _Seen, now: Moment) -> _Seen | None:
+    """The same process now: read anew if it has become another program, None without it."""
+    pid = seen.process.pid
+    so_far = ran(pid)  # before the command line: what it runs for later is news again
+    if so_far is not None and so_far == seen.ran:
+        return seen
+    return _see(pid, seen.inode, now) if _other(seen.process) else seen._replace(ran=so_far)
 
 
 def _other(one: Process) -> bool:
@@ -204,6 +227,12 @@ def _list() -> dict[int, int]:
 def ghost(identity: Identity, started: Moment) -> Process:
     """A process known by its identity alone, as the ledger remembers it."""
     return Process(identity, 1, (), started)
+
+
+def _see(pid: int, inode: int, now: Moment) -> _Seen | None:
+    """One process, or None without it. How long it has run is asked before anything else."""
+    so_far, one = ran(pid), _read_process(pid, now)
+    return _Seen(inode, so_far, one) if one is not None else None
 
 
 def _read_process(pid: int, now: Moment) -> Process | None:

@@ -12,10 +12,20 @@ from pathlib import Path
 import pytest
 from arena import wait_for
 
+from console.system import clock, process
 from console.system.process import LINUX, Table
 from console.system.stirring import Stirring
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="/proc and inotify are Linux's")
+
+
+class Later(clock.Clock):
+    """The machine's clock, put forward."""
+
+    by = 0.0
+
+    def tick(self) -> float:
+        return super().tick() + self.by
 
 
 @contextmanager
@@ -70,6 +80,40 @@ def test_a_young_process_is_told_again_when_it_becomes_another_program() -> None
         new.stdin.write(b"\n")
         new.stdin.flush()
         assert wait_for(lambda: told(table, new.pid) == ("cat",))
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["the kernel tells who ran", "it does not"])
+def test_an_old_process_that_becomes_another_program_is_told_in_half_a_minute(
+    tells: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not tells:
+        monkeypatch.setattr(process, "ran", lambda _pid: None)
+    table, later = Table(), Later()
+    with running("sh", "-c", "read one; read two; exec cat") as new, clock.driven_by(later):
+        told(table, new.pid)
+        line = Path(f"/proc/{new.pid}/cmdline")
+        assert new.stdin is not None
+        for program in ("sh", "cat"):
+            later.by += 31
+            told(table, new.pid)
+            assert table.brief and not told(table, new.pid)  # old, and no news
+            new.stdin.write(b"\n")
+            new.stdin.flush()
+            wait_for(lambda name=program: line.read_bytes().startswith(name.encode()))
+            later.by += 31
+            assert table.stirred() and told(table, new.pid)[0] == program
+
+
+def test_who_has_not_run_has_the_time_that_it_had() -> None:
+    with running("cat") as new:
+        assert wait_for(lambda: process.ran(new.pid) == process.ran(new.pid) != 0)
+        before = process.ran(new.pid)
+        assert before is not None and before == process.ran(new.pid)
+        assert new.stdin is not None
+        new.stdin.write(b"line\n")
+        new.stdin.flush()
+        assert wait_for(lambda: (process.ran(new.pid) or 0) > before)
+    assert process.ran(new.pid) is None
 
 
 def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -> None:
