@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import replace
 from itertools import combinations, product
+from typing import Any
 
 import pytest
 from stage import Box, console, press, settle, shown
@@ -474,6 +475,24 @@ async def test_what_is_known_already_is_shown_before_any_feed_speaks() -> None:
     async with console(box, feeds={}, first=box.snapshot) as pilot:
         assert "waiting for the first look" not in shown(pilot)
         assert box.snapshot.verdict.value.upper() in shown(pilot)
+
+
+async def test_a_feed_is_asked_when_what_is_known_already_has_been_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box, drawn, asked = Box(), [], []
+
+    def display(app: app_module.ConsoleApp, _screen: object, update: Any) -> None:
+        drawn.append(update.render_segments(app.console) if update else "")
+
+    async def feed(_publish: Publish) -> None:
+        asked.append("".join(drawn))
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(app_module.ConsoleApp, "_display", display)
+    async with console(box, feeds={"one": feed}, first=box.snapshot):
+        (drawn_before,) = asked
+        assert box.snapshot.verdict.value.upper() in drawn_before
 
 
 async def test_every_feed_brings_the_same_whole_and_it_is_drawn_once(
