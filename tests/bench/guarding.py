@@ -27,7 +27,7 @@ MANY, FEW = 64, 16
 PLAIN = {"roles": {"worker": {"command": ["sleep", "3600"], "settle_s": 0.0}}}
 """A worker whose own start takes no time, and that need not settle."""
 BACKOFF_S = 0.01
-CROWDS = 3
+CROWDS = 7
 """Crowds of each size in each round."""
 EAGER = {"roles": {"worker": {"restart": {"backoff_s": BACKOFF_S, "limit": 1000}}}}
 """Policy that does not wait: what is left is our own time."""

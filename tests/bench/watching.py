@@ -156,15 +156,18 @@ def among_many(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -
 
 
 def first_paint(seen: Seen) -> Row:
+    """What is to be read first, the verdict: told before the rest is loaded."""
     return seen.row(
-        "first_paint_s", "the verdict is on the screen, daemon running", "s", "below glances",
-        lambda runs: of(runs, "glances"),
+        "first_paint_s", "first paint: the verdict, 120×40, daemon running", "s",
+        "≤ 1.25 × the bare Textual app; below glances",
+        lambda runs: least(of(runs, FLOOR, 1.25), of(runs, "glances")),
     )  # fmt: skip
 
 
 def whole_paint(seen: Seen) -> Row:
+    """All of the board; a bare Textual app is later than glances itself."""
     return seen.row(
-        "whole_paint_s", "first paint of the console, 120×40, whole", "s",
+        "whole_paint_s", "the whole console is painted", "s",
         "≤ 1.25 × the bare Textual app", lambda runs: of(runs, FLOOR, 1.25),
     )  # fmt: skip
 
