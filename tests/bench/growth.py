@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from console.system.paths import Paths
 from console.system.store import Store
 from tests.bench import machine
 from tests.bench.plan import Plan, say
-from tests.bench.quiet import Box, Change, empty_box, start
+from tests.bench.quiet import ROLES, Box, Change, empty_box, start
 from tests.bench.store import fill, fill_journal, journal
 from tests.bench.table import Row
 from tests.bench.terminal import Terminal
@@ -18,7 +18,11 @@ NAME = "growth"
 HOUR_S = 3_600.0
 INTERVALS = {"queue": 10, "watchdog": 30, "pipeline": 30, "worker": 300, "canary": 1_800}
 LOOKS = 15
-"""Readings in each third of the hour; the first third is warming up."""
+"""Readings in each third of the hour, and in the time before it."""
+PAST_H = 25.0
+"""Hours of looks: more than is kept in memory, a console's curves of a day included."""
+LINES = 6_000
+"""Of the ledger: more than is read at once."""
 
 
 def measure(plan: Plan) -> Iterator[Row]:
@@ -26,15 +30,12 @@ def measure(plan: Plan) -> Iterator[Row]:
     seen: defaultdict[str, list[float]] = defaultdict(list)
     factor = HOUR_S / plan.growth_s
     with empty_box(compressed(factor)) as box:
-        Paths(box.state).prepare()
-        Store(Paths(box.state).store).close()
-        fill(Paths(box.state).store, 1, factor)  # what memory may hold is there from the start
-        start(box)
+        start_aged(box, factor)
         fill_journal(Paths(box.state).store)
         with Terminal(box.argv()) as terminal:
             terminal.shows(lambda text: "HEALTHY" in text)
             terminal.blind()
-            for third in ("warming up", "earlier", "later"):
+            for third in ("warming up", "earlier", "between", "later"):
                 say(f"an hour in {plan.growth_s:g} s: {third}")
                 for _ in range(LOOKS):
                     terminal.read(plan.growth_s / 3 / LOOKS)
@@ -45,6 +46,24 @@ def measure(plan: Plan) -> Iterator[Row]:
         earlier, later = seen[f"{figure}|earlier"], seen[f"{figure}|later"]
         grown = max(0.0, min(later) - max(earlier))
         yield Row(f"growth of {figure}", "", "0", [grown], 0.0, {"earlier": earlier}, note)
+
+
+def start_aged(box: Box, factor: float, roles: Sequence[str] = ROLES) -> None:
+    """Start a box whose store holds what memory holds after days: all that grows, grows on."""
+    start(box, roles)
+    seen = _seen(box)
+    box.run("daemon", "stop")
+    fill(Paths(box.state).store, PAST_H / 24 * factor, factor, seen, LINES)
+    box.run("daemon", "start")
+
+
+def _seen(box: Box) -> dict[str, object]:
+    """What each monitor sees here: a past of thinner rows would grow as it is replaced."""
+    store = Store(Paths(box.state).store)
+    machine.wait_for(lambda: all(store.samples(name) for name in INTERVALS), 300, "a look by each")
+    seen: dict[str, object] = {name: store.samples(name)[-1].data for name in INTERVALS}
+    store.close()
+    return seen
 
 
 def compressed(factor: float) -> Change:

@@ -13,19 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from console.system.paths import Paths
-from console.system.store import Store
 from tests.bench import machine
-from tests.bench.growth import INTERVALS, compressed
+from tests.bench.growth import compressed, start_aged
 from tests.bench.plan import say
-from tests.bench.quiet import ROLES, Box, empty_box, start
-from tests.bench.store import fill, journal
+from tests.bench.quiet import ROLES, Box, empty_box
+from tests.bench.store import journal
 
 TIMES = 12.0
 """Half an hour is six."""
-PAST_H = 10.0
-"""Hours of looks: more than the daemon keeps in memory."""
-LINES = 6_000
-"""Of the ledger: more than it reads at once."""
 EVERY_S, ENDS_S = 30.0, 300.0
 """Between two readings; the length of the beginning and of the end that are compared."""
 
@@ -36,26 +31,13 @@ def soak(minutes: float, times: float = TIMES) -> list[tuple[float, Reading]]:
     """(seconds since the start, reading) for so many minutes."""
     read: list[tuple[float, Reading]] = []
     with empty_box(compressed(times), trickle=True) as box:
-        start(box, (*ROLES, "trickle"))
-        seen = _seen(box)
-        box.run("daemon", "stop")
-        fill(Paths(box.state).store, PAST_H / 24 * times, times, seen, LINES)
-        box.run("daemon", "start")
+        start_aged(box, times, (*ROLES, "trickle"))
         pid, began = box.daemon, time.monotonic()
         while (passed := time.monotonic() - began) < 60 * minutes:
             read.append((passed, look(box, pid)))
             say(f"{passed:5.0f} s: " + ", ".join(f"{k} {v:.4g}" for k, v in read[-1][1].items()))
             time.sleep(max(0.0, EVERY_S * len(read) - (time.monotonic() - began)))
     return read
-
-
-def _seen(box: Box) -> dict[str, object]:
-    """What each monitor sees here: a past of thinner rows would grow as it is replaced."""
-    store = Store(Paths(box.state).store)
-    machine.wait_for(lambda: all(store.samples(name) for name in INTERVALS), 300, "a look by each")
-    seen: dict[str, object] = {name: store.samples(name)[-1].data for name in INTERVALS}
-    store.close()
-    return seen
 
 
 def look(box: Box, pid: int) -> Reading:
