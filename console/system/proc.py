@@ -67,7 +67,7 @@ def ran(pid: int) -> int | None:
     """
     try:
         return time.clock_gettime_ns((~pid << 3) | _RAN)
-    except OSError:
+    except (OSError, AttributeError):
         return None
 
 

@@ -6,9 +6,8 @@ import errno
 import os
 import threading
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from console.core.frozen import replace
+from console.core.frozen import frozen, replace
 from console.core.model import Identity, Moment, Process
 from console.system import clock
 from console.system.handle import Handle, open_handles, wait_dead
@@ -53,7 +52,8 @@ _MANY = 1_000
 """More PIDs than this given away since the last look: listing all is cheaper than asking each."""
 
 
-class _Seen(NamedTuple):
+@frozen
+class _Seen:
     """A process as it was read, in the directory of this inode, after it had run for so long."""
 
     inode: int
@@ -179,7 +179,7 @@ def _again(seen: _Seen, now: Moment) -> _Seen | None:
     so_far = ran(pid)  # before the command line: what it runs for later is news again
     if so_far is not None and so_far == seen.ran:
         return seen
-    return _see(pid, seen.inode, now) if _other(seen.process) else seen._replace(ran=so_far)
+    return _see(pid, seen.inode, now) if _other(seen.process) else replace(seen, ran=so_far)
 
 
 def _other(one: Process) -> bool:

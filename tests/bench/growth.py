@@ -49,7 +49,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def start_aged(box: Box, factor: float, roles: Sequence[str] = ROLES) -> None:
-    """Start a box whose store holds what memory holds after days: all that grows, grows on."""
+    """Start a box whose store holds what memory keeps: what grows then, grows for ever."""
     start(box, roles)
     seen = _seen(box)
     box.run("daemon", "stop")

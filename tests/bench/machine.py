@@ -9,22 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from console.system.proc import ran
+
 TICK = os.sysconf("SC_CLK_TCK")
 YOUNG_S = 11.0
 """A process that is older than this is no longer suspected of becoming another one."""
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """CPU seconds used so far, by these processes and by those children they have reaped."""
-    return sum(_own_cpu_s(pid) + _reaped_cpu_s(pid) for pid in pids)
+    """CPU seconds used so far, by these processes and by those children they have reaped.
 
-
-def _own_cpu_s(pid: int) -> float:
-    """To the nanosecond: `/proc/PID/stat` counts in hundredths, too coarse for a quiet program."""
-    try:
-        return time.clock_gettime((~pid << 3) | 2)  # the kernel's name for that process's clock
-    except OSError:
-        return 0.0
+    Their own to the nanosecond: `/proc/PID/stat` counts in hundredths, too coarse for a quiet one.
+    """
+    return sum((ran(pid) or 0) / 1e9 + _reaped_cpu_s(pid) for pid in pids)
 
 
 def _reaped_cpu_s(pid: int) -> float:

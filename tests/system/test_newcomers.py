@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from arena import wait_for
 
-from console.system import clock, process
+from console.system import clock, proc, process
 from console.system.process import LINUX, Table
 from console.system.stirring import Stirring
 
@@ -104,16 +105,16 @@ def test_an_old_process_that_becomes_another_program_is_told_in_half_a_minute(
             assert table.stirred() and told(table, new.pid)[0] == program
 
 
-def test_who_has_not_run_has_the_time_that_it_had() -> None:
+def test_who_does_not_run_has_run_as_long_as_before() -> None:
     with running("cat") as new:
-        assert wait_for(lambda: process.ran(new.pid) == process.ran(new.pid) != 0)
-        before = process.ran(new.pid)
-        assert before is not None and before == process.ran(new.pid)
-        assert new.stdin is not None
-        new.stdin.write(b"line\n")
-        new.stdin.flush()
-        assert wait_for(lambda: (process.ran(new.pid) or 0) > before)
-    assert process.ran(new.pid) is None
+        new.send_signal(signal.SIGSTOP)
+        assert wait_for(lambda: (proc.stat_of(new.pid) or "?")[0] == "T")
+        wait_for(lambda: proc.ran(new.pid) == proc.ran(new.pid))  # off its processor, too
+        before = proc.ran(new.pid)
+        assert before and before == proc.ran(new.pid)
+        new.send_signal(signal.SIGCONT)
+        assert wait_for(lambda: (proc.ran(new.pid) or 0) > before)
+    assert proc.ran(new.pid) is None
 
 
 def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -> None:
