@@ -293,6 +293,8 @@ class Command:
     token: int | None = None
     force: bool = False
     dry_run: bool = False
+    asked: float | None = None
+    """The tick at which a command line came: whoever looked after it has looked for it, too."""
 
 
 @frozen

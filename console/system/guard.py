@@ -15,9 +15,11 @@ from console.core import supervision
 from console.core.frozen import replace, slotted
 from console.core.model import (
     Command,
+    Event,
     EventKind,
     LeaseState,
     Outcome,
+    Owner,
     Role,
     Verb,
 )
@@ -68,7 +70,8 @@ class Guard:
             self.box.store.prove()  # it counts its starts there: blind, it would never stop
         if outcome := self._joined(command, role):
             return outcome
-        before = self._newest_event()
+        newest = self._newest()
+        before = newest.id if newest else 0
         path = self.box.paths.decision(role.name)
         with decision(path, self.patience_s, lambda: self._joined(command, role)) as joined:
             if joined is not None:
@@ -106,17 +109,36 @@ class Guard:
 
     def _confirm(self, command: Command, role: Role) -> Outcome | None:
         """The answer when all is as wanted already: nothing is locked, nothing is started."""
-        seen = self._look(role)
+        looked, seen = clock.now(), self._look(role)
         if not self._settled(role, seen):
             return None
         witness.tell_starts(self.box, role, seen, command.actor)
         pids = ", ".join(str(instance.pid) for instance in seen.instances)
         whose = "adopted" if any(i.adopted for i in seen.instances) else "leased"
-        first = seen.instances[0]
-        about = (f"PID {pids} runs ({whose})", first.identity, first.token)
-        self.box.tell(EventKind.CONFIRMED, role.name, command.actor, *about)
-        message = f"{role.name}: already running: PID {pids} ({whose})"
-        return Outcome(True, message, 0, first.pid)
+        first, found = seen.instances[0], f"PID {pids} ({whose})"
+        about = (role.name, command.actor, found, first.identity, first.token)
+        return self._already_running(Event(EventKind.CONFIRMED, looked, *about))
+
+    def _found_since(self, command: Command, owner: Owner) -> Outcome | None:
+        """The answer of another caller who began to look when this command had come already.
+
+        It is as good as ours would be: the owner lives, and nothing was written since. So of many
+        callers at once not each looks at all the others.
+        """
+        with contextlib.suppress(StoreError):
+            line = self._newest()
+            if line is None or command.asked is None or line.moment.tick < command.asked:
+                return None
+            about = (line.kind, line.role, line.identity)
+            if about == (EventKind.CONFIRMED, command.role, owner.identity):
+                return self._already_running(replace(line, actor=command.actor))
+        return None
+
+    def _already_running(self, line: Event) -> Outcome:
+        """Write a line of the moment of the look, and say what it says."""
+        self.box.lines.keep(line)
+        message = f"{line.role}: already running: {line.reason}"
+        return Outcome(True, message, 0, line.identity.pid if line.identity else None)
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
         """Make the number right: end what is too much, start what is missing."""
@@ -210,9 +232,9 @@ class Guard:
             steps.append(f"start {role.count - left}: {visible(' '.join(role.command), 200)}")
         return Outcome(True, f"{role.name}: would {', then '.join(steps) or 'do nothing'}")
 
-    def _newest_event(self) -> int:
-        newest = self.box.store.events(limit=1)
-        return newest[-1].id if newest else 0
+    def _newest(self) -> Event | None:
+        """The ledger's last line."""
+        return next(iter(self.box.store.events(limit=1)), None)
 
     def _joined(self, command: Command, role: Role) -> Outcome | None:
         """The answer that is there without the decision lock: another's worker is ours as well.
@@ -225,7 +247,10 @@ class Guard:
         if owner is None:
             return None
         old_enough = clock.now().since(owner.since) >= role.settle_s
-        return self._confirm(command, role) if old_enough else None
+        if not old_enough:
+            return None
+        found = self._found_since(command, owner) if role.count == 1 else None
+        return found or self._confirm(command, role)
 
     def _still_wanted(self, role: Role) -> None:
         """Policy decides before it waits for its turn; who ended it meanwhile has the last word."""

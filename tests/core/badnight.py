@@ -98,7 +98,7 @@ def _evening(book: Ledger) -> None:
     book.alert("18:36:22", DUPLICATES, "worker: duplicates")
     for minute in range(40, 60, 5):
         book.write(f"18:{minute}:00", EventKind.CONFIRMED, "worker", "cli:cron",
-                   "PID 52928 runs (adopted)", 52928)  # fmt: skip
+                   "PID 52928 (adopted)", 52928)  # fmt: skip
 
 
 def _daemon_killed(book: Ledger) -> None:
@@ -135,7 +135,7 @@ def _out_of_memory(book: Ledger) -> None:
     book.alert("23:58:46", PARKED, "worker is parked", "3 automatic restarts within 10m")
     book.write("00:04:10", EventKind.ALERT_ACKNOWLEDGED, "", BO, "worker is parked", key=PARKED)
     book.write("00:06:00", EventKind.STARTED, "worker", BO, "", 60101, 4)
-    book.write("00:06:02", EventKind.CONFIRMED, "worker", BO, "PID 60101 runs (leased)", 60101, 4)
+    book.write("00:06:02", EventKind.CONFIRMED, "worker", BO, "PID 60101 (leased)", 60101, 4)
     book.alert("00:06:12", DOWN, "worker is down")
     book.alert("00:06:12", PARKED, "worker is parked")
     book.write("00:06:13", EventKind.VERDICT_CHANGED, "", "daemon", "all well", verdict="healthy")

@@ -58,7 +58,7 @@ def test_a_colleague_reads_first_what_matters(text: str) -> None:
         " resolved 11-03 18:36:22 (5h53m ago) (#6, #12).",
         "- [x] Exactly one worker (#32)",
         "- [ ] The normal baseline has passed (#11): **no**",
-        "- 18:40:00 to 18:55:00 worker: looked for and found: PID 52928 runs (adopted), 4 times"
+        "- 18:40:00 to 18:55:00 worker: looked for and found: PID 52928 (adopted), 4 times"
         " (#13, #14, #15, #16)",
         "- 00:36:20, in 6m: checkpoint of the baseline",
         "for 6m nobody ran the monitors (ended by SIGKILL) (#17, #19)",

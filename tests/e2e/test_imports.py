@@ -48,8 +48,8 @@ def watched(box: Any) -> Any:
 @pytest.mark.parametrize(
     ("command", "more", "ours", "whole"),
     [
-        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 4, 106),
-        ("status --json", NOT_TO_LOOK, 60, 197),
+        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
+        ("status --json", NOT_TO_LOOK, 61, 198),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 182),
     ],
 )
