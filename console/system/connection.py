@@ -19,6 +19,11 @@ PATIENCE_S = 5.0
 _PAUSE_S, _PAUSE_MAX_S = 0.001, 0.01
 CACHE_KIB = 256
 """Of pages that SQLite keeps of a file which the kernel keeps anyway: 2 MB unless it is told."""
+LOG_BYTES = 32 + 1_000 * (24 + 4_096)
+"""A write-ahead log of the pages after which SQLite moves them into the store, and their headers.
+
+What it has become while somebody read for long is given back with the next write from its start.
+"""
 DAMAGED = (apsw.NotADBError, apsw.CorruptError)
 
 Inode = tuple[int, int]
@@ -101,6 +106,7 @@ def write_ahead(connection: apsw.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             return
         except apsw.BusyError:
             if clock.tick() > deadline:

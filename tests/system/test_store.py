@@ -24,8 +24,9 @@ from shelf import sample
 
 from console.core.memory import remember
 from console.core.model import Event, EventKind, Identity, Moment, Role, Sample
+from console.system.connection import LOG_BYTES
 from console.system.store import PAGE, Store
-from tests.bench.store import fill
+from tests.bench.store import fill, journal
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
@@ -155,6 +156,22 @@ def test_a_failed_write_writes_nothing(store: Store) -> None:
     assert store.samples("queue") == []
     store.add_samples([sample(3)])
     assert len(store.samples("queue")) == 1
+
+
+def test_a_log_that_has_grown_is_given_back(store: Store, tmp_path: Path) -> None:
+    """Nothing is moved out of it while somebody reads what was there before."""
+    log = journal(tmp_path / "store.sqlite")
+    reader = apsw.Connection(str(tmp_path / "store.sqlite"))
+    reading = iter(reader.execute("SELECT name FROM sqlite_master"))
+    next(reading)
+    for number in range(60):
+        store.put("large", f"{number}" * 50_000)
+    assert log.stat().st_size > LOG_BYTES
+    reading.close()
+    reader.close()
+    for number in range(3):
+        store.put("small", number)
+    assert log.stat().st_size <= LOG_BYTES
 
 
 # --- several at once ------------------------------------------------------------------------
