@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,16 +52,18 @@ def test_the_console_keeps_none(box: Any) -> None:
         glass.close()
 
 
-def test_who_loads_has_one(tmp_path: Path) -> None:
-    """Stopped amid what it loads: a `click` of our own."""
+def test_who_loads_has_one_and_can_be_interrupted(tmp_path: Path) -> None:
+    """Seen amid what it loads: a `click` of our own."""
     (tmp_path / "click.py").write_text("print('loads', flush=True)\ninput()\n")
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     line = [sys.executable, "-m", "console", "--version"]
-    with subprocess.Popen(
-        line, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as loading:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, env=environment, text=True, **pipes) as loading:
         try:
             assert loading.stdout and loading.stdout.readline() == "loads\n"
             assert len(places(loading.pid)) == 1
+            loading.send_signal(signal.SIGINT)
+            _, words = loading.communicate(timeout=10)
+            assert (loading.returncode, words) == (130, "")
         finally:
             loading.kill()
