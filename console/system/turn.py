@@ -40,12 +40,12 @@ def _take() -> int | None:
     """A place, held by its descriptor; None where none can be had."""
     try:
         places = where()
-        own = os.getpid() % len(places)
+        own = os.getpid() % max(1, len(places))
         for path in (*places[own:], *places[:own]):
             if (place := _hold(path, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
                 return place
-        return _wait(places[own])
-    except (OSError, ZeroDivisionError):
+        return _wait(places[own]) if places else None
+    except OSError:
         return None
 
 

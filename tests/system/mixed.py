@@ -51,7 +51,8 @@ def call(place: Path, until: float, dice: random.Random) -> Iterator[int]:
     """What `rpa-console ensure|restart|kill` does, again and again."""
     with open_box(load(place / "config.toml"), place / "state") as box:
         while time.monotonic() < until:
-            command = Command(dice.choice(VERBS), "worker", f"caller:{os.getpid()}")
+            verb, asked = dice.choice(VERBS), clock.tick()
+            command = Command(verb, "worker", f"caller:{os.getpid()}", asked=asked)
             yield Guard(box).carry_out(command).code
             time.sleep(dice.uniform(0.0, 0.4))
 

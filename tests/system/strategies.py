@@ -15,6 +15,7 @@ from pathlib import Path
 from arena import Arena, pids, words
 
 from console.core.model import Command, Verb
+from console.system import clock
 from console.system.box import open_box
 from console.system.guard import Guard
 
@@ -24,8 +25,10 @@ Strategy = Callable[[Arena], str]
 
 def by_guard(a: Arena) -> str:
     """The product: what every `rpa-console ensure` does."""
+    asked = clock.tick()
     with open_box(a.settings, a.place / "state") as box:
-        outcome = Guard(box).carry_out(Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}"))
+        command = Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}", asked=asked)
+        outcome = Guard(box).carry_out(command)
     return json.dumps([outcome.code, outcome.pid, outcome.message])
 
 
