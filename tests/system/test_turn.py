@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 from beings import wait_for
-from console.system.turn import Turn
 
 from console.system import turn
+from console.system.turn import Turn
 
 HOLDER = """
 import sys
 from console.system import turn
-turn.where = lambda: sys.argv[1:]
+turn.where, turn.PATIENCE_S = lambda: sys.argv[1:], 60.0
 mine = turn.Turn()
 print("loads", flush=True)
 sys.stdin.read()
@@ -57,9 +57,9 @@ def start(places: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def held(path: str) -> bool:
-    """Whether this very process has a place open."""
-    return path in {one.path for one in psutil.Process().open_files()}
+def held(path: str, pid: int | None = None) -> bool:
+    """Whether a process has a place open: this very one, if none is named."""
+    return path in {one.path for one in psutil.Process(pid).open_files()}
 
 
 def test_each_has_a_place_of_its_own_until_it_leaves_it(places: list[str]) -> None:
@@ -76,15 +76,15 @@ def test_each_has_a_place_of_its_own_until_it_leaves_it(places: list[str]) -> No
 
 
 def test_who_finds_no_place_waits_until_one_is_left(
-    loading: list[subprocess.Popen[str]], places: list[str], monkeypatch: pytest.MonkeyPatch
+    loading: list[subprocess.Popen[str]], places: list[str]
 ) -> None:
-    monkeypatch.setattr(turn, "PATIENCE_S", 60.0)
     waiting = start(places)
     try:
         wait_for(lambda: in_line(waiting.pid))
         for one in loading:
             one.kill()
         assert waiting.stdout and waiting.stdout.readline() == "loads\n"
+        assert any(held(path, waiting.pid) for path in places), "it went on without a turn"
     finally:
         waiting.kill()
         waiting.communicate()
