@@ -2,17 +2,14 @@
 
 import sys
 
-from console.system.turn import Turn
-
 
 def main() -> None:
-    """Load when it is our turn, then do as the command line says."""
+    """Do as the command line says."""
     try:
-        turn = Turn()
-        from console import cli  # this is what takes its time
+        from console import cli  # loading takes time: an interrupt meanwhile ends without a trace
     except KeyboardInterrupt:
         sys.exit(130)
-    cli.main(turn)
+    cli.main()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ import click
 
 from console import __version__
 from console.core.frozen import frozen
-from console.system.turn import Turn
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -75,15 +74,6 @@ class Options:
     config: Path | None
     state: Path | None
     read_only: bool
-    turn: Turn
-    """Left as soon as what a command needs is loaded."""
-
-    @property
-    def asked(self) -> float:
-        """The tick at which this command came."""
-        from console.system import clock
-
-        return clock.tick() - (clock.awake() - self.turn.came)
 
     def find_config(self) -> Path | None:
         """The configuration file: the one that was named, or the user's own if there is one."""
@@ -121,7 +111,6 @@ class Options:
             settings = load(config)
             state, mends = self.find_state(), mends and not (self.read_only or settings.read_only)
             with open_box(settings, state, config, ephemeral, mends, stands_in) as box:
-                self.turn.leave()
                 yield box
         except ConfigError as error:
             fail(str(error), USAGE)
@@ -230,7 +219,7 @@ def rpa_console(
 
     Without a command the console opens.
     """
-    context.obj = Options(config, state_dir, read_only, context.find_object(Turn) or Turn(False))
+    context.obj = Options(config, state_dir, read_only)
     if context.invoked_subcommand is None:
         from console.commands.screen import open_console
 
@@ -240,13 +229,13 @@ def rpa_console(
 pass_options = click.make_pass_decorator(Options)
 
 
-def main(turn: Turn | None = None) -> None:
-    """Do as the command line says. `turn`: ours to load."""
+def main() -> None:
+    """Do as the command line says."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a narrow locale loses no command
     try:
-        code = rpa_console.main(prog_name="rpa-console", standalone_mode=False, obj=turn)
+        code = rpa_console.main(prog_name="rpa-console", standalone_mode=False)
     except click.exceptions.Abort:
         say("interrupted")
         code = INTERRUPTED

@@ -27,7 +27,7 @@ def ensure(options: Options, role: str, dry_run: bool, as_json: bool) -> None:
     Starts it if it is missing, adopts it if it is there, ends what is too much. It answers when
     the new worker has outlived its settle time.
     """
-    command = Command(Verb.ENSURE, role, actor(), dry_run=dry_run, asked=options.asked)
+    command = Command(Verb.ENSURE, role, actor(), dry_run=dry_run)
     _carry_out(options, command, as_json, True)
 
 

@@ -79,7 +79,6 @@ def _run(directory: Path, options: Options, fault: str | None, headless: bool) -
     from console.system.box import open_box
     from console.system.configuration import load
 
-    options.turn.leave()
     config = write_box(directory, free_port())
     say(f"the demo's box: {directory}")
     with open_box(load(config), directory / "state", config) as box:

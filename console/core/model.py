@@ -293,8 +293,6 @@ class Command:
     token: int | None = None
     force: bool = False
     dry_run: bool = False
-    asked: float | None = None
-    """The tick at which a command line came: whoever looked after it has looked for it, too."""
 
 
 @frozen

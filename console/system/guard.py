@@ -19,7 +19,6 @@ from console.core.model import (
     EventKind,
     LeaseState,
     Outcome,
-    Owner,
     Role,
     Verb,
 )
@@ -109,7 +108,7 @@ class Guard:
 
     def _confirm(self, command: Command, role: Role) -> Outcome | None:
         """The answer when all is as wanted already: nothing is locked, nothing is started."""
-        looked, seen = clock.now(), self._look(role)
+        seen = self._look(role)
         if not self._settled(role, seen):
             return None
         witness.tell_starts(self.box, role, seen, command.actor)
@@ -117,28 +116,8 @@ class Guard:
         whose = "adopted" if any(i.adopted for i in seen.instances) else "leased"
         first, found = seen.instances[0], f"PID {pids} ({whose})"
         about = (role.name, command.actor, found, first.identity, first.token)
-        return self._already_running(Event(EventKind.CONFIRMED, looked, *about))
-
-    def _found_since(self, command: Command, owner: Owner) -> Outcome | None:
-        """The answer of another caller who began to look when this command had come already.
-
-        It is as good as ours would be: the owner lives, and nothing was written since. So of many
-        callers at once not each looks at all the others.
-        """
-        with contextlib.suppress(StoreError):
-            line = self._newest()
-            if line is None or command.asked is None or line.moment.tick < command.asked:
-                return None
-            about = (line.kind, line.role, line.identity)
-            if about == (EventKind.CONFIRMED, command.role, owner.identity):
-                return self._already_running(replace(line, actor=command.actor))
-        return None
-
-    def _already_running(self, line: Event) -> Outcome:
-        """Write a line of the moment of the look, and say what it says."""
-        self.box.lines.keep(line)
-        message = f"{line.role}: already running: {line.reason}"
-        return Outcome(True, message, 0, line.identity.pid if line.identity else None)
+        self.box.tell(EventKind.CONFIRMED, *about)
+        return Outcome(True, f"{role.name}: already running: {found}", 0, first.pid)
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
         """Make the number right: end what is too much, start what is missing."""
@@ -247,10 +226,7 @@ class Guard:
         if owner is None:
             return None
         old_enough = clock.now().since(owner.since) >= role.settle_s
-        if not old_enough:
-            return None
-        found = self._found_since(command, owner) if role.count == 1 else None
-        return found or self._confirm(command, role)
+        return self._confirm(command, role) if old_enough else None
 
     def _still_wanted(self, role: Role) -> None:
         """Policy decides before it waits for its turn; who ended it meanwhile has the last word."""

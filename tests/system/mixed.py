@@ -51,8 +51,7 @@ def call(place: Path, until: float, dice: random.Random) -> Iterator[int]:
     """What `rpa-console ensure|restart|kill` does, again and again."""
     with open_box(load(place / "config.toml"), place / "state") as box:
         while time.monotonic() < until:
-            verb, asked = dice.choice(VERBS), clock.tick()
-            command = Command(verb, "worker", f"caller:{os.getpid()}", asked=asked)
+            command = Command(dice.choice(VERBS), "worker", f"caller:{os.getpid()}")
             yield Guard(box).carry_out(command).code
             time.sleep(dice.uniform(0.0, 0.4))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from arena import Arena, pids, words
 
 from console.core.model import Command, Verb
-from console.system import clock
 from console.system.box import open_box
 from console.system.guard import Guard
 
@@ -25,9 +24,8 @@ Strategy = Callable[[Arena], str]
 
 def by_guard(a: Arena) -> str:
     """The product: what every `rpa-console ensure` does."""
-    asked = clock.tick()
     with open_box(a.settings, a.place / "state") as box:
-        command = Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}", asked=asked)
+        command = Command(Verb.ENSURE, "worker", f"caller:{os.getpid()}")
         outcome = Guard(box).carry_out(command)
     return json.dumps([outcome.code, outcome.pid, outcome.message])
 

@@ -7,11 +7,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from arena import PYTHON, Arena, Make, dead, kill, wait_for
+from arena import PYTHON, Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
 from console.core.supervision import POLICY
-from console.system import clock
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -208,68 +207,3 @@ def test_who_waited_for_a_start_that_failed_by_itself_does_not_try_the_same(make
     assert not any(outcome.done for outcome in outcomes)
     assert len(a.lines("starts")) < 8
     assert any("tried just now" in outcome.message for outcome in outcomes)
-
-
-# --- many callers, one look -----------------------------------------------------------------------
-
-
-def looks(a: Arena) -> list[float]:
-    """The moment of the look that each confirmation rests on."""
-    return [one.moment.tick for one in a.events() if one.kind is EventKind.CONFIRMED]
-
-
-def settled(a: Arena) -> int:
-    """A worker that has outlived its settle time, and its PID."""
-    pid = a.ensure().pid
-    assert pid
-    return pid
-
-
-def test_who_came_before_a_look_takes_what_it_found(make: Make) -> None:
-    a = make()
-    came, pid = clock.tick(), settled(a)
-    first = a.ensure(actor="cli:bo", asked=came)
-    second = a.ensure(actor="cli:ana", asked=came)
-    assert first == second and second.pid == pid and not second.changed
-    assert len(looks(a)) == 2 and len(set(looks(a))) == 1
-    assert [one.actor for one in a.events()][-2:] == ["cli:bo", "cli:ana"]
-
-
-def test_who_came_later_looks_for_himself(make: Make) -> None:
-    a = make()
-    settled(a)
-    for _ in range(2):
-        a.ensure(asked=clock.tick())
-        a.ensure()
-    assert len(set(looks(a))) == 4
-
-
-def test_what_was_written_since_the_look_is_looked_after(make: Make) -> None:
-    a = make()
-    came = clock.tick()
-    settled(a)
-    a.ensure(asked=came)
-    a.box.record(EventKind.NOTICED, "worker", "test", "something has happened")
-    a.ensure(asked=came)
-    assert len(set(looks(a))) == 2
-
-
-def test_a_worker_that_died_since_the_look_is_started(make: Make) -> None:
-    a = make()
-    came, pid = clock.tick(), settled(a)
-    a.ensure(asked=came)
-    os.kill(a.shim(), signal.SIGKILL)  # nobody writes that it died
-    kill(pid)
-    wait_for(lambda: dead(pid))
-    outcome = a.ensure(asked=came)
-    assert outcome.changed and outcome.pid != pid
-    assert not a.duplicates
-
-
-def test_of_several_that_are_wanted_each_is_looked_at(make: Make) -> None:
-    a = make(modes="many", count=2)
-    came = clock.tick()
-    settled(a)
-    for _ in range(2):
-        a.ensure(asked=came)
-    assert len(set(looks(a))) == 2
