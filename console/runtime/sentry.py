@@ -88,7 +88,7 @@ class Sentry:
     async def seen(self, sample: Sample, server: Health) -> None:
         """Compare a look with the one before: adopt, mourn, hold a handle on each, repair."""
         if sample.error is not None:
-            self.log.line(f"Cannot look: {sample.error}", "WARNING")
+            self.log.line(f"Cannot look: {sample.error}", "WARN")
             return
         roles = last_seen([sample])
         for role in self.box.roles:
@@ -196,7 +196,7 @@ class Sentry:
 
     async def _start(self, role: Role, decision: Decision, target: Identity | None) -> None:
         what = "not found" if target is None else f"stalled (PID {target.pid})"
-        self.log.line(f"{role.name} {what}, {decision.reason}", "WARNING")
+        self.log.line(f"{role.name} {what}, {decision.reason}", "WARN")
         try:
             verb = Verb.ENSURE if target is None else Verb.RESTART
             command = Command(verb, role.name, POLICY, target)

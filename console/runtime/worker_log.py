@@ -29,7 +29,7 @@ class WorkerLog:
             pids = ",".join(str(instance.pid) for instance in seen.instances)
             self.line(f"Worker alive: PID(s)={pids}")
         else:
-            self.line("Worker not found", "WARNING")
+            self.line("Worker not found", "WARN")
         self.server(server)
 
     def server(self, health: Health) -> None:
@@ -37,7 +37,7 @@ class WorkerLog:
         if health.state is HealthState.OK:
             self.line("Server health OK")
         elif health.state is HealthState.FAILING:
-            self.line(f"Server health failing: {health.reason}", "WARNING")
+            self.line(f"Server health failing: {health.reason}", "WARN")
 
     def parked(self, role: Role, reason: str) -> None:
         """A role is given up until a person acts: said here, and in a file of its own."""
@@ -57,9 +57,12 @@ class WorkerLog:
             self.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
 
     def line(self, words: str, level: str = "INFO") -> None:
-        """One line. A disk that is full must not stop the watch."""
+        """Append `[2025-11-03 18:33:32][LEVEL] text`; levels are DEBUG, INFO, WARN and ERROR.
+
+        Other tools parse this format. A disk that is full must not stop the watch.
+        """
         stamp = day_clock(self.box.now())
         with contextlib.suppress(FileError):
             append_rotating(
-                self.box.outputs / "worker_monitor.log", f"[{stamp}] {level} {visible(words)}"
+                self.box.outputs / "worker_monitor.log", f"[{stamp}][{level}] {visible(words)}"
             )

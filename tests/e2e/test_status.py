@@ -177,6 +177,6 @@ def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]
     wait_for(lambda: "Server health OK" in path.read_text())
     log = path.read_text()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]"
-    assert re.search(rf"{stamp} INFO Daemon started\. interval=300s", log)
-    assert re.search(rf"{stamp} INFO Worker alive: PID\(s\)=\d+", log)
-    assert re.search(rf"{stamp} INFO Server health OK", log)
+    assert re.search(rf"{stamp}\[INFO\] Daemon started\. interval=300s", log)
+    assert re.search(rf"{stamp}\[INFO\] Worker alive: PID\(s\)=\d+", log)
+    assert re.search(rf"{stamp}\[INFO\] Server health OK", log)

@@ -1,0 +1,30 @@
+"""The format of `worker_monitor.log`, which other tools parse."""
+
+from __future__ import annotations
+
+import re
+
+from console.core.model import Health, HealthState
+from console.core.record import Seen
+from console.runtime.worker_log import WorkerLog
+from console.system.box import Box
+
+LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]\[(DEBUG|INFO|WARN|ERROR)\] (.+)")
+
+
+def test_each_line_has_its_stamp_level_and_text(box: Box) -> None:
+    log = WorkerLog(box)
+    log.started()
+    log.workers(Seen(), Health(HealthState.OK))
+    log.server(Health(HealthState.FAILING, "no answer: refused"))
+    log.line("could not start: \x1b[2J\nsecond", "ERROR")
+    path = box.outputs / "worker_monitor.log"
+    found = [LINE.fullmatch(line) for line in path.read_text().splitlines()]
+    assert [one.groups() for one in found if one] == [
+        ("INFO", "Daemon started. interval=300s"),
+        ("WARN", "Worker not found"),
+        ("INFO", "Server health OK"),
+        ("WARN", "Server health failing: no answer: refused"),
+        ("ERROR", r"could not start: \x1b[2J\nsecond"),
+    ]
+    assert all(found)
