@@ -1,11 +1,37 @@
-"""The way in: `rpa-console`, and `python -m console`."""
+"""The entry point: `rpa-console`, `python -m console`, and this file run by its path.
 
+The wheel installs a copy of this file as the module `rpa_console`: a directory `console` in
+PYTHONPATH would otherwise be imported in its place. It therefore imports nothing of the package
+before the import path has been put in order.
+"""
+
+import os
 import sys
+
+
+def order_import_path() -> None:
+    """Let nothing in the working directory, the script's directory or PYTHONPATH shadow a module.
+
+    The first two are removed. The directories of PYTHONPATH come last: a dependency that is
+    installed only there is still found. The environment is left as it is, for the workers.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.dirname(here) if os.path.basename(here) == "console" else here
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    late = [os.path.abspath(entry) for entry in named if entry]
+    kept = sys.path if sys.flags.safe_path else sys.path[1:]
+    first = [entry for entry in kept if entry and os.path.abspath(entry) not in late]
+    order = dict.fromkeys([*first, root, *(entry for entry in late if entry in kept)])
+    if "console" not in sys.modules:
+        sys.path[:] = [root, *order]  # another directory may have a `console`, too
+        import console as console
+    sys.path[:] = order
 
 
 def main() -> None:
     """Do as the command line says."""
     try:
+        order_import_path()
         from console import cli  # loading takes time: an interrupt meanwhile ends without a trace
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from console.cli import BAD, USAGE, Options, fail, pass_options, put, say
-
-HOME = Path(__file__).resolve().parents[2]
 
 
 @click.command()
@@ -44,8 +40,6 @@ def serve(context: click.Context, options: Options, port: int, writable: bool) -
         say("from another machine, run this there, then open the address there:")
         say(f"  {_forward(bound)}")
 
-    if HOME.name != "site-packages":  # a checkout is found from anywhere
-        os.environ["PYTHONPATH"] = str(HOME)
     try:
         asyncio.run(serve_until_signal(_console(context, options, writable), port, announce))
     except OSError as error:
@@ -55,7 +49,9 @@ def serve(context: click.Context, options: Options, port: int, writable: bool) -
 def _console(context: click.Context, options: Options, writable: bool) -> list[str]:
     """The command line of the console that is served: our own, with the options we were given."""
     given = context.find_root().params
-    command = [sys.executable, "-P", "-m", "console", "--state-dir", str(options.find_state())]
+    from console.system.daemon import program
+
+    command = [*program(), "--state-dir", str(options.find_state())]
     config: Path | None = options.find_config()
     if config is not None:
         command += ["--config", str(config)]

@@ -21,14 +21,16 @@ NAME = "monitors"
 
 def role(state: Path, config: Path | None) -> Role:
     """How the daemon of the box in `state` is started. It is known by its lease, not by argv."""
-    command = [sys.executable, "-m", "console"]
+    command = program()
     if config is not None:
         command += ["--config", str(config)]
     command += ["--state-dir", str(state), "daemon", "run"]
-    home = Path(__file__).resolve().parents[2]
-    # Run from a checkout, the package is found where it lies, whatever the directory.
-    env = {} if home.name == "site-packages" else {"PYTHONPATH": str(home)}
-    return Role(NAME, match="daemon run", command=tuple(command), cwd="/", env=env, grace_s=5.0)
+    return Role(NAME, match="daemon run", command=tuple(command), cwd="/", grace_s=5.0)
+
+
+def program() -> list[str]:
+    """The command line of this program, by path: nothing in the caller's directory shadows it."""
+    return [sys.executable, "-P", str(Path(__file__).resolve().parents[1] / "__main__.py")]
 
 
 def beat(paths: Paths) -> None:

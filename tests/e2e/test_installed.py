@@ -22,7 +22,8 @@ def layout(place: Path) -> Path:
         leave = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, place / package, ignore=leave)
     for source, target in wheel["force-include"].items():
-        shutil.copytree(ROOT / source, place / target)
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, place / target)
     return place
 
 
