@@ -10,7 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from console.core.matching import OURS, by_code, mentions, refuse_match, runs, stem_of
+from console.core.matching import (
+    OURS,
+    by_code,
+    in_directory,
+    mentions,
+    refuse_match,
+    runs,
+    runs_role,
+    stem_of,
+)
 from console.core.model import Instance, Process, Role
 
 __all__ = ["by_code", "mentions", "refuse_match", "runs"]
@@ -39,23 +48,19 @@ def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Pro
 
 def belongs(process: Process, role: Role, box: str) -> bool:
     """Whether a process runs the role, in this box rather than in another one."""
-    if process.state == "Z" or not _runs(process, role.match):
+    if process.state == "Z" or not runs_role(process, role):
         return False
     if process.env.get(BOX_VARIABLE, box) != box:
         return False
-    if role.match_cwd is not None and process.cwd != role.match_cwd:
+    if not in_directory(process, role):
         return False
     if not all(process.env.get(key) == value for key, value in role.match_env.items()):
         return False
     # A shell's line may call the console and then run the worker: that one is the worker's.
-    return by_code(process.argv) or not any(_runs(process, ours) for ours in OURS)
+    return by_code(process.argv) or not any(runs_role(process, ours) for ours in _OURS)
 
 
-def _runs(process: Process, match: str) -> bool:
-    """By its argv; or by its program, when an interpreter goes under another name."""
-    if runs(process.argv, match):
-        return True
-    return process.exe is not None and runs((process.exe, *process.argv[1:]), match)
+_OURS = tuple(Role("console", match) for match in OURS)
 
 
 class Kinship:

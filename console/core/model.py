@@ -169,8 +169,14 @@ class Role:
     """Empty: it can be watched and ended, not started."""
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    match_args: tuple[str, ...] = ()
+    """Whole words that stand in this order among the script's own arguments."""
     match_cwd: str | None = None
     match_env: Mapping[str, str] = field(default_factory=dict)
+    real_match: str | None = None
+    """The script's full path with its symbolic links resolved, as of the present look."""
+    real_cwd: str | None = None
+    """`match_cwd` with its symbolic links resolved, as of the present look."""
     count: int = 1
     keep: str = "oldest"
     """Which instance stays when there are too many: `oldest` or `newest`."""
@@ -178,6 +184,8 @@ class Role:
     """From the polite signal to the one that cannot be refused."""
     settle_s: float = 0.5
     """A new worker counts as started when it has outlived this."""
+    autostart: bool = True
+    """A daemon starts it when the ledger has never seen it; without a `command` it cannot."""
     policy: RestartPolicy = RestartPolicy()
 
 

@@ -38,6 +38,7 @@ from console.system.store import Store
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
     from console.core.series import Series
+    from console.system.links import Links
     from console.system.recent import Recent
 
 
@@ -78,6 +79,7 @@ class Box:
     config: Path | None = None
     table: process.Table = field(default_factory=process.Table)
     meter: Meter = field(default_factory=Meter)
+    links: Links | None = None
     lines: Lines = field(init=False)
     configured: Configured = field(init=False)
     recent: Recent | None = None
@@ -149,11 +151,21 @@ class Box:
     ) -> Observation:
         slots = range(max(1, role.count))
         leases = [self._lease(role, slot, slot == ours) for slot in slots]
-        found = list(grouping.group(role, possible, kinship, self.name))
+        found = list(grouping.group(self._resolved(role), possible, kinship, self.name))
         for index, one in enumerate(leases):
             found, leases[index] = attribute(role, found, one, kinship)
         found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
         return Observation(role, tuple(found), tuple(leases), self.now())
+
+    def _resolved(self, role: Role) -> Role:
+        """The role with the targets of its symbolic links, if it names any directory."""
+        if role.match_cwd is None and "/" not in role.match:
+            return role
+        if self.links is None:
+            from console.system.links import Links
+
+            self.links = Links()
+        return self.links.resolve(role)
 
     def _lease(self, role: Role, slot: int, ours: bool) -> Lease:
         name = slot_name(role, slot)

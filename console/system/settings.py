@@ -6,6 +6,7 @@ Annotations are evaluated here, once: as text, msgspec would evaluate each of th
 import os
 from typing import Annotated, Literal
 
+from console.core.matching import split_match
 from console.core.model import RestartPolicy, Role
 from console.system.lean import without
 
@@ -52,12 +53,16 @@ class RoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     command: list[Text] = []
     cwd: Text | None = None
     env: dict[str, str] = {}
+    match_args: list[Text] = []
+    """Words among the script's own arguments, in this order: tells roles with one script apart."""
     match_cwd: Text | None = None
     match_env: dict[str, str] = {}
     count: Count = 1
     keep: Literal["oldest", "newest"] = "oldest"
     grace_s: Seconds = 10.0
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 0.5
+    autostart: bool = True
+    """A daemon starts the role when it has never run in this state directory."""
     restart: Restart = Restart()
 
 
@@ -188,9 +193,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _role(name: str, settings: RoleSettings) -> Role:
+    match, arguments = split_match(settings.match or WELL_KNOWN.get(name, ""))
     return Role(
         name=name,
-        match=settings.match or WELL_KNOWN.get(name, ""),
+        match=match,
+        match_args=(*arguments, *settings.match_args),
         command=tuple(settings.command),
         cwd=_expand(settings.cwd),
         env=settings.env,
@@ -200,6 +207,7 @@ def _role(name: str, settings: RoleSettings) -> Role:
         keep=settings.keep,
         grace_s=settings.grace_s,
         settle_s=settings.settle_s,
+        autostart=settings.autostart,
         policy=RestartPolicy(**msgspec.structs.asdict(settings.restart)),
     )
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.matching import refuse_match, runs
+from console.core.matching import (
+    MAX_CODE,
+    in_directory,
+    refuse_match,
+    runs,
+    runs_role,
+    script_path,
+    split_match,
+)
+from console.core.model import Identity, Moment, Process, Role
 
 WORKERS = """
 python rpa_worker.py --server http://127.0.0.1:8091 --interval 0.5 --log-level INFO
@@ -53,6 +65,14 @@ stdbuf -o L python rpa_worker.py
 xvfb-run -a python rpa_worker.py
 poetry run python rpa_worker.py
 sudo -u rpa timeout 5 sh -c|exec python rpa_worker.py
+python -I rpa_worker.py
+python -Im package.rpa_worker
+python -uX dev rpa_worker.py
+python -Werror rpa_worker.py
+bash -o pipefail -x rpa_worker.py
+bash -c|python 'rpa_worker.py'
+bash -c|python "/my bots/rpa_worker.py" --fast
+deno run --allow-net rpa_worker.py
 """.strip().splitlines()
 
 IMPOSTORS = """
@@ -99,6 +119,55 @@ sudo vim rpa_worker.py
 env EDITOR=vim less rpa_worker.py
 man rpa_worker.py
 rpa_worker
+bash -c|cd /agi # ; python rpa_worker.py
+bash -c|echo 'a; python rpa_worker.py'
+bash -c|echo "a; python rpa_worker.py"
+bash -c|echo a\\; python rpa_worker.py
+ruby -I rpa_worker.py other.rb
+node -r rpa_worker.py other.js
+python -X rpa_worker.py other.py
+""".strip().splitlines()
+
+
+POWERSHELL = """
+pwsh -NoProfile -ExecutionPolicy Bypass -File /x/Start-Worker.ps1
+pwsh -nop -ep Bypass -f Start-Worker.ps1 -Interval 5
+pwsh -NOLOGO -NonInteractive -EX Bypass -FILE ./Start-Worker.ps1
+pwsh Start-Worker.ps1
+pwsh -NoExit /opt/bots/Start-Worker.ps1
+pwsh -WorkingDirectory /opt -File Start-Worker.ps1
+pwsh --NoProfile --File Start-Worker.ps1
+pwsh-preview -File Start-Worker.ps1
+powershell.exe -WindowStyle Hidden -File C:\\bots\\Start-Worker.ps1
+powershell.exe -Version 5.1 -File C:\\bots\\Start-Worker.ps1
+PowerShell.EXE /NoProfile /File C:\\bots\\Start-Worker.ps1
+pwsh -Command|& '/opt/my bots/Start-Worker.ps1' -Interval 5
+pwsh -c|cd /opt; . ./Start-Worker.ps1
+pwsh -Command /opt/Start-Worker.ps1 -Interval 5
+pwsh -Command & /opt/Start-Worker.ps1 -Interval 5
+sudo -u rpa pwsh -NoProfile -File Start-Worker.ps1
+cmd /c powershell -File Start-Worker.ps1
+""".strip().splitlines()
+
+NO_POWERSHELL = """
+pwsh -NoProfile -File Other.ps1 Start-Worker.ps1
+pwsh -ExecutionPolicy Start-Worker.ps1 -File Other.ps1
+pwsh -WorkingDirectory Start-Worker.ps1 -File Other.ps1
+pwsh -EncodedCommand Start-Worker.ps1
+pwsh -Command|Get-Content Start-Worker.ps1
+pwsh -Command Get-Content Start-Worker.ps1
+pwsh -File
+pwsh -
+vim Start-Worker.ps1
+""".strip().splitlines()
+
+BATCHES = """
+cmd /c start-worker.bat 1 2
+cmd.exe /C C:\\bots\\start-worker.bat
+CMD.EXE /d /s /c|C:\\bots\\start-worker.bat --fast
+cmd /c|call "C:\\my bots\\start-worker.bat" --fast
+cmd /c call start-worker.bat
+C:\\Windows\\System32\\cmd.exe /k start-worker.bat
 """.strip().splitlines()
 
 
@@ -118,6 +187,153 @@ def test_only_mentions_it(line: str) -> None:
     assert not runs(argv(line), "rpa_worker.py")
 
 
+@pytest.mark.parametrize("line", POWERSHELL)
+def test_powershell_runs_its_script(line: str) -> None:
+    assert runs(argv(line), "Start-Worker.ps1")
+
+
+@pytest.mark.parametrize("line", NO_POWERSHELL)
+def test_powershell_does_not_run_what_it_only_names(line: str) -> None:
+    assert not runs(argv(line), "Start-Worker.ps1")
+
+
+@pytest.mark.parametrize("line", BATCHES)
+def test_cmd_runs_a_batch_file(line: str) -> None:
+    assert runs(argv(line), "start-worker.bat")
+    assert not runs(argv(line.replace("start-worker.bat", "type start-worker.bat")), "start.bat")
+    assert not runs(("cmd", "/c", "type", "start-worker.bat"), "start-worker.bat")
+
+
+# --- arguments ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "script", "arguments"),
+    [
+        ("manage.py", "manage.py", ()),
+        ("manage.py worker", "manage.py", ("worker",)),
+        (" manage.py  worker --queue a ", "manage.py", ("worker", "--queue", "a")),
+        ("/opt/my bots/w.py", "/opt/my bots/w.py", ()),
+        ("/opt/my bots/w.py worker", "/opt/my bots/w.py", ("worker",)),
+        ("my bot", "my bot", ()),
+        ("Start.PS1 -Fast", "Start.PS1", ("-Fast",)),
+    ],
+)
+def test_a_match_is_a_script_and_its_arguments(
+    match: str, script: str, arguments: tuple[str, ...]
+) -> None:
+    assert split_match(match) == (script, arguments)
+    assert refuse_match(script) is None
+
+
+ARGUMENTS = [
+    ("python manage.py worker", True),
+    ("python manage.py --settings prod worker -v", True),
+    ("python -m manage worker", True),
+    ("sh -c|exec python manage.py worker", True),
+    ("env A=1 python3 -u /x/manage.py worker", True),
+    ("./manage.py worker", True),
+    ("python manage.py", False),
+    ("python manage.py watchdog", False),
+    ("python manage.py workers", False),
+    ("python manage.py --name=worker", False),
+    ("python -X worker manage.py", False),
+    ("python other.py manage.py worker", False),
+    ("sh -c|python manage.py watchdog; python other.py worker", False),
+    ("sh -c|python manage.py|worker", False),
+]
+
+
+@pytest.mark.parametrize(("line", "fits"), ARGUMENTS)
+def test_arguments_are_the_scripts_own(line: str, fits: bool) -> None:
+    assert runs(argv(line), "manage.py", ("worker",)) is fits
+
+
+def test_arguments_stand_in_their_order_others_between_them() -> None:
+    line = ("python", "manage.py", "worker", "-v", "--queue", "a")
+    assert runs(line, "manage.py", ("worker", "--queue", "a"))
+    assert not runs(line, "manage.py", ("--queue", "a", "worker"))
+    assert not runs(line, "manage.py", ("worker", "worker"))
+
+
+# --- symbolic links -------------------------------------------------------------------------
+
+HERE = Process(Identity(9, 9, "b"), 1, ("python", "bot.py"), Moment(1.0), cwd="/opt/releases/42")
+
+
+def test_a_directory_is_known_by_its_target() -> None:
+    role = Role("worker", "bot.py", match_cwd="/opt/current")
+    assert not in_directory(HERE, role)
+    assert in_directory(HERE, replace(role, real_cwd="/opt/releases/42"))
+    assert not in_directory(HERE, replace(role, real_cwd="/opt/releases/41"))
+    assert in_directory(replace(HERE, cwd="/opt/current"), role)
+    assert not in_directory(replace(HERE, cwd=None), role)
+    assert in_directory(replace(HERE, cwd=None), Role("worker", "bot.py"))
+
+
+@pytest.mark.parametrize(
+    ("words", "cwd", "fits"),
+    [
+        ("python bot.py", "/opt/releases/42", True),
+        ("python ./bot.py", "/opt/releases/42", True),
+        ("python ../42/bot.py", "/opt/releases/42", True),
+        ("python ../../current/bot.py", "/opt/releases/42", True),
+        ("python /opt/releases/42/bot.py", "/", True),
+        ("python /opt/current/bot.py", "/", True),
+        ("python bot.py", "/opt/releases/41", False),
+        ("python bot.py", None, False),
+        ("vim bot.py", "/opt/releases/42", False),
+    ],
+)
+def test_a_script_is_known_by_its_full_path(words: str, cwd: str | None, fits: bool) -> None:
+    role = Role("worker", "/opt/current/bot.py", real_match="/opt/releases/42/bot.py")
+    assert runs_role(replace(HERE, argv=argv(words), cwd=cwd), role) is fits
+
+
+def test_a_path_that_is_not_full_is_found_in_the_command_or_the_directory() -> None:
+    assert script_path(Role("worker", "bot.py", ("python", "/opt/current/bot.py"))) is None
+    assert script_path(Role("worker", "/x/bot.py")) == "/x/bot.py"
+    role = Role("worker", "current/bot.py", ("python", "/opt/current/bot.py", "current/bot.py"))
+    assert script_path(role) == "/opt/current/bot.py"
+    assert script_path(replace(role, command=("python", "current/bot.py"), cwd="/opt")) == (
+        "/opt/current/bot.py"
+    )
+    assert script_path(replace(role, command=("python", "current/bot.py"))) is None
+
+
+# --- the cost of other users' command lines --------------------------------------------------
+
+HOSTILE = [
+    ("/bin/sh", "-c", "sleep 300\nexit\ntrue rpa_worker.py; " + "a 'b' \"c\" ; " * 10_500),
+    ("/bin/sh", "-c", "rpa_worker.py " + '"' * 130_000),
+    ("/bin/sh", "-c", "rpa_worker.py " + "\\" * 130_001),
+    ("/bin/sh", "-c", "rpa_worker.py " + "'a'" * 40_000),
+    ("/bin/sh", "-c", "rpa_worker.py " + "A=1 " * 30_000),
+    ("/bin/sh", *["-x"] * 40_000, "rpa_worker.py"),
+    ("python", *["-u"] * 40_000, "rpa_worker.py"),
+    ("env", *["A=1"] * 30_000, "rpa_worker.py"),
+    (*["sudo"] * 25_000, "rpa_worker.py"),
+    ("pwsh", "-Command", "rpa_worker.py; " + "& a ; " * 20_000),
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_long_command_line_costs_little(line: tuple[str, ...]) -> None:
+    runs(line, "rpa_worker.py")  # before the clock runs: what the first call alone prepares
+    begin = process_time()
+    for number in range(60):
+        runs((*line[:-1], line[-1].replace("300", str(number))), "rpa_worker.py")
+    assert process_time() - begin < 0.6
+
+
+def test_a_command_beyond_the_limit_is_not_found_and_one_before_it_is() -> None:
+    rest = "; " + "echo 'more' ; " * MAX_CODE
+    assert runs(("sh", "-c", "python rpa_worker.py" + rest), "rpa_worker.py")
+    assert not runs(("sh", "-c", rest[2:] + "python rpa_worker.py"), "rpa_worker.py")
+    cut = "echo " + "x" * (MAX_CODE - 6)
+    assert not runs(("sh", "-c", f"{cut};rpa_worker.py_old"), "rpa_worker.py")
+
+
 @given(st.lists(st.text(max_size=12), max_size=8))
 def test_no_command_line_breaks_it(words: list[str]) -> None:
     runs(words, "rpa_worker.py")
@@ -132,8 +348,10 @@ def test_a_path_as_match_must_agree_in_its_last_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "match", ["", " ", "agi/ ", "*", "*.py", "python", "python3.11", "sh", "sudo", "uv", ".."]
-)
+    "match",
+    ["", " ", "agi/ ", "*", "*.py", "python", "python3.11", "sh", "sudo", "uv", "..", "pwsh",
+     "cmd.exe", "python x.py", "sh /opt/x.sh", "/usr/bin/python x.py", "uv run x.py"],
+)  # fmt: skip
 def test_a_match_that_catches_everything_is_refused(match: str) -> None:
     assert refuse_match(match)
 

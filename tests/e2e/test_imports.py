@@ -49,7 +49,7 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 61, 198),
+        ("status --json", NOT_TO_LOOK, 63, 200),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 40, 182),
     ],
 )

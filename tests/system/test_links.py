@@ -1,0 +1,127 @@
+"""Roles that are told apart by directories, seen through symbolic links."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from arena import wait_for
+
+from console.system.box import Box, open_box
+from console.system.links import Links
+from console.system.settings import RoleSettings, Settings
+
+
+@contextmanager
+def seen_by(place: Path, role: RoleSettings) -> Iterator[Box]:
+    with open_box(Settings(roles={"worker": role}), place / "state") as box:
+        yield box
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """`current`, a link to `releases/42`."""
+    for number in ("42", "43"):
+        (tmp_path / "releases" / number).mkdir(parents=True)
+        script = tmp_path / "releases" / number / "link_bot.py"
+        script.write_text("print('up', flush=True)\nwhile True: input()\n")
+    (tmp_path / "current").symlink_to("releases/42")
+    return tmp_path
+
+
+@contextmanager
+def bot(*words: str, cwd: Path) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-S", *words], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pids(box: Box) -> list[int]:
+    role = box.role("worker")
+    assert role is not None
+    return [one.pid for one in box.observe([role], full=True)[0].instances]
+
+
+def test_match_cwd_through_a_link(place: Path) -> None:
+    role = RoleSettings(match="link_bot.py", match_cwd=str(place / "current"))
+    with seen_by(place, role) as box, bot("link_bot.py", cwd=place / "current") as pid:
+        assert pids(box) == [pid]
+        (place / "next").symlink_to("releases/43")
+        os.replace(place / "next", place / "current")
+        with bot("link_bot.py", cwd=place / "current") as newer:
+            assert pids(box) == [newer], "the link is read again at each look"
+
+
+def test_a_script_through_a_link(place: Path) -> None:
+    role = RoleSettings(match=str(place / "current" / "link_bot.py"))
+    with seen_by(place, role) as box:
+        with bot("link_bot.py", cwd=place / "current") as pid:
+            assert pids(box) == [pid]
+        with bot("link_bot.py", cwd=place / "releases" / "43"):
+            assert pids(box) == []
+        with bot(str(place / "releases" / "42" / "link_bot.py"), cwd=place) as pid:
+            assert pids(box) == [pid]
+
+
+def test_a_loop_of_links_is_no_error(place: Path) -> None:
+    (place / "loop").symlink_to("loop")
+    assert Links().look([str(place / "loop")]) == {str(place / "loop"): str(place / "loop")}
+
+
+HUNG = """
+import ctypes, os, sys, time
+sys.path.insert(0, {root!r})
+from console.system.links import Links
+links, place = Links(), {place!r}
+known = place + "/m/sub"
+os.symlink(place, place + "/m")
+os.makedirs(place + "/sub")
+print(links.look([known])[known] == place + "/sub")
+os.unlink(place + "/m")
+os.mkdir(place + "/m")
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={{device}},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"none", (place + "/m").encode(), b"fuse", 0, options):
+    print("skip", os.strerror(ctypes.get_errno()))
+    sys.exit()
+begin = time.monotonic()
+print(links.look([known])[known] == place + "/sub")
+for _ in range(200):
+    links.look([known])
+    links.look([place + "/sub"])
+print(time.monotonic() - begin < 5, sys.stdout.flush())
+os._exit(0)
+"""
+
+
+def test_a_directory_that_hangs_keeps_no_look_waiting(tmp_path: Path) -> None:
+    """A mount whose server never answers: what was known of the path stays, at no cost."""
+    if os.getuid() or not os.path.exists("/dev/fuse"):
+        pytest.skip("a FUSE mount needs root and /dev/fuse")
+    root = str(Path(__file__).parents[2])
+    script = HUNG.format(root=root, place=str(tmp_path))
+    line = ["unshare", "-m", sys.executable, "-c", script]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+    if "skip" in done.stdout or "unshare" in done.stderr:
+        pytest.skip(f"no FUSE mount here: {done.stdout}{done.stderr}")
+    assert done.stdout.split() == ["True", "True", "True", "None"], done.stderr
+
+
+def test_paths_are_resolved_again_once_they_answer(tmp_path: Path) -> None:
+    links, path = Links(), str(tmp_path / "link")
+    assert links.look([path]) == {path: path}
+    os.symlink(tmp_path / "target", path)
+    wait_for(lambda: links.look([path]) == {path: str(tmp_path / "target")})
