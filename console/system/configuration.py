@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import re
+import stat
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
@@ -19,10 +20,17 @@ from typing import Any, get_type_hints
 
 from console.core.frozen import slotted
 from console.core.instances import refuse_match
+from console.system.paths import trusted_uids, user_name
 from console.system.settings import WELL_KNOWN, Name, RoleSettings, Settings, msgspec
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+"""Tables in tables; the deepest key that is known is at four."""
 RESERVED = "monitors"
+_KINDS = {
+    stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device", stat.S_IFBLK: "device",
+}  # fmt: skip
 
 
 class ConfigError(Exception):
@@ -37,8 +45,7 @@ def load(path: Path | None) -> Settings:
 def read(path: Path) -> dict[str, Any]:
     """The file as TOML tables. A byte order mark is tolerated. Raises ConfigError."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = _contents(path)
         if len(raw) > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
         return tomllib.loads(raw.removeprefix(BOM_UTF8).decode())
@@ -46,8 +53,56 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML: nested too deeply") from None
+    except (tomllib.TOMLDecodeError, ValueError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def _contents(path: Path) -> bytes:
+    """What a regular file of a trusted owner holds. Raises ConfigError, OSError.
+
+    The kind is checked before the file is opened: to open a device can have an effect, to open a
+    FIFO waits for a writer.
+    """
+    _refuse_kind(path, os.stat(path).st_mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        _refuse_kind(path, status.st_mode)
+        if reason := refuse_owner(status):
+            raise ConfigError(f"{path}: {reason}")
+        raw = bytearray()
+        while len(raw) <= MAX_BYTES and (chunk := os.read(descriptor, MAX_BYTES + 1 - len(raw))):
+            raw += chunk
+        return bytes(raw)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_kind(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "special file")
+        raise ConfigError(f"{path}: is a {kind}, expected a regular file")
+
+
+def refuse_owner(status: os.stat_result) -> str | None:
+    """Why a configuration of this owner and mode is not obeyed, and the cure; or None.
+
+    Its commands run with the rights of the caller, so every account that can write to the file
+    has them.
+    """
+    uid, mode = status.st_uid, stat.S_IMODE(status.st_mode)
+    if uid not in trusted_uids():
+        return (
+            f"belongs to {user_name(uid)}, neither to you nor to root, and its commands would run "
+            f"with your rights; copy it, or run: chown {os.geteuid()} FILE"
+        )
+    if mode & 0o002:
+        return f"every user may write to it (mode {mode:04o}); run: chmod o-w FILE"
+    if mode & 0o020 and os.geteuid() == 0 and status.st_gid != 0:
+        return f"a group may write to it (mode {mode:04o}); run: chmod g-w FILE"
+    return None
 
 
 def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> Settings:
@@ -55,10 +110,11 @@ def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> S
 
     A relative directory in it is one of `base`: the daemon runs elsewhere than its caller.
     """
-    _refuse_nan(tables, source)
+    _refuse_values(tables, source)
     tables = dict(tables)
     raw_roles = tables.pop("roles", {})
     settings: Settings = _convert(tables, Settings, source, "")
+    _check_url(settings.queue.url, source)
     if not isinstance(raw_roles, dict):
         raise ConfigError(f"{source}: roles: expected a table, found {_found(raw_roles)}")
     roles = {}
@@ -82,13 +138,29 @@ def _place(path: str | None, base: Path | None) -> str | None:
     return str(base / expanded) if base is not None else expanded
 
 
-def _refuse_nan(value: Any, source: str, key: str = "") -> None:
-    """TOML has `nan`, which no limit catches: every comparison with it is false."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            _refuse_nan(inner, source, f"{key}.{name}" if key else name)
-    elif isinstance(value, float) and math.isnan(value):
-        raise ConfigError(f"{source}: {key}: expected a number, found nan")
+def _refuse_values(tables: Mapping[str, Any], source: str) -> None:
+    """Refuse what passes every type and limit, and that no key can use.
+
+    TOML has `nan`, and every comparison with it is false. No path, argument or variable can hold a
+    NUL. An integer in hexadecimal may have more digits than Python prints.
+    """
+    left: list[tuple[str, Any, int]] = [("", tables, 0)]
+    while left:
+        key, value, depth = left.pop()
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{source}: {key[:60]}: nested too deeply")
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                inside = f"{key}.{name}" if key else name
+                left += ((inside, name, 0), (inside, inner, depth + 1))
+        elif isinstance(value, list):
+            left += ((f"{key}[{index}]", one, depth + 1) for index, one in enumerate(value))
+        elif isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f"{source}: {key}: expected a number, found nan")
+        elif isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"{source}: {key}: expected text without NUL, found {_found(value)}")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{source}: {key}: expected a number of 64 bits, found a larger one")
 
 
 def _check_role(name: str, role: RoleSettings, source: str) -> None:
@@ -100,6 +172,24 @@ def _check_role(name: str, role: RoleSettings, source: str) -> None:
         )
     if reason := refuse_match(match):
         raise ConfigError(f"{source}: roles.{name}.match: found {match!r}: {reason}")
+    for table in ("env", "match_env"):
+        for variable in getattr(role, table):
+            if not variable or "=" in variable:
+                raise ConfigError(
+                    f"{source}: roles.{name}.{table}: expected a variable's name, "
+                    f"found {_found(variable)}"
+                )
+
+
+def _check_url(url: str, source: str) -> None:
+    from urllib.parse import urlsplit
+
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        raise ConfigError(f"{source}: queue.url: {error}, found {_found(url)}") from None
+    if port == 0:
+        raise ConfigError(f"{source}: queue.url: expected a port from 1 to 65535, found 0")
 
 
 def _convert(value: Any, shape: Any, source: str, prefix: str) -> Any:

@@ -22,6 +22,10 @@ _LOCAL_FUSE = {
 """Programs that keep what they show on this machine; whatever else FUSE shows may be anywhere."""
 
 
+MOST_LINKS = 40
+"""As many as the kernel follows."""
+
+
 class PathError(Exception):
     """A directory that cannot be used for the state: the message says why and what to do."""
 
@@ -83,17 +87,27 @@ class Paths:
         """Make the directories, private to their owner. Raises PathError."""
         for directory in (self.state, self.locks, self.logs):
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not directory.parent.exists():
+                    _make_parents(directory)
+                directory.mkdir(mode=0o700, exist_ok=True)
             except FileExistsError:
                 pass  # what it is instead of a directory is said below
             except OSError as error:
                 raise PathError(f"{directory}: cannot be made: {error.strerror}") from error
             check_private(directory)
+        check_ancestors(self.state)
         if kind := network_filesystem(self.state):
             raise PathError(
                 f"{self.state}: is on {kind}: locks there do not hold; "
                 "choose a local directory with --state-dir"
             )
+
+
+def _make_parents(directory: Path) -> None:
+    """Make what is missing above `directory`, for its owner alone to write to. Raises OSError."""
+    missing = [parent for parent in directory.parents if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o755, exist_ok=True)
 
 
 def default_state() -> Path:
@@ -108,6 +122,24 @@ def default_config() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("rpa-console", appauthor=False)) / "config.toml"
+
+
+def trusted_uids() -> set[int]:
+    """The accounts whose files are obeyed: the caller's, root's, and the owner of `/`.
+
+    In a user namespace root's own number may not be mapped: its files bear another one there.
+    """
+    return {os.geteuid(), 0, os.stat("/").st_uid}
+
+
+def user_name(uid: int) -> str:
+    """The account as messages name it: its number, and its name where it has one."""
+    import pwd
+
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def check_private(directory: Path) -> None:
@@ -126,6 +158,55 @@ def check_private(directory: Path) -> None:
         raise PathError(f"{directory}: belongs to uid {status.st_uid}, not to you")
     if status.st_mode & 0o022:
         raise PathError(f"{directory}: others may write to it; run: chmod go-w {directory}")
+
+
+def check_ancestors(directory: Path) -> None:
+    """Refuse a directory that another account could move away, and a link that it made.
+
+    Its owner, and everybody who may write to it, can rename what a directory holds, unless it is
+    sticky. Raises PathError.
+    """
+    trusted = trusted_uids()
+    try:
+        found = [(place, place.lstat()) for place in _on_the_way(directory)]
+    except OSError as error:
+        raise PathError(f"{error.filename or directory}: {error.strerror}") from error
+    for place, status in found:
+        if status.st_uid not in trusted:
+            what = "is a link of" if stat.S_ISLNK(status.st_mode) else "belongs to"
+            raise PathError(
+                f"{place}: {what} {user_name(status.st_uid)}, who could put another directory in "
+                f"the place of {directory}; choose another one with --state-dir"
+            )
+        if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
+            continue
+        if status.st_mode & 0o002:
+            raise PathError(
+                f"{place}: every user may write to it, and could put another directory in the "
+                f"place of {directory}; run: chmod o-w {place}"
+            )
+
+
+def _on_the_way(directory: Path) -> list[Path]:
+    """The directories and links through which `directory` is reached, itself left out if it is one.
+
+    A link is followed: what it leads through counts, too.
+    """
+    found: list[Path] = []
+    root, *names = directory.absolute().parts
+    left, place, links = names[::-1], Path(root), 0
+    while left:
+        found.append(place)
+        name = left.pop()
+        place = place.parent if name == ".." else place / name
+        if place.is_symlink():
+            if (links := links + 1) > MOST_LINKS:
+                raise PathError(f"{directory}: leads through too many links")
+            found.append(place)
+            target = Path(os.readlink(place))
+            left += reversed(target.parts)
+            place = Path(left.pop()) if target.is_absolute() else place.parent
+    return found
 
 
 def network_filesystem(directory: Path) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 from console.system.paths import (
     PathError,
     Paths,
+    check_ancestors,
     check_private,
     default_config,
     default_state,
@@ -60,6 +61,47 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(PathError, match="belongs to uid 65534"):
         check_private(tmp_path)
+
+
+STRANGER = 12345
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_state_in_a_directory_that_others_can_move_it_out_of_is_refused(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    state = above / "between" / "state"
+    Paths(state).prepare()
+    above.chmod(0o777)
+    with pytest.raises(PathError, match=f"{above}: every user may write .* chmod o-w {above}"):
+        Paths(state).prepare()
+    above.chmod(0o1777)  # in a sticky directory a name belongs to its owner
+    Paths(state).prepare()
+    os.chown(above, STRANGER, STRANGER)
+    with pytest.raises(PathError, match=f"{above}: belongs to uid {STRANGER}"):
+        Paths(state).prepare()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_link_to_the_state_is_followed_if_its_maker_is_trusted(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "b").mkdir()
+    link = tmp_path / "b" / "link"
+    link.symlink_to("../real/state")
+    state = link / "x" / ".." / "box"
+    (tmp_path / "real" / "state" / "x").mkdir(parents=True, mode=0o700)
+    Paths(state).prepare()
+    os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
+    with pytest.raises(PathError, match=f"{link}: is a link of uid {STRANGER}"):
+        Paths(state).prepare()
+    link.unlink()
+    link.symlink_to(tmp_path / "real" / "state")
+    (tmp_path / "real").chmod(0o707)  # what the link leads through counts, too
+    with pytest.raises(PathError, match=f"{tmp_path / 'real'}: every user may write"):
+        Paths(state).prepare()
+    link.unlink()
+    link.symlink_to("link")
+    with pytest.raises(PathError, match="too many"):
+        check_ancestors(state)
 
 
 def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:

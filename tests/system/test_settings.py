@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,19 @@ def refused(path: Path) -> str:
         ("[queue", ["not TOML"]),
         ("x = " + "[" * 100_000, ["not TOML"]),
         ("outputs = " + "9" * 5_000, ["not TOML"]),
+        (f"[{'.'.join(['a'] * 2_000)}]", ["a.a", "nested too deeply"]),
+        (f"[roles.worker.env.{'.'.join(['a'] * 2_000)}]", ["env.a", "nested too deeply"]),
+        ("[queue]\ntimeout_s = 0x" + "f" * 5_000, ["queue.timeout_s", "64 bits"]),
+        ("[monitors.queue]\nwarn_above = 0x" + "f" * 5_000, ["queue.warn_above", "64 bits"]),
+        ('outputs = "a\\u0000b"', ["outputs", "without NUL", "found 'a\\x00b'"]),
+        ('[roles.worker]\ncwd = "\\u0000"', ["roles.worker.cwd", "without NUL"]),
+        ('[roles.worker]\ncommand = ["a", "\\u0000"]', ["worker.command[1]", "without NUL"]),
+        ('[roles.worker.env]\nA = "\\u0000"', ["roles.worker.env.A", "without NUL"]),
+        ('[roles.worker.env]\n"A=B" = "x"', ["roles.worker.env", "variable", "found 'A=B'"]),
+        ('[roles.worker.match_env]\n"" = "x"', ["roles.worker.match_env", "found ''"]),
+        ("[queue]\nurl = 'http://127.0.0.1:99999'", ["queue.url", "0-65535", "99999"]),
+        ("[queue]\nurl = 'http://127.0.0.1:0'", ["queue.url", "from 1"]),
+        ("[queue]\nurl = 'http://[::1'", ["queue.url", "found 'http://[::1'"]),
         ("\x00", ["not TOML"]),
     ],
 )  # fmt: skip
@@ -93,6 +108,35 @@ def test_what_is_no_file_of_text_is_told(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     assert "symbolic link" in refused(loop)
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    fifo, listening = tmp_path / "fifo", tmp_path / "socket"
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(listening))
+        for path, kind in ((fifo, "FIFO"), (listening, "socket"), (Path("/dev/zero"), "device")):
+            assert f"{path}: is a {kind}" in refused(path)
+    (tmp_path / "link").symlink_to(fifo)
+    assert "is a FIFO" in refused(tmp_path / "link")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another account")
+def test_a_configuration_that_others_own_or_can_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.touch(mode=0o644)
+    load(path)
+    os.chown(path, 12345, 0)
+    assert "belongs to uid 12345" in refused(path)
+    assert "chown 0 " in refused(path)
+    os.chown(path, 0, 12345)
+    path.chmod(0o664)
+    assert "a group may write to it (mode 0664); run: chmod g-w" in refused(path)
+    os.chown(path, 0, 0)
+    load(path)
+    path.chmod(0o646)
+    assert "every user may write to it (mode 0646); run: chmod o-w" in refused(path)
 
 
 def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
