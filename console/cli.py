@@ -137,7 +137,15 @@ def fail(words: str, code: int) -> NoReturn:
 
 
 def put(text: str) -> None:
-    """Data for standard output. A reader that went away has what it wanted: we end in peace."""
+    """Print data on standard output, without secrets and without what a terminal obeys."""
+    from console.core.redact import redact
+    from console.core.text import visible
+
+    put_raw("\n".join(visible(line, len(line)) for line in redact(text).split("\n")))
+
+
+def put_raw(text: str) -> None:
+    """Print text of our own as it is: a script, an address. A closed pipe ends the program."""
     try:
         click.echo(text)
     except BrokenPipeError:
@@ -150,11 +158,14 @@ def _hang_up() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def put_json(value: Any) -> None:
-    """A document on standard output."""
+def put_json(value: Any, indent: int | None = 2) -> None:
+    """Print a document on standard output, without secrets; other scripts stay readable."""
     import json
 
-    put(json.dumps(value, ensure_ascii=not _utf8(), indent=2))
+    from console.core.redact import values
+    from console.core.text import json_escaped
+
+    put_raw(json_escaped(json.dumps(values(value), ensure_ascii=not _utf8(), indent=indent)))
 
 
 def _utf8() -> bool:
@@ -240,7 +251,9 @@ def main() -> None:
         say("interrupted")
         code = INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue().rstrip("\n"))
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from console.cli import put
+from console.cli import put_raw
 
 
 @click.command()
@@ -20,4 +20,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    put(kind(rpa_console, {}, "rpa-console", "_RPA_CONSOLE_COMPLETE").source())
+    put_raw(kind(rpa_console, {}, "rpa-console", "_RPA_CONSOLE_COMPLETE").source())

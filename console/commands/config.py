@@ -26,6 +26,7 @@ TEMPLATE = """\
 [queue]
 # url = "http://127.0.0.1:8091"
 # timeout_s = 3.0
+# Credentials, sent and never shown: http://user:password@host, token_env = NAME, token_file = PATH
 # lease_s = 120         # a task in work for longer is queued again by the server
 
 [roles.worker]
@@ -102,6 +103,7 @@ match = "task_watchdog.py"
 # box = "invoices"      # what this box is called; without it: its state directory
 # theme = "dark"        # dark, light, high-contrast, colour-blind-safe, sixteen, or your own
 # mouse = "auto"        # true, false; auto: not over SSH, so that text can be marked there
+# redact = ['PIN: \\d+']   # shown and stored as ***; passwords and tokens are so by default
 # keys = { ensure = "E", kill = "ctrl+k" }   # `rpa-console config keys` names every command
 """
 
@@ -137,8 +139,10 @@ def show(options: Options, as_json: bool) -> None:
     """Show the settings in force, defaults included."""
     import msgspec
 
+    from console.core import redact
+
     settings = _load(options)
-    plain = _without_none(msgspec.to_builtins(settings))
+    plain = redact.values(_without_none(msgspec.to_builtins(settings)))
     if as_json:
         put_json(plain)
         return

@@ -23,8 +23,6 @@ def events(
     options: Options, follow: bool, role: str | None, limit: int, as_json: bool, look: int | None
 ) -> None:
     """Print the ledger: every start, death, decision and refusal."""
-    import json
-
     from console.core.report import event_data, event_line
 
     if look is not None:
@@ -33,7 +31,7 @@ def events(
         last, version = 0, box.store.changes()
         while True:
             for event in box.store.events(last, role, limit):
-                put(json.dumps(event_data(event)) if as_json else event_line(event))
+                put_json(event_data(event), None) if as_json else put(event_line(event))
                 last = event.id
             if not follow:
                 return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from console.cli import BAD, USAGE, Options, fail, pass_options, put, say
+from console.cli import BAD, USAGE, Options, fail, pass_options, put_raw, say
 
 
 @click.command()
@@ -34,7 +34,7 @@ def serve(context: click.Context, options: Options, port: int, writable: bool) -
     from console.web.server import serve as serve_until_signal
 
     def announce(address: str, bound: int) -> None:
-        put(address)
+        put_raw(address)
         may = "WRITABLE" if writable else "read-only"
         say(f"{may} for whoever has this address; Ctrl-C ends it")
         say("from another machine, run this there, then open the address there:")

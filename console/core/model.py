@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from console.core.frozen import frozen
+from console.core.redact import command_line
 
 # --- time -----------------------------------------------------------------------------------
 
@@ -90,8 +91,8 @@ class Process:
 
     @property
     def command(self) -> str:
-        """The command line for reading, not for parsing. Hostile text: clean it before a screen."""
-        return " ".join(self.argv)
+        """The command line for reading, not for parsing: without secrets, not yet `visible`."""
+        return command_line(self.argv)
 
 
 @frozen

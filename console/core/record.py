@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+from console.core import redact
 from console.core.frozen import frozen
 from console.core.model import (
     Identity,
@@ -57,7 +58,7 @@ def _encode_instance(instance: Instance, usage: Usage | None) -> dict[str, Any]:
 
 def _encode_process(process: Process) -> list[Any]:
     argv, left = [], ARGV_LIMIT
-    for word in process.argv:
+    for word in redact.words(process.argv):
         argv.append(word[:left].encode("utf-8", "backslashreplace").decode())
         left -= len(word)
         if left <= 0:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 
 from console.core.model import Moment
+from console.core.redact import redact
 
 # Cc: C0, DEL and C1. Cf: bidi controls, zero-width characters, BOM, tags. Cs: lone surrogates.
 # Zl, Zp: U+2028 and U+2029. Co, Cn: private or unassigned, of unknown width.
 _HOSTILE = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
+_AHEAD = 200
 
 
 def visible(text: str, limit: int = 10_000) -> str:
-    r"""`text` with every character that a terminal might obey replaced by its escape (`\x1b`).
+    r"""`text` without secrets, every character that a terminal might obey replaced by its escape.
 
     At most `limit` characters are looked at; what was left out is marked with an ellipsis.
     """
+    part = text[: limit + _AHEAD]  # a secret that the limit cuts is still recognised
+    if (redacted := redact(part)) is not part:
+        text = redacted + text[limit + _AHEAD :]
     cut = text[:limit]
     if not cut.isprintable():  # nothing hostile is
         cut = "".join(_shown(char) for char in cut)
@@ -31,6 +36,23 @@ def _shown(char: str) -> str:
     if code < 0x100:
         return {"\t": "    ", "\n": "\\n", "\r": "\\r"}.get(char, f"\\x{code:02x}")
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def json_escaped(document: str) -> str:
+    r"""A JSON document with every character that a terminal might obey as `\uXXXX`."""
+    if document.isascii():  # `json` has escaped the control characters itself
+        return document
+    return "".join(
+        char if char in "\n " or char.isprintable() else _json_escape(char) for char in document
+    )
+
+
+def _json_escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def folded(text: str, word: str, way: int = 1) -> tuple[int, int] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from console.system.http import fetch
+from console.system.credentials import authorization, scrubbed
+from console.system.http import HttpError, fetch
 from console.system.settings import Settings
 
 
@@ -15,10 +16,15 @@ def ask(
     limit: int = 1_000_000,
 ) -> object:
     """The JSON at `path`; with a body it is posted. It takes its time. Raises HttpError."""
-    return fetch(
-        settings.queue.url.rstrip("/") + path,
-        method="GET" if body is None else "POST",
-        body=body,
-        deadline_s=min(deadline_s or settings.queue.timeout_s, settings.queue.timeout_s),
-        limit=limit,
-    ).data
+    headers = authorization(settings.queue)
+    try:
+        return fetch(
+            settings.queue.address.rstrip("/") + path,
+            method="GET" if body is None else "POST",
+            body=body,
+            headers=headers,
+            deadline_s=min(deadline_s or settings.queue.timeout_s, settings.queue.timeout_s),
+            limit=limit,
+        ).data
+    except HttpError as error:
+        raise scrubbed(error, headers) from None

@@ -11,6 +11,7 @@ from console.core import alerts
 from console.core.alerts import Watch
 from console.core.frozen import replace, slotted
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.redact import redact
 from console.core.text import day_clock
 from console.runtime import collecting
 from console.runtime.telling import RAISED, RESOLVED, TOLD, owed
@@ -128,7 +129,7 @@ class Alerting:
             f"acknowledged by {alert.acknowledged}" if alert.acknowledged else "",
             f"rpa-console alerts ack {alert.key}",
         ]
-        return "\n".join(filter(None, lines)) + "\n"
+        return redact("\n".join(filter(None, lines)) + "\n")
 
 
 def _past(events: Iterable[Event]) -> list[Alert]:

@@ -32,7 +32,7 @@ def conditions(settings: Settings) -> dict[str, Any]:
 
     told = {f"baseline.{key}": value for key, value in asdict(targets(settings)).items()}
     told.pop("baseline.hours")  # the run keeps its own
-    told["queue.url"] = settings.queue.url
+    told["queue.url"] = settings.queue.address
     for role in settings.all_roles():
         about = repr((role.command, role.cwd, sorted(role.env.items())))
         told[f"roles.{role.name}.match"] = role.match

@@ -142,7 +142,7 @@ class Past:
         facts = Facts(
             host=box.host,
             box=box.name,
-            queue_url=box.settings.queue.url,
+            queue_url=box.settings.queue.address,
             roles=box.roles,
             monitors=told,
             events=events,

@@ -15,6 +15,7 @@ from dataclasses import field
 from console.core.foreign import table
 from console.core.frozen import slotted
 from console.core.model import Alert
+from console.core.redact import redact
 from console.core.text import utc
 from console.system import hook
 from console.system.box import Box
@@ -129,8 +130,8 @@ class Teller:
             "state": state,
             "key": alert.key,
             "severity": alert.severity.value,
-            "title": alert.title,
-            "reason": alert.reason,
+            "title": redact(alert.title),
+            "reason": redact(alert.reason),
             "since": utc(alert.since),
             "at": utc(self.box.now()),
             "host": self.box.host,

@@ -202,7 +202,7 @@ class View:
             Facts(
                 host=self.box.host,
                 box=self.box.settings.screen.box or self.box.name,
-                queue_url=self.box.settings.queue.url,
+                queue_url=self.box.settings.queue.address,
                 roles=self.box.roles,
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,

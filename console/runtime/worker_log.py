@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from console.core.frozen import frozen
 from console.core.model import Health, HealthState, Role
 from console.core.record import Seen
+from console.core.redact import redact
 from console.core.text import day_clock, visible
 from console.system.box import Box
 from console.system.files import FileError, append_rotating, write_atomically
@@ -46,7 +47,8 @@ class WorkerLog:
             f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
         )
         with contextlib.suppress(FileError):
-            write_atomically(self.box.outputs / f"ALERT_{role.name}_parked.txt", text)
+            path = self.box.outputs / f"ALERT_{role.name}_parked.txt"
+            write_atomically(path, redact(text))
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:

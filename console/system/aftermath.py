@@ -85,7 +85,7 @@ def certify(worker: Worker) -> None:
     try:
         from console.system.certificate import write
 
-        write(spec["store"], paper)
+        write(spec["store"], paper, spec.get("redact", ()))
     except Exception as error:
         with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
             log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core import instances as grouping
+from console.core import redact
 from console.core.frozen import frozen, slotted
 from console.core.instances import MARKS, Kinship
 from console.core.model import (
@@ -90,6 +91,7 @@ class Box:
     def __post_init__(self) -> None:
         self.lines = Lines(self.store)
         self.configured = Configured(self.config, self.settings)
+        redact.use(_patterns(self.settings))
 
     @property
     def name(self) -> str:
@@ -233,6 +235,15 @@ class Box:
     ) -> Event:
         """A line of the ledger, of this moment."""
         return Event(kind, self.now(), role, actor, reason, identity, token, data or {})
+
+
+def _patterns(settings: Settings) -> Callable[[str], str] | None:
+    """What the configuration adds to what is redacted."""
+    if not settings.screen.redact:
+        return None
+    from console.system.redaction import compiled
+
+    return compiled(settings.screen.redact)
 
 
 def slot_name(role: Role, slot: int) -> str:

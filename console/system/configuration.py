@@ -13,15 +13,16 @@ import re
 import stat
 import tomllib
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from console.core.frozen import slotted
 from console.core.instances import refuse_match
+from console.core.redact import MASK, redact, secret_name
 from console.system.paths import trusted_uids, user_name
-from console.system.settings import WELL_KNOWN, Name, RoleSettings, Settings, msgspec
+from console.system.settings import WELL_KNOWN, Name, Queue, RoleSettings, Settings, msgspec
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -117,6 +118,7 @@ def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> S
     _check_url(settings.queue.url, source)
     if not isinstance(raw_roles, dict):
         raise ConfigError(f"{source}: roles: expected a table, found {_found(raw_roles)}")
+    _check_patterns(settings.screen.redact, source)
     roles = {}
     for name, table in raw_roles.items():
         prefix = f"roles.{name}"
@@ -127,8 +129,17 @@ def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> S
         _check_role(name, role, source)
         cwd, match_cwd = _place(role.cwd, base), _place(role.match_cwd, base)
         roles[name] = msgspec.structs.replace(role, cwd=cwd, match_cwd=match_cwd)
-    outputs = _place(settings.outputs, base)
-    return msgspec.structs.replace(settings, outputs=outputs, roles=roles)
+    outputs, queue = _place(settings.outputs, base), _queue(settings.queue, source, base)
+    return msgspec.structs.replace(settings, outputs=outputs, queue=queue, roles=roles)
+
+
+def _queue(queue: Queue, source: str, base: Path | None) -> Queue:
+    """The queue server's settings, with at most one kind of credentials."""
+    in_url = queue.address != queue.url
+    if in_url + (queue.token_env is not None) + (queue.token_file is not None) > 1:
+        one = "expected only one of user:password in url, token_env, token_file"
+        raise ConfigError(f"{source}: queue: found several credentials; {one}")
+    return msgspec.structs.replace(queue, token_file=_place(queue.token_file, base))
 
 
 def _place(path: str | None, base: Path | None) -> str | None:
@@ -163,6 +174,17 @@ def _refuse_values(tables: Mapping[str, Any], source: str) -> None:
             raise ConfigError(f"{source}: {key}: expected a number of 64 bits, found a larger one")
 
 
+def _check_patterns(patterns: Sequence[str], source: str) -> None:
+    """Refuse a pattern that is no regular expression, or that would hide every text."""
+    if not patterns:
+        return
+    from console.system.redaction import refuse_pattern
+
+    for index, pattern in enumerate(patterns):
+        if reason := refuse_pattern(pattern):
+            raise ConfigError(f"{source}: screen.redact[{index}]: found {pattern!r}: {reason}")
+
+
 def _check_role(name: str, role: RoleSettings, source: str) -> None:
     """What a type cannot say: a match that would catch everything, a command that is empty."""
     match = role.match or WELL_KNOWN.get(name, "")
@@ -186,8 +208,9 @@ def _check_url(url: str, source: str) -> None:
 
     try:
         port = urlsplit(url).port
-    except ValueError as error:
-        raise ConfigError(f"{source}: queue.url: {error}, found {_found(url)}") from None
+    except ValueError:  # its words may quote a password that has a slash in it
+        wrong = "expected http://HOST:PORT with a port from 1 to 65535"
+        raise ConfigError(f"{source}: queue.url: {wrong}, found {_found(url)}") from None
     if port == 0:
         raise ConfigError(f"{source}: queue.url: expected a port from 1 to 65535, found 0")
 
@@ -209,7 +232,7 @@ def _explain(message: str, value: Any, shape: Any, source: str, prefix: str) -> 
         allowed = ", ".join(_fields(shape, where))
         key = ".".join(filter(None, (key, unknown[1])))
         return f"{source}: {key}: unknown key; allowed: {allowed}"
-    found = _dig(value, where)
+    found = MASK if secret_name(key.rpartition(".")[2]) else _dig(value, where)
     return f"{source}: {key or 'the file'}: {what}, found {_found(found)}"
 
 
@@ -223,7 +246,9 @@ def _dig(value: Any, path: str) -> Any:
 
 
 def _found(value: Any) -> str:
-    text = repr(value)
+    if isinstance(value, dict):
+        value = {key: MASK if secret_name(str(key)) else one for key, one in value.items()}
+    text = redact(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -22,6 +22,7 @@ from console.core.model import (
     Role,
     Verb,
 )
+from console.core.redact import command_line
 from console.core.text import duration, visible
 from console.system import clock, lease, tree, witness
 from console.system.box import Box, Observation
@@ -208,7 +209,7 @@ class Guard:
             return Outcome(False, f"{role.name}: would be refused: {reason}", REFUSED)
         steps = [f"end PID {', '.join(map(str, one.pids))}" for one in ends]
         if starts:
-            steps.append(f"start {role.count - left}: {visible(' '.join(role.command), 200)}")
+            steps.append(f"start {role.count - left}: {visible(command_line(role.command), 200)}")
         return Outcome(True, f"{role.name}: would {', then '.join(steps) or 'do nothing'}")
 
     def _newest(self) -> Event | None:

@@ -8,6 +8,7 @@ from sys import intern
 from typing import Any
 
 from console.core.model import Event, EventKind, Identity, Moment, Sample
+from console.core.redact import redact, suspect, values
 
 SAMPLE = "id, monitor, at, tick, boot, data, error"
 EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
@@ -25,15 +26,15 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 def _clean(text: str) -> str:
-    """Text that SQLite can keep: lone surrogates escaped, and of bounded length."""
-    return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode("utf-8")
+    """Text that SQLite can keep: no secrets, lone surrogates escaped, and of bounded length."""
+    return redact(text)[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def sample_row(sample: Sample) -> tuple[Any, ...]:
     """The values of a sample, for the columns after the id."""
     moment = sample.moment
     error = _clean(sample.error) if sample.error is not None else None
-    return (sample.monitor, moment.at, moment.tick, moment.boot, json.dumps(sample.data), error)
+    return (sample.monitor, moment.at, moment.tick, moment.boot, _document(sample.data), error)
 
 
 def sample(row: Sequence[Any]) -> Sample:
@@ -56,8 +57,14 @@ def event_row(event: Event) -> tuple[Any, ...]:
         _clean(event.reason),
         str(event.identity) if event.identity else None,
         event.token,
-        json.dumps(event.data),
+        _document(event.data),
     )
+
+
+def _document(data: Mapping[str, Any]) -> str:
+    """Plain values as JSON. The text is parsed again only where a secret may be in it."""
+    text = json.dumps(data)
+    return json.dumps(values(data)) if suspect(text) else text
 
 
 def event(row: Sequence[Any]) -> Event:

@@ -17,6 +17,7 @@ with without("typing_extensions"):  # msgspec would take it for `typing`: 3 ms o
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Pattern = Annotated[str, Meta(min_length=1, max_length=1000)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 WELL_KNOWN = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
@@ -31,6 +32,17 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
     )
     timeout_s: Seconds = 3.0
     lease_s: Seconds = 120.0
+    token_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """The environment variable with a token that is sent as `Authorization: Bearer`."""
+    token_file: Text | None = None
+    """The file with such a token."""
+
+    @property
+    def address(self) -> str:
+        """The URL without `user:password@`: what is asked, and what is shown."""
+        scheme, separator, rest = self.url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +183,8 @@ class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     mouse: bool | Literal["auto"] = "auto"
     """Whether the console takes the mouse; `auto`: not over SSH."""
     keys: dict[str, Text] = {}
+    redact: Annotated[list[Pattern], Meta(max_length=50)] = []
+    """Regular expressions: what they match is shown, written and served as `***`."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

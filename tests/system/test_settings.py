@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 
 from console.commands.config import TEMPLATE
+from console.system import redaction
 from console.system.configuration import MAX_BYTES, ConfigError, load, parse, schema
 from console.system.settings import Settings
 
@@ -73,7 +74,7 @@ def refused(path: Path) -> str:
         ('[roles.worker.env]\nA = "\\u0000"', ["roles.worker.env.A", "without NUL"]),
         ('[roles.worker.env]\n"A=B" = "x"', ["roles.worker.env", "variable", "found 'A=B'"]),
         ('[roles.worker.match_env]\n"" = "x"', ["roles.worker.match_env", "found ''"]),
-        ("[queue]\nurl = 'http://127.0.0.1:99999'", ["queue.url", "0-65535", "99999"]),
+        ("[queue]\nurl = 'http://127.0.0.1:99999'", ["queue.url", "1 to 65535", "99999"]),
         ("[queue]\nurl = 'http://127.0.0.1:0'", ["queue.url", "from 1"]),
         ("[queue]\nurl = 'http://[::1'", ["queue.url", "found 'http://[::1'"]),
         ("\x00", ["not TOML"]),
@@ -217,7 +218,7 @@ def test_the_template_names_every_table_and_shows_the_defaults() -> None:
     default = msgspec.to_builtins(Settings())
     assert default.keys() - {"outputs", "roles"} <= whole.keys()
     for table in ("queue", "baseline", "retention"):
-        assert whole[table] == default[table]
+        assert whole[table] == {key: one for key, one in default[table].items() if one is not None}
 
 
 def test_the_schema_is_one_and_says_what_the_program_says(tmp_path: Path) -> None:
@@ -248,3 +249,17 @@ def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
     path = tmp_path / "again.toml"
     path.write_text(tomli_w.dumps(clean(plain)))
     assert load(path) == settings
+
+
+def test_a_pattern_that_takes_too_long_hides_the_text() -> None:
+    change = redaction.compiled(["(a|aa)+$"])
+    assert change is not None
+    assert change("a" * 5) == "***"
+    assert change("a" * 200 + "!").startswith("*** (a pattern")
+
+
+def test_a_found_value_is_not_shown_where_the_key_names_a_secret() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"roles": {"w": {"match": "w.py", "env": {"DB_PASSWORD": 4711}}}}, "c.toml")
+    assert "DB_PASSWORD" in str(caught.value)
+    assert "4711" not in str(caught.value)

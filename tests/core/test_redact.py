@@ -1,0 +1,145 @@
+"""Secrets are replaced wherever text leaves the program; what is no secret stays."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.core import redact
+from console.core.model import Identity, Moment, Process
+from console.core.text import visible
+
+SECRET = "Hunter2x9"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"--token={SECRET}",
+        f"bot.py --password {SECRET} --interval 5",
+        f"--api-key={SECRET}",
+        f"-token={SECRET}",
+        f"DB_PASSWORD={SECRET}",
+        f'PGPASSWORD="{SECRET} {SECRET}" psql',
+        f"accessToken={SECRET}&x=1",
+        f"clientSecret='{SECRET}'",
+        f"MYSQL_PASS={SECRET}",
+        f"http://bot:{SECRET}@host:80/path",
+        f"postgres://bot:p@{SECRET}@host/db",
+        f"Authorization: Bearer {SECRET}",
+        f"Authorization: Digest username=x, response={SECRET}",
+        f"curl -H 'Authorization: Basic {SECRET}' http://h",
+        f"X-Api-Key: {SECRET}",
+        f"Cookie: session={SECRET}",
+        f"sent bearer {SECRET} to it",
+        f'{{"user": "bot", "password": "{SECRET}"}}',
+        f"{{'secret': '{SECRET}'}}",
+        f"login failed, password: {SECRET}",
+        f"curl -u bot:{SECRET} http://h",
+        f"sshpass -p {SECRET} ssh host",
+        f"mysqldump -ubot -p{SECRET} db",
+        f"https://account.blob.example/x?sv=1&sig={SECRET}%3D",
+        f"ghp_{SECRET * 4}",
+        f"xoxb-12345678-{SECRET}",
+        f"eyJhbGciOiJI.eyJzdWIiOiIx.{SECRET}",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+    ],
+)
+def test_a_secret_is_replaced(text: str) -> None:
+    shown = redact.redact(text)
+    assert SECRET not in shown
+    assert redact.MASK in shown
+    assert redact.redact(shown) == shown
+    assert SECRET not in visible(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "started: PID 15, token 1",
+        "its lease is held under token 3",
+        "--token-file=/run/secrets/x --password-file /run/y",
+        "max_tokens=100 tokenizer=fast author=ana authored=yes",
+        "PWD=/home/robot OLDPWD=/ python bot.py",
+        "no answer: 401: authorization required",
+        "bearer presented",
+        "c.toml: roles.worker.password: expected a string",
+        "http://127.0.0.1:8091/api/health",
+        "2026-11-28 10:00:00 5=3+2 key=value x-y: z",
+        "python W.py --interval 5 --no-auth --verbose",
+        "AKIA is a prefix",
+        "비밀번호 = 없음",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact.redact(text) == text
+    assert redact.command_line(text.split(" ")) == text
+
+
+def test_a_value_may_be_a_word_of_its_own_with_spaces_in_it() -> None:
+    argv = ["python", "bot.py", "--password", "a b c", "--secret", "--quick", "TOKEN=a b", "-v"]
+    assert redact.words(argv) == [
+        "python", "bot.py", "--password", "***", "--secret", "--quick", "TOKEN=***", "-v",
+    ]  # fmt: skip
+    assert redact.words(["/usr/bin/curl", "-u", "bot:a b", "u"]) == [
+        "/usr/bin/curl", "-u", "bot:***", "u",
+    ]  # fmt: skip
+
+
+def test_a_document_is_redacted_by_the_names_of_its_keys_too() -> None:
+    document: Any = {
+        "env": {"API_KEY": "k", "LANG": "C"},
+        "command": ["x", "--token", "y"],
+        "token": 3,
+        "deep": [{"password": "p"}, 1, None, "http://a:b@c"],
+    }
+    assert redact.values(document) == {
+        "env": {"API_KEY": "***", "LANG": "C"},
+        "command": ["x", "--token", "***"],
+        "token": 3,
+        "deep": [{"password": "***"}, 1, None, "http://a:***@c"],
+    }
+
+
+def test_a_process_is_matched_by_its_words_and_shown_without_its_secrets() -> None:
+    argv = ("python", "bot.py", f"--token={SECRET}")
+    process = Process(Identity.parse("5:6:boot"), 1, argv, Moment(0.0), "S")
+    assert process.argv[2].endswith(SECRET)
+    assert process.command == "python bot.py --token=***"
+
+
+def test_a_secret_that_a_limit_cuts_is_recognised() -> None:
+    token = "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl"
+    assert visible(f"x {token}", 12) == "x ***"
+    assert visible("x" * 20 + f" --token={SECRET} " + "y" * 40, 30) == "x" * 20 + " --token=*…"
+
+
+def test_patterns_can_be_added_and_taken_away() -> None:
+    try:
+        redact.use(lambda text: text.replace("blue", "***"))
+        assert redact.redact("a blue word") == "a *** word"
+        assert visible("a blue word") == "a *** word"
+    finally:
+        redact.use(None)
+    assert redact.redact("a blue word") == "a blue word"
+
+
+@given(st.text("abT token=-:/@\"'&;.*eyJ", max_size=200))
+def test_redacting_never_fails_and_nothing_is_lost_by_doing_it_again(text: str) -> None:
+    shown = redact.redact(text)
+    assert isinstance(shown, str)
+    assert redact.command_line(text.split(" ")) is not None
+
+
+@pytest.mark.parametrize(
+    "piece", ["-token ", "a-", "token", "://", "x://a:", "curl -u ", "a_b.auth", '"', "password='"]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (20_000 // len(piece))
+    began = time.process_time()
+    redact.redact(text)
+    assert time.process_time() - began < 2.0
