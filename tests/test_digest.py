@@ -17,7 +17,7 @@ from console.runtime import collecting
 from console.runtime.digest import LEDGER
 from console.runtime.view import View
 from console.system.box import Box, open_box
-from console.system.files import write_atomically
+from console.system.door import write_atomically
 from console.system.settings import RoleSettings, Settings
 
 

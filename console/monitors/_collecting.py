@@ -11,7 +11,8 @@ from console.core.model import Moment
 from console.core.series import Series
 from console.monitors import _channels, _seasons
 from console.system.aside import aside
-from console.system.files import FileError, Problem, write_atomically
+from console.system.door import PUBLIC, Door
+from console.system.files import FileError, Problem
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -40,7 +41,7 @@ async def collect(
     usual = await _usual(box, now)
     status = await aside(_compose, queue, canary, usual, next_runs, now)
     try:
-        await aside(_publish, path, status)
+        await aside(_publish, box.door, path, status)
     except FileError as error:
         return status, now, f"cannot write {path.name}: {error}"
     return status, now, None
@@ -65,6 +66,7 @@ def _compose(
     return _channels.status(found, queue, canary, next_runs, now)
 
 
-def _publish(path: Path, status: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(status, indent=2, allow_nan=False) + "\n")
-    write_atomically(path.with_suffix(".md"), _channels.markdown(status))
+def _publish(door: Door, path: Path, status: Mapping[str, Any]) -> None:
+    """Write the file and its summary: for other programs to read. Raises FileError."""
+    door.write(path, json.dumps(status, indent=2, allow_nan=False) + "\n", PUBLIC)
+    door.write(path.with_suffix(".md"), _channels.markdown(status), PUBLIC)

@@ -22,7 +22,7 @@ from console.core.text import duration, visible
 from console.core.written import SLEPT, ago
 from console.system import clock
 from console.system.aside import aside
-from console.system.files import FileError, Problem, read_json
+from console.system.files import FileError, Problem
 from console.system.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def probe(box: Box) -> Sample:
     mode = box.settings.monitors.pipeline.mode
     status: Mapping[str, Any] | FileError
     try:
-        status = table((await aside(read_json, path))[0])
+        status = table((await aside(box.door.read_json, path))[0])
     except FileError as error:
         status = error
     if mode == "auto":

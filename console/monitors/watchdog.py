@@ -14,7 +14,7 @@ from console.core.model import Health, HealthState, Moment, Sample
 from console.core.text import duration, visible
 from console.system import clock
 from console.system.aside import aside
-from console.system.files import FileError, Problem, read_json
+from console.system.files import FileError, Problem
 from console.system.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def probe(box: Box) -> Sample:
         first = min(instances, key=lambda instance: instance.root.started.at)
         seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
     try:
-        status, _ = await aside(read_json, path)
+        status, _ = await aside(box.door.read_json, path)
         seen.update(_status(table(status), box.now()))
     except FileError as error:
         seen["problem"] = str(error)

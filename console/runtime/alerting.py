@@ -16,7 +16,8 @@ from console.core.text import day_clock
 from console.runtime import collecting
 from console.runtime.telling import RAISED, RESOLVED, TOLD, owed
 from console.system.box import Box
-from console.system.files import FileError, write_atomically
+from console.system.door import GROUP
+from console.system.files import FileError
 from console.system.store import StoreError
 
 PAST = 10_000
@@ -114,11 +115,11 @@ class Alerting:
         for name, text in wanted.items():
             if self._files.get(name) != text:
                 with contextlib.suppress(FileError):
-                    write_atomically(self.directory / name, text)
+                    self.box.door.write(self.directory / name, text, GROUP)
                     self._files[name] = text
         for name in self._files.keys() - wanted.keys():
-            with contextlib.suppress(OSError):
-                (self.directory / name).unlink(missing_ok=True)
+            with contextlib.suppress(FileError):
+                self.box.door.remove(self.directory / name)
                 del self._files[name]
 
     def _text(self, alert: Alert) -> str:

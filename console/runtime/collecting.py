@@ -21,7 +21,8 @@ from console.runtime.mistaken import mistake
 from console.system.box import Box
 from console.system.configuration import MAX_BYTES
 from console.system.decision import Busy, decision
-from console.system.files import FileError, write_atomically
+from console.system.door import write_atomically
+from console.system.files import FileError
 from console.system.lock import LeaseError
 from console.system.settings import Settings
 from console.system.store import StoreError

@@ -14,7 +14,6 @@ from console.runtime import collecting
 from console.runtime.alerting import ACTOR, Alerting
 from console.runtime.telling import Teller
 from console.system.box import Box
-from console.system.files import write_atomically
 
 HANDOVER_S = 60.0
 EVENTS = 5_000
@@ -96,4 +95,4 @@ class Night:
         """Write the document that the next person reads. Raises FileError, StoreError."""
         events = self.box.store.events(limit=EVENTS)
         document = handover.compose(snapshot, events, since.ago(since.DAY_S, snapshot.moment))
-        write_atomically(self.box.outputs / "handover.md", markdown(document))
+        self.box.door.write("handover.md", markdown(document))

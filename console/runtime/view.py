@@ -220,7 +220,8 @@ class View:
         told = dict.fromkeys(
             filter(None, (unwritable, self.unread, self.unsaved, self._digest.mistake))
         )
-        scarce = self._pressure.told(self.box.paths.state)
+        door = self.box.door if self.box.settings.outputs else None
+        scarce = self._pressure.told(self.box.paths.state, door)
         seen = (*told, *scarce, *notices(self.box, snapshot))
         return replace(snapshot, notices=seen, unwritable=unwritable)
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import field
 
-from console.core.frozen import frozen
+from console.core.frozen import slotted
 from console.core.model import Health, HealthState, Role
 from console.core.record import Seen
 from console.core.redact import redact
 from console.core.text import day_clock, visible
+from console.system import foreign
 from console.system.box import Box
-from console.system.files import FileError, append_rotating, write_atomically
+from console.system.door import GROUP
+from console.system.files import FileError, Problem
+
+NAME = "worker_monitor.log"
+MOST = 1_000
+"""Lines that are kept while the storage does not answer; beyond that the oldest are given up."""
 
 
-@frozen
+@slotted
 class WorkerLog:
     """The log of one box."""
 
     box: Box
+    _waiting: deque[str] = field(default_factory=lambda: deque(maxlen=MOST))
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def started(self) -> None:
         """The monitors begin to run."""
@@ -47,8 +58,7 @@ class WorkerLog:
             f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
         )
         with contextlib.suppress(FileError):
-            path = self.box.outputs / f"ALERT_{role.name}_parked.txt"
-            write_atomically(path, redact(text))
+            self.box.door.write(f"ALERT_{role.name}_parked.txt", redact(text), GROUP)
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
@@ -63,8 +73,26 @@ class WorkerLog:
 
         Other tools parse this format. A disk that is full must not stop the watch.
         """
-        stamp = day_clock(self.box.now())
-        with contextlib.suppress(FileError):
-            append_rotating(
-                self.box.outputs / "worker_monitor.log", f"[{stamp}][{level}] {visible(words)}"
-            )
+        self._waiting.append(f"[{day_clock(self.box.now())}][{level}] {visible(words)}")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; without waiting for storage that may not answer."""
+        if foreign.is_remote(str(self.box.outputs)):
+            threading.Thread(target=self._write, daemon=True).start()
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what waits, unless another thread does. What the disk refuses is given up."""
+        while self._waiting and self._turn.acquire(blocking=False):
+            try:
+                while self._waiting:
+                    try:
+                        self.box.door.append(NAME, self._waiting[0])
+                    except FileError as error:
+                        if error.problem is Problem.SILENT:
+                            return
+                    self._waiting.popleft()
+            finally:
+                self._turn.release()

@@ -39,6 +39,7 @@ from console.system.store import Store
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
     from console.core.series import Series
+    from console.system.door import Door
     from console.system.links import Links
     from console.system.recent import Recent
 
@@ -107,6 +108,13 @@ class Box:
         """Where the automation's status files are."""
         named = self.settings.outputs
         return Path(os.path.expanduser(named)) if named else self.paths.state / "outputs"
+
+    @property
+    def door(self) -> Door:
+        """The way to write below `outputs`, and to read there."""
+        from console.system.door import Door  # who only looks at processes needs none
+
+        return Door(self.outputs)
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -21,6 +21,8 @@ from typing import Any, get_type_hints
 from console.core.frozen import slotted
 from console.core.instances import refuse_match
 from console.core.redact import MASK, redact, secret_name
+from console.system import foreign
+from console.system.files import FileError
 from console.system.paths import trusted_uids, user_name
 from console.system.settings import WELL_KNOWN, Name, Queue, RoleSettings, Settings, msgspec
 
@@ -46,18 +48,30 @@ def load(path: Path | None) -> Settings:
 def read(path: Path) -> dict[str, Any]:
     """The file as TOML tables. A byte order mark is tolerated. Raises ConfigError."""
     try:
-        raw = _contents(path)
+        raw = foreign.call(os.path.dirname(path.absolute()), _answer, str(path))
+        if isinstance(raw, str):
+            raise ConfigError(raw)
         if len(raw) > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
         return tomllib.loads(raw.removeprefix(BOM_UTF8).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except FileError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
     except RecursionError:
         raise ConfigError(f"{path}: not TOML: nested too deeply") from None
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def _answer(path: str) -> bytes | str:
+    """What the file holds, or why it cannot be used."""
+    try:
+        return _contents(Path(path))
+    except ConfigError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
 
 
 def _contents(path: Path) -> bytes:
@@ -267,6 +281,9 @@ def schema() -> dict[str, Any]:
 # --- the file as it is by now -----------------------------------------------------------------
 
 Stamp = tuple[int, int, int] | None
+UNREAD: Stamp = (-1, -1, -1)
+"""The stamp of a file that did not answer: it differs from that of every file."""
+PATIENCE_S = 0.2
 
 
 @slotted
@@ -280,22 +297,39 @@ class Configured:
     _known: tuple[Stamp, Settings] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = self._stamp(), self.began
+        try:
+            self._known = self._stamp(), self.began
+        except FileError:
+            self._known = UNREAD, self.began
 
     def look(self) -> Settings:
-        """What the file says now; what it said before, when it says nothing that can be used."""
+        """What the file says now; what it said before, when it says nothing that can be used.
+
+        The caller may be an event loop: a file that does not answer costs it `PATIENCE_S` once.
+        """
         stamp, settings = self._known
-        if (now := self._stamp()) != stamp:
-            try:
+        try:
+            now = self._stamp()
+            if now != stamp:
                 settings, self.mistake = load(self.path), None
-            except ConfigError as error:
-                self.mistake = f"{error}; what it said before counts until it is mended"
-            self._known = now, settings
+        except FileError as error:
+            now = UNREAD
+            self.mistake = f"{self.path}: {error}; what it said before counts until then"
+        except ConfigError as error:
+            self.mistake = f"{error}; what it said before counts until it is mended"
+        self._known = now, settings
         return settings
 
     def _stamp(self) -> Stamp:
-        if self.path is not None:
-            with contextlib.suppress(OSError):
-                status = self.path.stat()
-                return status.st_mtime_ns, status.st_size, status.st_ino
-        return None
+        if self.path is None:
+            return None
+        place = os.path.dirname(self.path.absolute())
+        stamp: Stamp = foreign.call(place, _stamp, str(self.path), patience_s=PATIENCE_S)
+        return stamp
+
+
+def _stamp(path: str) -> Stamp:
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None

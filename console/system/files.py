@@ -1,4 +1,7 @@
-"""The one gate for files, foreign and own: bounded, regular, whole, or a clear reason why not."""
+"""The one gate for reading files, foreign and own: bounded, regular, or a clear reason why not.
+
+Writing outside the state directory is `door`'s.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from console.core.model import LogPage
-from console.core.text import visible
 
 DEEPEST = 100
 """Levels of nesting: more is an attack, and would end in a recursion error somewhere later."""
@@ -38,6 +40,8 @@ class Problem(StrEnum):
     IRREGULAR = "not a regular file"
     BAD = "not JSON"
     FAILED = "failed"
+    UNSAFE = "unsafe"
+    SILENT = "does not answer"
 
 
 class FileError(Exception):
@@ -119,20 +123,20 @@ def _check_text(text: str) -> None:
 @contextmanager
 def regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A descriptor on a regular file, never waiting for a pipe's other end. Raises FileError."""
-    with _explained():
+    with explained():
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise FileError(Problem.IRREGULAR)
-        with _explained():
+        with explained():
             yield fd, status
     finally:
         os.close(fd)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """The operating system's refusals as FileError."""
     try:
         yield
@@ -150,12 +154,23 @@ def _explained() -> Iterator[None]:
 
 def read_json(path: Path, limit: int = 1_000_000) -> tuple[object, float]:
     """The JSON value in a file of at most `limit` bytes, and its mtime. Raises FileError."""
-    with regular(path) as (fd, status), os.fdopen(fd, "rb", closefd=False) as file:
+    raw, mtime = read_bytes(path, limit)
+    return decode_file(raw), mtime
+
+
+def read_bytes(path: Path | str, limit: int = 1_000_000) -> tuple[bytes, float]:
+    """The bytes of a file of at most `limit`, and its mtime. Raises FileError."""
+    with regular(Path(path)) as (fd, status), os.fdopen(fd, "rb", closefd=False) as file:
         raw = file.read(limit + 1)
     if len(raw) > limit:
         raise FileError(Problem.LARGE, f"more than {limit} bytes")
+    return raw, status.st_mtime
+
+
+def decode_file(raw: bytes) -> object:
+    """The JSON value in the bytes of a file. Raises FileError."""
     try:
-        return decode(raw), status.st_mtime
+        return decode(raw)
     except BadJson as error:
         raise FileError(Problem.HALF if error.cut else Problem.BAD, str(error)) from None
 
@@ -190,56 +205,3 @@ def lines_of(raw: bytes, start: int) -> tuple[str, ...]:
     if lines[-1] == "":
         lines.pop()
     return tuple(line.removesuffix("\r") for line in lines)
-
-
-# --- writing --------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Put `text` in place whole, or leave the old file as it was. Raises FileError."""
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    with _explained():
-        raw = text.encode()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # By descriptor: a full disk is an error here, not a file cut short in silence.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(draft, flags, 0o666), "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def append_rotating(path: Path, line: str, max_bytes: int = 1_000_000) -> None:
-    """Add one line to a log; a log that would exceed `max_bytes` becomes NAME.1 first.
-
-    One process writes a log. A line that does not fit on the disk is taken back whole. Raises
-    FileError.
-    """
-    raw = visible(line).encode() + b"\n"
-    with _explained():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not _appended(path, raw, max_bytes):
-            path.replace(path.with_name(path.name + ".1"))
-            _appended(path, raw, max(max_bytes, len(raw)))
-
-
-def _appended(path: Path, raw: bytes, max_bytes: int) -> bool:
-    """Append `raw` unless that would make a longer file than `max_bytes` of one that has lines."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o644)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(Problem.IRREGULAR)
-        if status.st_size and status.st_size + len(raw) > max_bytes:
-            return False
-        if os.write(fd, raw) < len(raw):
-            os.ftruncate(fd, status.st_size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return True
-    finally:
-        os.close(fd)

@@ -211,19 +211,43 @@ def _on_the_way(directory: Path) -> list[Path]:
 
 def network_filesystem(directory: Path) -> str | None:
     """The kind of network file system that `directory` lies on, or None."""
+    mounted = mount_of(os.path.realpath(directory))
+    return mounted[1] if mounted is not None and _is_network(mounted[1]) else None
+
+
+def mount_of(path: str) -> tuple[str, str] | None:
+    """(mount point, kind of file system) that an absolute path lies on, by its text alone."""
+    found: tuple[str, str] | None = None
+    for mount, kind in _mounts():
+        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+        if inside and (found is None or len(mount) >= len(found[0])):
+            found = mount, kind
+    return found
+
+
+def remote_mounts() -> tuple[str, ...]:
+    """The mount points whose server is another machine or a program: either may stop answering."""
+    return tuple(
+        mount
+        for mount, kind in _mounts()
+        if kind in _NETWORK or kind == "autofs" or kind.partition(".")[0] in ("fuse", "fuseblk")
+    )
+
+
+def _mounts() -> list[tuple[str, str]]:
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
-        return None
-    best, kind = "", None
-    real = os.path.realpath(directory)
-    for line in lines:
-        head, _, tail = line.partition(" - ")
-        mount = head.split()[4].replace("\\040", " ")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, tail.split()[0]
-    return kind if kind is not None and _is_network(kind) else None
+        return []
+    parted = (line.partition(" - ") for line in lines)
+    return [(_unescaped(head.split()[4]), tail.split()[0]) for head, _, tail in parted]
+
+
+def _unescaped(mount: str) -> str:
+    """The kernel writes blanks, tabs, newlines and backslashes in octal."""
+    for code, plain in (("040", " "), ("011", "\t"), ("012", "\n"), ("134", "\\")):
+        mount = mount.replace(f"\\{code}", plain)
+    return mount
 
 
 def _is_network(kind: str) -> bool:

@@ -1,14 +1,20 @@
-"""Whether the machine itself is nearly out of disk or memory: words only when it matters."""
+"""Whether disk or memory is nearly gone, or a directory unsafe: words only when it matters."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.core.frozen import slotted
 from console.core.text import size
 from console.system import clock
 
+if TYPE_CHECKING:
+    from console.system.door import Door
+
+SHORT_S = 0.2
+"""How long a directory is waited for: the caller may be an event loop."""
 EVERY_S = 60.0
 SHARE, ENOUGH_BYTES = 0.05, 1 << 30
 """Pressure is when less than both is left."""
@@ -22,12 +28,16 @@ class Pressure:
     _looked: float | None = None
     _told: tuple[str, ...] = ()
 
-    def told(self, directory: Path) -> tuple[str, ...]:
-        """A line for each thing that is nearly gone; `directory`: whose disk matters."""
+    def told(self, directory: Path, door: Door | None = None) -> tuple[str, ...]:
+        """A line for each thing that is nearly gone; `directory`: whose disk matters.
+
+        And one when other users can reach what is written through `door`.
+        """
         now = clock.tick()
         if self._looked is None or not 0 <= now - self._looked < EVERY_S:
             self._looked = now
-            self._told = tuple(one for one in (disk(directory), memory()) if one)
+            unsafe = door.warning(SHORT_S) if door else None
+            self._told = tuple(one for one in (disk(directory), memory(), unsafe) if one)
         return self._told
 
 

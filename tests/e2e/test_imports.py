@@ -49,8 +49,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 64, 201),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 41, 183),
+        ("status --json", NOT_TO_LOOK, 67, 204),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 44, 186),
     ],
 )
 def test_a_command_imports_what_it_needs(

@@ -22,6 +22,7 @@ from console.core.rollup import Rollup
 from console.core.series import Series
 from console.rig.box import free_port
 from console.system import clock
+from console.system.door import Door
 from console.system.http import HttpError, fetch
 from console.system.settings import Queue, Settings
 
@@ -39,6 +40,10 @@ class StandIn:
     samples: list[Sample] = field(default_factory=list)
     rollups: list[Rollup] = field(default_factory=list)
     offset_s: float = 0.0
+
+    @property
+    def door(self) -> Door:
+        return Door(self.outputs)
 
     def now(self) -> Moment:
         return clock.now().plus(self.offset_s)

@@ -18,14 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.system.files import (
-    FileError,
-    Problem,
-    append_rotating,
-    read_json,
-    tail,
-    write_atomically,
-)
+from console.system.door import append_rotating, write_atomically
+from console.system.files import FileError, Problem, read_json, tail
 
 as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -268,7 +262,8 @@ def test_a_log_that_is_no_file(tmp_path: Path) -> None:
 
 ON_A_SMALL_DISK = """
 import pathlib, sys
-from console.system.files import FileError, append_rotating, read_json, write_atomically
+from console.system.door import append_rotating, write_atomically
+from console.system.files import FileError, read_json
 disk = pathlib.Path(sys.argv[1])
 path, log = disk / "status.json", disk / "monitor.log"
 write_atomically(path, '"old"')

@@ -1,0 +1,124 @@
+"""Storage that stops answering, against a real mount that hangs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hung import hung, needs_fuse
+
+from console.runtime.worker_log import WorkerLog
+from console.system import foreign
+from console.system.box import open_box
+from console.system.configuration import Configured
+from console.system.door import Door, unsafe_directory, write_atomically
+from console.system.files import FileError, Problem
+from console.system.foreign import NoAnswer
+from console.system.settings import Settings
+
+
+def _fail() -> None:
+    raise FileError(Problem.HALF, "at the end")
+
+
+def test_what_is_done_in_another_process_comes_back(tmp_path: Path) -> None:
+    place = foreign.Place(str(tmp_path))
+    assert place.call(os.path.join, ("a", "b"), 5.0) == "a/b"
+    assert place.call(os.urandom, (1_000_000,), 5.0) != b""
+    with pytest.raises(FileError, match="half written: at the end") as caught:
+        place.call(_fail, (), 5.0)
+    assert caught.value.problem is Problem.HALF
+    with pytest.raises(FileError, match="FileNotFoundError"):
+        place.call(os.stat, (str(tmp_path / "none"),), 5.0)
+    with pytest.raises(FileError, match="was ended"):
+        place.call(os._exit, (1,), 5.0)
+
+
+def test_the_process_keeps_no_descriptor_of_its_parent(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        open_there = foreign.Place("x").call(os.listdir, ("/proc/self/fd",), 5.0)
+    assert len(open_there) <= 5  # 0 to 2, the pipe, and the directory itself
+
+
+@needs_fuse
+def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    link = tmp_path / "link"
+    link.symlink_to("m/outputs")
+    with hung(directory):
+        assert foreign.is_remote(str(directory / "outputs")) and foreign.is_remote(str(link))
+        assert not foreign.is_remote(str(tmp_path))
+        for _ in range(3):
+            with pytest.raises(NoAnswer, match=f"does not answer since .*mount {directory}, fuse"):
+                write_atomically(directory / "outputs" / "file", "text")
+        began = time.monotonic()
+        with pytest.raises(NoAnswer):
+            write_atomically(directory / "outputs" / "file", "text")
+        assert time.monotonic() - began < 1.0
+        assert "does not answer" in (unsafe_directory(directory / "outputs") or "")
+        assert any(str(directory) in words for words in foreign.silent())
+        tasks = Path("/proc/self/task")
+        states = [
+            (one / "stat").read_text().rpartition(")")[2].split()[0] for one in tasks.iterdir()
+        ]
+        assert "D" not in states, "a thread of ours hangs: this process could not end"
+    write_atomically(directory / "outputs" / "file", "text")
+    assert (directory / "outputs" / "file").read_text() == "text"
+    assert foreign.silent(retry=True) == ()
+
+
+@needs_fuse
+def test_lines_of_the_log_wait_until_the_mount_answers(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    settings = Settings(outputs=str(directory / "outputs"))
+    with open_box(settings, tmp_path / "state") as box:
+        log = WorkerLog(box)
+        with hung(directory):
+            began = time.monotonic()
+            for number in range(50):
+                log.line(f"line {number}")
+            assert time.monotonic() - began < 1.5, "the caller may be the event loop"
+        while any(one.daemon and one.is_alive() for one in threading.enumerate()[1:]):
+            time.sleep(0.01)
+        log.flush()
+        lines = (directory / "outputs" / "worker_monitor.log").read_text().splitlines()
+    assert [one.partition("] ")[2].split()[-1] for one in lines] == [str(n) for n in range(50)]
+
+
+@needs_fuse
+def test_a_configuration_on_a_mount_that_hangs_blocks_nobody(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    directory.mkdir()
+    path = directory / "c.toml"
+    path.write_text("")
+    configured = Configured(path, Settings())
+    with hung(directory):
+        began = time.monotonic()
+        for _ in range(20):
+            assert configured.look() == Settings()
+        assert time.monotonic() - began < 2.0
+        assert configured.mistake is not None and "does not answer" in configured.mistake
+    configured.look()
+    assert configured.mistake is None
+
+
+def test_a_configuration_that_became_a_pipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("")
+    configured = Configured(path, Settings())
+    path.unlink()
+    os.mkfifo(path)
+    assert configured.look() == Settings()
+    assert configured.mistake is not None and "is a FIFO" in configured.mistake
+
+
+@needs_fuse
+def test_a_status_file_on_a_mount_that_hangs_is_unknown(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    with hung(directory), pytest.raises(NoAnswer) as caught:
+        Door(directory).read_json("status.json")
+    assert caught.value.problem is Problem.SILENT
