@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from console.core.frozen import slotted
-from console.core.instances import refuse_match
+from console.core.matching import refuse_match, split_match
 from console.core.redact import MASK, redact, secret_name
 from console.system import foreign
 from console.system.files import FileError
@@ -144,7 +144,14 @@ def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> S
         cwd, match_cwd = _place(role.cwd, base), _place(role.match_cwd, base)
         roles[name] = msgspec.structs.replace(role, cwd=cwd, match_cwd=match_cwd)
     outputs, queue = _place(settings.outputs, base), _queue(settings.queue, source, base)
-    return msgspec.structs.replace(settings, outputs=outputs, queue=queue, roles=roles)
+    settings = msgspec.structs.replace(settings, outputs=outputs, queue=queue, roles=roles)
+    if roles:
+        from console.core.overlap import overlaps
+
+        for reason in overlaps(settings.all_roles()):
+            hint = "" if "worker" in roles else " (the role worker is there in any configuration)"
+            raise ConfigError(f"{source}: {reason}{hint}")
+    return settings
 
 
 def _queue(queue: Queue, source: str, base: Path | None) -> Queue:
@@ -206,7 +213,7 @@ def _check_role(name: str, role: RoleSettings, source: str) -> None:
         raise ConfigError(
             f"{source}: roles.{name}.match: missing: expected the base name of the role's script"
         )
-    if reason := refuse_match(match):
+    if reason := refuse_match(split_match(match)[0]):
         raise ConfigError(f"{source}: roles.{name}.match: found {match!r}: {reason}")
     for table in ("env", "match_env"):
         for variable in getattr(role, table):

@@ -201,9 +201,19 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     screen: Screen = Screen()
 
     def all_roles(self) -> tuple[Role, ...]:
-        """The configured roles; worker and watchdog are watched even when nobody named them."""
-        named = {**{name: RoleSettings() for name in WELL_KNOWN}, **self.roles}
-        return tuple(_role(name, settings) for name, settings in named.items())
+        """The configured roles; worker and watchdog are watched even when nobody named them.
+
+        A watchdog that nobody named gives way to a role that can match the same process.
+        """
+        named = {name: _role(name, settings) for name, settings in self.roles.items()}
+        known = {name: _role(name, RoleSettings()) for name in WELL_KNOWN if name not in named}
+        if named and "watchdog" in known:
+            from console.core.overlap import overlap
+
+            if any(overlap(known["watchdog"], role) for role in named.values()):
+                del known["watchdog"]
+        order = dict.fromkeys((*WELL_KNOWN, *named))
+        return tuple((known | named)[name] for name in order if name in known or name in named)
 
 
 def _role(name: str, settings: RoleSettings) -> Role:

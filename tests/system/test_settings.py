@@ -15,6 +15,7 @@ import tomli_w
 
 from console.commands.config import TEMPLATE
 from console.system import redaction
+from console.system.advice import warnings
 from console.system.configuration import MAX_BYTES, ConfigError, load, parse, schema
 from console.system.settings import Settings
 
@@ -37,6 +38,9 @@ def refused(path: Path) -> str:
         ("[queue]\ntimeout_s = true", ["queue.timeout_s", "found True"]),
         ("[queue]\ntimeout_s = nan", ["queue.timeout_s", "found nan"]),
         ("[queue]\ntimeout_s = inf", ["queue.timeout_s", "found inf"]),
+        ("[roles.w]\nmatch = 'python w.py'", ["roles.w.match", "the script alone"]),
+        ("[roles.a]\nmatch = 'm.py'\n[roles.b]\nmatch = 'm.py'", ["'a' (m.py)", "'b' (m.py)"]),
+        ("[roles.a]\nmatch = 'm.py'\n[roles.b]\nmatch = 'jobs/m.py'", ["match_args", "'a'", "'b'"]),
         ("[queue]\nurls = 'x'", ["queue.urls", "allowed: url, timeout_s"]),
         ("[monitors.canary]\nevery_s = '1h'", ["monitors.canary.every_s", "found '1h'"]),
         ("[monitors.canaries]", ["monitors.canaries", "unknown key", "canary, worker"]),
@@ -155,6 +159,82 @@ def test_a_box_without_configuration_is_the_one_of_the_report() -> None:
         "worker": "rpa_worker.py",
         "watchdog": "task_watchdog.py",
     }
+
+
+def test_a_watchdog_that_nobody_named_gives_way_to_a_role_that_means_the_same() -> None:
+    for name in ("worker", "guard"):
+        settings = parse({"roles": {name: {"match": "task_watchdog.py"}}}, "x")
+        names = [role.name for role in settings.all_roles()]
+        assert names == list(dict.fromkeys(["worker", name]))
+    with pytest.raises(ConfigError, match=r"'worker' .* in any configuration"):
+        parse({"roles": {"bots": {"match": "rpa_worker.py"}}}, "x")
+
+
+def test_arguments_in_a_match_are_those_of_the_role() -> None:
+    table = {"match": "/opt/my bots/m.py worker", "match_args": ["--fast"], "autostart": False}
+    role = parse({"roles": {"worker": table}}, "x").all_roles()[0]
+    assert (role.match, role.match_args) == ("/opt/my bots/m.py", ("worker", "--fast"))
+    assert not role.autostart
+
+
+COMMAND = {"match": "w.py", "command": ["python", "w.py"]}
+ODD: list[tuple[dict[str, Any], str]] = [
+    ({"roles": {"worker": {**COMMAND, "match": "x.py"}}}, "roles.worker.match"),
+    ({"roles": {"worker": {**COMMAND, "match": "w.py go"}}}, "roles.worker.match"),
+    ({"roles": {"worker": {**COMMAND, "command": ["vim", "w.py"]}}}, "roles.worker.match"),
+    (
+        {"roles": {"worker": {**COMMAND, "cwd": "/a", "match_cwd": "/b"}}},
+        "roles.worker.match_cwd",
+    ),
+    (
+        {"roles": {"worker": {**COMMAND, "env": {"A": "1"}, "match_env": {"A": "2"}}}},
+        "roles.worker.match_env",
+    ),
+    ({"roles": {"worker": {"restart": {"stalled": "restart"}}}}, "roles.worker.restart.stalled"),
+    (
+        {"roles": {"worker": {**COMMAND, "restart": {"enabled": False, "stalled": "restart"}}}},
+        "roles.worker.restart.stalled",
+    ),
+    (
+        {"roles": {"worker": {**COMMAND, "restart": {"backoff_s": 90.0}}}},
+        "roles.worker.restart.backoff_s",
+    ),
+    (
+        {"roles": {"worker": {**COMMAND, "restart": {"window_s": 10.0}}}},
+        "roles.worker.restart.window_s",
+    ),
+    ({"roles": {"worker": {**COMMAND, "restart": {"limit": 0}}}}, "roles.worker.restart.limit"),
+    ({"roles": {"worker": {**COMMAND, "settle_s": 60}}}, "roles.worker.restart.healthy_s"),
+    ({"queue": {"timeout_s": 120.0}}, "queue.timeout_s"),
+    ({"queue": {"timeout_s": 11.0}}, "queue.timeout_s"),
+    ({"monitors": {"queue": {"warn_above": 5, "fail_above": 4}}}, "monitors.queue.warn_above"),
+    ({"monitors": {"canary": {"slow_s": 30.0}}}, "monitors.canary.slow_s"),
+    ({"monitors": {"canary": {"every_s": 30.0}}}, "monitors.canary.deadline_s"),
+    ({"monitors": {"watchdog": {"stale_s": 9.0}}}, "monitors.watchdog.stale_s"),
+    ({"monitors": {"pipeline": {"stale_s": 9.0}}}, "monitors.pipeline.stale_s"),
+    ({"baseline": {"hours": 48}, "retention": {"samples_days": 1}}, "baseline.hours"),
+]
+
+
+@pytest.mark.parametrize(("tables", "key"), ODD)
+def test_what_is_valid_and_odd_is_told(tables: dict[str, Any], key: str) -> None:
+    told = warnings(parse(tables, "x"))
+    assert told and all(warning.startswith(f"{key}: ") for warning in told)
+
+
+WELL: list[dict[str, Any]] = [
+    {},
+    {"roles": {"worker": COMMAND}},
+    {"roles": {"worker": {**COMMAND, "match": "/opt/current/w.py", "cwd": "/opt/releases/1"}}},
+    {"roles": {"worker": {**COMMAND, "cwd": "/a", "match_cwd": "/a"}}},
+    {"roles": {"worker": {"match": "m.py work", "command": ["uv", "run", "m.py", "-v", "work"]}}},
+    {"roles": {"worker": {"match": "w.ps1", "command": ["pwsh", "-f", "w.ps1"]}}},
+]
+
+
+@pytest.mark.parametrize("tables", WELL)
+def test_what_is_well_is_not_warned_of(tables: dict[str, Any]) -> None:
+    assert warnings(parse(tables, "x")) == []
 
 
 def test_every_key_of_a_role_reaches_the_role(tmp_path: Path) -> None:
