@@ -26,6 +26,7 @@ from console.core.record import Seen, encode
 from console.monitors import discover
 from console.runtime.past import Past
 from console.system.box import Box, open_box
+from console.system.clock import Clock, driven_by
 from console.system.settings import RoleSettings, Settings
 
 ONE, TWO = Identity(4001, 1_000, "b"), Identity(4002, 2_000, "b")
@@ -68,11 +69,13 @@ def night(box: Box) -> tuple[Past, Moment]:
     for age in range(7200, 0, -60):
         data = {"size": 2, "completed": 7200 - age, "successful": 7200 - age, "failed": 0}
         sample(box, "queue", now.plus(-age), data)
-    saw(box, now.plus(-3700), instance(ONE, now.plus(-7200)))
+        if age == 3720:
+            saw(box, now.plus(-3700), instance(ONE, now.plus(-7200)))
+        if age == 3600:
+            saw(box, now.plus(-3593), instance(TWO, now.plus(-3594)))
     told(box, EventKind.DIED, now.plus(-3600), ONE)
     told(box, EventKind.VERDICT_CHANGED, now.plus(-3599))
     told(box, EventKind.STARTED, now.plus(-3594), TWO)
-    saw(box, now.plus(-3593), instance(TWO, now.plus(-3594)))
     return Past(box, discover()), now
 
 
@@ -149,3 +152,79 @@ def test_the_graphs_read_on_and_end_where_they_are_asked_to(
     then = past.trends(now.plus(-3597))
     assert then.restarts == () and then.ends == now.at - 3597
     assert max(one.at for one in then.readings) <= then.ends
+
+
+# --- clocks that were set -------------------------------------------------------------------
+
+
+def look(box: Box, at: float, tick: float, boot: str, size: int) -> Moment:
+    moment = Moment(at, tick, boot)
+    sample(box, "queue", moment, {"size": size, "problem": None})
+    box.store.add_event(Event(EventKind.NOTICED, moment, reason=str(size)))
+    return moment
+
+
+def sizes(past: Past, around: Moment, way: int, steps: int) -> list[int | None]:
+    """What the queue's size was at each of some steps from event to event."""
+    found: list[int | None] = []
+    for _ in range(steps):
+        shown = past.snapshot(around, way)
+        if shown is None:
+            break
+        around = shown.moment
+        found.append(shown.queue.size)
+    return found
+
+
+@pytest.mark.parametrize("set_s", [-3600.0, -63_072_000.0, 63_072_000.0])
+def test_steps_follow_the_order_of_events_though_the_clock_was_set(box: Box, set_s: float) -> None:
+    now, past = box.now(), Past(box, discover())
+    ages = [100.0, 90.0, 80.0, 70.0, 60.0, 50.0]
+    for number, age in enumerate(ages):
+        off = set_s if age in (80.0, 70.0) else 0.0  # wrong for a while, then set right
+        look(box, now.at - age + off, now.tick - age, now.boot, number)
+    assert sizes(past, now, -1, 9) == [5, 4, 3, 2, 1, 0]
+    first = past.snapshot(now.plus(-100.0))
+    assert first is not None and sizes(past, first.moment, 1, 9) == [1, 2, 3, 4, 5]
+    seen = past.trends()
+    assert [one.depth for one in seen.readings] == [0, 1, 2, 3, 4, 5]
+    assert [round(now.at - one.at) for one in seen.readings] == ages
+
+
+def test_a_boot_that_began_in_1970_hides_nothing_of_the_boots_before(box: Box) -> None:
+    now, past = box.now(), Past(box, discover())
+    for number in range(3):
+        look(box, now.at - 500 + number * 100, 900.0 + number * 100, "before", number)
+    look(box, 20.0, now.tick - 40, now.boot, 3)  # no clock yet
+    look(box, now.at - 20, now.tick - 20, now.boot, 4)
+    assert sizes(past, now, -1, 9) == [4, 3, 2, 1, 0]
+    typed = past.snapshot(Moment(now.at - 390))
+    assert typed is not None and typed.queue.size == 1
+
+
+def test_an_hour_that_the_clock_has_shown_twice_is_the_later_one(box: Box) -> None:
+    now, past = box.now(), Past(box, discover())
+    look(box, now.at - 30, now.tick - 200, now.boot, 1)  # an hour too late on the wall
+    look(box, now.at - 40, now.tick - 40, now.boot, 2)
+    typed = past.snapshot(Moment(now.at - 25))
+    assert typed is not None and typed.queue.size == 2
+
+
+def test_the_graphs_are_drawn_anew_when_the_clock_is_set(box: Box) -> None:
+    time = Shifted()
+    with driven_by(time):
+        past, now = Past(box, discover()), box.now()
+        look(box, now.at - 60, now.tick - 60, now.boot, 1)
+        before = past.trends()
+        time.ahead_s = 3600.0
+        after = past.trends()
+    assert round(after.readings[0].at - before.readings[0].at) == 3600
+
+
+class Shifted(Clock):
+    """The machine's clocks, with a wall clock that is set."""
+
+    ahead_s = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead_s

@@ -167,7 +167,8 @@ def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
 
 def _replaced(role: RoleView, view: MonitorView) -> bool:
     """What a monitor says of a role is said by its absence, or was seen of an earlier instance."""
-    young = role.since is not None and view.last is not None and role.since.at > view.last.moment.at
+    last = view.last.moment if view.last is not None else None
+    young = role.since is not None and last is not None and role.since.later_than(last)
     return role.found < role.role.count or young
 
 

@@ -35,7 +35,7 @@ def compose(
 ) -> Handover:
     """The document of a snapshot and its ledger (oldest first), telling what happened `since`."""
     times = Times(snapshot.moment, zone)
-    recent = [event for event in events if event.moment.at >= since.at]
+    recent = [event for event in events if not since.later_than(event.moment)]
     return Handover(
         host=visible(snapshot.host, 200),
         box=visible(snapshot.box, 500),
@@ -115,7 +115,7 @@ def _causes(
 ) -> Iterator[tuple[str, tuple[Step, ...]]]:
     for view in snapshot.roles:
         steps = why(view.role, events, snapshot.moment)
-        if len(steps) > 1 and steps[0].moment and steps[0].moment.at >= since.at:
+        if len(steps) > 1 and steps[0].moment and not since.later_than(steps[0].moment):
             yield view.role.name, steps
 
 
@@ -134,7 +134,7 @@ def _next(snapshot: Snapshot, times: Times) -> Iterator[Claim]:
     if canary is not None and canary.next_run is not None:
         due.append((canary.next_run, "canary"))
     for moment, what in sorted(due, key=lambda one: one[0].at):
-        if moment.at >= times.now.at:
+        if not times.now.later_than(moment):
             yield Claim(f"{times.at(moment)}, in {duration(moment.since(times.now))}: {what}")
 
 

@@ -84,7 +84,7 @@ class _Chronicle:
         words = f"{line.text}; {visible(text, 500)}" if text else line.text
         ids = (*line.events, *_ids(event))
         self.touched.append((index, event.moment))
-        until = event.moment if event.moment.at > line.at.at else line.until
+        until = event.moment if event.moment.later_than(line.at) else line.until
         self.lines[index] = replace(
             line, text=words, events=ids, until=until, count=line.count + more
         )
@@ -94,7 +94,7 @@ def happened(events: Iterable[Event], since: Moment) -> tuple[Line, ...]:
     """The chronicle of what was written from `since` on, oldest first."""
     told = _Chronicle()
     for event in events:
-        if event.moment.at >= since.at:
+        if not since.later_than(event.moment):
             _tell(told, event)
     return tuple(told.lines)
 

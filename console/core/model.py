@@ -32,10 +32,28 @@ class Moment:
         """Seconds from `earlier` to this moment, never negative.
 
         Within one boot a clock that was set makes no difference; across boots UTC is all there is.
+        A moment of another boot that UTC puts into the future is as old as this boot, at least.
         """
         if self.boot and self.boot == earlier.boot:
             return max(0.0, self.tick - earlier.tick)
+        if self.boot and earlier.boot and earlier.at > self.at:
+            return max(0.0, self.tick)
         return max(0.0, self.at - earlier.at)
+
+    def later_than(self, other: Moment) -> bool:
+        """Whether this moment follows `other`: by ticks within one boot, else by UTC."""
+        if self.boot and self.boot == other.boot:
+            return self.tick > other.tick
+        return self.at > other.at
+
+    def read_at(self, now: Moment) -> float:
+        """The Unix time of this moment on the clock as `now` reads it.
+
+        It differs from `at` where the clock was set between the two within one boot.
+        """
+        if self.boot and self.boot == now.boot:
+            return now.at + (self.tick - now.tick)
+        return self.at
 
     def until(self, later: Moment) -> float:
         """Seconds from this moment to `later` by UTC, negative when that is over."""

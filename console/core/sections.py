@@ -259,7 +259,8 @@ def _evidence(view: MetricView, snapshot: Snapshot, events: Sequence[Event]) -> 
     inside = [
         event
         for event in events
-        if event.role == "worker" and began.at <= event.moment.at <= ends.at
+        if event.role == "worker"
+        and not (began.later_than(event.moment) or event.moment.later_than(ends))
     ]
     if view.name == "restarts":
         return tuple(event.id for event in restarts(inside))

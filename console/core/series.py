@@ -10,6 +10,13 @@ from math import nan
 from console.core.foreign import number
 from console.core.model import Moment, Sample
 
+UNWRITTEN = 1 << 63
+
+
+def in_order(samples: Iterable[Sample]) -> list[Sample]:
+    """Samples of several monitors as they were written; those that no store has taken come last."""
+    return sorted(samples, key=lambda one: one.id or UNWRITTEN)
+
 
 class Series:
     """Some figures of one monitor's looks, oldest first."""
@@ -36,7 +43,10 @@ class Series:
     def ages(self, now: Moment) -> Iterator[float]:
         """How long ago each look was, in seconds, as `Moment.since` counts."""
         for at, tick, boot in zip(self._at, self._tick, self._boots, strict=True):
-            yield max(0.0, now.tick - tick if boot and boot == now.boot else now.at - at)
+            if not boot or not now.boot or (boot != now.boot and at <= now.at):
+                yield max(0.0, now.at - at)
+            else:
+                yield max(0.0, now.tick - tick if boot == now.boot else now.tick)
 
     def append(self, sample: Sample) -> None:
         """One look more."""
@@ -47,9 +57,9 @@ class Series:
             value = number(sample.data.get(key))
             figures.append(nan if value is None else value)
 
-    def forget(self, since: float, most: int) -> None:
-        """Let go of the first ones that are older than that (Unix seconds), or one too many."""
-        old = sum(1 for _ in takewhile(lambda at: at < since, self._at))
+    def forget(self, now: Moment, length_s: float, most: int) -> None:
+        """Let go of the first ones that are older than `length_s`, or one too many."""
+        old = sum(1 for _ in takewhile(lambda age: age > length_s, self.ages(now)))
         gone = slice(max(old, len(self) - most))
         del self._boots[gone]
         for figures in (self._at, self._tick, *self._figures.values()):

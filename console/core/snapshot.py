@@ -205,7 +205,7 @@ def _stalled(role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Mo
     """Evidence that living workers do no work; of other roles nobody sees what they are given."""
     if role.name != "worker" or not seen.instances:
         return None
-    started = max((one.root.started for one in seen.instances), key=lambda moment: moment.at)
+    started = max((one.root.started for one in seen.instances), key=lambda moment: moment.tick)
     return stall.evidence(done.signs, fresh, done.proofs.get(role.name), started, now)
 
 

@@ -197,8 +197,8 @@ def state(
         return RoleState.STALLED, f"PID {stopped[0].pid} is stopped (SIGSTOP)"
     if stalled:
         return RoleState.STALLED, stalled
-    newest = max((i.root.started for i in instances), key=lambda moment: moment.at)
-    works = worked is not None and worked.at >= newest.at
+    newest = max((i.root.started for i in instances), key=lambda moment: moment.tick)
+    works = worked is not None and not newest.later_than(worked)
     if works and worked_since(memory.stalled, worked):
         return RoleState.READY, "seen to work"
     if min(instance.uptime(now) for instance in instances) < role.settle_s:
@@ -210,7 +210,7 @@ def state(
 
 def worked_since(stalled: Event | None, worked: Moment | None) -> bool:
     """Whether it was seen to work after it was found to do none."""
-    return stalled is None or (worked is not None and worked.at > stalled.moment.at)
+    return stalled is None or (worked is not None and worked.later_than(stalled.moment))
 
 
 _NOBODY = Identity(-1, -1, "")

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from console.core.foreign import count, number
 from console.core.frozen import frozen
-from console.core.model import Event, EventKind, Sample, Verdict
+from console.core.model import Event, EventKind, Moment, Sample, Verdict
 from console.core.restarts import restarts
 from console.core.stats import increases, percentile
 
@@ -86,9 +86,9 @@ class Cell:
 # --- from the store's records ---------------------------------------------------------------
 
 
-def reading(sample: Sample) -> Reading:
-    """What a sample of any monitor tells."""
-    at, data = sample.moment.at, sample.data
+def reading(sample: Sample, now: Moment) -> Reading:
+    """What a sample of any monitor tells, on the wall clock as it goes `now`."""
+    at, data = sample.moment.read_at(now), sample.data
     if sample.error is not None:
         return Reading(at)
     if sample.monitor == "canary":
@@ -102,13 +102,17 @@ def reading(sample: Sample) -> Reading:
     return Reading(at, count(data.get("size")), done=done)
 
 
-def trends(readings: Iterable[Reading], events: Iterable[Event], ends: float) -> Trends:
-    """Everything the graphs need of the day until `ends`."""
-    events = [event for event in events if event.moment.at <= ends]
+def trends(readings: Iterable[Reading], events: Iterable[Event], until: Moment) -> Trends:
+    """Everything the graphs need of the day until then."""
+    ends = until.at
+    events = [event for event in events if event.moment.read_at(until) <= ends]
     told = (event for event in events if event.kind is EventKind.VERDICT_CHANGED)
-    verdicts = tuple((event.moment.at, str(event.data.get("verdict"))) for event in told)
+    verdicts = tuple(
+        (event.moment.read_at(until), str(event.data.get("verdict"))) for event in told
+    )
     inside = tuple(one for one in readings if ends - DAY_S <= one.at <= ends)
-    return Trends(ends, inside, verdicts, tuple(one.moment.at for one in restarts(events)))
+    again = tuple(one.moment.read_at(until) for one in restarts(events))
+    return Trends(ends, inside, verdicts, again)
 
 
 def percentiles(trends: Trends, span_s: float) -> tuple[float, float, float] | None:

@@ -138,7 +138,8 @@ def _proofs(
 ) -> dict[str, Moment]:
     found, canary = {}, _sent(histories.get("canary", ()))
     if moments := [moment for moment in (canary, finished) if moment is not None]:
-        found["worker"] = max(moments, key=lambda moment: moment.at)
+        first, last = moments[0], moments[-1]
+        found["worker"] = first if first.later_than(last) else last
     if answered is not None:
         found["queue"] = answered.moment
     return found | told(histories)

@@ -50,7 +50,7 @@ async def probe(box: Box) -> Sample:
     instances = await box.instances(NAME)
     seen["instances"] = len(instances)
     if instances:
-        first = min(instances, key=lambda instance: instance.root.started.at)
+        first = min(instances, key=lambda instance: instance.root.started.tick)
         seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
     try:
         status, _ = await aside(box.door.read_json, path)

@@ -14,6 +14,7 @@ from console.core import learning, runs
 from console.core.foreign import as_list, table
 from console.core.learning import Thresholds, learn, thresholds
 from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
+from console.core.series import in_order
 from console.core.text import clock, utc
 from console.runtime.conditions import conditions, targets
 from console.runtime.digest import LAST, RUN
@@ -41,11 +42,11 @@ def measured(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sam
     if began is None:
         return BaselineView(), []
     names = ("worker", "queue", "canary")
-    samples = [one for name in names for one in box.store.samples(name, began.at - BEFORE_S)]
-    samples.sort(key=lambda one: one.moment.at)
+    before = began.plus(-BEFORE_S)
+    samples = in_order(one for name in names for one in box.store.samples(name, before))
     events = box.store.events(limit=EVENTS, role="worker")
     view = runs.shown(run, None, samples, events, targets(box.settings), now)
-    return view, [one for one in samples if one.moment.at >= began.at]
+    return view, [one for one in samples if not began.later_than(one.moment)]
 
 
 # --- beginning and ending -------------------------------------------------------------------

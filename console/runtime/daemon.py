@@ -15,7 +15,7 @@ from console.monitors import discover
 from console.runtime.loop import Runtime
 from console.runtime.sweeping import sweep
 from console.runtime.waiting import on_the_second
-from console.system import daemon, lean, retention
+from console.system import daemon, lean, retention, schema
 from console.system.box import Box
 from console.system.notify import notify, ping_every_s
 from console.system.store import StoreError
@@ -66,6 +66,8 @@ async def _until_told(box: Box) -> None:
     sweeping = asyncio.create_task(sweep())
     await asyncio.sleep(0)  # it begins
     await asyncio.to_thread(runtime.view.refresh)
+    with contextlib.suppress(StoreError):  # before the first look of ours is the newest
+        await asyncio.to_thread(_look_at_the_clocks, box)
     lean.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
@@ -94,6 +96,7 @@ async def _upkeep(box: Box) -> None:
     """Roll up what is over, forget what is older than the configuration wants kept."""
     with contextlib.suppress(StoreError):
         await asyncio.to_thread(box.store.mend_if_damaged)
+        await asyncio.to_thread(box.store.write, [(schema.IN_ORDER, ())])
     while True:
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(_tidy, box)
@@ -104,11 +107,22 @@ def _tidy(box: Box) -> None:
     """Raises StoreError."""
     keep, now, store = box.settings.retention, box.now(), box.store
     retention.keep_up(store, now.at)
-    retention.forget_samples(store, now.at - keep.samples_days * DAY_S)
+    if not _look_at_the_clocks(box):
+        return
+    retention.forget_samples(store, keep.samples_days * DAY_S, now)
     minutes, hours = now.at - keep.minutes_days * DAY_S, now.at - keep.hours_days * DAY_S
     retention.forget_rollups(store, minutes, hours)
 
     def choose(old: Sequence[Event]) -> list[int]:
         return forgettable(old, box.roles, now)
 
-    retention.forget_events(store, now.at - keep.events_days * DAY_S, now.at, choose)
+    retention.forget_events(store, keep.events_days * DAY_S, now, choose)
+
+
+def _look_at_the_clocks(box: Box) -> bool:
+    """Whether the wall clock may say what is old enough to be deleted. Raises StoreError."""
+    found = retention.proven(box.store, box.now())
+    if found.leap_s:
+        data = {"leap_s": round(found.leap_s, 1)}
+        box.tell(EventKind.NOTICED, "", "daemon", str(found), None, None, data)
+    return found.proven

@@ -76,6 +76,7 @@ class Digest:
         if run is None and last is None:
             return BaselineView()
         from console.core.runs import began, shown
+        from console.core.series import in_order
         from console.runtime.conditions import targets
 
         configured = targets(self.box.settings)
@@ -83,8 +84,7 @@ class Digest:
             return shown(None, last, (), (), configured, now)
         known, then, view = self._baseline
         if known != version or now.since(then) >= BASELINE_S or then.since(now) > 0:
-            samples = [sample for history in histories.values() for sample in history]
-            samples.sort(key=lambda sample: sample.moment.at)
+            samples = in_order(sample for history in histories.values() for sample in history)
             view = shown(run, last, samples, events, configured, now)
             self._baseline = version, now, view
         return view

@@ -45,7 +45,7 @@ class FirstWork:
         while self.prober.box.now().since(started) < NEW_S:
             await asyncio.sleep(PEEK_S)
             last = self.prober.view.last(QUEUE)
-            if last is None or last.moment.at < started.at:
+            if last is None or started.later_than(last.moment):
                 continue
             if _done(await self.prober.ask(QUEUE)) > _done(last):
                 self.look_now(QUEUE)
@@ -57,7 +57,7 @@ def _awaited(snapshot: Snapshot) -> Moment | None:
     for view in snapshot.roles:
         if view.role.name == WORKER and view.state in (RoleState.STARTING, RoleState.RUNNING):
             newest = [instance.root.started for instance in view.instances]
-            return max(newest, key=lambda moment: moment.at, default=None)
+            return max(newest, key=lambda moment: moment.tick, default=None)
     return None
 
 

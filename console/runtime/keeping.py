@@ -26,10 +26,10 @@ OLD = {
 """All that anything is judged by in older looks. A look as it was is in the store."""
 
 
-def judged_since(run: object, history_s: float, now: Moment) -> float:
-    """Since when samples count (Unix seconds): a baseline's run may reach back further."""
+def judged_s(run: object, history_s: float, now: Moment) -> float:
+    """For how many seconds samples count: a baseline's run may reach back further."""
     began = now.since(Moment(*run["started"])) if isinstance(run, dict) else 0.0
-    return now.at - max(history_s, began)
+    return max(history_s, began)
 
 
 class History:
@@ -62,11 +62,11 @@ class History:
         for sample in samples:
             self.append(sample)
 
-    def forget(self, since: float) -> None:
-        """Let go of what is older than that (Unix seconds), but for the newest ones."""
+    def forget(self, now: Moment, length_s: float) -> None:
+        """Let go of what is older than `length_s`, but for the newest ones."""
         left = len(self._old) + len(self._new) - NEWEST
         for looks, pop in ((self._old, self._old.popleft), (self._new, self._pop)):
-            while left > 0 and looks and looks[0].moment.at < since:
+            while left > 0 and looks and now.since(looks[0].moment) > length_s:
                 pop()
                 left -= 1
 

@@ -25,6 +25,7 @@ from console.core.model import (
 )
 from console.core.record import Seen
 from console.core.runs import began, shown
+from console.core.series import in_order
 from console.core.snapshot import Facts, MonitorFacts, compose, last_seen
 from console.core.trends import DAY_S, Reading, Trends, reading, trends
 from console.monitors import Monitor
@@ -32,6 +33,7 @@ from console.runtime.conditions import targets
 from console.runtime.keeping import MOST
 from console.runtime.view import EVENTS, HISTORY_S, View
 from console.system.box import Box
+from console.system.store import NEAR_S
 
 if TYPE_CHECKING:
     from console.core.document import Handover
@@ -40,11 +42,13 @@ DAEMON = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
 RUN = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
 GONE = (EventKind.DIED, EventKind.ENDED)
 MARKS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *GONE)
-AHEAD_S = (600.0, 6 * 3600.0, 10 * 86_400.0)
-"""How far ahead the next event is looked for, step by step."""
 _FREE = Lease(LeaseState.FREE)
 LEDGER = 50_000
 """Lines that a hand-over is told from at most."""
+SET_S = 1.0
+"""A wall clock that was set by more than this has other times for what it has seen."""
+FEW = 50
+"""Of so many lines the next event is the earliest: they may not lie in order."""
 SAME_S = 0.05
 """Events closer together than this are one moment."""
 
@@ -58,33 +62,40 @@ class Past:
     _readings: deque[Reading] = field(default_factory=deque)
     _last: int = -1
     _generation: int = 0
+    _offset: float = 0.0
+    """The wall clock against the ticks, when the readings were taken."""
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     # --- graphs ----------------------------------------------------------------------------
 
     def trends(self, until: Moment | None = None) -> Trends:
         """The day until a moment; until now when None, read on from the last time. StoreError."""
+        store = self.box.store
         if until is not None:
-            read = self._day(until.at)
+            look = self._last_look(until)
+            read = self._day(until, look.id if look else 0)
         else:
-            until, read = self.box.now(), self._read_on()
-        marks = self.box.store.events(kinds=MARKS, limit=EVENTS, until=until.at)
-        return trends(read, marks, until.at)
+            until = self.box.now()
+            read = self._read_on(until)
+        marks = store.events(kinds=MARKS, limit=EVENTS, until=store.line_at(until))
+        return trends(read, marks, until)
 
-    def _day(self, ends: float) -> list[Reading]:
-        day = (self.box.store.past(name, ends - DAY_S, ends) for name in self.monitors)
-        return sorted(map(reading, chain(*day)), key=lambda one: one.at)
+    def _day(self, ends: Moment, until: int) -> list[Reading]:
+        day = (self.box.store.past(name, ends.plus(-DAY_S), until) for name in self.monitors)
+        return sorted((reading(one, ends) for one in chain(*day)), key=lambda one: one.at)
 
-    def _read_on(self) -> list[Reading]:
+    def _read_on(self, now: Moment) -> list[Reading]:
+        """The day until now, on the wall clock as it goes now: read anew when it was set."""
         with self._guard:
-            store, now = self.box.store, self.box.now().at
-            if self._last < 0 or store.generation != self._generation:
+            store, was_set = self.box.store, abs(now.at - now.tick - self._offset) > SET_S
+            if self._last < 0 or store.generation != self._generation or was_set:
                 self._generation, self._last = store.generation, store.newest_sample_id()
-                self._readings = deque(self._day(now))
+                self._readings = deque(self._day(now, self._last))
+                self._offset = now.at - now.tick
             for sample in store.samples_after(self._last):
                 self._last = sample.id
-                self._readings.append(reading(sample))
-            while self._readings and self._readings[0].at < now - DAY_S:
+                self._readings.append(reading(sample, now))
+            while self._readings and self._readings[0].at < now.at - DAY_S:
                 self._readings.popleft()
             return list(self._readings)
 
@@ -92,7 +103,8 @@ class Past:
         """The hand-over of what is shown, telling what happened since. Raises StoreError."""
         from console.core import handover  # whoever asks for it waits for it
 
-        events = self.box.store.events(until=shown.moment.at, limit=LEDGER)
+        store = self.box.store
+        events = store.events(until=store.line_at(shown.moment), limit=LEDGER)
         return handover.compose(shown, events, since)
 
     # --- time travel -----------------------------------------------------------------------
@@ -103,41 +115,55 @@ class Past:
         None where nothing was known, or is not yet. Raises StoreError.
         """
         moment = self._beside(around, way) if way else self._known(around)
-        if moment is None or moment.at > self.box.now().at:
+        if moment is None or moment.later_than(self.box.now()):
             return None
         return self._compose(moment)
 
     def _beside(self, around: Moment, way: int) -> Moment | None:
+        """The moment of the event before or after, in the order in which they happened."""
         store = self.box.store
+        here = store.line_at(around.plus(SAME_S * way))
         if way < 0:
-            found = store.events(until=around.at - SAME_S, limit=1)
+            found = store.events(until=here, limit=1)
             return found[-1].moment if found else None
-        here = store.events(until=around.at + SAME_S, limit=1)
-        for ahead in AHEAD_S:
-            found = store.events(here[-1].id if here else 0, until=around.at + ahead, limit=EVENTS)
-            later = [one.moment for one in found if one.moment.at > around.at + SAME_S]
-            if later:
-                return min(later, key=lambda moment: moment.at)
-        return None
+        later = [one.moment for one in store.lines_after(here, FEW)]
+        boot = later[0].boot if later else ""
+        return min((one for one in later if one.boot == boot), key=_on_its_clock, default=None)
 
     def _known(self, around: Moment) -> Moment | None:
         """The moment on the clocks of its own boot; None before the first look."""
-        looks = [
-            one for name in self.monitors for one in self.box.store.samples(name, 0, 1, around.at)
-        ]
-        if not looks:
+        look = self._last_look(around)
+        if look is None:
             return None
-        last = max(looks, key=lambda one: one.moment.at).moment
-        return last.plus(around.at - last.at)
+        if look.moment.boot and look.moment.boot == around.boot:
+            return look.moment.plus(around.tick - look.moment.tick)
+        return look.moment.plus(around.at - look.moment.at)
+
+    def _last_look(self, around: Moment) -> Sample | None:
+        """The last look until then.
+
+        A moment of a known boot is found by its ticks, one that a person has typed by its hour.
+        """
+        store = self.box.store
+        told = (store.looked_by(name, around.at) for name in self.monitors)
+        looks = [one for one in told if one is not None]
+        newest = max((one.moment.at for one in looks), default=0.0)
+        near = [one for one in looks if newest - one.moment.at < NEAR_S]
+        last = max(near, key=lambda one: one.id, default=None)
+        if around.boot and not (last and _same_clock(last.moment, around)):
+            last = store.seen_by(around) or last
+        return last
 
     def _compose(self, now: Moment) -> Snapshot:
         box, view = self.box, View(self.box, self.monitors)
-        events = box.store.events(until=now.at, limit=EVENTS)
-        run, last = self._run(now)
+        until, look = box.store.line_at(now), self._last_look(now)
+        last_id = look.id if look else 0
+        events = box.store.events(until=until, limit=EVENTS)
+        run, last = self._run(until)
         start = began(run)
-        since = now.at - HISTORY_S if start is None else min(now.at - HISTORY_S, start.at)
-        histories = {name: self._history(name, since, now) for name in self.monitors}
-        samples = sorted(chain(*histories.values()), key=lambda one: one.moment.at)
+        since = now.plus(-HISTORY_S if start is None else -max(HISTORY_S, now.since(start)))
+        histories = {name: self._history(name, since, last_id) for name in self.monitors}
+        samples = in_order(chain(*histories.values()))
         told = {name: view.monitor(name, histories[name], now) for name in self.monitors}
         facts = Facts(
             host=box.host,
@@ -147,29 +173,39 @@ class Past:
             monitors=told,
             events=events,
             seen=_seen(told.get("worker"), events, now),
-            daemon=self._daemon(now),
+            daemon=self._daemon(until),
             baseline=shown(run, last, samples, events, targets(box.settings), now),
         )
         return compose(facts, now)
 
-    def _history(self, name: str, since: float, now: Moment) -> list[Sample]:
+    def _history(self, name: str, since: Moment, until: int) -> list[Sample]:
         store = self.box.store
-        return store.samples(name, since, MOST, now.at) or store.samples(name, 0, 1, now.at)
+        return store.samples(name, since, MOST, until) or store.samples(name, limit=1, until=until)
 
-    def _run(self, now: Moment) -> tuple[object, object]:
-        """The baseline's run under way at that moment, and the one that was over."""
-        told = self.box.store.events(kinds=RUN, limit=1, until=now.at)
+    def _run(self, until: int) -> tuple[object, object]:
+        """The baseline's run under way after that line, and the one that was over."""
+        told = self.box.store.events(kinds=RUN, limit=1, until=until)
         if not told:
             return None, None
         about = table(told[0].data)
         return (about, None) if told[0].kind is EventKind.BASELINE_STARTED else (None, about)
 
-    def _daemon(self, now: Moment) -> DaemonView:
-        told = self.box.store.events(kinds=DAEMON, limit=1, until=now.at)
+    def _daemon(self, until: int) -> DaemonView:
+        told = self.box.store.events(kinds=DAEMON, limit=1, until=until)
         if not told or told[0].kind is EventKind.DAEMON_STOPPED:
             return DaemonView(reason="the monitors' daemon was not running")
         pid = told[0].reason.removeprefix("PID ")
         return DaemonView(True, int(pid) if pid.isdecimal() else None, told[0].moment)
+
+
+def _same_clock(one: Moment, other: Moment) -> bool:
+    """Whether both were read from a clock that was not set between them."""
+    apart = (other.at - one.at) - (other.tick - one.tick)
+    return one.boot == other.boot and one.tick <= other.tick and abs(apart) < SET_S
+
+
+def _on_its_clock(moment: Moment) -> float:
+    return moment.tick if moment.boot else moment.at
 
 
 def _seen(

@@ -27,7 +27,7 @@ from console.core.snapshot import SHOWN_EVENTS, Facts, MonitorFacts, compose
 from console.core.text import duration
 from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
-from console.runtime.keeping import History, judged_since
+from console.runtime.keeping import History, judged_s
 from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
@@ -109,9 +109,10 @@ class View:
             turns = [one for one in events if one.kind is EventKind.VERDICT_CHANGED]
             self._turned = turns[-1] if turns else self._turned
             self._last_event = events[-1].id if events else self._last_event
-            since = judged_since(known[RUN], self.history_s, self.box.now())
+            now = self.box.now()
+            length_s = judged_s(known[RUN], self.history_s, now)
             for history in self._samples.values():
-                history.forget(since)
+                history.forget(now, length_s)
             self._alerts = alerts.standing(events, self._alerts)
             if samples or events or known != self._facts:
                 self._facts, self.version = known, self.version + 1
@@ -128,7 +129,7 @@ class View:
         self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
         turns = store.events(kinds=(EventKind.VERDICT_CHANGED,), limit=1)
         self._turned = turns[-1] if turns else None
-        since = judged_since(run, self.history_s, now)
+        since = now.plus(-judged_s(run, self.history_s, now))
         for name in self.monitors:
             few, history = self.few.get(name), self._history(name)
             past = store.samples(name, since, few) if few else store.past(name, since)

@@ -204,7 +204,7 @@ class Box:
 
     async def history(self, monitor: str, since_s: float) -> list[Sample]:
         """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
-        since = self.now().at - since_s
+        since = self.now().plus(-since_s)
         return await aside(self.store.samples, monitor, since)
 
     async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
@@ -213,7 +213,7 @@ class Box:
             from console.system.recent import Recent
 
             self.recent = Recent(self.store)
-        return await aside(self.recent.window, monitor, keys, self.now().at, length_s)
+        return await aside(self.recent.window, monitor, keys, self.now(), length_s)
 
     async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
         """A field's past hours, rolled up, oldest first. Raises StoreError."""

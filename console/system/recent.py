@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from console.core.model import Moment
 from console.core.series import Series
 from console.system.store import Store
 
@@ -25,8 +26,8 @@ class Recent:
         """How long each window is, and the figures that it holds."""
         self._guard = threading.Lock()
 
-    def window(self, monitor: str, keys: Sequence[str], now: float, length_s: float) -> Series:
-        """The looks from `now - length_s` on (Unix seconds), oldest first. Raises StoreError."""
+    def window(self, monitor: str, keys: Sequence[str], now: Moment, length_s: float) -> Series:
+        """The looks of the last `length_s` seconds, oldest first. Raises StoreError."""
         with self._guard:
             self._read_on()
             if self._store.generation != self._generation:  # another file: ids begin anew
@@ -35,11 +36,11 @@ class Recent:
                 self._read_on()
             if self._keys.get(monitor) != (length_s, keys) or monitor not in self._windows:
                 self._keys[monitor] = length_s, keys
-                past = self._store.past(monitor, now - length_s)
+                past = self._store.past(monitor, now.plus(-length_s))
                 known = (one for one in past if one.id <= self._last)
                 self._windows[monitor] = Series(keys, known)
             window = self._windows[monitor]
-            window.forget(now - length_s, MOST)
+            window.forget(now, length_s, MOST)
             return window.copy()
 
     def _read_on(self) -> None:

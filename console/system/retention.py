@@ -11,19 +11,25 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
-from console.core.model import Event, Sample
+from console.core.model import Event, Moment, Sample
 from console.core.rollup import FIELDS, HOUR_S, MINUTE_S, Rollup, roll_up
+from console.core.steady import Steady, steady
 from console.system import rows
-from console.system.store import Store
+from console.system.store import NEVER, Store
 
 LATE_S = 600.0
 """An hour is rolled up this long after it has ended: some samples come late."""
 BATCH = 500
 """Rows that one transaction forgets."""
+MOST = 20_000
+"""Rows of a kind that are forgotten at once: in an hour a box writes a tenth of it. A clock that is
+wrong for days without anything to show it takes days to cost the whole past."""
 PAUSE_S = 0.01
 """Between two transactions."""
 ROLLED = "rolled-up"
 """Fact of the store: until when everything has been rolled up, Unix seconds, a whole hour."""
+CLOCK = "clock"
+"""Fact of the store: what was last seen of the clocks."""
 _COLUMNS = "monitor, field, step, at, n, sum, squares, min, max"
 
 
@@ -78,8 +84,8 @@ def _roll_hour(store: Store, begins: float) -> None:
 
 def _hour(store: Store, monitor: str, begins: float) -> list[Sample]:
     """The samples of one hour, and the one before it."""
-    before = store.samples(monitor, begins - HOUR_S, 1, math.nextafter(begins, -math.inf))
-    return before + store.samples(monitor, begins, until=begins + HOUR_S)
+    before = store.in_hour(monitor, begins - HOUR_S, begins)[-1:]
+    return before + store.in_hour(monitor, begins, begins + HOUR_S)
 
 
 def _row(one: Rollup) -> tuple[Any, ...]:
@@ -87,24 +93,53 @@ def _row(one: Rollup) -> tuple[Any, ...]:
     return (one.monitor, one.field, one.step, one.at, one.n, *figures)
 
 
+# --- whether to forget ----------------------------------------------------------------------
+
+
+def proven(store: Store, now: Moment) -> Steady:
+    """Look at the clocks once more, and remember it: what is not proven deletes nothing."""
+    newest = store.read("SELECT at, tick, boot FROM samples ORDER BY id DESC LIMIT 1")
+    found = steady(store.get(CLOCK), Moment(*newest[0]) if newest else None, now)
+    store.put(CLOCK, found.fact())
+    return found
+
+
 # --- forgetting -----------------------------------------------------------------------------
 
 
-def forget_samples(store: Store, before: float) -> None:
-    """Forget samples older than `before`, whole hours at a time, no hour that is not rolled up."""
+def forget_samples(store: Store, keep_s: float, now: Moment) -> None:
+    """Forget the samples that were written first, as far as they are older than `keep_s`.
+
+    Whole hours go at a time, and no hour that is not rolled up. A sample of this boot is as old as
+    its ticks say. One from the future tells of a clock that was wrong: it is as old as its
+    neighbours. Of very many, `MOST` go at once.
+    """
     rolled = store.get(ROLLED)
     known = rolled if isinstance(rolled, int | float) else -math.inf
-    ends = min(before // HOUR_S * HOUR_S, known)
-    sql = (
-        "DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE monitor = ? AND at < ?"
-        " ORDER BY at LIMIT ?) RETURNING 1"
-    )
+    ends = min((now.at - keep_s) // HOUR_S * HOUR_S, known)
     for name in _monitors(store):
-        _drain(store, sql, (name, ends, BATCH))
+        if (last := _last_old(store, name, ends, keep_s, now)) is not None:
+            _drain(store, _OLDEST, (name, last, BATCH))
+
+
+_OLDEST = (
+    "DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE monitor = ? AND id <= ?"
+    " ORDER BY id LIMIT ?) RETURNING 1"
+)
+
+
+def _last_old(store: Store, monitor: str, ends: float, keep_s: float, now: Moment) -> int | None:
+    """The id of the monitor's last sample before `ends` that no younger one precedes."""
+    young = "(boot = ? AND boot <> '' AND tick >= ?) OR at BETWEEN ? AND ?"
+    sql = f"SELECT id FROM samples WHERE monitor = ? AND ({young}) ORDER BY id LIMIT 1"
+    first = store.read(sql, (monitor, now.boot, now.tick - keep_s, ends, now.at))
+    before = first[0][0] if first else NEVER
+    sql = "SELECT max(id) FROM samples WHERE monitor = ? AND id < ? AND at < ?"
+    return store.read(sql, (monitor, before, ends))[0][0]  # type: ignore[no-any-return]
 
 
 def forget_rollups(store: Store, minutes_before: float, hours_before: float) -> None:
-    """Forget the roll-ups that began before the given Unix times."""
+    """Forget the roll-ups that began before the given Unix times, `MOST` of each field at once."""
     sql = (
         "DELETE FROM rollups WHERE (monitor, field, step, at) IN (SELECT monitor, field, step, at"
         " FROM rollups WHERE monitor = ? AND field = ? AND step = ? AND at < ? ORDER BY at LIMIT ?)"
@@ -117,39 +152,53 @@ def forget_rollups(store: Store, minutes_before: float, hours_before: float) -> 
 
 
 def forget_events(
-    store: Store, before: float, now: float, choose: Callable[[Sequence[Event]], list[int]]
+    store: Store, keep_s: float, now: Moment, choose: Callable[[Sequence[Event]], list[int]]
 ) -> None:
-    """Forget the ledger's oldest lines, as far as `choose` lets them go by their id."""
+    """Forget the ledger's oldest lines, as far as `choose` lets them go by their id.
+
+    Of very many, about `MOST` go at once.
+    """
     size = BATCH
+    gone = 0
     while True:
         sql = f"SELECT {rows.EVENT} FROM events ORDER BY id LIMIT ?"
         read = [rows.event(row) for row in store.read(sql, (size,))]
-        old = _beginning(read, before, now)
+        old = _beginning(read, keep_s, now)
         doomed = choose(old)
         for first in range(0, len(doomed), BATCH):
             ids = doomed[first : first + BATCH]
             marks = ", ".join("?" * len(ids))
             store.write([(f"DELETE FROM events WHERE id IN ({marks})", ids)])
             time.sleep(PAUSE_S)
-        if len(old) < size:
+        gone += len(doomed)
+        if len(old) < size or gone >= MOST:
             return
         size = size if doomed else 2 * size  # all of them are needed: look further
 
 
-def _beginning(events: Sequence[Event], before: float, now: float) -> list[Event]:
+def _beginning(events: Sequence[Event], keep_s: float, now: Moment) -> list[Event]:
     """Up to the last old one before the first that is not.
 
-    A line from the future tells of a clock that was wrong: it is as old as its neighbours.
+    A line of this boot is as old as its ticks say. One from the future tells of a clock that was
+    wrong: it is as old as its neighbours.
     """
-    old = [*takewhile(lambda one: not before <= one.moment.at <= now, events)]
-    while old and old[-1].moment.at > now:
+
+    def young(one: Event) -> bool:
+        of_this_boot = bool(now.boot) and one.moment.boot == now.boot
+        known = of_this_boot or one.moment.at <= now.at
+        return known and now.since(one.moment) <= keep_s
+
+    old = [*takewhile(lambda one: not young(one), events)]
+    while old and old[-1].moment.at > now.at:
         del old[-1]
     return old
 
 
 def _drain(store: Store, sql: str, values: Sequence[Any]) -> None:
     """Forget batch by batch. A writer that waits asks again and again: it must find a gap."""
-    while len(store.write([(sql, values)])[0]) == BATCH:
+    for _ in range(MOST // BATCH):
+        if len(store.write([(sql, values)])[0]) < BATCH:
+            return
         time.sleep(PAUSE_S)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from console.core.model import Event, EventKind, Sample
+from console.core.model import Event, EventKind, Moment, Sample
 from console.system import clock, rows
 from console.system.backing import Backing, StoreDamaged, StoreError, StoreForeign
 
@@ -20,6 +20,9 @@ PAGE = 100
 """Rows that are read at once where there may be very many."""
 NEVER = (1 << 63) - 1
 """An id above all others."""
+NEAR_S = 60.0
+EVER = Moment(-math.inf)
+"""Before all others."""
 
 
 class Store(Backing):
@@ -32,31 +35,77 @@ class Store(Backing):
         sql = "INSERT INTO samples (monitor, at, tick, boot, data, error) VALUES (?,?,?,?,?,?)"
         self.write((sql, rows.sample_row(sample)) for sample in samples)
 
-    def samples(
-        self, monitor: str, since: float = 0.0, limit: int = 100_000, until: float = math.inf
-    ) -> list[Sample]:
-        """A monitor's newest `limit` samples `since` to `until` (Unix seconds), oldest first."""
-        where = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?"
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        return [*map(rows.sample, reversed(self.read(sql, (monitor, since, until, limit))))]
+    # The newest sample is the one that was written last: the wall clock may have been set.
 
-    def past(self, monitor: str, since: float, until: float = math.inf) -> Iterator[Sample]:
+    def samples(
+        self, monitor: str, since: Moment = EVER, limit: int = 100_000, until: int = NEVER
+    ) -> list[Sample]:
+        """A monitor's last `limit` samples `since` then, up to id `until`, oldest first."""
+        where = "monitor = ? AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?"
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+        values = (monitor, self._before(monitor, since, until), until, limit)
+        return [*map(rows.sample, reversed(self.read(sql, values)))]
+
+    def past(self, monitor: str, since: Moment, until: int = NEVER) -> Iterator[Sample]:
         """The same without a limit, a page at a time: all rows at once take several times as much
         memory as what is made of them.
         """
-        where = "monitor = ? AND (at, id) > (?, ?) AND at <= ? ORDER BY at, id LIMIT ?"
+        where = "monitor = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?"
         sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        at, last = since, -1
-        while page := self.read(sql, (monitor, at, last, until, PAGE)):
+        last = self._before(monitor, since, until)
+        while page := self.read(sql, (monitor, last, until, PAGE)):
             yield from map(rows.sample, page)
-            last, at = page[-1][0], page[-1][2]
+            last = page[-1][0]
             if len(page) < PAGE:
                 return
+
+    def _before(self, monitor: str, since: Moment, until: int) -> int:
+        """The id of the monitor's last sample before `since`; 0 when there is none.
+
+        A sample of the same boot is compared by ticks; one of an earlier boot by UTC, and it is
+        before `since` in any case where this boot had begun by then.
+        """
+        if since.at == EVER.at:
+            return 0
+        other = "at < ? OR (? AND boot <> '')"
+        before = f"CASE WHEN boot = ? AND boot <> '' THEN tick < ? ELSE {other} END"
+        where = f"monitor = ? AND id <= ? AND {before} ORDER BY id DESC LIMIT 1"
+        booted = bool(since.boot) and since.tick >= 0
+        values = (monitor, until, since.boot, since.tick, since.at, booted)
+        found = self.read(f"SELECT id FROM samples WHERE {where}", values)
+        return int(found[0][0]) if found else 0
+
+    def in_hour(self, monitor: str, begins: float, ends: float) -> list[Sample]:
+        """A monitor's samples that the wall clock puts from `begins` until before `ends`."""
+        where = "monitor = ? AND at >= ? AND at < ? ORDER BY id"
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+        return [*map(rows.sample, self.read(sql, (monitor, begins, ends)))]
 
     def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
         """Samples of every monitor with an id above `last`, in the order they were written."""
         sql = f"SELECT {rows.SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
         return [rows.sample(row) for row in self.read(sql, (last, limit))]
+
+    def looked_by(self, monitor: str, at: float) -> Sample | None:
+        """The sample that a wall clock showing `at` had last seen written.
+
+        Where the clock was set, several stretches of time bear the same hour: of those looks that
+        are less than `NEAR_S` older, the one written last is meant.
+        """
+        near = "monitor = ? AND at BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
+        far = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT 1"
+        for where, since in ((near, at - NEAR_S), (far, -math.inf)):
+            sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+            if found := self.read(sql, (monitor, since, at)):
+                return rows.sample(found[0])
+        return None
+
+    def seen_by(self, moment: Moment) -> Sample | None:
+        """The last sample of a moment's own boot that was taken until then, by ticks."""
+        where = "boot = ? AND tick <= ? ORDER BY id DESC LIMIT 1"
+        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
+        found = self.read(sql, (moment.boot, moment.tick))
+        return rows.sample(found[0]) if found else None
 
     def newest_sample_id(self) -> int:
         """The id of the sample written last; 0 when there is none."""
@@ -88,18 +137,20 @@ class Store(Backing):
         role: str | None = None,
         limit: int = 1_000,
         kinds: Sequence[EventKind] = (),
-        until: float = math.inf,
+        until: int = NEVER,
     ) -> list[Event]:
-        """The newest `limit` lines after id `after`, oldest first; of a role or of some kinds.
+        """The newest `limit` lines, oldest first; of a role or of some kinds.
+
+        Their ids are above `after`, and not above `until`.
 
         Read a page at a time, as `past` is: the hand-over asks for thousands of them every minute.
         """
-        where, values = "id > ? AND at <= ?", [after, until, *filter(None, [role]), *kinds]
+        where, values = "id > ?", [after, *filter(None, [role]), *kinds]
         where += " AND role = ?" if role else ""
         where += f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         sql = f"SELECT {rows.EVENT} FROM events WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?"
         found: list[Event] = []
-        before = NEVER
+        before = min(until + 1, NEVER)
         while (wanted := min(limit - len(found), PAGE)) > 0:
             page = self.read(sql, (*values, before, wanted))
             found += map(rows.event, page)
@@ -107,6 +158,28 @@ class Store(Backing):
                 break
             before = page[-1][0]
         return found[::-1]
+
+    def lines_after(self, last: int, limit: int) -> list[Event]:
+        """The first lines with an id above `last`, in the order they were written."""
+        sql = f"SELECT {rows.EVENT} FROM events WHERE id > ? ORDER BY id LIMIT ?"
+        return [rows.event(row) for row in self.read(sql, (last, limit))]
+
+    def line_at(self, moment: Moment) -> int:
+        """The id of the last line that was written by then; 0 when there was none.
+
+        Lines of the moment's own boot count by ticks. Before the first of them the boot before
+        has the last word. A moment of a boot that wrote none, or of no known boot, counts by UTC.
+        """
+        last = "SELECT id FROM events WHERE {} ORDER BY id DESC LIMIT 1"
+        values = (moment.boot, moment.tick)
+        if moment.boot and (found := self.read(last.format("boot = ? AND tick <= ?"), values)):
+            return int(found[0][0])
+        first = self.read("SELECT min(id) FROM events WHERE boot = ? AND boot <> ''", values[:1])
+        if first[0][0] is not None:
+            found = self.read(last.format("id < ?"), first[0])
+        else:
+            found = self.read(last.format("at <= ?"), (moment.at,))
+        return int(found[0][0]) if found else 0
 
     def turns(self, role: str, until: int, limit: int) -> list[Event]:
         """What happened to a role among its newest `limit` lines up to id `until`, oldest first.

@@ -12,6 +12,7 @@ from console.core.foreign import number
 from console.core.model import Moment, Sample
 from console.core.series import Series
 
+NOW = Moment(4e9, 2e6, "b1")
 KEYS = ("size", "failed")
 moments = st.builds(Moment, st.floats(0, 4e9), st.floats(0, 1e6), st.sampled_from(["", "b1", "b2"]))
 values = st.none() | st.booleans() | st.text() | st.integers(-5, 2**53) | st.floats()
@@ -43,14 +44,16 @@ def test_it_says_what_the_samples_say(samples: list[Sample], now: Moment) -> Non
 
 @settings(deadline=None)
 @given(looks, st.floats(0, 4e9), st.integers(0, 5))
-def test_what_is_too_old_or_too_many_goes(samples: list[Sample], since: float, most: int) -> None:
+def test_what_is_too_old_or_too_many_goes(
+    samples: list[Sample], length_s: float, most: int
+) -> None:
     series = Series(KEYS, samples)
     before = series.copy()
-    series.forget(since, most)
-    while samples and samples[0].moment.at < since:
+    series.forget(NOW, length_s, most)
+    while samples and NOW.since(samples[0].moment) > length_s:
         samples.pop(0)
     left = samples[-most:] if most else []
-    assert [*series.ages(Moment(4e9))] == [Moment(4e9).since(one.moment) for one in left]
+    assert [*series.ages(NOW)] == [NOW.since(one.moment) for one in left]
     assert same(series["size"], [one.data.get("size") for one in left])
     assert len(before) >= len(series)
     assert len(before["size"]) == len(before), "a copy has changed with it"

@@ -53,7 +53,7 @@ def test_a_span_fits_its_width(span: float, width: int) -> None:
     ],
 )
 def test_readings(monitor: str, data: dict, error: str | None, wanted: Reading) -> None:
-    assert reading(Sample(monitor, Moment(5.0), data, error)) == wanted
+    assert reading(Sample(monitor, Moment(5.0), data, error), Moment(9.0)) == wanted
 
 
 def test_a_cell_shows_its_worst_and_nothing_where_nobody_looked() -> None:
@@ -144,7 +144,7 @@ def test_restarts_follow_a_death_of_the_same_role() -> None:
             Event(EventKind.VERDICT_CHANGED, Moment(NOW - 5), data={"verdict": "healthy"}),
             event(EventKind.DIED, -10),
         ],
-        NOW,
+        Moment(NOW),
     )
     assert found.restarts == (NOW - 780,)
     assert found.verdicts == ((NOW - 5, "healthy"),)

@@ -13,8 +13,9 @@ from simbox import SimBox, simulated
 from simnight import BO, ask
 from simtime import Loop
 
-from console.core.model import EventKind, Verb
+from console.core.model import EventKind, Snapshot, Verb, Verdict
 from console.core.report import event_line, status_text
+from console.runtime.look import look_once
 
 K = EventKind
 SEOUL, BERLIN = "Asia/Seoul", "Europe/Berlin"
@@ -90,3 +91,32 @@ def _nothing_else(box: SimBox) -> None:
     sent = [row[0] for row in box.canaries]
     assert len(sent) >= 3 and min(b - a for a, b in pairwise(sent)) >= 1800
     assert all(" -" not in status_text(one).partition("note:")[0] for one in box.shown)
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, 730 * 86_400.0])
+def test_a_clock_that_was_ahead_hides_no_failure(tmp_path: Path, ahead_s: float) -> None:
+    async def night(box: SimBox) -> tuple[Snapshot, Snapshot]:
+        for program in PROGRAMS:
+            box.run(program)
+        assert ask(box, BO, Verb.ENSURE).done
+        async with box.on_duty():
+            await asyncio.sleep(400)
+            box.time.step(-ahead_s)
+            await asyncio.sleep(200)
+            before = look_once(box.box)
+            box.close_queue()
+            await asyncio.sleep(400)
+            return before, look_once(box.box)
+
+    at = datetime.fromisoformat("2026-01-14 06:00").replace(tzinfo=ZoneInfo(SEOUL)).timestamp()
+    with simulated(tmp_path, at + ahead_s, SEOUL) as box:
+        loop = Loop(box.time)
+        try:
+            before, found = loop.run_until_complete(night(box))
+        finally:
+            loop.close()
+        told = box.box.store.events(kinds=(K.VERDICT_CHANGED,))
+    assert before.verdict is Verdict.HEALTHY
+    assert found.verdict is Verdict.DOWN, found.reasons
+    assert any("no answer" in reason for reason in found.reasons)
+    assert told[-1].data["verdict"] == "down"

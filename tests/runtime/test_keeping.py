@@ -122,7 +122,7 @@ def test_a_long_blindness_is_bounded_and_its_end_is_noticed(
     history, blind = History("worker"), Sample("worker", BEGAN.plus(100), error="hung")
     history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
     history.extend([blind] * 30)
-    history.forget(BEGAN.at + 50)
+    history.forget(BEGAN.plus(150), 100.0)
     history.extend([blind] * 300)
     assert len([*history]) == 100
     history.extend(Sample("worker", BEGAN.plus(200 + n), SEEN) for n in range(WHOLE))
@@ -133,8 +133,8 @@ def test_a_long_blindness_is_bounded_and_its_end_is_noticed(
 def test_what_is_too_old_is_let_go_of_but_for_the_newest() -> None:
     history = History("queue")
     history.extend(Sample("queue", BEGAN.plus(n), {"size": n}) for n in range(100))
-    history.forget(BEGAN.at + 50)
+    history.forget(BEGAN.plus(150), 100.0)
     assert [one.data["size"] for one in history] == [*range(50, 100)]
-    history.forget(BEGAN.at + 1_000)
+    history.forget(BEGAN.plus(1_100), 100.0)
     assert [one.data["size"] for one in history] == [*range(100 - NEWEST, 100)]
     assert history.last == Sample("queue", BEGAN.plus(99), {"size": 99})

@@ -19,17 +19,17 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     store.add_samples(Sample("queue", Moment(float(n)), {"size": n, "more": n}) for n in range(100))
     recent = Recent(store)
     read: list[str] = []
-    first = recent.window("queue", KEYS, 100.0, 50.0)
+    first = recent.window("queue", KEYS, Moment(100.0), 50.0)
     assert [*first["size"]] == [float(n) for n in range(50, 100)]
     store._connection.set_exec_trace(lambda *call: read.append(str(call[1])) or True)
     store.add_samples([sample(100, "canary"), Sample("queue", Moment(100.0), {"size": 1})])
-    again = recent.window("queue", KEYS, 110.0, 50.0)
+    again = recent.window("queue", KEYS, Moment(110.0), 50.0)
     assert [*again.ages(Moment(110.0))] == [110.0 - n for n in range(60, 101)]
     assert [*first["size"]] == [float(n) for n in range(50, 100)], "not a copy"
     assert not any("monitor = ?" in sql for sql in read)
     store._connection.set_exec_trace(None)
-    assert recent.window("canary", (), 110.0, 50.0).last == sample(100, "canary").moment
-    assert len(recent.window("queue", KEYS, 110.0, 90.0)) == 81  # a longer one is read anew
+    assert recent.window("canary", (), Moment(110.0), 50.0).last == sample(100, "canary").moment
+    assert len(recent.window("queue", KEYS, Moment(110.0), 90.0)) == 81  # a longer one is read anew
     store.close()
 
 
@@ -38,10 +38,10 @@ def test_a_store_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     store = Store(path)
     store.add_samples([sample(1), sample(2)])
     recent = Recent(store)
-    assert len(recent.window("queue", KEYS, 3.0, 10.0)) == 2
+    assert len(recent.window("queue", KEYS, Moment(3.0), 10.0)) == 2
     for file in tmp_path.iterdir():
         file.unlink()
     store.add_samples([sample(3)])
-    assert [*recent.window("queue", KEYS, 4.0, 10.0).ages(Moment(4.0))] == [1.0]
+    assert [*recent.window("queue", KEYS, Moment(4.0), 10.0).ages(Moment(4.0))] == [1.0]
     store.close()
     assert apsw.Connection(str(path)).execute("SELECT count(*) FROM samples").fetchall() == [(1,)]

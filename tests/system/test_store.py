@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
@@ -25,7 +24,7 @@ from shelf import sample
 from console.core.memory import remember
 from console.core.model import Event, EventKind, Identity, Moment, Role, Sample
 from console.system.connection import LOG_BYTES
-from console.system.store import PAGE, Store
+from console.system.store import NEVER, PAGE, Store
 from tests.bench.store import fill, journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +108,7 @@ def test_a_role_ensured_every_minute_is_read_as_one_line(store: Store) -> None:
 def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None:
     store.add_samples([sample(n) for n in range(10)] + [sample(99, "canary")])
     assert [one.moment.at for one in store.samples("queue", limit=3)] == [7, 8, 9]
-    assert [one.moment.at for one in store.samples("queue", since=8)] == [8, 9]
+    assert [one.moment.at for one in store.samples("queue", since=Moment(8))] == [8, 9]
     assert [one.id for one in store.samples_after(9)] == [10, 11]
     assert store.newest_sample_id() == 11
 
@@ -268,7 +267,8 @@ def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
     ats = [float(n // 7) for n in range(2 * PAGE + 3)]  # many of one moment, across every page
     store.add_samples(Sample("queue", Moment(at), {"n": n}) for n, at in enumerate(ats))
     store.add_samples([Sample("canary", Moment(3.0))])
-    for since, until in ((0.0, math.inf), (2.0, 20.0), (5.0, 5.0), (1e6, math.inf)):
+    for at, until in ((0.0, NEVER), (2.0, 140), (5.0, 36), (1e6, NEVER)):
+        since = Moment(at)
         assert [*store.past("queue", since, until)] == store.samples("queue", since, until=until)
     store.close()
 
@@ -282,7 +282,7 @@ def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
     assert [one.id for one in every] == [*range(1, 2 * PAGE + 4)]
     for most in (0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 9 * PAGE):
         assert store.events(limit=most) == every[len(every) - min(most, len(every)) :]
-    assert store.events(PAGE // 2, until=PAGE + 9) == every[PAGE // 2 : PAGE + 10]
+    assert store.events(PAGE // 2, until=PAGE + 10) == every[PAGE // 2 : PAGE + 10]
     few = [one for one in every if one.role == "b" and one.kind is EventKind.CONFIRMED]
     assert len(few) > PAGE
     assert store.events(role="b", kinds=kinds[1:]) == few

@@ -14,8 +14,11 @@ import pytest
 
 from console.core.model import Event, EventKind, Moment, Sample
 from console.core.rollup import Rollup
+from console.runtime import daemon as upkeep
 from console.system import retention, schema
-from console.system.settings import Retention
+from console.system.box import open_box
+from console.system.clock import Clock, driven_by
+from console.system.settings import Retention, Settings
 from console.system.store import Store
 from tests.bench.store import fill
 
@@ -102,12 +105,12 @@ def test_a_long_pause_and_clocks_that_were_wrong_cost_nothing(store: Store) -> N
 
 def test_no_sample_is_forgotten_before_it_was_rolled_up(store: Store) -> None:
     store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
-    retention.forget_samples(store, HOUR + 1e6)
+    retention.forget_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 18
     retention.keep_up(store, HOUR + 7200 + 700)
-    retention.forget_samples(store, HOUR + 3601)  # whole hours
+    retention.forget_samples(store, 3600.0, Moment(HOUR + 7201))  # whole hours
     assert len(store.samples("queue")) == 12
-    retention.forget_samples(store, HOUR + 1e6)
+    retention.forget_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 6
     assert sum(one.n for one in hours(store, "queue", "size")) == 12
 
@@ -144,7 +147,7 @@ def test_the_oldest_lines_go(
     store: Store, times: Sequence[float], before: float, needed: tuple[int, ...], left: list[int]
 ) -> None:
     lines(store, *times)
-    retention.forget_events(store, before, 100.0, all_but(*needed))
+    retention.forget_events(store, 100.0 - before, Moment(100.0), all_but(*needed))
     assert [one.id for one in store.events()] == left
     lines(store, 10.0)
     assert store.events()[-1].id == len(times) + 1  # ids are never given twice
@@ -155,7 +158,7 @@ def test_more_needed_lines_than_one_look_reads(
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 4)
     lines(store, *range(30))
-    retention.forget_events(store, 25, 100.0, all_but(1, 2, 3, 4, 5, 6, 20))
+    retention.forget_events(store, 75.0, Moment(100.0), all_but(1, 2, 3, 4, 5, 6, 20))
     assert [one.id for one in store.events()] == [1, 2, 3, 4, 5, 6, 20, 26, 27, 28, 29, 30]
 
 
@@ -174,7 +177,7 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    retention.forget_samples(store, time.time() - DAY)
+    retention.forget_samples(store, DAY, Moment(time.time()))
     done.set()
     thread.join()
     assert len(waited) > 10 and sorted(waited)[int(len(waited) * 0.95)] < 0.25
@@ -182,14 +185,80 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
     writer.close()
 
 
+# --- a clock that is wrong ------------------------------------------------------------------
+
+
+def test_a_sample_of_this_boot_is_as_old_as_its_ticks(store: Store) -> None:
+    store.add_samples(Sample("queue", Moment(n * 60.0, 100.0 + n, "b")) for n in range(3))  # 1970
+    store.add_samples([Sample("queue", Moment(HOUR, 200.0, "b"))])
+    retention.keep_up(store, HOUR + 7200)
+    retention.forget_samples(store, 50.0, Moment(HOUR + 7200, 140.0, "b"))
+    assert len(store.samples("queue")) == 4
+    retention.forget_samples(store, 50.0, Moment(HOUR + 7200, 7_000.0, "b"))
+    assert store.samples("queue") == []
+
+
+def test_a_sample_from_the_future_goes_with_its_neighbours(store: Store) -> None:
+    ahead = HOUR + 700 * DAY
+    store.add_samples(map(look, (HOUR, ahead, HOUR + 60, HOUR + 5 * DAY, ahead)))
+    retention.keep_up(store, HOUR + 5 * DAY + 9000)
+    retention.forget_samples(store, DAY, Moment(HOUR + 5 * DAY + 9000))
+    assert [one.id for one in store.samples("queue")] == [4, 5]
+
+
+def test_so_many_go_at_once_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 5)
+    monkeypatch.setattr(retention, "MOST", 10)
+    store.add_samples(look(HOUR + n) for n in range(40))
+    lines(store, *range(40))
+    now = Moment(HOUR + 9 * DAY)
+    retention.keep_up(store, now.at)
+    for left in (30, 20, 10):
+        retention.forget_samples(store, DAY, now)
+        retention.forget_events(store, DAY, now, all_but())
+        assert (len(store.samples("queue")), len(store.events())) == (left, left)
+
+
+class Shifted(Clock):
+    """The machine's clocks, with a wall clock that is wrong."""
+
+    ahead_s = 0.0
+    ran_s = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead_s + self.ran_s
+
+    def tick(self) -> float:
+        return super().tick() + self.ran_s
+
+
+def test_a_daemon_under_a_wrong_clock_deletes_nothing_and_says_so(tmp_path: Path) -> None:
+    time = Shifted()
+    with driven_by(time), open_box(Settings(), tmp_path / "state") as box:
+        at = box.now()
+        box.store.add_samples(Sample("queue", at.plus(-n * 60.0), {"size": 1}) for n in range(200))
+        box.record(EventKind.NOTICED, "", "daemon", "yesterday")
+        upkeep._tidy(box)
+        time.ahead_s = 730.0 * DAY
+        for _ in range(3):
+            upkeep._tidy(box)
+        assert len(box.store.samples("queue")) == 200
+        told = [one.reason for one in box.store.events()]
+        assert len(told) == 2 and "h ahead of what was last seen of it" in told[1]
+        time.ran_s = 40 * DAY  # it has run steadily since: it is believed
+        upkeep._tidy(box)
+        assert box.store.samples("queue") == []
+
+
 # --- the cost on day 365 --------------------------------------------------------------------
 
 LAST_HOUR = {
-    "samples": "SELECT * FROM samples WHERE monitor = 'queue' AND at BETWEEN {since} AND 9e9"
-    " ORDER BY at DESC, id DESC LIMIT 400",
-    "events": "SELECT * FROM events WHERE id > {last} AND at <= 9e9 ORDER BY id DESC LIMIT 20",
-    "role": "SELECT * FROM events WHERE id > 0 AND at <= 9e9 AND role = 'worker'"
-    " ORDER BY id DESC LIMIT 20",
+    "samples": "SELECT * FROM samples WHERE monitor = 'queue' AND id > 0 AND id <= 9e9"
+    " ORDER BY id DESC LIMIT 400",
+    "since": "SELECT id FROM samples WHERE monitor = 'queue' AND id <= 9e9 AND"
+    " CASE WHEN boot = 'b' THEN tick < {since} ELSE at < {since} END ORDER BY id DESC LIMIT 1",
+    "events": "SELECT * FROM events WHERE id > {last} ORDER BY id DESC LIMIT 20",
+    "role": "SELECT * FROM events WHERE id > 0 AND role = 'worker' ORDER BY id DESC LIMIT 20",
     "rollups": "SELECT * FROM rollups WHERE monitor = 'queue' AND field = 'size' AND step = 60"
     " AND at >= {since} AND at < 9e9 ORDER BY at",
 }
@@ -217,15 +286,15 @@ def a_year(store: Store, path: Path, days: float) -> None:
     raw_s, minutes_s, hours_s = (
         n * DAY / TIMES for n in (keep.samples_days, keep.minutes_days, keep.hours_days)
     )
-    fill(path, min(days, raw_s / DAY))
     agos = [*range(int(raw_s), int(minutes_s), 60), *range(int(minutes_s), int(days * DAY), 1200)]
     thin = []
     for ago in agos if days > 1 else ():
         counters = {"successful": int(9e6 - ago), "failed": int(1e6 - ago / 40)}
         thin.append(look(now - ago, size=ago % 7, **counters))
     store.add_samples(thin)
+    fill(path, min(days, raw_s / DAY))
     retention.keep_up(store, now)
-    retention.forget_samples(store, now - raw_s)
+    retention.forget_samples(store, raw_s, Moment(now))
     retention.forget_rollups(store, now - minutes_s, now - hours_s)
 
 

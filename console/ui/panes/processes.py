@@ -56,7 +56,7 @@ def _ranked(view: RoleView, order: str) -> list[Instance]:
     if not order:
         return list(view.instances)
     if order == "age":
-        return sorted(view.instances, key=lambda one: one.root.started.at)
+        return sorted(view.instances, key=lambda one: one.root.started.tick)
     at = 0 if order == "CPU" else 1
 
     def used(one: Instance) -> float:

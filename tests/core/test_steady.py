@@ -1,0 +1,68 @@
+"""When the wall clock may say what is old enough to be deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.core.model import Moment
+from console.core.steady import PROVEN_S, Steady, steady
+
+DAY = 86_400.0
+AT = 1_762_165_640.0
+THEN = Moment(AT, 5_000.0, "b1")
+KNOWN = Steady(THEN).fact()
+
+
+@pytest.mark.parametrize(
+    ("now", "leap_s"),
+    [
+        (Moment(AT + 3600, 8_600.0, "b1"), 0.0),
+        (Moment(AT + 40 * DAY, 5_000.0 + 40 * DAY, "b1"), 0.0),
+        (Moment(AT + 7200, 8_600.0, "b1"), 0.0),  # an hour is no reason: days are kept
+        (Moment(AT + 730 * DAY, 8_600.0, "b1"), 730 * DAY - 3600),
+        (Moment(AT - 730 * DAY, 8_600.0, "b1"), -730 * DAY - 3600),
+        (Moment(AT + 600, 100.0, "b2"), 0.0),
+        (Moment(AT + 0.9 * DAY, 100.0, "b2"), 0.0),
+        (Moment(AT + 5 * DAY, 5 * DAY - 60.0, "b2"), 0.0),  # it has run since
+        (Moment(AT + 5 * DAY, 100.0, "b2"), 5 * DAY - 100),  # off, or wrong: nothing tells
+        (Moment(20.0, 20.0, "b2"), 20.0 - AT),
+        (Moment(AT - 600, 100.0, "b2"), 0.0),
+    ],
+)
+def test_a_clock_is_believed_as_far_as_ticks_explain_it(now: Moment, leap_s: float) -> None:
+    found = steady(KNOWN, None, now)
+    assert found.leap_s == leap_s and found.proven is (leap_s == 0.0)
+
+
+def test_it_is_believed_again_after_a_steady_day() -> None:
+    now = Moment(AT + 730 * DAY, 8_600.0, "b1")
+    found = steady(KNOWN, None, now)
+    runs = 0
+    while not found.proven:
+        now, runs = now.plus(3600.0), runs + 1
+        found = steady(found.fact(), None, now)
+        assert found.leap_s == 0.0
+    assert runs == PROVEN_S / 3600.0
+
+
+def test_a_reboot_neither_proves_nor_spoils() -> None:
+    half = Steady(THEN, PROVEN_S / 2).fact()
+    assert steady(half, None, Moment(AT + 600, 100.0, "b2")).agreed_s == PROVEN_S / 2
+
+
+def test_what_the_store_saw_last_tells_where_nothing_was_kept() -> None:
+    assert steady(None, None, Moment(AT)).proven
+    assert steady(None, THEN, THEN.plus(60.0)).proven
+    assert not steady(None, THEN, Moment(AT + 700 * DAY, 100.0, "b2")).proven
+
+
+@pytest.mark.parametrize(
+    "fact", [[], {"moment": 3}, {"moment": [1, "x", "b"]}, "x", {"moment": []}]
+)
+def test_a_damaged_fact_is_none(fact: object) -> None:
+    assert steady(fact, None, THEN).proven
+
+
+def test_words() -> None:
+    words = str(steady(KNOWN, None, Moment(AT + 730 * DAY, 5_000.0, "b1")))
+    assert words.startswith("the clock is 730d00h ahead of what was last seen of it")
