@@ -107,6 +107,7 @@ def findings(snapshot: Snapshot, learnt: Thresholds | None = None) -> tuple[Aler
     for key, severity, title, reason in (
         *_roles(snapshot.roles),
         *_monitors(snapshot),
+        *_lost(snapshot),
         *_baseline(snapshot),
         *_state(snapshot),
         *(_unusual(snapshot, learnt) if learnt else ()),
@@ -150,10 +151,10 @@ def _absence(view: RoleView) -> str:
 def _monitors(snapshot: Snapshot) -> Iterator[_Row]:
     for view in snapshot.monitors:
         match view.health.state:
-            case HealthState.FAILING if view.name == "worker" or not view.health.severe:
-                continue  # its roles say it better, or what is unusual does
             case HealthState.FAILING if view.name == "queue":
                 yield _queue(snapshot, view)
+            case HealthState.FAILING if view.name == "worker" or not view.health.severe:
+                continue  # its roles say it better, or what is unusual does
             case HealthState.FAILING:
                 if (role := snapshot.role(view.name)) and _replaced(role, view):
                     continue
@@ -173,10 +174,21 @@ def _replaced(role: RoleView, view: MonitorView) -> bool:
 
 
 def _queue(snapshot: Snapshot, view: MonitorView) -> _Row:
-    """A queue that is too long is another thing than a server that does not answer."""
+    """Tasks that fail, too many that wait, or a server that does not answer."""
+    health = view.health
+    if health.kind == "tasks":
+        severity = CRITICAL if health.critical or health.severe else WARNING
+        return "queue.success", severity, "tasks fail", health.reason
     if snapshot.queue.size is not None:
-        return "queue.long", CRITICAL, "the queue is too long", view.health.reason
-    return "queue.down", CRITICAL, "the queue server does not answer", view.health.reason
+        severity = CRITICAL if snapshot.queue.drain_s is None else WARNING
+        return "queue.long", severity, "the queue is too long", health.reason
+    return "queue.down", CRITICAL, "the queue server does not answer", health.reason
+
+
+def _lost(snapshot: Snapshot) -> Iterator[_Row]:
+    """Tasks that went with a queue server, for an hour."""
+    if snapshot.queue.lost:  # results alone are gone with every restart
+        yield "queue.lost", CRITICAL, "the queue server lost tasks", snapshot.queue.anew
 
 
 def _baseline(snapshot: Snapshot) -> Iterator[_Row]:
@@ -200,10 +212,6 @@ def _state(snapshot: Snapshot) -> Iterator[_Row]:
 def _unusual(snapshot: Snapshot, learnt: Thresholds) -> Iterator[_Row]:
     """What the last good baseline says is not normal on this box."""
     queue = snapshot.queue
-    rate, usual = queue.success_rate, learnt.success_rate
-    if rate is not None and usual is not None and rate < usual:
-        reason = f"{rate:.1f} % where {usual:.1f} % is the least that is normal here"
-        yield "queue.success", WARNING, "fewer tasks succeed than is normal", reason
     slow, limit = queue.latency_s, learnt.latency_s
     if slow is not None and limit is not None and slow > limit:
         reason = f"{slow:.2f} s where {limit:.2f} s is the most that is normal here"

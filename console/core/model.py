@@ -287,6 +287,10 @@ class Health:
     reason: str = ""
     severe: bool = True
     """False: it works, but worse than it should."""
+    kind: str = ""
+    """What is wrong, where one monitor knows several troubles: `tasks`, `long`, `silent`."""
+    critical: bool = False
+    """An alert about it is critical, also where `severe` is not."""
 
 
 class System(Protocol):
@@ -456,9 +460,23 @@ class QueueView:
     lease_task: str = ""
     """That task's type and number, as far as the server names them."""
     finished: Moment | None = None
-    """When a task was last seen to have been finished."""
+    """When a worker was last seen to have finished a task."""
     drain_s: float | None = None
-    """Until what waits is done, at the pace of the last minutes; None: nothing is being done."""
+    """Until what waits is done, at the pace of the last minutes of work; None: nothing is done."""
+    idle: str = ""
+    """Why nothing is done: the worker's state, where it is one in which it takes no task."""
+    failures: tuple[tuple[str, str, int], ...] = ()
+    """(task type, error, how often) among the last 20 tasks, most frequent first."""
+    last: tuple[int, int] = (0, 0)
+    """How many of the last 20 tasks are known, and how many of those failed."""
+    note: str = ""
+    """Why the results could not be read."""
+    anew: str = ""
+    """What the server lost when it began anew, within the last hour."""
+    anew_at: Moment | None = None
+    """The first look at the new server."""
+    lost: int = 0
+    """How many tasks were lost then."""
 
 
 @frozen

@@ -104,6 +104,10 @@ def _queue(snapshot: Snapshot) -> dict[str, Any]:
         "failed": queue.failed,
         "success_rate": None if queue.success_rate is None else round(queue.success_rate, 2),
         "latency_s": queue.latency_s,
+        "drain_s": None if queue.drain_s is None else round(queue.drain_s, 1),
+        "last_errors": [
+            {"type": kind, "error": error, "count": times} for kind, error, times in queue.failures
+        ],
         "age_s": _age(queue.seen, snapshot.moment),
     }
 

@@ -18,6 +18,7 @@ from console.core.model import (
     RoleView,
     Snapshot,
 )
+from console.core.outcomes import quoted
 from console.core.restarts import GONE, restarts
 from console.core.runs import conclusion
 from console.core.text import duration, visible
@@ -191,6 +192,14 @@ def queue(snapshot: Snapshot, times: Times) -> Iterator[Claim]:
         yield Claim(f"{view.size} wait, {work} in work, {done} done", looks=looks)
     if view.success_rate is not None:
         yield Claim(f"Success rate {view.success_rate:.1f} % of what was seen to end", looks=looks)
+    if view.failures:
+        n, failed = view.last
+        told = f"{failed} of the last {n} tasks failed" if n else "The last errors"
+        yield Claim(f"{told}: {visible(quoted(view.failures, 5), 800)}", looks=looks)
+    if view.note:
+        yield Claim(f"Which tasks failed is not known in full: {view.note}", looks=looks)
+    if view.anew_at is not None:
+        yield Claim(f"{visible(view.anew, 300)}, {times.ago(view.anew_at)}", looks=looks)
     if view.latency_s is not None:
         words = f"The last canary came back after {view.latency_s:.2f} s"
         yield Claim(words, looks=_looks(snapshot, "canary"))

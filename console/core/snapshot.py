@@ -101,7 +101,9 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         reasons=reasons,
         since=_since(facts, verdict),
         roles=roles,
-        queue=views.queue_view(facts.queue_url, done, health.get("queue", unknown), now),
+        queue=views.queue_view(
+            facts.queue_url, done, health.get("queue", unknown), now, _idle(roles)
+        ),
         watchdog=views.watchdog_view(
             histories.get("watchdog", ()), health.get("watchdog", unknown), now
         ),
@@ -115,6 +117,15 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         alerts=standing(facts.events) if facts.alerts is None else facts.alerts,
         notices=facts.notices,
     )
+
+
+def _idle(roles: Sequence[RoleView]) -> str:
+    """Why no task is taken now, by the worker's state; empty where it works or may."""
+    worker = next((view for view in roles if view.role.name == "worker"), None)
+    if worker is None or worker.state in (RoleState.READY, RoleState.RUNNING, RoleState.UNKNOWN):
+        return ""
+    absent = worker.state in (RoleState.STOPPED, RoleState.BACKOFF)
+    return f"the worker is {'down' if absent else worker.state.value.lower()}"
 
 
 def _seen(facts: Facts, watched: Health | None) -> tuple[Mapping[str, Seen], str]:

@@ -33,6 +33,7 @@ class Look:
     size: int | None
     inflight: int | None
     finished: int | None
+    """How many tasks workers were seen to answer; a ping is none of them."""
     lease_s: float | None
 
     @property
@@ -98,6 +99,8 @@ def _not_taken(seen: Signs, worked: Moment | None, own: float, now: Moment) -> s
     last = seen.canary
     if last is None or last.error is not None or last.data.get("failed_at") != "taken":
         return None
+    if last.data.get("busy_s") is not None:  # it waits behind a task that is in work
+        return None
     age = now.since(last.moment)
     busy = seen.newest is not None and bool(seen.newest.inflight)
     if busy or own < age + IDLE_S or (worked is not None and now.since(worked) < age):
@@ -142,7 +145,6 @@ def _looks(queue: Sequence[Sample]) -> list[Look]:
     looks: list[Look] = []
     for sample in queue:
         data = sample.data if sample.error is None and sample.data.get("problem") is None else {}
-        completed, failed = count(data.get("completed")), count(data.get("failed"))
         step = min(sample.moment.since(looks[-1].moment), STEP_S) if looks else 0.0
         looks.append(
             Look(
@@ -150,7 +152,7 @@ def _looks(queue: Sequence[Sample]) -> list[Look]:
                 looks[-1].watched + step if looks else 0.0,
                 count(data.get("size")),
                 count(data.get("inflight")),
-                None if completed is None else completed + (failed or 0),
+                count(data.get("answered")),
                 number(data.get("oldest_lease_s")),
             )
         )

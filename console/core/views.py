@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from console.core.foreign import as_list, count, number, table, text
 from console.core.model import (
@@ -14,13 +15,15 @@ from console.core.model import (
     Sample,
     WatchdogView,
 )
+from console.core.outcomes import decode, decode_errors
 from console.core.work import Work
 
 
-def queue_view(url: str, work: Work, health: Health, now: Moment) -> QueueView:
+def queue_view(url: str, work: Work, health: Health, now: Moment, idle: str = "") -> QueueView:
     """The queue by its newest look; success rate over the last hour, latency by the canary.
 
     A newest look without an answer shows no figures: `seen` says when there last were some.
+    `idle`: why nothing is being done, so that what waits has no estimate.
     """
     data = work.answered.data if work.answered and work.current else {}
     return QueueView(
@@ -41,8 +44,21 @@ def queue_view(url: str, work: Work, health: Health, now: Moment) -> QueueView:
         lease_s=number(data.get("oldest_lease_s")),
         lease_task=text(data.get("lease_task"), 130) or "",
         finished=_not_after(work.finished, now) if work.finished else None,
-        drain_s=work.drain_s if work.current else None,
+        drain_s=None if idle and data.get("size") else work.drain_s if work.current else None,
+        idle=idle,
+        failures=decode_errors(data),
+        last=_last_tasks(data),
+        note=text(data.get("results_note"), 200) or "",
+        anew=work.lost.words if work.lost is not None else "",
+        anew_at=work.lost.moment if work.lost is not None else None,
+        lost=work.lost.tasks if work.lost is not None else 0,
     )
+
+
+def _last_tasks(data: Mapping[str, Any]) -> tuple[int, int]:
+    """How many of the last tasks are known by their results, and how many of those failed."""
+    known = decode(data.get("tail"))
+    return (known.n, known.failed) if known is not None else (0, 0)
 
 
 def watchdog_view(samples: Sequence[Sample], health: Health, now: Moment) -> WatchdogView:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from console.core.foreign import count, number, text
 from console.core.frozen import frozen
+from console.core.loss import Loss, newest_loss
 from console.core.model import Moment, Sample
 from console.core.stall import Signs, signs
 from console.core.stats import increase, increases
@@ -17,6 +18,8 @@ SUCCESS_S = 3600.0
 """The success rate is that of the last hour before the newest look."""
 PACE_S = 600.0
 """How far back the pace of the work is measured."""
+WATCHED = 3
+"""So many tasks at most are watched until a worker has answered them."""
 OUTPUT = 300
 """Characters of a wrong canary's output that are told."""
 _PROOFS = (("watchdog", "heartbeat_at"), ("pipeline", "generated_at"))
@@ -35,9 +38,10 @@ class Work:
     latency_s: float | None = None
     """Of the newest canary; None when that one failed."""
     finished: Moment | None = None
-    """The newest look at which more tasks had been finished than at the one before."""
+    """When a worker was last seen to have finished a task; a ping that the server answers itself,
+    and a counter that rises, do not say so."""
     drain_s: float | None = None
-    """Seconds that what waits will take at the pace of the last minutes."""
+    """Seconds that what waits will take at the pace of the last minutes of work."""
     proofs: Mapping[str, Moment] = field(default_factory=dict)
     """Since when at the latest each role was last seen to do its work, rather than to exist.
 
@@ -45,6 +49,8 @@ class Work:
     """
     signs: Signs = Signs()
     """By which a worker that does none is known."""
+    lost: Loss | None = None
+    """What the queue server lost when it last began anew, within the last hour."""
 
 
 def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
@@ -52,16 +58,19 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
     queue, canary = histories.get("queue", ()), histories.get("canary", ())
     answered = next((one for one in reversed(queue) if _answers(one)), None)
     good, ended = tasks_ended(one for one in recent(queue, SUCCESS_S) if one.error is None)
-    since, finished = _finished(queue) or (None, None)
+    since, finished = _finished(queue)
+    passed = next((one for one in reversed(canary) if one.data.get("ok") is True), None)
+    ends = [one for one in (finished, passed.moment if passed else None) if one is not None]
     return Work(
         answered=answered,
         current=answered is not None and answered is queue[-1],
         success_rate=100.0 * good / ended if ended else None,
         latency_s=_latency(canary),
-        finished=finished,
+        finished=max(ends, key=lambda moment: moment.at, default=None),
         drain_s=_drain(queue, answered),
         proofs=_proofs(histories, answered, since),
         signs=signs(histories),
+        lost=newest_loss(recent(queue, SUCCESS_S)),
     )
 
 
@@ -72,10 +81,16 @@ def said(canary: Sample) -> str:
 
 
 def tasks_ended(queue: Iterable[Sample]) -> tuple[float, float]:
-    """(succeeded, ended) over samples, oldest first, of counters that restart with the server."""
-    read = ((count(one.data.get("successful")), count(one.data.get("failed"))) for one in queue)
+    """(succeeded, ended) over samples, oldest first, of counters that restart with the server.
+
+    Pings, which the server answers itself, are left out as far as they were counted.
+    """
+    looks = [*queue]
+    read = ((count(one.data.get("successful")), count(one.data.get("failed"))) for one in looks)
     told = [(good, bad) for good, bad in read if good is not None and bad is not None]
     good, bad = increases(told) if told else (0.0, 0.0)
+    pings = [n for one in looks if (n := count(one.data.get("pings"))) is not None]
+    good = max(0.0, good - increase(pings))
     return good, good + bad
 
 
@@ -97,32 +112,44 @@ def _latency(canary: Sequence[Sample]) -> float | None:
     return number(canary[-1].data.get("latency_s")) if ok else None
 
 
-def _finished(queue: Sequence[Sample]) -> tuple[Moment, Moment] | None:
-    """The newest two looks between which a task was finished."""
-    after: Sample | None = None
-    done: object = None
+def _finished(queue: Sequence[Sample]) -> tuple[Moment | None, Moment | None]:
+    """Since when at the latest a worker was seen at work, and when its task was seen finished."""
     for one in reversed(queue):
-        told = one.data.get("completed")
-        if after is not None and told == done:
-            after = one if _answers(one) else after  # as a rule: nothing was finished
-        elif _answers(one):
-            new, old = count(done), count(told)
-            if after is not None and new is not None and old is not None and new > old:
-                return one.moment, after.moment
-            after, done = one, told
-    return None
+        worked_s, answered_s = (number(one.data.get(k)) for k in ("worked_s", "answered_s"))
+        if worked_s is not None:
+            return one.moment.plus(-worked_s), one.moment.plus(-(answered_s or 0.0))
+    return None, None
 
 
 def _drain(queue: Sequence[Sample], answered: Sample | None) -> float | None:
+    """What waits, at the pace of the time in which there was something to do.
+
+    Few tasks are counted one by one, as a worker was seen to finish them; many by the counter,
+    which pings raise as well. None while no worker was seen to finish any.
+    """
     size = count(answered.data.get("size")) if answered else None
     if not size:
         return 0.0 if size == 0 else None
-    told = [(count(one.data.get("completed")), one) for one in recent(queue, PACE_S)]
-    known = [(float(done), one) for done, one in told if done is not None and _answers(one)]
-    if len(known) < 2:
-        return None
-    done, took = increase([n for n, _ in known]), known[-1][1].moment.since(known[0][1].moment)
-    return size * took / done if done else None
+    looks = [one for one in recent(queue, PACE_S) if _answers(one)]
+    done, took, seen = 0, 0.0, 0
+    for before, after in pairwise(looks):
+        busy = count(before.data.get("size")) or count(before.data.get("inflight"))
+        if not busy:
+            continue
+        took += after.moment.since(before.moment)
+        one_by_one = _rise(before, after, "answered")
+        counted = _rise(before, after, "completed")
+        seen += one_by_one
+        done += counted if counted > WATCHED else one_by_one
+    return size * took / done if done and seen else None
+
+
+def _rise(before: Sample, after: Sample, key: str) -> int:
+    """How far a counter rose; one that fell began anew."""
+    old, new = count(before.data.get(key)), count(after.data.get(key))
+    if old is None or new is None:
+        return 0
+    return new - old if new >= old else new
 
 
 def _sent(canary: Sequence[Sample]) -> Moment | None:

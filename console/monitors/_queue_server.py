@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.system.credentials import authorization, scrubbed
-from console.system.http import HttpError, fetch
+from console.system.http import HttpError, Tail, fetch, fetch_tail
 from console.system.settings import Settings
 
 
@@ -26,5 +26,21 @@ def ask(
             deadline_s=min(deadline_s or settings.queue.timeout_s, settings.queue.timeout_s),
             limit=limit,
         ).data
+    except HttpError as error:
+        raise scrubbed(error, headers) from None
+
+
+def tail(settings: Settings, path: str, *, limit: int, keep: int, word: bytes) -> Tail:
+    """The end of a list that is too long to be kept. It takes its time. Raises HttpError."""
+    headers = authorization(settings.queue)
+    try:
+        return fetch_tail(
+            settings.queue.address.rstrip("/") + path,
+            headers=headers,
+            deadline_s=settings.queue.timeout_s,
+            limit=limit,
+            keep=keep,
+            word=word,
+        )
     except HttpError as error:
         raise scrubbed(error, headers) from None

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.core.foreign import as_list, count, local_time, number, table, text
+from console.core import outcomes
+from console.core.foreign import count, local_time, number, table, text
+from console.core.frozen import replace
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
+from console.core.outcomes import CRITICAL, WARNING, Trouble, trouble
 from console.core.stats import wilson
 from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
     from console.system.box import Box
 
 NAME = "queue"
+SILENT, TASKS, LONG = "silent", "tasks", "long"
+"""The kinds of trouble: no usable answer, tasks that fail, too many that wait."""
 FIELDS = (
     "size", "urgent", "normal", "low", "inflight", "completed", "successful", "failed",
     "oldest_s", "oldest_lease_s", "lease_task", "elapsed_s", "clock_off_s", "status", "problem",
+    "answered", "worked_s", "answered_s", "vanished", "pings", "tail", "errors", "results_note",
 )  # fmt: skip
 LISTED = 200
-"""Up to this many waiting tasks are listed to find the oldest."""
+"""Up to this many waiting tasks are listed to find the oldest, and those that can be watched."""
 WARN_ABOVE, FAIL_ABOVE = 5, 20
 """Waiting tasks: to 5 is normal, to 20 worth a word, more is failing."""
 CLOCK_S = 60.0
@@ -87,23 +93,29 @@ def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _look_closer(box: Box, seen: dict[str, Any]) -> None:
-    """The ages of the oldest waiting task and the oldest lease, where few enough to be listed."""
+    """What waits and what is in work, where few enough to be listed, and what became of it."""
+    from console.monitors._tasks import listed, oldest_first, watch  # those that only judge do not
+
+    began = box.now()
+    waiting: list[Mapping[str, Any]] | None = None if seen["size"] else []
     if seen["size"] and seen["size"] <= LISTED:
-        queues = table(ask(box.settings, "/api/tasks"))
+        waiting = listed(ask(box.settings, "/api/tasks"))
         now = box.now()
-        tasks = [table(task) for queue in queues.values() for task in as_list(queue)]
-        times = [local_time(task.get("created_at"), now) for task in tasks]
+        times = [local_time(task.get("created_at"), now) for task in waiting]
         seen["oldest_s"] = max(
             (max(0.0, now.at - at) for at in times if at is not None), default=None
         )
+    leases: list[Mapping[str, Any]] = []
     if seen["inflight"]:
-        listed = as_list(table(ask(box.settings, "/api/inflight")).get("inflight"))
-        leases = [(number(one.get("age_sec")), one) for one in map(table, listed)]
-        aged = [(age, one) for age, one in leases if age is not None]
-        if aged:
-            seen["oldest_lease_s"], oldest = max(aged, key=lambda lease: lease[0])
+        leases = oldest_first(ask(box.settings, "/api/inflight"))
+        oldest = next((one for one in leases if number(one.get("age_sec")) is not None), None)
+        if oldest is not None:
+            seen["oldest_lease_s"] = number(oldest.get("age_sec"))
             words = (text(oldest.get(key), 60) for key in ("type", "task_id"))
             seen["lease_task"] = visible(" ".join(word for word in words if word)) or None
+    watched = watch(box.name, box.settings)
+    watched.look(box.settings, seen, waiting, leases, began, box.now())
+    watched.read_results(box.settings, seen, box.now())
 
 
 def judge(
@@ -112,7 +124,8 @@ def judge(
     """A refused connection is certain at once; anything else that may be a blip counts twice.
 
     No answer, and too many waiting tasks (20, unless configured or learnt), must be seen in two
-    looks in a row. Too few successes fail where chance alone does not explain them.
+    looks in a row. Tasks that fail are a finding by the last 20 and 100 tasks and by the last hour;
+    under a configured or learnt rate, where chance alone does not explain it.
     """
     if not history:
         return Health(HealthState.UNKNOWN, "not looked yet")
@@ -122,18 +135,25 @@ def judge(
         return Health(HealthState.UNKNOWN, last.error)
     if problem := text(last.data.get("problem")):
         certain = problem == "refused" or text(before.get("problem"))
-        return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, result(last))
+        state = HealthState.FAILING if certain else HealthState.UNKNOWN
+        return Health(state, result(last), kind=SILENT)
     size = count(last.data.get("size"))
     if size is None:
         return Health(HealthState.UNKNOWN, "the server does not tell its size")
     if (status := text(last.data.get("status"))) not in (None, "ok"):
-        return Health(HealthState.FAILING, f"the server says {status!r}")
+        return Health(HealthState.FAILING, f"the server says {status!r}", kind=SILENT)
     wanted, known = settings.monitors.queue, learnt or Thresholds()
     most = limit(wanted.fail_above, known.queue_warning, FAIL_ABOVE)
+    long = ""
     if most and size > most.value and (count(before.get("size")) or 0) > most.value:
-        return Health(HealthState.FAILING, f"{size} tasks wait{most.words('above')}")
-    if few := _too_few(history, limit(wanted.success_rate, known.success_rate, None)):
-        return Health(HealthState.FAILING, few, severe=False)
+        long = f"{size} tasks wait{most.words('above')}"
+    if failing := _failing(history, now, settings, known):
+        words = "; ".join(filter(None, (failing.words, long)))
+        return Health(
+            HealthState.FAILING, words, severe=failing.down, kind=TASKS, critical=failing.critical
+        )
+    if long:  # a worker that does not work is a finding of its own, and a graver one
+        return Health(HealthState.FAILING, long, severe=False, kind=LONG)
     usual = limit(wanted.warn_above, known.queue_normal, WARN_ABOVE)
     remarks = (
         _clock(last.data),
@@ -141,6 +161,24 @@ def judge(
         f"{size} tasks wait{usual.words('above')}" if usual and size > usual.value else "",
     )
     return Health(HealthState.OK, "; ".join(filter(None, remarks)))
+
+
+def _failing(
+    history: Sequence[Sample], now: Moment, settings: Settings, known: Thresholds
+) -> Trouble | None:
+    """What the failing tasks amount to: by the usual limits, else by a configured or learnt one."""
+    wanted = settings.monitors.queue.success_rate
+    warning = WARNING if wanted is None else min(WARNING, wanted)
+    found = trouble(history, now, warning, min(CRITICAL, warning))
+    if found is None:
+        # One failure in an hour is within the target, however perfect the baseline was.
+        learnt = known.success_rate
+        least = None if learnt is None else min(learnt, settings.baseline.success_rate)
+        few = _too_few(history, limit(wanted, least, None))
+        return Trouble(few) if few else None
+    told = history[-1].data
+    errors = outcomes.decode_errors(told)
+    return replace(found, words=f"{found.words}: {outcomes.quoted(errors)}") if errors else found
 
 
 def _too_few(history: Sequence[Sample], least: Limit | None) -> str:

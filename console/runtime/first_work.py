@@ -62,6 +62,6 @@ def _awaited(snapshot: Snapshot) -> Moment | None:
 
 
 def _done(look: Sample) -> int:
-    """How many tasks the server has seen completed; -1 where it does not tell."""
-    done = count(look.data.get("completed")) if look.error is None else None
+    """How many tasks workers were seen to answer; -1 where the look does not tell."""
+    done = count(look.data.get("answered")) if look.error is None else None
     return -1 if done is None else done

@@ -18,6 +18,7 @@ MOST = 20_000
 OLD = {
     "queue": (
         "size", "inflight", "completed", "successful", "failed", "oldest_lease_s", "problem",
+        "answered", "worked_s", "answered_s", "vanished", "pings",
     ),
     "pipeline": ("generated_at", SLEPT),
     "watchdog": ("pid", "heartbeat_at", SLEPT),

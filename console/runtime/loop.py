@@ -104,6 +104,7 @@ class Runtime:
         """What whoever runs the monitors does with what they see."""
         # Who follows acts on nothing, and is to be on the screen at once.
         from console.runtime.first_work import FirstWork
+        from console.runtime.losses import Losses
         from console.runtime.night import Night
         from console.runtime.settling import Settling
 
@@ -115,6 +116,7 @@ class Runtime:
         group.create_task(self.stalling.run(self.snapshots()), name="stalling")
         first_work = FirstWork(self.prober, self.look_now)
         group.create_task(first_work.run(self.snapshots()), name="first work")
+        group.create_task(Losses(self.box).run(self.snapshots()), name="losses")
 
     async def _run(self, name: str) -> None:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.core.model import HealthState, RoleView, Snapshot
+from console.core.text import clock
 from console.system import room, salvage
 from console.system.box import Box
 
@@ -21,6 +22,8 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     box.configured.look()
     if box.configured.mistake:
         yield f"configuration: {box.configured.mistake}"
+    if snapshot.queue.anew:
+        yield f"{snapshot.queue.anew} (seen at {clock(snapshot.queue.anew_at)})"
     for view in snapshot.roles:
         yield from _role(box, view)
     if not box.settings.outputs and not (

@@ -20,12 +20,29 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
+CHUNK = 65_536
+"""Bytes that a streamed answer is read by."""
+
+
 @frozen
 class Answer:
     """A JSON answer with a status of success."""
 
     status: int
     data: object
+    elapsed_s: float
+
+
+@frozen
+class Tail:
+    """The end of a JSON answer that was read as a stream and not kept whole."""
+
+    raw: bytes
+    """The last bytes of the body."""
+    size: int
+    """Bytes of the whole body."""
+    words: int
+    """How often the counted word occurred in the whole body."""
     elapsed_s: float
 
 
@@ -61,6 +78,33 @@ def fetch(
             raw = _read(response, limit)
         data = _value(response, raw)
     return Answer(response.status, data, time.monotonic() - began)
+
+
+def fetch_tail(
+    url: str,
+    *,
+    headers: Mapping[str, str] = {},
+    deadline_s: float = 3.0,
+    limit: int = 8_000_000,
+    keep: int = 262_144,
+    word: bytes = b"",
+) -> Tail:
+    """Read an answer to its end and return its last `keep` bytes. Raises HttpError.
+
+    Blocking. At most `keep` bytes and one chunk are in memory; an answer of more than `limit`
+    bytes is refused, before it is read where the server announces its length.
+    """
+    from http.client import HTTPResponse
+
+    began = time.monotonic()
+    with _explained(deadline_s), closing(_connect(url, began + deadline_s)) as wire:
+        _send(wire, url, "GET", None, headers)
+        with closing(HTTPResponse(wire, method="GET")) as response:  # type: ignore[arg-type]
+            response.begin()
+            raw, size, words = _read_tail(response, limit, keep, word)
+        if not 200 <= response.status < 300:
+            _value(response, raw)
+    return Tail(raw, size, words, time.monotonic() - began)
 
 
 class _Wire(io.RawIOBase):
@@ -191,17 +235,43 @@ def _send(
 
 def _read(response: HTTPResponse, limit: int) -> bytes:
     """The whole body of an answer that may be read. Raises HttpError, IncompleteRead."""
-    if 300 <= response.status < 400:
-        raise HttpError("redirect refused", response.status)
-    if response.getheader("Content-Encoding", "identity").strip().lower() != "identity":
-        raise HttpError("compressed answer refused", response.status)
-    promised = response.length
+    promised = _accept(response)
     raw = b"" if promised is not None and promised > limit else response.read(limit + 1)
     if len(raw) > limit or (promised is not None and promised > limit):
         raise HttpError(f"answer larger than {limit}", response.status)
     if promised is not None and len(raw) < promised:
         raise HttpError("answer cut short", response.status)
     return raw
+
+
+def _read_tail(
+    response: HTTPResponse, limit: int, keep: int, word: bytes
+) -> tuple[bytes, int, int]:
+    """The body's last bytes, its size, and how often `word` occurs in it. Raises HttpError."""
+    promised = _accept(response)
+    raw, size, words, edge = b"", 0, 0, b""
+    if promised is not None and promised > limit:
+        raise HttpError(f"answer larger than {limit}", response.status)
+    while chunk := response.read(CHUNK):
+        size += len(chunk)
+        if size > limit:
+            raise HttpError(f"answer larger than {limit}", response.status)
+        if word:
+            words += (edge + chunk).count(word)
+            edge = chunk[-(len(word) - 1) :] if len(word) > 1 else b""
+        raw = (raw + chunk)[-keep:]
+    if promised is not None and size < promised:
+        raise HttpError("answer cut short", response.status)
+    return raw, size, words
+
+
+def _accept(response: HTTPResponse) -> int | None:
+    """The announced length of a body that may be read. Raises HttpError."""
+    if 300 <= response.status < 400:
+        raise HttpError("redirect refused", response.status)
+    if response.getheader("Content-Encoding", "identity").strip().lower() != "identity":
+        raise HttpError("compressed answer refused", response.status)
+    return response.length
 
 
 def _value(response: HTTPResponse, raw: bytes) -> object:

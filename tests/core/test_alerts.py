@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -139,7 +140,6 @@ LEARNT = Thresholds(92.0, 0.5, 8, 32)
         (QueueView("u", size=8, success_rate=92.0, latency_s=0.5), []),
         (QueueView("u", size=9), [("queue.long", "warning")]),
         (QueueView("u", size=33), [("queue.long", "critical")]),
-        (QueueView("u", success_rate=91.9), [("queue.success", "warning")]),
         (QueueView("u", latency_s=0.51), [("canary.slow", "warning")]),
     ],
 )
@@ -147,6 +147,34 @@ def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]
     found = findings(snapshot(role(1), queue=view), LEARNT)
     assert [(one.key, one.severity.value) for one in found] == expected
     assert findings(snapshot(role(1), queue=view)) == ()
+
+
+@pytest.mark.parametrize(
+    ("health", "queue", "expected"),
+    [
+        (Health(HealthState.FAILING, "x", kind="tasks"), {}, ("queue.success", "critical")),
+        (Health(HealthState.FAILING, "x", False, "tasks", True), {}, ("queue.success", "critical")),
+        (Health(HealthState.FAILING, "x", False, "tasks"), {}, ("queue.success", "warning")),
+        # a queue that gets shorter is a warning, one that does not is more
+        (Health(HealthState.FAILING, "x", False, "long"), {"size": 30, "drain_s": 60.0},
+         ("queue.long", "warning")),
+        (Health(HealthState.FAILING, "x", False, "long"), {"size": 30}, ("queue.long", "critical")),
+        (Health(HealthState.FAILING, "x", kind="silent"), {}, ("queue.down", "critical")),
+        (Health(HealthState.OK), {"anew": "began anew: 3 waiting", "lost": 3},
+         ("queue.lost", "critical")),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_queue(
+    health: Health, queue: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    watched = [MonitorView("queue", 10.0, health)]
+    view = snapshot(role(1), monitors=watched, queue=QueueView("u", **queue))
+    assert [(one.key, one.severity.value) for one in findings(view)] == [expected]
+
+
+def test_a_new_server_that_lost_no_task_is_no_alert() -> None:
+    view = snapshot(role(1), queue=QueueView("u", anew="began anew: 5 results"))
+    assert findings(view) == ()
 
 
 class Book:

@@ -83,11 +83,11 @@ def test_a_worker_is_ready_only_when_it_was_seen_to_work_since_it_started() -> N
     assert state(snapshot(done, look(young)))[0] == "RUNNING"
     assert state(snapshot(done, look(old)))[0] == "READY"
     counted = [sample("queue", 30, completed=7), sample("queue", 20, completed=8)]
-    assert state(snapshot(*counted, look(young)))[0] == "READY"
-    still = [sample("queue", 30, completed=8), sample("queue", 20, completed=8)]
-    assert state(snapshot(*still, look(young)))[0] == "RUNNING"
-    reset = [sample("queue", 30, completed=8), sample("queue", 20, completed=0)]
-    assert state(snapshot(*reset, look(young)))[0] == "RUNNING"
+    assert state(snapshot(*counted, look(young)))[0] == "RUNNING", "a ping raises the counter too"
+    answered = sample("queue", 20, worked_s=5.0, answered_s=0.0)
+    assert state(snapshot(answered, look(young)))[0] == "READY"
+    before_it = sample("queue", 20, worked_s=50.0, answered_s=0.0)
+    assert state(snapshot(before_it, look(young)))[0] == "RUNNING"
 
 
 def test_a_canary_that_nobody_takes_is_a_worker_that_stalls() -> None:

@@ -19,7 +19,7 @@ BOTH = ("canary", "queue")
 def queue(*looks: tuple[float, int | None, int | None, int | None], **more: Any) -> list[Sample]:
     """Looks at the queue: (when, waiting, in work, finished)."""
     return [
-        Sample("queue", at(when), {"size": size, "inflight": inflight, "completed": done, **more})
+        Sample("queue", at(when), {"size": size, "inflight": inflight, "answered": done, **more})
         for when, size, inflight, done in looks
     ]
 
@@ -61,7 +61,11 @@ def canary(when: float, stage: str | None = "taken", error: str | None = None) -
         (still(NOW - 300, size=0), OLD, None),
         ([*still(NOW - 300)[:-2], *still(NOW - 10, done=51)], OLD, None),
         (queue(*((NOW - 40 + n, 1, 0, 5) for n in (0, 20, 40)))
-         + queue((NOW, 1, 0, 5), failed=1), OLD, None),
+         + queue((NOW, 1, 0, 6)), OLD, None),
+        # pings, which the server answers itself, raise its counter and are no work
+        ([Sample("queue", at(NOW - n), {"size": 2, "inflight": 0, "answered": 0,
+                                        "completed": 99 - n})
+          for n in range(60, -1, -10)], OLD, "2 waiting, nothing finished for 1m"),
         # a task is in work, and may be a long one
         (still(NOW - 290, inflight=1), OLD, None),
         (still(NOW - 290, inflight=None), OLD, None),
@@ -139,10 +143,10 @@ def test_a_task_that_is_held(
     held: float, started: float, usual: float | None, words: str | None
 ) -> None:
     past = [
-        Sample("queue", at(5000 + n), {"completed": n, "oldest_lease_s": None if n % 2 else usual})
+        Sample("queue", at(5000 + n), {"answered": n, "oldest_lease_s": None if n % 2 else usual})
         for n in range(8)
     ]
-    data = {"size": 0, "inflight": 1, "completed": 8, "oldest_lease_s": held}
+    data = {"size": 0, "inflight": 1, "answered": 8, "oldest_lease_s": held}
     said = judged([*past, Sample("queue", at(NOW), data)], started=started)
     assert (said is None) if words is None else words in (said or ""), said
 

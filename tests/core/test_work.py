@@ -1,18 +1,27 @@
-"""What was seen to be done, and since when at the latest whoever did it has been at work."""
+"""What workers were seen to do, since when at the latest, and how long what waits will take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from console.core.loss import loss, newest_loss
 from console.core.model import Moment, Sample
-from console.core.work import work
+from console.core.work import tasks_ended, work
 
 
-def queue(*looks: tuple[float, object]) -> list[Sample]:
-    """Looks at the queue: (when, how many tasks were completed)."""
-    return [Sample("queue", Moment(when, when), {"completed": done}) for when, done in looks]
+def look(when: float, **data: Any) -> Sample:
+    return Sample("queue", Moment(when, when), data)
+
+
+def queue(*looks: tuple[float, float | None]) -> list[Sample]:
+    """Looks at the queue: (when, how long ago the last answered task was seen unanswered)."""
+    return [
+        look(when, worked_s=worked, answered_s=None if worked is None else 0.0, completed=when)
+        for when, worked in looks
+    ]
 
 
 def canary(when: float, latency_s: float, ok: bool = True) -> Sample:
@@ -22,21 +31,18 @@ def canary(when: float, latency_s: float, ok: bool = True) -> Sample:
 @pytest.mark.parametrize(
     ("looks", "canaries", "since", "finished"),
     [
-        ([(10, 1), (20, 1)], [], None, None),
+        # a counter that rises proves nothing: pings raise it
+        ([(10, None), (20, None)], [], None, None),
         # done somewhen between two looks, perhaps right after the first
-        ([(10, 1), (20, 2)], [], 10, 20),
-        ([(10, 1), (20, 2), (30, 2)], [], 10, 20),
-        # a counter that was set back is no work; one that is no number is no look
-        ([(10, 5), (20, 2)], [], None, None),
-        ([(10, 5), (20, "many"), (30, 6)], [], None, None),
+        ([(10, None), (20, 10.0)], [], 10, 20),
         # a canary has been under way since it was sent
-        ([], [canary(40, 3.0)], 37, None),
-        ([], [canary(40, 3.0), canary(50, 3.0, ok=False)], 37, None),
-        ([(38, 1), (45, 2)], [canary(40, 3.0)], 38, 45),
+        ([], [canary(40, 3.0)], 37, 40),
+        ([], [canary(40, 3.0), canary(50, 3.0, ok=False)], 37, 40),
+        ([(38, None), (45, 7.0)], [canary(40, 3.0)], 38, 45),
     ],
 )
 def test_what_was_done_may_have_been_done_by_who_died_since(
-    looks: Sequence[tuple[float, object]],
+    looks: Sequence[tuple[float, float | None]],
     canaries: list[Sample],
     since: float | None,
     finished: float | None,
@@ -45,3 +51,57 @@ def test_what_was_done_may_have_been_done_by_who_died_since(
     proof = found.proofs.get("worker")
     assert (proof.at if proof else None) == since
     assert (found.finished.at if found.finished else None) == finished
+
+
+def busy(when: float, size: int, completed: int, answered: int) -> Sample:
+    return look(when, size=size, inflight=1, completed=completed, answered=answered)
+
+
+@pytest.mark.parametrize(
+    ("looks", "drain_s"),
+    [
+        # ten idle minutes are no pace: 100 tasks were done in the 20 busy seconds
+        ([look(n, size=0, inflight=0, completed=0, answered=0) for n in range(0, 571, 30)]
+         + [busy(580, 150, 0, 0), busy(590, 100, 50, 1), busy(600, 50, 100, 2)], 10.0),
+        # few are counted one by one, so that pings do not count
+        ([busy(10, 3, 0, 0), busy(40, 2, 3, 1), busy(70, 2, 6, 2)], 60.0),
+        # many that nobody was seen to answer are pings
+        ([busy(10, 2, 0, 0), busy(40, 2, 30, 0), busy(70, 2, 60, 0)], None),
+        ([busy(10, 2, 0, 0), busy(70, 0, 60, 0)], 0.0),
+    ],
+)  # fmt: skip
+def test_what_waits_takes_as_long_as_the_work_does(
+    looks: list[Sample], drain_s: float | None
+) -> None:
+    assert work({"queue": looks}).drain_s == drain_s
+
+
+def test_pings_do_not_lift_the_rate() -> None:
+    looks = [look(0, successful=10, failed=0, pings=10), look(9, successful=20, failed=5, pings=18)]
+    assert tasks_ended(looks) == (2, 7)
+
+
+def test_a_server_that_began_anew_is_told_with_what_is_gone() -> None:
+    before = look(0, size=36, inflight=1, completed=5, successful=4, failed=1)
+    silent = look(10, problem="refused")
+    after = look(20, size=0, inflight=0, completed=0, successful=0, failed=0)
+    found = newest_loss([before, silent, after, look(30, size=1, completed=0)])
+    assert found is not None
+    assert found.words == (
+        "queue server began anew: 36 waiting, 1 in work, 5 results of the look before are gone"
+    )
+    assert newest_loss([before, look(10, size=30, inflight=1, completed=9)]) is None
+
+
+def test_a_new_server_with_the_same_counters_is_known_by_a_task_that_vanished() -> None:
+    before = look(0, size=3, inflight=0, completed=0)
+    after = look(20, size=0, inflight=0, completed=0)
+    assert loss(before, after) is None, "they may have been taken, and what is done not be told yet"
+    found = loss(before, look(20, size=0, inflight=0, completed=0, vanished=True))
+    assert found is not None and (found.waiting, found.tasks) == (3, 3)
+
+
+def test_a_server_that_writes_its_tasks_down_loses_none() -> None:
+    before = look(0, size=2, inflight=1, completed=9)
+    found = loss(before, look(20, size=3, inflight=0, completed=0))
+    assert found is not None and (found.tasks, found.results) == (0, 9)

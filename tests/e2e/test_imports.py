@@ -49,7 +49,7 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 67, 204),
+        ("status --json", NOT_TO_LOOK, 71, 208),
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 44, 186),
     ],
 )

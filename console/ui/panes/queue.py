@@ -15,8 +15,9 @@ SLOT = "right"
 ROWS = (3, 3)
 HELP = (
     "Waiting tasks, the oldest one's age, and how long they will take at the pace of the last ten "
-    "minutes; tasks in flight; finished and failed ones, the success rate over what the store has "
-    "seen, and how many more may fail before the baseline's target is missed."
+    "minutes of work; tasks in flight; finished and failed ones, the success rate over the last "
+    "hour, and how many more may fail before the baseline's target is missed; types and errors of "
+    "the last 20 tasks that failed."
 )
 
 
@@ -61,9 +62,19 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
             width,
         ),
     ]
+    lines += _errors(queue)
     if queue.state is HealthState.OK and not queue.reason:
         return [*lines, state]
     return [state, *([line((queue.reason, "warn"))] if queue.reason else ()), *lines]
+
+
+def _errors(queue: QueueView) -> list[Line]:
+    """Which of the last tasks failed and with which error, most frequent first."""
+    told = [
+        line((fit(f"{times} ×", 10, right=True), "bad"), f"  {kind}: ", (error, "warn"), item=True)
+        for kind, error, times in queue.failures
+    ]
+    return told + ([line((queue.note, "muted"))] if queue.note else [])
 
 
 def _figure(name: str, value: int | None, facts: list[Span], width: int) -> Line:
@@ -104,10 +115,12 @@ def _classes(queue: QueueView) -> str:
 
 
 def _drain(queue: QueueView) -> str:
-    """How long what waits will take at the pace of the last minutes."""
+    """How long what waits will take at the pace of the last minutes of work, or why it waits."""
     if not queue.size:
         return "nothing waits" if queue.size == 0 else ""
-    return "none finished" if queue.drain_s is None else f"empty in {coarse(queue.drain_s)}"
+    if queue.drain_s is None:
+        return queue.idle or "none finished"
+    return f"empty in {coarse(queue.drain_s)}"
 
 
 def _budget(snapshot: Snapshot, wide: bool) -> list[Span]:
