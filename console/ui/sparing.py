@@ -19,13 +19,14 @@ from rich.control import Control
 from textual import events
 from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import ChopsUpdate, Compositor
-from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
+
+from console.ui.incoming import Incoming, bounded
 
 ESCAPE_MS = 20
 """How often an unfinished key is looked at."""
@@ -124,6 +125,12 @@ class SparingDriver(LinuxDriver):
             super().write("".join(self._frame))
             self._frame.clear()
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return bounded(super()._get_terminal_size())
+
+    def _query_in_band_window_resize(self) -> None:
+        """Ask for no reports of the size: the kernel tells it (SIGWINCH)."""
+
     def disable_input(self) -> None:
         """Stop listening to the terminal."""
         os.write(self._ending[1], b".")  # wakes the thread, which sees why when it is told below
@@ -132,20 +139,19 @@ class SparingDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Hand on what the terminal says, until told to stop."""
-        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        incoming, decode = Incoming(self._debug), getincrementaldecoder("utf-8")("replace").decode
         poll = select.poll()
         poll.register(self.fileno, select.POLLIN)
         poll.register(self._ending[0], select.POLLIN)
         while not self.exit_event.is_set():
             # Only a key that may be the beginning of a longer one is waited for with a limit.
-            unsure = parser._timeout_time is not None
-            if self.fileno in dict(poll.poll(ESCAPE_MS if unsure else None)):
+            if self.fileno in dict(poll.poll(ESCAPE_MS if incoming.unsure else None)):
                 read = os.read(self.fileno, 4096)
                 if not read:
                     return  # nobody is at the other end any more
-                for event in parser.feed(decode(read)):
+                for event in incoming.feed(decode(read)):
                     self.process_message(event)
-            for event in parser.tick():
+            for event in incoming.tick():
                 self.process_message(event)
 
 

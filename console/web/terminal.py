@@ -14,6 +14,8 @@ READ_BYTES = 65_536
 PATIENCE_S = 2.0
 """What a program that lost its terminal gets before it is told, and then before it is ended."""
 
+_REPORT = re.compile(rb"\x1b\[[\d;:]{1,200}t")
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -85,9 +87,12 @@ class Terminal:
         return self._transport is None or self._transport.is_closing()
 
     def type(self, keys: bytes) -> None:
-        """Send keys. A program that does not read them loses what its terminal cannot hold."""
+        """Send keys. A program that does not read them loses what its terminal cannot hold.
+
+        Reports of a window's size and state are left out: the size comes by `resize` alone.
+        """
         try:
-            if not self._gone:
+            if not self._gone and (keys := _REPORT.sub(b"", keys)):
                 os.write(self._master, keys)
         except OSError:
             pass

@@ -299,3 +299,53 @@ def test_with_sixteen_colours_the_terminals_own_are_used(terminal: Terminal) -> 
     terminal.ready()
     assert b"38;5;" not in terminal.output and b"38;2;" not in terminal.output
     assert b"\x1b[30;42m" in terminal.output
+
+
+def resident(process: subprocess.Popen[bytes]) -> int:
+    """Megabytes."""
+    pages = Path(f"/proc/{process.pid}/statm").read_text("ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+BROKEN = (
+    b"\x1b[48;20000000;20000000;1;1t",  # the size of a window, in band
+    b"\x1b[48;0;0;0;0t\x1b[<35;1;1M",
+    b"\x1b[1114112u",  # keys that are none
+    b"\x1b[99999999999u",
+    b"\x1b[97:1114112;2u",
+    b"\x1b[::~",
+    b"\x1b[200~" + b"p" * 3_000_000 + b"\x1b[201~",  # a paste
+)
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_no_sequence_costs_memory_or_the_keys(terminal: Terminal) -> None:
+    terminal.ready()
+    before = resident(terminal.process)
+    for sequence in BROKEN:
+        for start in range(0, len(sequence), 1000):
+            os.write(terminal.master, sequence[start : start + 1000])
+            terminal.read(0)
+        terminal.read(0.2)
+        terminal.rest()
+        os.write(terminal.master, b"k")
+        assert b"Kill worker 40864?" in terminal.read(10, b"Kill worker 40864?"), sequence[:20]
+        terminal.rest()
+        os.write(terminal.master, b"\x1b")
+        terminal.rest()
+    assert resident(terminal.process) < before + 40
+    for size in ((90, 30), (120, 40)):  # the kernel's word goes on counting
+        rows = seen(terminal, size)
+        assert len(rows[0].rstrip()) > size[0] - 20, size
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_a_terminal_of_any_size_is_drawn_in_bounded_memory(terminal: Terminal) -> None:
+    terminal.ready()
+    shape = struct.pack("HHHH", 60_000, 60_000, 0, 0)
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, shape)
+    terminal.process.send_signal(signal.SIGWINCH)
+    terminal.read(3.0)
+    terminal.rest()
+    assert resident(terminal.process) < 400
+    assert any("robot-7" in row for row in seen(terminal, SIZES[1]))
