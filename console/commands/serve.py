@@ -41,7 +41,8 @@ def serve(context: click.Context, options: Options, port: int, writable: bool) -
         say(f"  {_forward(bound)}")
 
     try:
-        asyncio.run(serve_until_signal(_console(context, options, writable), port, announce))
+        console = _console(context, options, writable)
+        asyncio.run(serve_until_signal(console, port, announce, say))
     except OSError as error:
         fail(f"127.0.0.1:{port}: {error.strerror or error}", BAD)
 

@@ -37,7 +37,7 @@ def refuse_console(origin: str | None, offered: str | None, key: str) -> str | N
     """Why this handshake gets no console, or None. `offered`: its subprotocols."""
     if origin is None:
         return "no page asks"
-    given = (offered or "").replace(" ", "").encode()
+    given = (offered or "").replace(" ", "").encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(given, f"{PROTOCOL},{key}".encode()):
         return "the key is missing or wrong"
     return None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
+from console.web.doors import BACKLOG, HEAD_S, BriefLog, Doors, Visitor
 from console.web.gate import PROTOCOL, make_key, refuse_console, refuse_page
 from console.web.terminal import Size, Terminal, parse_size
 
@@ -59,10 +62,11 @@ class Front:
         self.command = tuple(command)
         self.key = key
         self.sockets: set[web.WebSocketResponse] = set()
+        self.doors = Doors()
 
     def application(self) -> web.Application:
         """The routes, every one of them behind the gate."""
-        application = web.Application(middlewares=[_guard])
+        application = web.Application(middlewares=[self.guard])
         application.router.add_get("/", _page)
         application.router.add_get("/console", self.console)
         for address, name in FILES.items():
@@ -71,11 +75,21 @@ class Front:
         application.on_shutdown.append(self.hang_up)
         return application
 
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Hand on what comes from a page of this machine's loopback."""
+        self.doors.heard(request.transport)
+        reason = refuse_page(request.headers.get("Host"), request.headers.get("Origin"))
+        if reason:
+            return web.Response(status=403, text=f"refused: {reason}\n")
+        return await handler(request)
+
     async def console(self, request: web.Request) -> web.StreamResponse:
         """A console for whoever has the key, until either side leaves."""
         origin, offered = (request.headers.get(f) for f in ("Origin", "Sec-WebSocket-Protocol"))
         if reason := refuse_console(origin, offered, self.key):
             return web.Response(status=403, text=f"refused: {reason}\n")
+        self.doors.closed(request.transport)  # it is a console's from here on
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,), heartbeat=2 * BEAT_S, max_msg_size=LONGEST_BYTES
         )
@@ -97,14 +111,6 @@ class Front:
         words = b"rpa-console serve has ended"
         closing = (s.close(code=WSCloseCode.GOING_AWAY, message=words) for s in self.sockets)
         await asyncio.gather(*closing)
-
-
-@web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    reason = refuse_page(request.headers.get("Host"), request.headers.get("Origin"))
-    if reason:
-        return web.Response(status=403, text=f"refused: {reason}\n")
-    return await handler(request)
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:
@@ -169,21 +175,30 @@ async def _show(terminal: Terminal, socket: web.WebSocketResponse) -> None:
     await socket.close(message=b"the console was left")
 
 
-async def serve(command: Sequence[str], port: int, announce: Callable[[str, int], None]) -> None:
+async def serve(
+    command: Sequence[str],
+    port: int,
+    announce: Callable[[str, int], None],
+    log: Callable[[str], None],
+) -> None:
     """Serve `command` until a signal; `announce(address, port)` when it can be opened.
 
-    Raises OSError when the port cannot be had.
+    `log` gets a line now and then of what goes wrong. Raises OSError when the port cannot be had.
     """
-    key, stop = make_key(), asyncio.Event()
+    logging.basicConfig(handlers=[BriefLog(log)], force=True)
+    loop, key, stop = asyncio.get_running_loop(), make_key(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    application = Front(command, key).application()
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=10.0)
+        loop.add_signal_handler(number, stop.set)
+    front = Front(command, key)
+    runner = web.AppRunner(front.application(), access_log=None, shutdown_timeout=10.0)
     await runner.setup()
+    assert runner.server is not None
+    visit = partial(Visitor, runner.server, front.doors, access_log=None, keepalive_timeout=HEAD_S)
     try:
-        await web.TCPSite(runner, HOST, port).start()
-        bound = runner.addresses[0][1]
+        listener = await loop.create_server(visit, HOST, port, backlog=BACKLOG)
+        bound = listener.sockets[0].getsockname()[1]
         announce(f"http://{HOST}:{bound}/#{key}", bound)
         await stop.wait()
+        listener.close()
     finally:
         await runner.cleanup()
