@@ -71,6 +71,7 @@ def kill(
 
 def _carry_out(options: Options, command: Command, as_json: bool, sure: bool) -> None:
     from console.core.frozen import replace
+    from console.system import in_force
     from console.system.guard import Guard
 
     with options.box(mends=not command.dry_run, stands_in=True) as box:
@@ -80,6 +81,8 @@ def _carry_out(options: Options, command: Command, as_json: bool, sure: bool) ->
             if not sure:
                 _ask(guard.carry_out(replace(command, dry_run=True)))
         outcome = guard.carry_out(command)
+        for words in in_force.unlike(box):
+            say(f"note: {words}")
     if as_json:
         put_json(_document(command, outcome))
     else:

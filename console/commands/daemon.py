@@ -62,6 +62,20 @@ def stop(options: Options) -> None:
 
 
 @daemon.command()
+@pass_options
+def reload(options: Options) -> None:
+    """Have it take over the configuration as it is by now, without a gap in monitoring.
+
+    It does so by itself within seconds, unless a role would be lost whose process runs.
+    """
+    from console.runtime.handing_over import reload_daemon
+
+    with options.box(stands_in=True) as box:
+        options.writable(box)
+        _finish(reload_daemon(box))
+
+
+@daemon.command()
 @click.option("--json", "as_json", is_flag=True)
 @pass_options
 def status(options: Options, as_json: bool) -> None:

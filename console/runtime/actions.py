@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 async def carry_out(runtime: Runtime, command: Command) -> Outcome:
     """Do what a console was asked for."""
     box, actor = runtime.box, command.actor
+    if box.settings.read_only:  # the configuration may have changed after the console was opened
+        return Outcome(False, "read-only: nothing was done", 1)
     match command.verb:
         case Verb.CANARY:
             return await run_canary(runtime)

@@ -60,8 +60,8 @@ async def _until_told(box: Box) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime = Runtime(box, discover(), holder=True)
+    loop.add_signal_handler(signal.SIGHUP, runtime.reloading.reload)
     runtime.view.here = False  # it lives on when a console is closed
     sweeping = asyncio.create_task(sweep())
     await asyncio.sleep(0)  # it begins

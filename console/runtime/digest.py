@@ -11,6 +11,7 @@ from console.core.memory import Memory, remember
 from console.core.model import BaselineView, Event, Moment, Sample
 from console.core.work import Work, told, work
 from console.system.box import Box
+from console.system.store import StoreError
 
 if TYPE_CHECKING:
     from console.core.learning import Thresholds
@@ -43,6 +44,14 @@ class Digest:
         for role in self.box.roles:
             past = self.box.store.turns(role.name, until, LEDGER)
             self.memories[role.name] = remember(past, role)
+
+    def reconfigure(self, until: int) -> None:
+        """Begin anew with other roles; while the store cannot be read, with what is known."""
+        try:
+            self.load(until)
+        except StoreError:
+            for role in self.box.roles:
+                self.memories.setdefault(role.name, remember((), role))
 
     def add(self, events: Iterable[Event]) -> None:
         """Go on with what is new in the ledger, oldest first."""

@@ -30,6 +30,7 @@ from console.runtime import actions
 from console.runtime.deathwatch import Deathwatch
 from console.runtime.following import Following
 from console.runtime.probing import Prober
+from console.runtime.reloading import Reloading
 from console.runtime.sentry import Sentry
 from console.runtime.stalling import Stalling
 from console.runtime.sweeping import sweep
@@ -50,6 +51,8 @@ REFRESH_S = 2.0
 """At least this often a follower composes anew: ages turn into verdicts without any news."""
 CALM = 3
 """So many times as seldom while all is well: what is healthy now is judged by longer ages."""
+OFF_S = 3600.0
+"""A monitor that is switched off waits for other settings; nothing else happens."""
 STAGGER_S = 0.5
 """Monitors that are late together start this far apart."""
 BEREFT_S = (0.05, 0.1, 0.2, 0.4)
@@ -71,6 +74,7 @@ class Runtime:
     guard: Guard = field(init=False)
     sentry: Sentry = field(init=False)
     stalling: Stalling = field(init=False)
+    reloading: Reloading = field(init=False)
     _wakes: dict[str, Bell] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     """Another one for each snapshot: who waits is woken once, and asks nobody for a lock."""
@@ -88,6 +92,8 @@ class Runtime:
         self.guard = Guard(self.box)
         self.sentry = Sentry(self.box, self.guard, self.look_now, self.view.newest)
         self.stalling = Stalling(self.box, self.sentry, self.view.refresh)
+        log = self.sentry.log.line if self.holder else None
+        self.reloading = Reloading(self.box, self.view, self._retime, log)
         self._following = Following(self.view)
         self._wakes = {name: Bell() for name in self.monitors}
 
@@ -99,6 +105,14 @@ class Runtime:
             for name in self.monitors:
                 group.create_task(self._run(name), name=name)
             self._act(group)
+            group.create_task(self.reloading.run(), name="configuration")
+
+    def _retime(self) -> None:
+        """Other settings are in force: intervals, roles and what is switched on are others."""
+        for wake in self._wakes.values():
+            wake.hasten(0.0)
+        self.look_now("worker")
+        self._following.stir()
 
     def _act(self, group: asyncio.TaskGroup) -> None:
         """What whoever runs the monitors does with what they see."""
@@ -122,7 +136,10 @@ class Runtime:
         """One monitor, for ever: wait until it is due, probe, keep, judge."""
         order = sorted(self.monitors, key=lambda one: (one != "worker", one))
         await asyncio.sleep(STAGGER_S * order.index(name))
-        while not self.view.off(name):
+        while True:
+            while self.view.off(name):
+                await self._wakes[name].wait(OFF_S)  # other settings may switch it on
+                self._wakes[name].heard()
             await self._until_due(name)
             if not self.view.off(name):
                 await self.prober.begin(name)
@@ -270,6 +287,7 @@ class Runtime:
             async with asyncio.TaskGroup() as group:
                 if name == "worker":
                     group.create_task(sweep(), name="sweep")
+                    group.create_task(self.reloading.run(), name="configuration")
                     if self.holder:
                         self._act(group)
                 if self.holder:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from console.core.model import HealthState, RoleView, Snapshot
 from console.core.text import clock
-from console.system import room, salvage
+from console.system import in_force, room, salvage
 from console.system.box import Box
 
 
@@ -19,9 +20,7 @@ def full(box: Box) -> str | None:
 def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     """One line for each thing that is wrong with the state, or was not found, and what to do."""
     yield from _state(box)
-    box.configured.look()
-    if box.configured.mistake:
-        yield f"configuration: {box.configured.mistake}"
+    yield from _configuration(box, snapshot)
     if snapshot.queue.anew:
         yield f"{snapshot.queue.anew} (seen at {clock(snapshot.queue.anew_at)})"
     for view in snapshot.roles:
@@ -35,6 +34,15 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     if snapshot.queue.state is HealthState.FAILING:
         yield f'queue: nobody answers at {snapshot.queue.url}: add `url = "URL"` under [queue]'
     yield "no configuration file: `rpa-console config init` writes one"
+
+
+def _configuration(box: Box, snapshot: Snapshot) -> Iterator[str]:
+    """Settings that are not in force, here or in the daemon, though the file says so."""
+    configured, daemon = box.configured, snapshot.daemon
+    if trouble := configured.trouble or configured.mistake:
+        yield f"configuration: {trouble}"
+    if daemon.running and daemon.pid != os.getpid():
+        yield from in_force.unlike(box, daemon.pid)
 
 
 def _state(box: Box) -> Iterator[str]:

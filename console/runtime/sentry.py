@@ -175,7 +175,7 @@ class Sentry:
 
     async def repair(self, role: Role, decision: Decision, target: Identity | None = None) -> None:
         """Do what policy has decided, unless a repair of this role is under way."""
-        if role.name in self._busy:
+        if role.name in self._busy or self.box.settings.read_only:
             return
         if decision.repair in (Repair.START, Repair.RESTART):
             self._busy.add(role.name)

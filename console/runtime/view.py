@@ -32,6 +32,7 @@ from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
 from console.system.pressure import Pressure
+from console.system.settings import Settings
 
 HISTORY_S = 8 * 3600.0
 EVENTS = 2_000
@@ -149,6 +150,13 @@ class View:
         with self._guard:
             self._forget()
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Judge by other settings from here on; what is new in them is read from the ledger."""
+        with self._guard:
+            self.box.reconfigure(settings)
+            self._digest.reconfigure(self._last_event)
+            self.version += 1
+
     def keep(self, sample: Sample) -> None:
         """Remember what the store could not take."""
         with self._guard:
@@ -197,6 +205,7 @@ class View:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
             events, stand = list(self._events), self._alerts
+            roles = self.box.roles
             memories, work = dict(self._digest.memories), self._digest.work(histories)
             baseline = self._baseline_view(histories, events, now)
         snapshot = compose(
@@ -204,7 +213,7 @@ class View:
                 host=self.box.host,
                 box=self.box.settings.screen.box or self.box.name,
                 queue_url=self.box.settings.queue.address,
-                roles=self.box.roles,
+                roles=roles,
                 monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
                 events=events,
                 turned=self._turned,

@@ -29,7 +29,7 @@ from console.core.model import (
 from console.system import clock, daemon, lease, process
 from console.system.aside import aside
 from console.system.attribution import attribute
-from console.system.configuration import Configured
+from console.system.in_force import Configured
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
@@ -122,6 +122,12 @@ class Box:
         if not self._roles:
             self._roles = self.settings.all_roles()
         return self._roles
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Go by other settings from here on."""
+        redact.use(_patterns(settings))
+        self.settings, self._roles = settings, ()
+        self.config = self.configured.path
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""

@@ -6,7 +6,6 @@ The file is never rewritten: it belongs to the person who wrote it.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
@@ -14,11 +13,9 @@ import stat
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from console.core.frozen import slotted
 from console.core.matching import refuse_match, split_match
 from console.core.redact import MASK, redact, secret_name
 from console.system import foreign
@@ -283,60 +280,3 @@ def _fields(shape: Any, path: str) -> tuple[str, ...]:
 def schema() -> dict[str, Any]:
     """The configuration's JSON Schema."""
     return msgspec.json.schema(Settings)
-
-
-# --- the file as it is by now -----------------------------------------------------------------
-
-Stamp = tuple[int, int, int] | None
-UNREAD: Stamp = (-1, -1, -1)
-"""The stamp of a file that did not answer: it differs from that of every file."""
-PATIENCE_S = 0.2
-
-
-@slotted
-class Configured:
-    """The file, read again when it has changed. Nobody obeys it before he is started anew."""
-
-    path: Path | None
-    began: Settings
-    mistake: str | None = None
-    """What is wrong with the file by now, while that is so."""
-    _known: tuple[Stamp, Settings] = field(init=False)
-
-    def __post_init__(self) -> None:
-        try:
-            self._known = self._stamp(), self.began
-        except FileError:
-            self._known = UNREAD, self.began
-
-    def look(self) -> Settings:
-        """What the file says now; what it said before, when it says nothing that can be used.
-
-        The caller may be an event loop: a file that does not answer costs it `PATIENCE_S` once.
-        """
-        stamp, settings = self._known
-        try:
-            now = self._stamp()
-            if now != stamp:
-                settings, self.mistake = load(self.path), None
-        except FileError as error:
-            now = UNREAD
-            self.mistake = f"{self.path}: {error}; what it said before counts until then"
-        except ConfigError as error:
-            self.mistake = f"{error}; what it said before counts until it is mended"
-        self._known = now, settings
-        return settings
-
-    def _stamp(self) -> Stamp:
-        if self.path is None:
-            return None
-        place = os.path.dirname(self.path.absolute())
-        stamp: Stamp = foreign.call(place, _stamp, str(self.path), patience_s=PATIENCE_S)
-        return stamp
-
-
-def _stamp(path: str) -> Stamp:
-    with contextlib.suppress(OSError):
-        status = os.stat(path)
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    return None

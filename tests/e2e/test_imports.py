@@ -49,8 +49,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 71, 208),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 44, 186),
+        ("status --json", NOT_TO_LOOK, 72, 209),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 45, 187),
     ],
 )
 def test_a_command_imports_what_it_needs(

@@ -153,4 +153,4 @@ def test_a_target_edited_under_a_running_daemon_invalidates_the_run(
 
 
 def _noticed(machine: Any) -> list[str]:
-    return [one["reason"] for one in machine.events("noticed") if "baseline" in one["reason"]]
+    return [one["reason"] for one in machine.events("noticed") if "the baseline" in one["reason"]]

@@ -13,10 +13,10 @@ from hung import hung, needs_fuse
 from console.runtime.worker_log import WorkerLog
 from console.system import foreign
 from console.system.box import open_box
-from console.system.configuration import Configured
 from console.system.door import Door, unsafe_directory, write_atomically
 from console.system.files import FileError, Problem
 from console.system.foreign import NoAnswer
+from console.system.in_force import Configured
 from console.system.settings import Settings
 
 

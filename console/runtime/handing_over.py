@@ -1,0 +1,56 @@
+"""Has a running daemon take over the configuration, and waits until it has."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import closing
+
+from console.core.model import LeaseState, Outcome
+from console.system import clock, daemon, in_force, lease
+from console.system.box import Box
+from console.system.handle import Handle
+from console.system.in_force import InForce
+from console.system.proc import Gone, ProcessError
+
+PATIENCE_S = 15.0
+POLL_S = 0.05
+REFUSED, TIMED_OUT = 1, 4
+
+
+def reload_daemon(box: Box) -> Outcome:
+    """Hand the configuration that `box` was opened with to the box's daemon."""
+    paths, config = box.paths, str(box.config) if box.config else None
+    held = lease.look(paths.lease(daemon.NAME), paths.owner(daemon.NAME))
+    if held.state is not LeaseState.HELD or held.owner is None:
+        return Outcome(False, "the monitors' daemon is not running", REFUSED)
+    identity = held.owner.identity
+    record = _record(box, identity.pid)
+    if record is None:
+        words = f"the daemon (PID {identity.pid}) cannot reload: stop it, and start it again"
+        return Outcome(False, words, REFUSED)
+    if record.config is not None and record.config != config:
+        words = f"the daemon reads {record.config}, this command {config or 'no file'}"
+        return Outcome(False, f"{words}: nothing was done", REFUSED)
+    stamp = box.configured.in_force
+    found = in_force.unlike(box, identity.pid)
+    try:
+        with closing(Handle(identity)) as handle:
+            handle.send(signal.SIGHUP)
+    except (Gone, ProcessError) as error:
+        return Outcome(False, f"the daemon cannot be told: {error}", REFUSED)
+    deadline = clock.tick() + PATIENCE_S
+    while clock.tick() < deadline:
+        record = _record(box, identity.pid)
+        if record is not None and record.stamp == stamp and not record.trouble:
+            words = "the daemon goes by the configuration" + (" now" if found else " already")
+            return Outcome(True, words, changed=bool(found))
+        time.sleep(POLL_S)
+    why = record.trouble if record else "it has ended meanwhile"
+    words = f"the daemon has not taken it over within {PATIENCE_S:g} s"
+    return Outcome(False, f"{words}: {why}" if why else words, TIMED_OUT)
+
+
+def _record(box: Box, pid: int) -> InForce | None:
+    record = in_force.read(box.paths.state)
+    return record if record is not None and record.pid == pid else None

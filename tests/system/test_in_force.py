@@ -1,0 +1,98 @@
+"""How configurations differ, in words; the daemon's record, whatever it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from console.system import in_force
+from console.system.configuration import parse
+from console.system.differing import differences, digested
+from console.system.in_force import Configured, InForce
+from console.system.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {}, []),
+        ({}, {"read_only": True}, ["read_only: false → true"]),
+        ({}, {"outputs": "/a"}, ['outputs: not set → "/a"']),
+        (
+            {"roles": {"a": {"match": "a.py"}}},
+            {"roles": {"b": {"match": "a.py"}}},
+            ["roles.a: removed", "roles.b: added"],
+        ),
+        (
+            {"roles": {"a": {"match": "a.py", "env": {"X": "1"}}}},
+            {"roles": {"a": {"match": "a.py", "env": {"X": "2", "Y": "3"}}}},
+            ["roles.a.env.X: changed (hidden)", "roles.a.env.Y: not set → (hidden)"],
+        ),
+        (
+            {"queue": {"url": "http://a:b@h"}},
+            {"queue": {"url": "http://a:c@h"}},
+            ['queue.url: changed "http://a:***@h"'],
+        ),
+    ],
+)
+def test_each_key_is_told(before: dict, after: dict, told: list[str]) -> None:
+    one, other = (digested(parse(tables, "x")) for tables in (before, after))
+    assert differences(one, other) == told
+
+
+def test_what_is_long_is_cut() -> None:
+    before, after = (parse({"outputs": "/" + letter * 4_000}, "x") for letter in "ab")
+    (told,) = differences(digested(before), digested(after))
+    assert len(told) < 300
+    tables = ({"outputs": "/" + "x" * 500 + end} for end in ("/old/" + "y" * 500, "/new"))
+    before, after = (digested(parse(one, "x")) for one in tables)
+    (told,) = differences(before, after)
+    assert "/old/" in told and "/new" in told
+
+
+def test_the_record_reads_back(tmp_path: Path) -> None:
+    record = InForce(7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", digested(Settings()))
+    in_force.write(tmp_path, record)
+    assert in_force.read(tmp_path) == record
+    assert (tmp_path / "daemon.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "null", "{", '{"pid": "x"}', '{"pid": 1e400}', '{"stamp": ["x"]}', "[" * 100_000,
+        '{"stamp": [1e400]}', '{"pid": null}', "\x00", '{"pid": 1' + "0" * 5_000 + "}",
+    ],
+)  # fmt: skip
+def test_a_record_that_is_none_is_not_believed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "daemon.json").write_text(text)
+    found = in_force.read(tmp_path)
+    assert found is None or found.pid == 0
+
+
+def test_no_record_is_no_trouble(tmp_path: Path) -> None:
+    assert in_force.read(tmp_path) is None
+    (tmp_path / "daemon.json").mkdir()
+    assert in_force.read(tmp_path) is None
+
+
+def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("read_only = true")
+    configured = Configured(path, Settings(read_only=True))
+    assert configured.look().read_only
+    path.write_text("read_only = false")
+    assert not configured.look().read_only
+    path.write_text("read_only = 3")
+    assert not configured.look().read_only
+    assert configured.mistake is not None and "read_only" in configured.mistake
+    path.unlink()
+    configured.look()
+    assert configured.mistake is not None and "No such file" in configured.mistake
+    path.write_text(json.dumps("x") + " = 1")
+    configured.look()
+    path.write_text("read_only = true")
+    assert configured.look().read_only
+    assert configured.mistake is None
