@@ -8,6 +8,7 @@ from dataclasses import field
 from console.core import health as judging
 from console.core import stall, supervision, views
 from console.core.alerts import standing
+from console.core.foreign import number, text
 from console.core.frozen import frozen
 from console.core.instances import surplus
 from console.core.model import (
@@ -29,9 +30,12 @@ from console.core.model import (
 )
 from console.core.record import Seen, decode
 from console.core.supervision import Memory
+from console.core.text import duration, visible
 from console.core.work import Work, work
 
 SHOWN_EVENTS = 200
+BUSY_S = 10.0
+"""A task that is in work for so long is named beside the worker."""
 NOBODY = "nobody has looked yet"
 
 
@@ -181,6 +185,8 @@ def _role(
     state, reason = supervision.state(
         role, memory, seen.instances, seen.lease, worked, stalled, now
     )
+    if state in (RoleState.READY, RoleState.RUNNING) and (busy := _busy(role, seen, done, now)):
+        reason = busy
     decision = supervision.repair(role, memory, seen.instances, seen.lease, now)
     first = seen.instances[0] if seen.instances else None
     return RoleView(
@@ -218,6 +224,26 @@ def _stalled(role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Mo
         return None
     started = max((one.root.started for one in seen.instances), key=lambda moment: moment.tick)
     return stall.evidence(done.signs, fresh, done.proofs.get(role.name), started, now)
+
+
+def _busy(role: Role, seen: Seen, done: Work, now: Moment) -> str:
+    """What the worker has been doing for longer than a look takes, if it took that task itself.
+
+    A task whose lease ran out is queued again by the server, and may still be in work.
+    """
+    look = done.answered
+    if role.name != "worker" or look is None or not done.current:
+        return ""
+    for name, key in (("lease_task", "oldest_lease_s"), ("overrun_task", "overrun_s")):
+        held = number(look.data.get(key))
+        if held is None:
+            continue
+        held += now.since(look.moment)
+        own = max(one.uptime(now) for one in seen.instances)
+        if BUSY_S <= held <= own:
+            kind = (text(look.data.get(name), 60) or "a task").split(" ")[0]
+            return f"busy: {visible(kind)} for {duration(held)}"
+    return ""
 
 
 def _since(facts: Facts, verdict: Verdict) -> Moment | None:

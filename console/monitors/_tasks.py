@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from console.core.foreign import as_list, count, number, table, text
 from console.core.frozen import slotted
 from console.core.model import Moment
+from console.core.text import visible
 from console.core.work import WATCHED
 from console.monitors._queue_server import ask
 from console.system.http import HttpError
@@ -49,6 +50,12 @@ class Watch:
     own: list[Mapping[str, Any]] = field(default_factory=list)
     """Results of watched tasks, oldest first."""
     size: int | None = None
+    leased: dict[str, tuple[str, Moment]] = field(default_factory=dict)
+    """Task number -> type, and since when it is in work, of the tasks that are watched."""
+    held: bool = False
+    """Whether any task was in work at the last look."""
+    canary: tuple[str, Moment] | None = None
+    """The canary that this process sent and that had no result when it was last looked for."""
     results: Results | None = None
 
     def look(
@@ -78,10 +85,35 @@ class Watch:
         self.unanswered = {
             one: began if one in listed else self.unanswered[one] for one in [*wanted][:WATCHED]
         }
+        self._leases(leases, seen, now)
         seen["answered"] = self.answered
         if self.worked is not None and self.done is not None:
             seen["worked_s"] = round(now.since(self.worked), 3)
             seen["answered_s"] = round(now.since(self.done), 3)
+
+    def _leases(
+        self, leases: Sequence[Mapping[str, Any]], seen: dict[str, Any], now: Moment
+    ) -> None:
+        """Remember what is in work; tell of a task whose lease ran out before it was answered.
+
+        The server queues such a task again, and the worker that took it may still be in it.
+        """
+        for lease in leases:
+            task_id, age = text(lease.get("task_id"), 200), number(lease.get("age_sec"))
+            if task_id in self.unanswered and age is not None:
+                began = now.plus(-max(0.0, age))
+                self.leased[task_id] = visible(text(lease.get("type"), 60) or "a task"), began
+        self.leased = {one: at for one, at in self.leased.items() if one in self.unanswered}
+        self.held = bool(leases)
+        if (over := self.overrun(now)) is not None:
+            seen["overrun_task"], seen["overrun_s"] = over
+
+    def overrun(self, now: Moment) -> tuple[str, float] | None:
+        """The type of the task whose lease ran out, and for how long a worker has had it."""
+        if self.held or not self.leased:
+            return None
+        kind, began = max(self.leased.values(), key=lambda at: now.since(at[1]))
+        return kind, round(now.since(began), 1)
 
     def _numbers(self, tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, None]]:
         """The tasks' numbers in their order; their types are remembered."""
@@ -106,7 +138,7 @@ class Watch:
             return False if error.status == 404 else None
         self._progress(self.unanswered.pop(task_id), now)
         if task_id not in CANARIES:
-            self.own = [*self.own[1 - OWN :], {"task_id": task_id, **item}]
+            self.own = [*self.own[1 - OWN :], {**item, "task_id": task_id}]
         return True
 
     def _progress(self, worked: Moment, now: Moment) -> None:

@@ -31,6 +31,7 @@ FIELDS = (
     "size", "urgent", "normal", "low", "inflight", "completed", "successful", "failed",
     "oldest_s", "oldest_lease_s", "lease_task", "elapsed_s", "clock_off_s", "status", "problem",
     "answered", "worked_s", "answered_s", "vanished", "pings", "tail", "errors", "results_note",
+    "overrun_task", "overrun_s",
 )  # fmt: skip
 LISTED = 200
 """Up to this many waiting tasks are listed to find the oldest, and those that can be watched."""

@@ -120,6 +120,7 @@ class Runtime:
         from console.runtime.first_work import FirstWork
         from console.runtime.losses import Losses
         from console.runtime.night import Night
+        from console.runtime.repaired import Repaired
         from console.runtime.settling import Settling
 
         group.create_task(self.sentry.run(), name="sentry")
@@ -130,6 +131,8 @@ class Runtime:
         group.create_task(self.stalling.run(self.snapshots()), name="stalling")
         first_work = FirstWork(self.prober, self.look_now)
         group.create_task(first_work.run(self.snapshots()), name="first work")
+        repaired = Repaired(self.view, self.look_now)
+        group.create_task(repaired.run(self.snapshots()), name="repaired")
         group.create_task(Losses(self.box).run(self.snapshots()), name="losses")
 
     async def _run(self, name: str) -> None:

@@ -199,3 +199,14 @@ def test_when_a_monitor_runs_next_follows_from_its_last_look() -> None:
 def test_only_the_newest_events_travel() -> None:
     events = tuple(event(EventKind.NOTICED, 10_000 - n, id=n) for n in range(SHOWN_EVENTS + 50))
     assert snapshot(events=events).events == events[50:]
+
+
+def test_a_worker_in_a_long_task_is_busy() -> None:
+    old, young = instance(5, 7200), instance(5, 60)
+    held = sample("queue", 10, oldest_lease_s=90.0, lease_task="rpa 7a1c", worked_s=5.0)
+    assert state(snapshot(held, look(old))) == ("READY", "busy: rpa for 1m")
+    assert state(snapshot(held, look(young)))[1] == "seen to work", "a dead worker has left it"
+    short = sample("queue", 1, oldest_lease_s=1.0, lease_task="rpa 7a1c", worked_s=5.0)
+    assert state(snapshot(short, look(old)))[1] == "seen to work"
+    over = sample("queue", 10, overrun_s=190.0, overrun_task="rpa", worked_s=5.0)
+    assert state(snapshot(over, look(old)))[1] == "busy: rpa for 3m"

@@ -80,7 +80,7 @@ class StandIn:
 
 @pytest.fixture
 def box(tmp_path: Path) -> StandIn:
-    return StandIn(tmp_path / "outputs")
+    return StandIn(tmp_path / "outputs", name=str(tmp_path))
 
 
 class Script:

@@ -10,7 +10,7 @@ import pytest
 
 from console.core.learning import Thresholds
 from console.core.model import HealthState, Moment, Sample
-from console.monitors import canary
+from console.monitors import _tasks, canary, queue
 from console.system.settings import Canary, Monitors, Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
@@ -26,6 +26,11 @@ async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
     assert seen["work_s"] + seen["queue_s"] == pytest.approx(seen["latency_s"], abs=1e-3)
     assert '"status": "ok"' in seen["output"]
     assert rig.stats()["completed"] == 1
+
+
+def forget() -> None:
+    """What this process knows of any queue."""
+    _tasks._KNOWN.clear()
 
 
 async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:
@@ -117,9 +122,65 @@ async def test_trouble_while_waiting_is_outlived(box: Any, script: Any) -> None:
     script.json("/api/tasks", {"queue_urgent": {"task_id": "../x y"}})
     script.json("/api/inflight", {"inflight": None})
     assert (await canary.probe(box)).data["failed_at"] == "taken"
-    script.json("/api/tasks", {})
     del script.answers["/api/results/..%2Fx%20y"]
+    script.asked.clear()
+    assert (await canary.probe(box)).data["failed_at"] == "taken"
+    assert "/api/tasks/create" not in script.asked, "the one before still waits"
+    script.json("/api/tasks", {})
     assert "neither queued nor in work" in (await canary.probe(box)).data["detail"]
+
+
+async def test_a_busy_worker_is_not_a_dead_one(rig: Any, box: Any, wait_for: Any) -> None:
+    box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.3)
+    rig.worker()
+    rig.add("wait", seconds=8)
+    wait_for(lambda: rig.stats()["inflight"] == 1)
+    first = await canary.probe(box)
+    box.samples.append(first)
+    health = canary.judge([first], box.now(), box.settings)
+    assert (health.state, health.severe, health.kind) == (HealthState.FAILING, False, "busy")
+    assert health.reason.startswith("not taken yet: the worker is busy: wait for ")
+    second = await canary.probe(box)
+    assert second.data["task_id"] == first.data["task_id"], "no second one waits behind the first"
+    assert second.data["waits_s"] > 0 and rig.stats()["pending_urgent"] == 1
+    forget()  # as another process would find it
+    assert (await canary.probe(box)).data["task_id"] == first.data["task_id"]
+    wait_for(lambda: rig.stats()["completed"] == 2)
+    box.with_monitor("canary", deadline_s=10)
+    third = await canary.probe(box)
+    assert third.data["ok"] and third.data["task_id"] != first.data["task_id"]
+
+
+async def test_a_worker_whose_lease_ran_out_is_still_busy(box: Any, script: Any) -> None:
+    """The server queues the task again after 120 s; the worker that took it may be in it yet."""
+    box.with_queue(script.url).with_monitor("canary", deadline_s=0.1)
+    script.json("/api/health", {"status": "ok", "queue_size": 0})
+    script.json("/api/stats", {"inflight": 1, "completed": 0, "failed": 0, "successful": 0})
+    script.json("/api/inflight", {"inflight": [{"task_id": "w", "type": "rpa", "age_sec": 118}]})
+    await queue.probe(box)
+    script.json("/api/health", {"status": "ok", "queue_size": 1})
+    script.json("/api/stats", {"inflight": 0, "completed": 0, "failed": 0, "successful": 0})
+    script.json("/api/inflight", {"inflight": []})
+    script.json("/api/tasks", {"queue_normal": [{"task_id": "w", "type": "rpa"}]})
+    box.offset_s += 5
+    seen = (await queue.probe(box)).data
+    assert (seen["overrun_task"], round(seen["overrun_s"])) == ("rpa", 123)
+    script.json("/api/tasks/create", TASK)
+    script.json("/api/tasks", {"queue_urgent": [TASK], "queue_normal": [{"task_id": "w"}]})
+    last = await canary.probe(box)
+    assert canary.result(last) == "not taken yet: the worker is busy: rpa for 2m"
+
+
+async def test_a_canary_that_went_with_its_server_is_sent_again(box: Any, script: Any) -> None:
+    box.with_queue(script.url).with_monitor("canary", deadline_s=0.1)
+    script.json("/api/tasks/create", TASK)
+    script.json("/api/tasks", {"queue_urgent": [TASK]})
+    script.json("/api/inflight", {"inflight": []})
+    await canary.probe(box)
+    script.json("/api/tasks", {"queue_urgent": []})
+    script.json("/api/tasks/create", {"task_id": "t2"})
+    script.json("/api/results/t2", {"success": True, "data": {}})
+    assert (await canary.probe(box)).data["ok"] is True
 
 
 async def test_output_is_bounded_and_clean(box: Any, script: Any) -> None:

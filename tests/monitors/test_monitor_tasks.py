@@ -180,10 +180,10 @@ async def test_the_last_error_of_a_watched_task_is_known_without_the_list(
     box.with_queue(script.url)
     answers(script, 30, 30)
     script.json("/api/stats", {"inflight": 1, "completed": 30, "failed": 30, "successful": 0})
-    script.json("/api/inflight", {"inflight": [{"task_id": "t1", "type": "ocr", "age_sec": 1}]})
+    script.json("/api/inflight", {"inflight": [{"task_id": "shot", "type": "ocr", "age_sec": 1}]})
     history = [await look(box)]
     answers(script, 45, 45)
-    script.json("/api/results/t1", bad(1))
+    script.json("/api/results/shot", bad(1))
     await look(box, history)
     assert judged(history, box).reason == 'the last 15 tasks failed: 1 × ocr: "no window"'
 

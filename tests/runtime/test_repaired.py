@@ -1,0 +1,85 @@
+"""A canary is sent when the box may work again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from console.core.model import (
+    Health,
+    HealthState,
+    Identity,
+    Instance,
+    Moment,
+    MonitorView,
+    Process,
+    Role,
+    RoleState,
+    RoleView,
+    Sample,
+    Snapshot,
+    Verdict,
+)
+from console.runtime.repaired import Repaired
+
+NOW = Moment(1_000_000.0, 5000.0, "b")
+SILENT = Health(HealthState.FAILING, "no answer: refused", kind="silent")
+OK = Health(HealthState.OK)
+
+
+def worker(pid: int | None, state: str) -> RoleView:
+    one = Instance("worker", (Process(Identity(pid or 1, 1, "b"), 1, (), NOW),))
+    return RoleView(Role("worker", "w.py"), RoleState(state), instances=(one,) if pid else ())
+
+
+def shown(
+    role: RoleView, canary: bool | None = True, at: float = 0, queue: Health = OK
+) -> Snapshot:
+    """A snapshot `at` seconds, with a canary that was looked at just then."""
+    now = NOW.plus(at)
+    last = Sample("canary", now.plus(-6), {"ok": canary})
+    monitors = (MonitorView("queue", 10.0, queue), MonitorView("canary", 1800.0, OK, last))
+    return Snapshot("h", "b", now, Verdict.UNKNOWN, roles=(role,), monitors=monitors)
+
+
+@pytest.fixture
+def sent() -> Any:
+    """Show snapshots; which of them had a canary sent."""
+    view: Any = SimpleNamespace(monitors={"canary": None}, off=lambda name: None)
+
+    async def show(*snapshots: Snapshot) -> list[int]:
+        asked: list[int] = []
+        seen: list[Snapshot] = []
+
+        async def each() -> Any:
+            for one in snapshots:
+                seen.append(one)
+                yield one
+
+        await Repaired(view, lambda name: asked.append(len(seen) - 1)).run(each())
+        return asked
+
+    return show
+
+
+async def test_a_new_worker_is_asked_and_one_that_was_there_is_not(sent: Any) -> None:
+    assert await sent(shown(worker(5, "READY")), shown(worker(5, "READY"))) == []
+    gone, new = shown(worker(None, "BACKOFF")), shown(worker(6, "RUNNING"))
+    assert await sent(shown(worker(5, "READY")), gone, new, new) == [2]
+    assert await sent(gone, new) == [1]
+
+
+async def test_a_failed_canary_is_repeated_at_longer_and_longer_intervals(sent: Any) -> None:
+    failing = [shown(worker(5, "READY"), False, at) for at in (0, 1, 2)]
+    once = replace(failing[1], monitors=failing[0].monitors)
+    assert await sent(failing[0], once) == [0], "the same failure is repeated once"
+    assert await sent(*failing) == [0], "the next pause is longer than the canary is old"
+    assert await sent(shown(worker(5, "READY"), True), *failing) == [1]
+
+
+async def test_no_canary_is_sent_to_a_server_that_does_not_answer(sent: Any) -> None:
+    assert await sent(shown(worker(5, "READY"), False, queue=SILENT)) == []
+    assert await sent(shown(worker(None, "STOPPED"), False)) == []
