@@ -23,18 +23,24 @@ def run(options: Options) -> None:
     from console.system.lean import be_lean
 
     be_lean()  # first of all: what is imported stays
-    from console.runtime.daemon import run_daemon
+    from console.runtime.daemon import StateLost, run_daemon
     from console.system.lease import LeaseError
     from console.system.store import StoreError
 
-    with options.box(mends=True, stands_in=True) as box:
-        options.writable(box)
-        try:
-            ran = run_daemon(box)
-        except (LeaseError, StoreError) as error:
-            fail(str(error), UNREADABLE)
-        if not ran:
-            fail("another process runs this box's monitors", BAD)
+    lost, ended = "", False
+    while not ended:
+        with options.box(mends=True, stands_in=True) as box:
+            options.writable(box)
+            try:
+                if not run_daemon(box, lost):
+                    about = f"{lost}; " if lost else ""
+                    fail(f"{about}another process runs this box's monitors", BAD)
+                ended = True
+            except StateLost as error:
+                lost = f"{error}; what the ledger and the store held is lost"
+                say(f"{lost}; a new state is begun")
+            except (LeaseError, StoreError) as error:
+                fail(str(error), UNREADABLE)
     sys.stdout.flush()
     os._exit(0)  # a thread that hangs in a foreign file must not keep us: nothing is half written
 

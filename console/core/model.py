@@ -83,6 +83,8 @@ class Identity:
     def parse(cls, text: str) -> Identity:
         """The inverse of `str()`. Raises ValueError."""
         pid, ticks, boot = text.split(":", 2)
+        if not (len(pid) < 20 and len(ticks) < 20):
+            raise ValueError(f"{text[:100]!r} names no process")
         return cls(int(pid), int(ticks), boot)
 
 

@@ -17,6 +17,7 @@ from console.runtime.sweeping import sweep
 from console.runtime.waiting import on_the_second
 from console.system import daemon, lean, retention, schema
 from console.system.box import Box
+from console.system.lock import Grant, same_file
 from console.system.notify import notify, ping_every_s
 from console.system.store import StoreError
 
@@ -24,19 +25,32 @@ PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
 
 
-def run_daemon(box: Box) -> bool:
+class StateLost(Exception):
+    """The state directory was removed or replaced while the daemon ran: its lease is void."""
+
+
+def run_daemon(box: Box, lost: str = "") -> bool:
     """Run the box's monitors until SIGTERM or SIGINT; False when another process runs them.
 
-    Raises LeaseError, StoreError.
+    `lost`: what has become of the state of the run before, for the ledger. Raises StateLost,
+    LeaseError, StoreError.
     """
     grant = daemon.claim(box.paths, box.store)
     if grant is None:
         return False
     box.tell(EventKind.DAEMON_STARTED, "", "daemon", f"PID {os.getpid()}")
+    if lost:
+        box.tell(EventKind.NOTICED, "", "daemon", lost)
     try:
-        _complete(_until_told(box))
-    finally:
+        _complete(_until_told(box, grant))
+    except StateLost:
+        raise  # whatever lies at the path now is not the store of this run
+    except BaseException:
         box.tell(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
+        raise
+    else:
+        box.tell(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
+    finally:
         grant.close()
     return True
 
@@ -55,7 +69,7 @@ def _complete(main: Coroutine[Any, Any, None]) -> None:
         loop.close()
 
 
-async def _until_told(box: Box) -> None:
+async def _until_told(box: Box, grant: Grant) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,22 +85,29 @@ async def _until_told(box: Box) -> None:
     lean.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
-    beat = asyncio.create_task(_beat(box))
+    beat = asyncio.create_task(_beat(box, grant))
     notify("READY=1", "STATUS=running the monitors")
     waiting = asyncio.create_task(told.wait())
-    done, _ = await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait({work, beat, waiting}, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
     for task in (work, upkeep, beat, sweeping, waiting):
         task.cancel()
     await asyncio.gather(work, upkeep, beat, sweeping, waiting, return_exceptions=True)
+    if beat in done:
+        beat.result()
     if work in done:
         work.result()
 
 
-async def _beat(box: Box) -> None:
-    """Show that the loop turns, to peers and to the service manager."""
+async def _beat(box: Box, grant: Grant) -> None:
+    """Show that the loop turns, to peers and to the service manager, while the lease holds.
+
+    A lock counts only as long as its file has its name. Raises StateLost.
+    """
     pause = min(HEARTBEAT_S, ping_every_s() or HEARTBEAT_S)
     while True:
+        if not same_file(grant.descriptor, grant.path):
+            raise StateLost(f"{box.paths.state}: was removed or replaced while the daemon ran")
         daemon.beat(box.paths)
         notify("WATCHDOG=1")
         await asyncio.sleep(on_the_second(pause))

@@ -273,7 +273,8 @@ class View:
         """Who runs the monitors."""
         paths = self.box.paths
         held = lease.look(paths.lease(daemon.NAME), paths.owner(daemon.NAME))
-        if held.state is LeaseState.HELD and held.owner is not None:
+        # A reason says that the owner is dead, or that there is none yet: a shim has the lock.
+        if held.state is LeaseState.HELD and held.owner is not None and not held.reason:
             owner, beat = held.owner, daemon.heartbeat(paths)
             # An older one is of the daemon before, and says nothing of this one.
             seen = beat if beat is not None and owner.since.since(beat) <= 0 else None

@@ -11,6 +11,7 @@ from console.core.instances import LEASE_FD_VARIABLE
 from console.core.model import Moment, Owner, Role
 from console.system import clock, lease, process
 from console.system.lease import Grant
+from console.system.lock import carries
 from console.system.paths import Paths
 from console.system.store import Store
 
@@ -55,16 +56,33 @@ def heartbeat(paths: Paths) -> Moment | None:
         return None
 
 
+def _inherited(paths: Paths, number: str) -> Grant | None:
+    """The lease that the shim has passed on to this very process; None when it has not.
+
+    The variable alone proves nothing: every leased worker has it, and passes it on. The descriptor
+    must carry the lock, and the owner record must name this process.
+    """
+    path = paths.lease(NAME)
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        return None
+    descriptor, known = int(number), lease.read_owner(paths.owner(NAME))
+    if known is None or known[0].identity != process.identify(os.getpid()):
+        return None
+    if not carries(descriptor, path):
+        return None
+    os.set_inheritable(descriptor, False)  # a child process must not keep the lease
+    return Grant(path, descriptor)
+
+
 def claim(paths: Paths, store: Store) -> Grant | None:
     """The monitors' lease: inherited from the shim, or taken now; None when another has it.
 
     Raises LeaseError, StoreError.
     """
-    inherited = os.environ.get(LEASE_FD_VARIABLE, "")
+    inherited = _inherited(paths, os.environ.pop(LEASE_FD_VARIABLE, ""))
+    if inherited is not None:
+        return inherited
     lock = paths.lease(NAME)
-    if inherited.isdigit():
-        os.set_inheritable(int(inherited), False)  # what we start must not keep our lease
-        return Grant(lock, int(inherited))
     grant = lease.take(lock)
     if grant is None:
         return None

@@ -31,6 +31,11 @@ __all__ = [
 SHIM = Path(__file__).with_name("shim.py")
 _SHIM_TAIL = "/console/system/shim.py"
 
+_NO_RECORD = (
+    ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What reading a file as an owner record raises, whatever is in it."""
+
 # --- the owner record: information, never proof ------------------------------------------------
 
 
@@ -67,16 +72,28 @@ def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:
     """The owner record and the lock's (device, inode); None when missing or unreadable."""
     try:
         record = json.loads(path.read_bytes()[:65_536])
+        token = record["token"]
+        at, tick, boot = record["since"]
+        device, inode = map(int, record["lock"])
+        if type(token) is not int or not 0 <= token < 1 << 63:
+            return None
         owner = Owner(
             identity=Identity.parse(record["identity"]),
-            token=int(record["token"]),
-            since=Moment(*record["since"]),
+            token=token,
+            since=_moment(at, tick, boot),
             shim=Identity.parse(record["shim"]) if record.get("shim") else None,
             actor=str(record.get("actor", "")),
         )
-        return owner, tuple(record["lock"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return owner, (device, inode)
+    except (*_NO_RECORD, OSError):
         return None
+
+
+def _moment(at: float, tick: float, boot: str) -> Moment:
+    """The moment that a record tells. Raises TypeError, ValueError."""
+    if not (at - at == 0 == tick - tick and isinstance(boot, str)):
+        raise ValueError("neither is endless")
+    return Moment(float(at), float(tick), boot)
 
 
 def look(lock: Path, record: Path, ours: bool = False) -> Lease:

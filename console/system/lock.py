@@ -117,6 +117,20 @@ def same_file(descriptor: int, path: Path) -> bool:
     return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
 
+def carries(descriptor: int, path: Path) -> bool:
+    """Whether a descriptor of this process carries the lock of the file at `path`.
+
+    It may be no descriptor at all: a number that comes from elsewhere.
+    """
+    try:
+        status = os.fstat(descriptor)
+    except (OSError, OverflowError):
+        return False
+    if not same_file(descriptor, path):
+        return False
+    return _carries(os.getpid(), str(descriptor), status.st_dev, status.st_ino)
+
+
 def held(path: Path) -> bool:
     """Whether anybody holds the lock, without taking it. Raises LeaseError."""
     try:

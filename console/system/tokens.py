@@ -19,6 +19,8 @@ from console.system.store import Store, StoreError
 
 PATIENCE_S = 5.0
 WIDTH = 20
+MOST = 2**53
+"""A start each microsecond takes 285 years to come so far."""
 
 
 def grant(paths: Paths, store: Store, role: str) -> int:
@@ -28,7 +30,7 @@ def grant(paths: Paths, store: Store, role: str) -> int:
     """
     floor = max([0, *_claimed(paths, role)])
     with contextlib.suppress(StoreError):
-        floor = max(floor, store.token(role))
+        floor = max(floor, _credible(store.token(role)))
     token = _rise(paths, role, floor)
     with contextlib.suppress(StoreError):
         store.keep_token(role, token)
@@ -38,7 +40,12 @@ def grant(paths: Paths, store: Store, role: str) -> int:
 def _claimed(paths: Paths, role: str) -> list[int]:
     """The tokens of those who own the role's leases, or were the last to."""
     records = (paths.owner(role), *paths.locks.glob(paths.owner(f"{role}.*").name))
-    return [known[0].token for known in map(read_owner, records) if known is not None]
+    return [_credible(known[0].token) for known in map(read_owner, records) if known is not None]
+
+
+def _credible(token: int) -> int:
+    """The token, or 0 where no counting can have reached it: the number is damaged."""
+    return token if token <= MOST else 0
 
 
 def _rise(paths: Paths, role: str, floor: int) -> int:
@@ -47,7 +54,7 @@ def _rise(paths: Paths, role: str, floor: int) -> int:
     try:
         _alone(descriptor)
         known = os.pread(descriptor, WIDTH, 0)
-        token = 1 + max(floor, int(known) if known.isdigit() else 0)
+        token = 1 + max(floor, _credible(int(known)) if known.isdigit() else 0)
         os.pwrite(descriptor, b"%0*d" % (WIDTH, token), 0)
         os.fsync(descriptor)
     except OSError as error:

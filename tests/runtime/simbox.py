@@ -181,7 +181,7 @@ class SimBox:
         assert grant is not None
         self._tell(EventKind.DAEMON_STARTED)
         others = asyncio.all_tasks()
-        work = asyncio.create_task(edge._until_told(self.box))
+        work = asyncio.create_task(edge._until_told(self.box, grant))
         try:
             await asyncio.sleep(0)
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ def test_a_new_store_does_not_begin_anew(paths: Paths) -> None:
     assert tokens.grant(paths, Store(paths.store), "worker") == 4
 
 
-@pytest.mark.parametrize("lost", [None, b"", b"garbage", b"\xff" * 20])
+@pytest.mark.parametrize("lost", [None, b"", b"garbage", b"\xff" * 20, b"9" * 20])
 def test_a_lost_file_is_made_up_for_by_store_and_owners(paths: Paths, lost: bytes | None) -> None:
     store = Store(None)
     store.keep_token("worker", 5)
@@ -92,3 +93,40 @@ def fill(directory: Path) -> None:
     with (directory / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError):
         while True:
             file.write(b"x" * 4096)
+
+
+FINE = {"identity": "7:8:b", "token": 1, "since": [1.0, 2.0, "b"], "shim": None, "lock": [1, 2]}
+BAD = [
+    ("identity", "5"), ("identity", "null"), ("identity", '"5"'), ("identity", '"x:y:b"'),
+    ("identity", f'"{"9" * 5000}:8:b"'), ("token", "1e400"), ("token", "1" + "0" * 26),
+    ("token", "-1"), ("token", '"x"'), ("since", "3"), ("since", "[1, 2]"),
+    ("since", '["a", 2, "b"]'),
+    ("since", '[1e400, 2, "b"]'), ("shim", "5"), ("shim", '"7"'), ("lock", "5"),
+    ("lock", "[1e400, 2]"), ("lock", "[1]"), ("lock", "[null, 2]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), BAD)
+def test_a_damaged_owner_record_is_none(paths: Paths, key: str, value: str) -> None:
+    record = paths.owner("worker")
+    record.write_text(json.dumps(FINE))
+    assert lease.read_owner(record) is not None
+    told = json.dumps(FINE).replace(f'"{key}": {json.dumps(FINE[key])}', f'"{key}": {value}')
+    record.write_text(told)
+    assert lease.read_owner(record) is None
+    assert lease.look(paths.lease("worker"), record).owner is None
+    store = Store(None)
+    assert tokens.grant(paths, store, "worker") == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "null", "{", "[" * 100_000, '{"identity": 1}'])
+def test_a_file_that_is_no_owner_record_is_none(paths: Paths, text: str) -> None:
+    paths.owner("worker").write_text(text)
+    assert lease.read_owner(paths.owner("worker")) is None
+
+
+def test_an_incredible_token_of_an_owner_or_of_the_store_counts_for_nothing(paths: Paths) -> None:
+    paths.owner("worker").write_text(json.dumps(FINE | {"token": 2**63 - 1}))
+    store = Store(None)
+    store.keep_token("worker", 2**63 - 1)
+    assert tokens.grant(paths, store, "worker") == 1

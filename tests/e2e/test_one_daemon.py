@@ -1,0 +1,135 @@
+"""One daemon for a box, whatever the environment claims and whatever becomes of the state."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from console.system import lock
+
+Wait = Callable[..., Any]
+
+
+@pytest.fixture
+def watched(box: Any, wait_for: Wait) -> Any:
+    assert box.run("daemon", "start").returncode == 0
+    wait_for((box.state / "locks" / "monitors.heartbeat").exists, 30)
+    return box
+
+
+def daemons(box: Any) -> list[int]:
+    """The PIDs of this box's daemons, by their command lines."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            argv = one.cmdline()
+            living = one.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            continue
+        if living and argv[-2:] == ["daemon", "run"] and str(box.state) in argv:
+            found.append(one.pid)
+    return found
+
+
+def refused(box: Any, **environment: str) -> str:
+    """What a second daemon with these variables says; it must end by itself."""
+    box.environment |= environment
+    done = box.run("daemon", "run")
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    return str(done.stderr)
+
+
+@pytest.mark.parametrize("number", ["0", "2", "99", "99999999999", "9" * 30, "²", "-1", "x", " 1"])
+def test_a_number_in_the_environment_is_no_lease(watched: Any, number: str) -> None:
+    (pid,) = daemons(watched)
+    words = refused(watched, RPA_CONSOLE_LEASE_FD=number)
+    assert "another process runs this box's monitors" in words
+    assert daemons(watched) == [pid]
+
+
+def test_a_descriptor_of_the_lock_file_is_no_lease(watched: Any) -> None:
+    """It is open on the right file, and carries no lock."""
+    descriptor = os.open(watched.state / "locks" / "monitors.lock", os.O_RDWR)
+    try:
+        os.set_inheritable(descriptor, True)
+        words = refused(watched, RPA_CONSOLE_LEASE_FD=str(descriptor))
+    finally:
+        os.close(descriptor)
+    assert "another process" in words
+
+
+def test_the_lock_of_another_process_is_no_lease(box: Any) -> None:
+    """It is inherited, and the record does not name the heir."""
+    assert box.run("daemon", "start").returncode == 0
+    assert box.run("daemon", "stop").returncode == 0
+    grant = lock.take(box.state / "locks" / "monitors.lock")
+    assert grant is not None
+    try:
+        os.set_inheritable(grant.descriptor, True)
+        assert "another process" in refused(box, RPA_CONSOLE_LEASE_FD=str(grant.descriptor))
+    finally:
+        grant.close()
+
+
+def test_a_daemon_that_a_leased_worker_starts_is_its_own(box: Any, wait_for: Wait) -> None:
+    """Its environment has the variable, of another lease."""
+    box.environment["RPA_CONSOLE_LEASE_FD"] = "0"
+    running = box.start("daemon", "run")
+    wait_for(lambda: box.document("daemon", "status")["running"])
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) == 0
+
+
+def test_a_state_that_was_removed_is_begun_anew_by_the_same_daemon(
+    watched: Any, wait_for: Wait
+) -> None:
+    (pid,) = daemons(watched)
+    gone = watched.state.rename(f"{watched.state}.gone")  # at once: the daemon writes meanwhile
+    shutil.rmtree(gone)
+    wait_for((watched.state / "locks" / "monitors.heartbeat").exists, 30)
+    wait_for(lambda: watched.document("daemon", "status")["running"], 30)
+    assert watched.document("daemon", "status")["pid"] == pid
+    assert daemons(watched) == [pid]
+    told = [one["reason"] for one in watched.events("noticed")]
+    assert any("was removed or replaced while the daemon ran" in reason for reason in told), told
+    assert "already running" in watched.run("daemon", "start").stdout
+    assert watched.run("daemon", "stop").returncode == 0
+    wait_for(lambda: not daemons(watched))
+
+
+def test_of_two_daemons_of_a_replaced_state_one_stays(watched: Any, wait_for: Wait) -> None:
+    (before,) = daemons(watched)
+    kept = Path(f"{watched.state}.kept")
+    watched.state.rename(kept)
+    assert watched.run("daemon", "start").returncode == 0
+    (pid,) = wait_for(lambda: [one for one in daemons(watched) if one != before])
+    wait_for(lambda: daemons(watched) == [pid], 30)
+    assert watched.document("daemon", "status")["pid"] == pid
+    log = (kept / "logs" / "monitors.err.log").read_text()
+    assert "another process runs this box's monitors" in log.splitlines()[-1]
+
+
+def test_a_dead_daemon_does_not_run_though_its_shim_still_has_the_lock(
+    watched: Any, wait_for: Wait
+) -> None:
+    (pid,) = daemons(watched)
+    owner = json.loads((watched.state / "locks" / "monitors.owner.json").read_text())
+    shim = int(owner["shim"].partition(":")[0])
+    os.kill(shim, signal.SIGSTOP)  # it can neither write the certificate nor let go
+    try:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: pid not in daemons(watched))
+        assert not watched.document("daemon", "status")["running"]
+        daemon = watched.document("status")["daemon"]
+        assert not daemon["running"], daemon
+    finally:
+        os.kill(shim, signal.SIGCONT)
