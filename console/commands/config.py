@@ -156,9 +156,23 @@ def show(options: Options, as_json: bool) -> None:
 @config.command()
 @pass_options
 def validate(options: Options) -> None:
-    """Check the configuration. Exit code 2: it cannot be used."""
+    """Check the configuration, and that what it names is there. Exit code 2: it cannot be used."""
+    from console.system import checks
+    from console.system.checks import State
+    from console.system.configuration import doubtful_owner
+
     path = options.find_config()
     settings = _load(options)
+    if path is not None and (doubt := doubtful_owner(path)):
+        say(f"warning: {path}: {doubt}")
+    missing = False
+    for one in checks.settings(settings):
+        missing = missing or one.state is State.FAILS
+        if one.state is not State.OK:
+            mark = "error" if one.state is State.FAILS else "warning"
+            say(f"{mark}: {path or 'defaults'}: {one.check}: {one.seen}")
+    if missing:
+        raise click.exceptions.Exit(USAGE)
     for name in ("RPA_CONSOLE_CONFIG", "RPA_CONSOLE_STATE_DIR"):
         if value := os.environ.get(name):
             say(f"{name}={value}")

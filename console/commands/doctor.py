@@ -5,135 +5,303 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import click
 
 from console.cli import BAD, Options, pass_options, put, put_json
+from console.core.frozen import frozen
+from console.system import checks
+from console.system.checks import Finding, State, fails, ok, warning
 
-Finding = tuple[str, bool, str]
-"""What was looked at, whether it is well, and what was seen."""
+if TYPE_CHECKING:
+    from console.core.model import DaemonView, MonitorView, Snapshot
+    from console.system.box import Box
+    from console.system.settings import Settings
+
+DEADLINE_S = 8.0
+"""All checks run side by side, and one that does not answer in this time fails."""
+HEARTBEAT_S = 20.0
+
+
+@frozen
+class Patient:
+    """What is examined."""
+
+    options: Options
+    config: Path | None
+    settings: Settings
+    mistake: str
+    """Why the configuration cannot be used; the settings are then the defaults."""
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True)
 @pass_options
 def doctor(options: Options, as_json: bool) -> None:
-    """Check what rpa-console relies on. Answers also with a broken configuration."""
-    findings = [finding for check in _CHECKS for finding in _safely(check, options)]
+    """Check what rpa-console relies on: ok, warning or fails. Exit code 1: something fails.
+
+    Answers also with a broken configuration, and within seconds.
+    """
+    findings = examine(_patient(options))
     if as_json:
-        rows = [{"check": name, "ok": well, "seen": seen} for name, well, seen in findings]
+        rows = [
+            {
+                "check": one.check,
+                "ok": one.state is not State.FAILS,
+                "state": one.state.value,
+                "seen": one.seen,
+            }
+            for one in findings
+        ]
         put_json({"schema": 1, "findings": rows})
     else:
-        for name, well, seen in findings:
-            put(f"{'ok ' if well else 'BAD'}  {name:<16} {seen}")
-    raise click.exceptions.Exit(0 if all(well for _, well, _ in findings) else BAD)
+        for one in findings:
+            put(f"{one.state.value:<8} {one.check:<16} {one.seen}")
+    raise click.exceptions.Exit(BAD if any(one.state is State.FAILS for one in findings) else 0)
 
 
-def _safely(check: Callable[[Options], Iterator[Finding]], options: Options) -> list[Finding]:
-    try:
-        return list(check(options))
-    except Exception as error:
-        return [(check.__name__.strip("_"), False, f"{type(error).__name__}: {error}")]
-
-
-def _versions(options: Options) -> Iterator[Finding]:
-    from importlib.metadata import version
-
-    from console import __version__
-    from console.system.store import sqlite_version
-
-    yield "rpa-console", True, __version__
-    yield "python", True, f"{sys.version.split()[0]} ({sys.executable})"
-    names = ("textual", "psutil", "portalocker", "click", "msgspec", "apsw")
-    yield "libraries", True, ", ".join(f"{name} {version(name)}" for name in names)
-    sqlite = sqlite_version()
-    fixed = tuple(int(part) for part in sqlite.split(".")) >= (3, 51, 3)
-    yield "sqlite", fixed, f"{sqlite} (3.51.3 or newer: several may write one WAL)"
-
-
-def _kernel(options: Options) -> Iterator[Finding]:
-    import fcntl
-
-    pidfd = hasattr(os, "pidfd_open")
-    yield "pidfd", pidfd, "yes" if pidfd else "no: signals are checked, then sent"
-    ofd = hasattr(fcntl, "F_OFD_SETLK")
-    yield "locks", ofd, "open file description" if ofd else "flock"
-    proc = os.path.isdir("/proc/self/fdinfo")
-    yield "/proc", proc, "readable" if proc else "missing: psutil answers"
-
-
-def _configuration(options: Options) -> Iterator[Finding]:
+def _patient(options: Options) -> Patient:
     from console.system.configuration import ConfigError, load
+    from console.system.settings import Settings
 
     path = options.find_config()
     try:
-        load(path)
+        return Patient(options, path, load(path), "")
     except ConfigError as error:
-        yield "configuration", False, str(error)
+        return Patient(options, path, Settings(), str(error))
+
+
+def examine(patient: Patient, deadline_s: float = DEADLINE_S) -> list[Finding]:
+    """Every finding, in the order of the checks."""
+    from console.system import clock
+
+    found: dict[str, list[Finding]] = {}
+    threads = []
+    for check in _CHECKS:
+        thread = Thread(target=_run, args=(check, patient, found), daemon=True)
+        thread.start()
+        threads.append((check.__name__.strip("_"), thread))
+    ends = clock.tick() + deadline_s
+    for name, thread in threads:
+        thread.join(max(0.0, ends - clock.tick()))
+        if thread.is_alive():
+            found[name] = [fails(name, f"no answer within {deadline_s:g} s")]
+    return [one for name, _ in threads for one in found[name]]
+
+
+def _run(
+    check: Callable[[Patient], Iterator[Finding]],
+    patient: Patient,
+    found: dict[str, list[Finding]],
+) -> None:
+    name = check.__name__.strip("_")
+    try:
+        result = list(check(patient))
+    except Exception as error:
+        result = [fails(name, f"{type(error).__name__}: {error}")]
+    found.setdefault(name, result)
+
+
+# --- the checks -------------------------------------------------------------------------------
+
+
+def _versions(patient: Patient) -> Iterator[Finding]:
+    from importlib.metadata import version
+
+    from console import __version__
+    from console.system import in_force
+    from console.system.store import sqlite_version
+
+    record = in_force.read(patient.options.find_state())
+    if record is not None and _lives(record.pid) and record.version not in ("", __version__):
+        words = f"{__version__}; the daemon (PID {record.pid}) is {record.version}: restart it"
+        yield warning("rpa-console", words)
     else:
-        yield "configuration", True, str(path or "none: the defaults are in force")
+        yield ok("rpa-console", __version__)
+    yield ok("python", f"{sys.version.split()[0]} ({sys.executable})")
+    names = ("textual", "psutil", "portalocker", "click", "msgspec", "apsw")
+    yield ok("libraries", ", ".join(f"{name} {version(name)}" for name in names))
+    sqlite = sqlite_version()
+    fixed = tuple(int(part) for part in sqlite.split(".")) >= (3, 51, 3)
+    words = f"{sqlite} (3.51.3 or newer: several may write one WAL)"
+    yield ok("sqlite", words) if fixed else fails("sqlite", words)
 
 
-def _state(options: Options) -> Iterator[Finding]:
-    from console.system.paths import PathError, Paths, check_private, network_filesystem
+def _lives(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+def _kernel(patient: Patient) -> Iterator[Finding]:
+    yield from checks.kernel()
+
+
+def _configuration(patient: Patient) -> Iterator[Finding]:
+    from console.system.configuration import doubtful_owner
+    from console.system.paths import Paths
+
+    if patient.mistake:
+        yield fails("configuration", patient.mistake)
+        return
+    doubt = doubtful_owner(patient.config) if patient.config else None
+    if doubt:
+        yield warning("configuration", f"{patient.config}: {doubt}")
+    else:
+        yield ok("configuration", str(patient.config or "none: the defaults are in force"))
+    for role in patient.settings.all_roles():
+        if not role.command:
+            words = "not set: it can be watched and ended, not started"
+            yield warning(f"roles.{role.name}.command", words)
+    outputs = Paths(patient.options.find_state()).state / "outputs"
+    yield from checks.settings(patient.settings, outputs if outputs.exists() else None)
+
+
+def _theme(patient: Patient) -> Iterator[Finding]:
+    from console.commands.screen import user_themes
+    from console.ui.commands import mistakes
+    from console.ui.theme import load_all, shipped_themes
+
+    wanted = patient.settings.screen.theme
+    known, notices = load_all((shipped_themes(), user_themes()))
+    for words in notices:
+        yield warning("theme", words)
+    if wanted in known:
+        yield ok("theme", wanted)
+    else:
+        yield fails("theme", f"screen.theme: no theme {wanted!r}: {', '.join(sorted(known))}")
+    for words in mistakes(patient.settings.screen.keys):
+        yield fails("keys", words)
+
+
+def _state(patient: Patient) -> Iterator[Finding]:
+    from console.system.paths import (
+        PathError,
+        Paths,
+        check_ancestors,
+        check_private,
+        network_filesystem,
+    )
     from console.system.store import Store
 
-    paths = Paths(options.find_state())
+    paths = Paths(patient.options.find_state())
     if not paths.state.exists():
-        yield "state", True, f"{paths.state} (not made yet)"
+        yield ok("state", f"{paths.state} (not made yet)")
         return
     try:
         check_private(paths.state)
+        check_ancestors(paths.state)
     except PathError as error:
-        yield "state", False, str(error)
+        yield fails("state", str(error))
         return
-    kind = network_filesystem(paths.state)
-    yield (
-        "state",
-        kind is None,
-        f"{paths.state}" + (f" on {kind}: locks do not hold" if kind else ""),
-    )
+    if kind := network_filesystem(paths.state):
+        yield fails("state", f"{paths.state} on {kind}: locks do not hold")
+    else:
+        yield ok("state", str(paths.state))
+    yield from checks.disk(paths.state)
     if paths.store.exists():
         store = Store(paths.store)
         damage = store.check()
         store.close()
-        size = paths.store.stat().st_size
-        yield "store", damage is None, damage or f"{paths.store} ({size // 1024} kB, whole)"
+        kb = paths.store.stat().st_size // 1024
+        yield fails("store", damage) if damage else ok("store", f"{paths.store} ({kb} kB, whole)")
 
 
-def _daemon(options: Options) -> Iterator[Finding]:
-    from console.core.text import duration
+def _daemon(patient: Patient) -> Iterator[Finding]:
+    """The daemon, the monitors as it sees them, and the clocks that both go by."""
     from console.monitors import discover
     from console.runtime.view import View
+    from console.system import in_force
+    from console.system.box import open_box
+    from console.system.paths import PathError
+    from console.system.store import StoreError
 
-    with options.box(ephemeral=True) as box:
-        view = View(box, discover())
-        view.refresh()
-        snapshot = view.compose()
-    daemon = snapshot.daemon
-    yield "daemon", daemon.running, f"PID {daemon.pid}" if daemon.running else daemon.reason
-    for monitor in snapshot.monitors:
-        since = monitor.last and duration(snapshot.moment.since(monitor.last.moment))
-        bad = daemon.running and monitor.health.state in ("overdue", "unknown")
-        yield (
-            f"  {monitor.name}",
-            not bad,
-            (f"{monitor.health.state}, last looked {since} ago" if since else monitor.health.state),
-        )
+    try:
+        state = patient.options.find_state()
+        with open_box(patient.settings, state, patient.config, True, stands_in=True) as box:
+            view = View(box, discover())
+            view.refresh()
+            snapshot = view.compose()
+            yield _running(box, snapshot.daemon, snapshot)
+            if not patient.mistake:
+                yield from (warning("daemon", words) for words in in_force.unlike(box))
+            yield from (_monitor(one, snapshot) for one in snapshot.monitors)
+    except (PathError, StoreError) as error:
+        yield fails("daemon", str(error))
+        return
+    looks = [one.last.moment.at for one in snapshot.monitors if one.last]
+    yield from checks.wall_clock(max(looks, default=None), snapshot.daemon.pid)
 
 
-def _session(options: Options) -> Iterator[Finding]:
+def _running(box: Box, daemon: DaemonView, snapshot: Snapshot) -> Finding:
+    from console.core.text import duration
+    from console.system import in_force
+
+    if not daemon.running or daemon.pid is None:
+        return fails("daemon", daemon.reason)
+    if _stopped(daemon.pid):
+        return fails("daemon", f"PID {daemon.pid} is stopped: kill -CONT {daemon.pid}")
+    beat = daemon.heartbeat or daemon.since
+    silent_s = snapshot.moment.since(beat) if beat else 0.0
+    if silent_s > HEARTBEAT_S:
+        return fails("daemon", f"PID {daemon.pid} hangs: no heartbeat for {duration(silent_s)}")
+    record = in_force.read(box.paths.state)
+    if record is not None and record.pid == daemon.pid and record.trouble:
+        return warning("daemon", f"PID {daemon.pid}: {record.trouble}")
+    return ok("daemon", f"PID {daemon.pid}")
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
+    except OSError:
+        return False
+
+
+def _monitor(monitor: MonitorView, snapshot: Snapshot) -> Finding:
+    from console.core.model import HealthState
+    from console.core.text import duration
+
+    health, last = monitor.health, monitor.last
+    words = f"{health.state}: {health.reason}" if health.reason else str(health.state)
+    if last is not None:
+        words += f", last looked {duration(snapshot.moment.since(last.moment))} ago"
+    name = f"  {monitor.name}"
+    if health.state in (HealthState.OK, HealthState.OFF):
+        return ok(name, words)
+    bad = health.state is HealthState.FAILING and health.severe
+    overdue = snapshot.daemon.running and health.state is HealthState.OVERDUE
+    return (fails if bad or overdue else warning)(name, words)
+
+
+def _server(patient: Patient) -> Iterator[Finding]:
+    """The queue server, asked now."""
+    from console.monitors._queue_server import ask
+    from console.system.http import HttpError
+
+    url = patient.settings.queue.address
+    try:
+        ask(patient.settings, "/api/health")
+    except HttpError as error:
+        yield fails("queue server", f"{url}: {error}")
+    else:
+        yield ok("queue server", f"{url} answers")
+
+
+def _session(patient: Patient) -> Iterator[Finding]:
     """Whether this system ends the monitors at log-out."""
     from console.system import logind, unit
 
     if not os.path.isdir("/run/systemd/system"):
-        yield "log-out", True, "no systemd: detached processes live on"
+        yield ok("log-out", "no systemd: detached processes live on")
         return
     name = logind.user()
-    yield (
-        "log-out",
-        *outlives(name, logind.ends_sessions(name), unit.path().exists(), logind.lingers(name)),
+    well, words = outlives(
+        name, logind.ends_sessions(name), unit.path().exists(), logind.lingers(name)
     )
+    yield ok("log-out", words) if well else fails("log-out", words)
 
 
 def outlives(name: str, ended: bool, installed: bool, lingers: bool) -> tuple[bool, str]:
@@ -149,18 +317,20 @@ def outlives(name: str, ended: bool, installed: bool, lingers: bool) -> tuple[bo
     return False, words if lingers else f"{words}; {linger}"
 
 
-def _terminal(options: Options) -> Iterator[Finding]:
+def _terminal(patient: Patient) -> Iterator[Finding]:
     import locale
 
     from console.commands.screen import refuse_terminal
 
     refusal = refuse_terminal()
-    yield "terminal", True, refusal or f"TERM={os.environ.get('TERM')}"
+    yield ok("terminal", refusal or f"TERM={os.environ.get('TERM')}")
     encoding = locale.getpreferredencoding(False)
     utf8 = "utf" in encoding.lower()
-    yield "encoding", True, encoding if utf8 else f"{encoding}: drawn in ASCII"
+    yield ok("encoding", encoding if utf8 else f"{encoding}: drawn in ASCII")
     if os.environ.get("SSH_CONNECTION"):
-        yield "ssh", True, "mouse capture is off; selecting text is the terminal's own"
+        yield ok("ssh", "mouse capture is off; selecting text is the terminal's own")
 
 
-_CHECKS = (_versions, _kernel, _configuration, _state, _daemon, _session, _terminal)
+_CHECKS = (
+    _versions, _kernel, _configuration, _theme, _state, _daemon, _server, _session, _terminal,
+)  # fmt: skip

@@ -117,6 +117,17 @@ def refuse_owner(status: os.stat_result) -> str | None:
     return None
 
 
+def doubtful_owner(path: Path) -> str | None:
+    """What is told of a configuration's mode though it is obeyed; None where nothing is."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    if status.st_mode & 0o020 and status.st_gid not in (0, os.getegid()):
+        return f"group {status.st_gid} may write to it; run: chmod g-w FILE"
+    return None
+
+
 def parse(tables: Mapping[str, Any], source: str, base: Path | None = None) -> Settings:
     """Settings from TOML tables. Raises ConfigError that names `source` and the key.
 

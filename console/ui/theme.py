@@ -139,6 +139,8 @@ def shipped_themes() -> Path:
 
 def load(path: Path) -> Theme:
     """Read one theme file. Raises ThemeError, which names the key."""
+    if not path.is_file():  # to open a FIFO waits for a writer
+        raise ThemeError("is no regular file")
     try:
         with path.open("rb") as file:
             raw = file.read(_LIMIT + 1)
