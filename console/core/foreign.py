@@ -59,11 +59,27 @@ def text(value: object, limit: int = 1000) -> str | None:
     return value[:limit] if isinstance(value, str) else None
 
 
-def local_time(value: object, now: Moment, zone: tzinfo | None = None) -> float | None:
+QUARTER_S, FARTHEST_S = 900.0, 26 * 3600.0
+"""Zones are whole quarters of an hour apart, and no two of them more than 26 hours."""
+LATE_S = 120.0
+"""A file is written so soon after the time that it tells."""
+
+
+def zones_apart(off_s: float, within_s: float) -> float:
+    """How far apart two zones are that explain why two clocks differ by `off_s`; 0: none do."""
+    whole = round(off_s / QUARTER_S) * QUARTER_S
+    return whole if abs(off_s - whole) <= within_s and abs(whole) <= FARTHEST_S else 0.0
+
+
+def local_time(
+    value: object, now: Moment, zone: tzinfo | None = None, written: float | None = None
+) -> float | None:
     """Seconds since the epoch from an ISO date and time; None for anything else.
 
     Without a zone of its own it is read in `zone` (the machine's own when None). An hour that a
-    clock change repeats is ambiguous: the reading nearest to `now` is meant.
+    clock change repeats is ambiguous: the reading nearest to `now` is meant. `written` is when the
+    file was written that tells the time: a reading that is beside it by what two zones may be
+    apart was written in another zone.
     """
     if not isinstance(value, str) or not _ISO.fullmatch(value.strip()):
         return None
@@ -72,6 +88,7 @@ def local_time(value: object, now: Moment, zone: tzinfo | None = None) -> float 
         if moment.tzinfo is not None:
             return moment.timestamp()
         both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
-        return min(both, key=lambda at: (abs(at - now.at), at))
+        found = min(both, key=lambda at: (abs(at - now.at), at))
+        return found if written is None else found - zones_apart(found - written, LATE_S)
     except (ValueError, OverflowError, OSError):
         return None

@@ -107,6 +107,6 @@ def _newest_failure(found: list[dict[str, Any]], seen: dict[str, Any], now: Mome
     for one in reversed(found):
         if one.get("success") is not True:
             at = local_time(one.get("submitted_at"), now)
-            off_s = number(seen.get("clock_off_s")) or 0.0
+            off_s = sum(number(seen.get(key)) or 0.0 for key in ("clock_off_s", "zone_s"))
             return now if at is None else now.plus(-max(0.0, now.at - (at - off_s)))
     return now

@@ -53,24 +53,28 @@ async def probe(box: Box) -> Sample:
     path = _path(box)
     mode = box.settings.monitors.pipeline.mode
     status: Mapping[str, Any] | FileError
+    written: float | None = None
     try:
-        status = table((await aside(box.door.read_json, path))[0])
+        told, written = await aside(box.door.read_json, path)
+        status = table(told)
     except FileError as error:
         status = error
     if mode == "auto":
         from console.monitors import _collecting  # who only judges needs none of it
 
         mode = "collect" if _collecting.ours(status) else "read"
-    seen = await (_collect(box, path) if mode == "collect" else _read(box, status))
+    seen = await (_collect(box, path) if mode == "collect" else _read(box, status, written))
     return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen, SLEPT: clock.slept()})
 
 
 # --- reading --------------------------------------------------------------------------------
 
 
-async def _read(box: Box, status: Mapping[str, Any] | FileError) -> dict[str, Any]:
+async def _read(
+    box: Box, status: Mapping[str, Any] | FileError, written: float | None
+) -> dict[str, Any]:
     if not isinstance(status, FileError):
-        return _seen(status, box.now())
+        return _seen(status, box.now(), written)
     problem = str(status)
     if status.problem is Problem.HALF:
         before = (await box.history(NAME, 2.5 * every(box.settings)))[-1:]
@@ -79,12 +83,12 @@ async def _read(box: Box, status: Mapping[str, Any] | FileError) -> dict[str, An
     return {**_seen({}, box.now()), "problem": problem}
 
 
-def _seen(status: Mapping[str, Any], now: Moment) -> dict[str, Any]:
+def _seen(status: Mapping[str, Any], now: Moment, written: float | None = None) -> dict[str, Any]:
     """What a status file says, whoever wrote it."""
     seasons = [table(one) for one in as_list(status.get("seasonality"))[:MOST]]
     named = [(_clean(one.get("channel")), one) for one in seasons]
     runs = list(table(status.get("next_runs")).items())[:MOST]
-    generated = local_time(status.get("generated_at"), now)
+    generated = local_time(status.get("generated_at"), now, None, written)
     return {
         "generated_at": generated,
         "anomalies": [_anomaly(name, one) for name, one in named if one.get("anomaly") is True],

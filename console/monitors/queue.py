@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core import outcomes
-from console.core.foreign import count, local_time, number, table, text
+from console.core.foreign import count, local_time, number, table, text, zones_apart
 from console.core.frozen import replace
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
@@ -29,7 +29,8 @@ SILENT, TASKS, LONG = "silent", "tasks", "long"
 """The kinds of trouble: no usable answer, tasks that fail, too many that wait."""
 FIELDS = (
     "size", "urgent", "normal", "low", "inflight", "completed", "successful", "failed",
-    "oldest_s", "oldest_lease_s", "lease_task", "elapsed_s", "clock_off_s", "status", "problem",
+    "oldest_s", "oldest_lease_s", "lease_task", "elapsed_s", "clock_off_s", "zone_s", "status",
+    "problem",
     "answered", "worked_s", "answered_s", "vanished", "pings", "tail", "errors", "results_note",
     "overrun_task", "overrun_s",
 )  # fmt: skip
@@ -73,15 +74,23 @@ def _look(box: Box) -> Sample:
 
 def _health(answer: Mapping[str, Any], now: Moment) -> dict[str, Any]:
     stamp = local_time(answer.get("timestamp"), now)
+    off_s = 0.0 if stamp is None else stamp - now.at
+    zone_s = zones_apart(off_s, CLOCK_S)  # it does not say in which zone its clock goes
     status = text(answer.get("status"), 60)
     return {
         "size": count(answer.get("queue_size")),
         "urgent": count(answer.get("queue_urgent")),
         "normal": count(answer.get("queue_normal")),
         "low": count(answer.get("queue_low")),
-        "clock_off_s": None if stamp is None else round(stamp - now.at, 1),
+        "clock_off_s": None if stamp is None else round(off_s - zone_s, 1),
+        "zone_s": None if stamp is None else zone_s,
         "status": None if status is None else visible(status),
     }
+
+
+def server_off_s(seen: Mapping[str, Any]) -> float:
+    """Seconds that the server's clock shows more than ours, zone included."""
+    return sum(number(seen.get(key)) or 0.0 for key in ("clock_off_s", "zone_s"))
 
 
 def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,9 +111,10 @@ def _look_closer(box: Box, seen: dict[str, Any]) -> None:
     if seen["size"] and seen["size"] <= LISTED:
         waiting = listed(ask(box.settings, "/api/tasks"))
         now = box.now()
+        off_s = server_off_s(seen)
         times = [local_time(task.get("created_at"), now) for task in waiting]
         seen["oldest_s"] = max(
-            (max(0.0, now.at - at) for at in times if at is not None), default=None
+            (max(0.0, now.at - at + off_s) for at in times if at is not None), default=None
         )
     leases: list[Mapping[str, Any]] = []
     if seen["inflight"]:

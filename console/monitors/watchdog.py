@@ -53,15 +53,15 @@ async def probe(box: Box) -> Sample:
         first = min(instances, key=lambda instance: instance.root.started.tick)
         seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
     try:
-        status, _ = await aside(box.door.read_json, path)
-        seen.update(_status(table(status), box.now()))
+        status, written_at = await aside(box.door.read_json, path)
+        seen.update(_status(table(status), box.now(), written_at))
     except FileError as error:
         seen["problem"] = str(error)
     return Sample(NAME, box.now(), seen)
 
 
-def _status(status: Mapping[str, Any], now: Moment) -> dict[str, Any]:
-    heartbeat = local_time(status.get("timestamp"), now, UTC)
+def _status(status: Mapping[str, Any], now: Moment, written_at: float) -> dict[str, Any]:
+    heartbeat = local_time(status.get("timestamp"), now, UTC, written_at)
     named = (text(name, 100) for name in as_list(status.get("anomalies"))[:20])
     return {
         "heartbeat_at": heartbeat,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.foreign import as_list, count, flag, local_time, number, table, text
+from console.core.foreign import as_list, count, flag, local_time, number, table, text, zones_apart
 from console.core.model import Moment
 
 NOW = Moment(1_762_165_640.0)  # 2025-11-03T10:27:20Z
@@ -114,3 +114,36 @@ def test_no_value_breaks_a_reader(value: object) -> None:
 def test_near_times_are_read_or_refused(value: str) -> None:
     found = local_time(value, NOW, SEOUL)
     assert found is None or isinstance(found, float)
+
+
+# --- stamps without a zone ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "Asia/Kathmandu", "America/St_Johns"])
+@pytest.mark.parametrize("ours", ["UTC", "Asia/Seoul", "Europe/Berlin"])
+@pytest.mark.parametrize("late_s", [0.0, 1.5, 100.0])
+def test_the_time_of_the_file_tells_in_which_zone_its_stamp_is(
+    zone: str, ours: str, late_s: float
+) -> None:
+    stamp = datetime.fromtimestamp(NOW.at, ZoneInfo(zone)).replace(tzinfo=None).isoformat()
+    assert local_time(stamp, NOW, ZoneInfo(ours), NOW.at + late_s) == NOW.at
+
+
+@pytest.mark.parametrize("age", [200.0, 600.0, 3600.0 + 300.0, 30 * 3600.0])
+def test_a_file_that_was_copied_later_is_as_old_as_its_stamp(age: float) -> None:
+    stamp = datetime.fromtimestamp(NOW.at - age, SEOUL).replace(tzinfo=None).isoformat()
+    assert local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - age
+
+
+def test_a_stamp_with_a_zone_needs_no_evidence() -> None:
+    stamp = datetime.fromtimestamp(NOW.at - 3600, UTC).isoformat()
+    assert local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - 3600
+
+
+@pytest.mark.parametrize(
+    ("off_s", "apart_s"),
+    [(0.0, 0.0), (30.0, 0.0), (120.0, 0.0), (9 * 3600.0 + 5, 9 * 3600.0), (-12_600.0, -12_600.0),
+     (900.0, 900.0), (840.0, 900.0), (600.0, 0.0), (30 * 3600.0, 0.0)],
+)  # fmt: skip
+def test_zones_apart(off_s: float, apart_s: float) -> None:
+    assert zones_apart(off_s, 60.0) == apart_s

@@ -26,8 +26,8 @@ anything = st.recursive(
 )
 keys = st.sampled_from(
     ["ok", "failed_at", "latency_s", "detail", "size", "inflight", "completed", "failed", "status",
-     "clock_off_s", "problem", "pid", "started_at", "heartbeat_at", "anomalies", "path", "mode",
-     "generated_at", "channels", "instances"]
+     "clock_off_s", "zone_s", "problem", "pid", "started_at", "heartbeat_at", "anomalies", "path",
+     "mode", "generated_at", "channels", "instances"]
 )  # fmt: skip
 samples = st.builds(
     Sample,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,23 @@ async def test_windows_quirks(box: Any) -> None:
     assert one.data["channels"] == [["one", None, "ok"]]
     assert pipeline.judge([one], one.moment, box.settings).state is HealthState.OK
     assert pipeline.result(one) == "read: 1 channel"
+
+
+async def test_the_zone_of_this_process_says_nothing_of_a_file(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(box, foreign(box))
+    try:
+        for zone in ("KST-9", "UTC0", "PST8"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            one = await pipeline.probe(box)
+            assert abs(one.data["generated_at"] - box.now().at) < 60
+            health = pipeline.judge([one], one.moment, box.settings)
+            assert (health.state, health.reason) == (HealthState.OK, "")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 async def test_half_a_file_is_forgiven_once(box: Any) -> None:

@@ -199,3 +199,16 @@ def test_success(good: int, bad: int, configured: Any, learnt: Any, reason: str)
     assert health.reason == reason
     assert health.state is (HealthState.FAILING if reason else HealthState.OK)
     assert health.severe is not bool(reason)
+
+
+async def test_a_server_in_another_zone_has_no_wrong_clock(box: Any, script: Any) -> None:
+    def there(ago_s: float) -> str:
+        return datetime.fromtimestamp(box.now().at - ago_s + 9 * 3600).isoformat()
+
+    script.json("/api/health", {"status": "ok", "queue_size": 1, "timestamp": there(0)})
+    script.json("/api/stats", {"inflight": 0})
+    script.json("/api/tasks", {"queue_low": [{"created_at": there(60), "task_id": "x"}]})
+    one = await queue.probe(box.with_queue(script.url))
+    assert abs(one.data["clock_off_s"]) < 30 and one.data["zone_s"] == 9 * 3600
+    assert one.data["oldest_s"] == pytest.approx(60, abs=30)
+    assert "clock" not in judged(one)[1]
