@@ -1,38 +1,53 @@
-"""`why`: the last death or restart of a role as a chain of causes."""
+"""`why`: what stands behind the verdict, a role or a monitor, as a chain of causes."""
 
 from __future__ import annotations
 
 import click
 
-from console.cli import USAGE, Options, fail, pass_options, put, put_json
+from console.cli import UNREADABLE, USAGE, Options, fail, pass_options, put, put_json
 
 _EVENTS = 20_000
 
 
 @click.command()
-@click.argument("role", default="worker", required=False)
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option("--json", "as_json", is_flag=True, help="The chain as a document.")
 @pass_options
-def why(options: Options, role: str, as_json: bool) -> None:
-    """Tell what is wrong with ROLE (the worker) now, or why it last died or was restarted.
+def why(options: Options, name: str | None, as_json: bool) -> None:
+    """Explain the verdict, or what is wrong with the role or monitor NAME.
 
-    Symptom, detector, rule, action, outcome; `#n` is a line of the ledger (`rpa-console events`).
+    Without NAME: the verdict's first cause, what follows from it, and the chain behind it; where
+    the box is healthy, how the worker last died or was restarted. Symptom, detector, rule, action,
+    outcome; `#n` is a line of the ledger (`rpa-console events`).
     """
-    from console.core import standing
+    from console.core import explaining
+    from console.core.model import Verdict
     from console.core.text import day_clock, utc, visible
+    from console.runtime.look import look_once
+    from console.system.process import ProcessError
 
     with options.box(ephemeral=True) as box:
-        known = box.role(role)
-        if known is None:
-            names = ", ".join(one.name for one in box.roles)
-            fail(f"there is no role {role!r}; there are: {names}", USAGE)
-        steps = standing.explain(known, box.store.events(limit=_EVENTS), box.now())
+        try:
+            snapshot = look_once(box)
+        except ProcessError as error:
+            fail(str(error), UNREADABLE)
+        events = box.store.events(limit=_EVENTS)
+        known = explaining.known(snapshot)
+        if name is not None and name not in known:
+            fail(f"there is no role or monitor {name!r}; there are: {', '.join(known)}", USAGE)
+        healthy = snapshot.verdict is Verdict.HEALTHY
+        if name is not None or healthy:
+            steps = explaining.about(name or "worker", snapshot, events)
+        else:
+            steps = explaining.overall(snapshot, events)
     if as_json:
         rows = [
             {"part": s.part, "at": utc(s.moment), "text": s.text, "events": list(s.events)}
             for s in steps
         ]
-        put_json({"schema": 1, "role": role, "steps": rows})
+        about = name or ("worker" if healthy else snapshot.root)
+        told = {"schema": 1, "role": about, "verdict": snapshot.verdict.value, "steps": rows}
+        put_json(told)
         return
     for step in steps:
         ids = f" ({', '.join(f'#{one}' for one in step.events)})" if step.events else ""

@@ -6,9 +6,10 @@ row have not. What cannot be seen is neither: an alert about it stands as it sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
+from console.core.causes import consequences
 from console.core.frozen import frozen, replace
 from console.core.health import NECESSARY
 from console.core.learning import Thresholds
@@ -45,11 +46,17 @@ def standing(events: Iterable[Event], before: Iterable[Alert] = ()) -> tuple[Ale
                 known.pop(key, None)
             case EventKind.ALERT_ACKNOWLEDGED if key in known:
                 known[key] = replace(known[key], acknowledged=event.actor or "somebody")
-    return tuple(sorted(known.values(), key=_rank))
+    return ranked(known)
 
 
-def _rank(alert: Alert) -> tuple[int, float, str]:
-    return _ORDER.index(alert.severity), alert.since.at, alert.key
+def ranked(alerts: Mapping[str, Alert]) -> tuple[Alert, ...]:
+    """Worst first; of equal ones a cause before what follows from it, then the oldest first."""
+    follows = consequences(alerts.keys())
+
+    def rank(alert: Alert) -> tuple[int, bool, float, str]:
+        return _ORDER.index(alert.severity), alert.key in follows, alert.since.at, alert.key
+
+    return tuple(sorted(alerts.values(), key=rank))
 
 
 def _alert(key: str, event: Event) -> Alert:
@@ -79,7 +86,9 @@ def step(
     known = {alert.key: alert for alert in stand}
     wrong = {alert.key: alert for alert in findings(snapshot, learnt)}
     hidden = unclear(snapshot)
-    fresh = frozenset(wrong.keys() - known.keys())
+    # What follows from a cause is no news beside it; an alert that was raised before stays.
+    follows = consequences(wrong.keys())
+    fresh = frozenset(wrong.keys() - known.keys() - follows)
     gone = frozenset(key for key in known.keys() - wrong.keys() if known[key].subject not in hidden)
     raised = tuple(wrong[key] for key in sorted(fresh & watch.appearing))
     resolved = tuple(known[key] for key in sorted(gone & watch.fading))
@@ -114,7 +123,7 @@ def findings(snapshot: Snapshot, learnt: Thresholds | None = None) -> tuple[Aler
     ):
         # A role that is absent says the same as the monitor that misses it.
         found.setdefault(key, Alert(key, severity, title, visible(reason, 500), snapshot.moment))
-    return tuple(sorted(found.values(), key=_rank))
+    return ranked(found)
 
 
 _Row = tuple[str, Severity, str, str]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from console.core.causes import SERVER, WATCHING, WORKER, Finding, Judgement, judge
+from console.core.foreign import as_list
 from console.core.model import (
     DaemonView,
     Health,
@@ -26,9 +28,6 @@ HUNG_S = 20.0
 """A daemon that beats every five seconds and has not for so long does not turn any more."""
 NECESSARY = ("worker", "queue")
 """Without these roles nothing is automated: their absence is `down`, any other's `degraded`."""
-
-Finding = tuple[Verdict, str]
-_ORDER = (Verdict.DOWN, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.HEALTHY)
 
 
 def timely(
@@ -56,36 +55,45 @@ def timely(
 def verdict(
     roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict, and every reason that counts against the box, worst first."""
+    """The verdict, and every cause that counts against the box, worst first."""
+    told = judgement(roles, monitors, daemon, now)
+    return told.verdict, told.reasons
+
+
+def judgement(
+    roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
+) -> Judgement:
+    """The verdict with its causes, worst first, and what follows from them."""
     roles = tuple(roles)
     # What a role's own finding says in full need not be said by its monitor again.
     said = {"worker", *(view.role.name for view in roles if view.found < view.role.count)}
     findings = [*_roles(roles), *_monitors(monitors, said), *_daemon(daemon, now)]
-    findings.sort(key=lambda finding: _ORDER.index(finding[0]))
     if not findings:
-        return Verdict.HEALTHY, ("all roles run, all monitors are content",)
-    return findings[0][0], tuple(dict.fromkeys(reason for _, reason in findings))
+        return Judgement(Verdict.HEALTHY, ("all roles run, all monitors are content",))
+    return judge(findings)
 
 
 def _roles(roles: Iterable[RoleView]) -> Iterator[Finding]:
     for view in roles:
         name, wanted = view.role.name, view.role.count
         absent = Verdict.DOWN if name in NECESSARY else Verdict.DEGRADED
+        out = {"worker": WORKER, "queue": SERVER}.get(name, "")
         if view.state is RoleState.UNKNOWN:
-            yield Verdict.UNKNOWN, f"{name}: {view.reason}"
+            yield Finding(Verdict.UNKNOWN, f"{name}: {view.reason}", name)
         elif view.found < wanted and view.state is RoleState.STARTING:
-            yield Verdict.DEGRADED, f"{name}: starting: {view.reason}"
+            yield Finding(Verdict.DEGRADED, f"{name}: starting: {view.reason}", name, out)
         elif view.found < wanted:
-            yield absent, f"{name}: {_missing(view)}"
+            yield Finding(absent, f"{name}: {_missing(view)}", name, out)
         elif view.found > wanted:
-            yield Verdict.DEGRADED, f"{name}: {view.found} instances where {wanted} is wanted"
+            words = f"{name}: {view.found} instances where {wanted} is wanted"
+            yield Finding(Verdict.DEGRADED, words, name)
         elif view.state is RoleState.STALLED:
-            yield absent, f"{name}: stalled: {view.reason}"
+            yield Finding(absent, f"{name}: stalled: {view.reason}", name, out)
         if view.lease.state is LeaseState.ORPHANED:
             pids = ", ".join(map(str, view.lease.holders)) or "?"
-            yield Verdict.DEGRADED, f"{name}: lease orphaned, held by PID {pids}"
+            yield Finding(Verdict.DEGRADED, f"{name}: lease orphaned, held by PID {pids}", name)
         elif view.lease.state is LeaseState.REPLACED:
-            yield Verdict.DEGRADED, f"{name}: {view.lease.reason}"
+            yield Finding(Verdict.DEGRADED, f"{name}: {view.lease.reason}", name)
 
 
 def _missing(view: RoleView) -> str:
@@ -98,27 +106,45 @@ def _missing(view: RoleView) -> str:
 
 def _monitors(monitors: Iterable[MonitorView], said: set[str]) -> Iterator[Finding]:
     for view in monitors:
+        name, reason = view.name, view.health.reason
         match view.health.state:
-            case HealthState.FAILING if view.name in said:
+            case HealthState.FAILING if name in said:
                 continue
             case HealthState.FAILING:
-                serious = view.health.severe and view.name in ("canary", "queue")
-                yield (
+                serious = view.health.severe and name in ("canary", "queue")
+                silent = name == "queue" and view.health.kind == "silent"
+                yield Finding(
                     Verdict.DOWN if serious else Verdict.DEGRADED,
-                    f"{view.name}: {view.health.reason}",
+                    f"{name}: {reason}",
+                    name,
+                    SERVER if silent else "",
+                    _symptoms(view),
                 )
             case HealthState.OVERDUE:
-                yield Verdict.UNKNOWN, f"{view.name} monitor: {view.health.reason}"
+                yield Finding(
+                    Verdict.UNKNOWN, f"{name} monitor: {reason}", name, symptoms=("overdue",)
+                )
             case HealthState.UNKNOWN:
-                yield Verdict.UNKNOWN, f"{view.name} monitor: {view.health.reason}"
+                yield Finding(Verdict.UNKNOWN, f"{name} monitor: {reason}", name)
+
+
+def _symptoms(view: MonitorView) -> tuple[str, ...]:
+    """What a failing monitor says that may follow from another finding."""
+    data = view.last.data if view.last is not None else {}
+    if view.name == "canary":  # a wrong answer is the worker's own
+        return ("canary",) if data.get("failed_at") in ("accepted", "taken", "finished") else ()
+    if view.name == "queue":
+        return {"long": ("queue.long",), "silent": ("server",)}.get(view.health.kind, ())
+    if view.name == "watchdog" and view.health.kind == "reports":
+        return tuple(map(str, as_list(data.get("anomalies"))))
+    return ()
 
 
 def _daemon(daemon: DaemonView, now: Moment) -> Iterator[Finding]:
     if not daemon.running and not daemon.here:
-        yield Verdict.UNKNOWN, daemon.reason or "nobody runs the monitors"
+        reason = daemon.reason or "nobody runs the monitors"
+        yield Finding(Verdict.UNKNOWN, reason, "daemon", WATCHING)
     elif daemon.heartbeat is not None and now.since(daemon.heartbeat) > HUNG_S:
         silent = duration(now.since(daemon.heartbeat))
-        yield (
-            Verdict.UNKNOWN,
-            f"the monitors' daemon (PID {daemon.pid}) hangs: no heartbeat for {silent}",
-        )
+        words = f"the monitors' daemon (PID {daemon.pid}) hangs: no heartbeat for {silent}"
+        yield Finding(Verdict.UNKNOWN, words, "daemon", WATCHING)

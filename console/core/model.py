@@ -492,6 +492,7 @@ class WatchdogView:
     started: Moment | None = None
     heartbeat: Moment | None = None
     anomalies: tuple[str, ...] = ()
+    recommendations: tuple[str, ...] = ()
     path: str = ""
 
 
@@ -600,6 +601,11 @@ class Snapshot:
     """Now, as the snapshot was composed."""
     verdict: Verdict
     reasons: tuple[str, ...] = ()
+    """The causes, worst first."""
+    follows: tuple[str, ...] = ()
+    """What follows from the causes, each with the one that it follows from."""
+    root: str = ""
+    """The role or monitor that the first cause is about, or `daemon`."""
     since: Moment | None = None
     """Since when the verdict is what it is."""
     roles: tuple[RoleView, ...] = ()

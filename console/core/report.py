@@ -38,6 +38,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "verdict": snapshot.verdict.value,
         "since": utc(snapshot.since),
         "reasons": list(snapshot.reasons),
+        "follows": list(snapshot.follows),
         "roles": [_role(view, now) for view in snapshot.roles],
         "queue": _queue(snapshot),
         "monitors": [_monitor(view, now) for view in snapshot.monitors],
@@ -187,6 +188,8 @@ def _status_lines(snapshot: Snapshot) -> Iterator[str]:
     yield headline(snapshot)
     for reason in snapshot.reasons:
         yield f"    {reason}"
+    for symptom in snapshot.follows:
+        yield f"      {symptom}"
     yield ""
     for view in snapshot.roles:
         found = f"{view.found}/{view.role.count}"
@@ -208,7 +211,8 @@ def _status_lines(snapshot: Snapshot) -> Iterator[str]:
 
 def _role_words(view: RoleView, now: Moment) -> str:
     if view.found == 1:
-        return _instance_words(view.instances[0], view, now)
+        busy = f"; {view.reason}" if view.reason.startswith("busy: ") else ""
+        return _instance_words(view.instances[0], view, now) + busy
     return view.reason if not view.found else f"{view.found} instances"
 
 

@@ -96,14 +96,16 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         _role(role, seen.get(role.name, unseen), _memory(facts, role), done, fresh, now)
         for role in facts.roles
     )
-    verdict, reasons = judging.verdict(roles, monitors, facts.daemon, now)
+    told = judging.judgement(roles, monitors, facts.daemon, now)
     return Snapshot(
         host=facts.host,
         box=facts.box,
         moment=now,
-        verdict=verdict,
-        reasons=reasons,
-        since=_since(facts, verdict),
+        verdict=told.verdict,
+        reasons=told.reasons,
+        follows=told.follows,
+        root=told.root,
+        since=_since(facts, told.verdict),
         roles=roles,
         queue=views.queue_view(
             facts.queue_url, done, health.get("queue", unknown), now, _idle(roles)

@@ -76,6 +76,7 @@ def watchdog_view(samples: Sequence[Sample], health: Health, now: Moment) -> Wat
         started=_at(last, "started_at", now),
         heartbeat=_at(told, "heartbeat_at", now),
         anomalies=_words(told.data.get("anomalies")),
+        recommendations=_words(told.data.get("recommendations")),
         path=text(last.data.get("path")) or "",
     )
 

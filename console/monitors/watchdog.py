@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 NAME = "watchdog"
 FIELDS = (
     "pid", "ticks", "started_at", "instances", "heartbeat_at", "anomalies", "health_ok",
-    "queue_size", "path", "problem", written.SLEPT,
+    "queue_size", "path", "problem", "recommendations", written.SLEPT,
 )  # fmt: skip
+MOST = 5
+"""Recommendations that are kept."""
 CLOCK_S = 60.0
 """A heartbeat this far in the future, in seconds, is a clock that is wrong."""
 
@@ -66,6 +68,11 @@ def _status(status: Mapping[str, Any], now: Moment, written_at: float) -> dict[s
     return {
         "heartbeat_at": heartbeat,
         "anomalies": [visible(name) for name in named if name],
+        "recommendations": [
+            visible(words, 200)
+            for one in as_list(status.get("recommendations"))[:MOST]
+            if (words := text(one, 200))
+        ],
         "health_ok": flag(status.get("health_ok")),
         "queue_size": count(status.get("queue_size")),
         "problem": None if heartbeat is not None else "no heartbeat in it",
@@ -89,8 +96,8 @@ def judge(
         return Health(HealthState.FAILING, _absent(last, settings, known))
     half = (text(last.data.get("problem")) or "").startswith(Problem.HALF)
     if half and len(history) > 1 and history[-2].error is None:
-        return _judge_heartbeat(last, history[:-1], settings)
-    return _judge_heartbeat(last, history, settings)
+        return _judge_heartbeat(last, history[:-1], now, settings)
+    return _judge_heartbeat(last, history, now, settings)
 
 
 def _absent(sample: Sample, settings: Settings, known: bool) -> str:
@@ -102,7 +109,9 @@ def _absent(sample: Sample, settings: Settings, known: bool) -> str:
     return f"not found: {name_it}" if age is None else f"no process; last heartbeat {duration(age)}"
 
 
-def _judge_heartbeat(last: Sample, history: Sequence[Sample], settings: Settings) -> Health:
+def _judge_heartbeat(
+    last: Sample, history: Sequence[Sample], now: Moment, settings: Settings
+) -> Health:
     """A process that started after its file was written has `stale_s` to write its first one."""
     stale_s = settings.monitors.watchdog.stale_s
     told = history[-1]
@@ -122,8 +131,16 @@ def _judge_heartbeat(last: Sample, history: Sequence[Sample], settings: Settings
         return Health(state, f"last heartbeat {duration(age)} ago")
     anomalies = ", ".join(map(str, as_list(told.data.get("anomalies"))))
     if anomalies:
-        return Health(HealthState.FAILING, visible(f"reports {anomalies}", 300))
+        # Its report is as old as its heartbeat: what it tells of may be over.
+        words = visible(f"reports {anomalies}", 300) + _as_of(age + now.since(last.moment))
+        return Health(HealthState.FAILING, words, kind="reports")
     return Health(HealthState.OK)
+
+
+def _as_of(age: float) -> str:
+    """` as of 40s ago`, in steps of ten seconds; nothing for a report of this moment."""
+    told = age // 10 * 10
+    return f" as of {duration(told)} ago" if told else ""
 
 
 def _age(sample: Sample) -> float | None:

@@ -23,7 +23,7 @@ from console.core.model import (
 if TYPE_CHECKING:
     from console.runtime.view import View
 
-CANARY, WORKER, QUEUE = "canary", "worker", "queue"
+CANARY, WORKER, QUEUE, WATCHDOG = "canary", "worker", "queue", "watchdog"
 FIRST_S, LONGEST_S = 5.0, 600.0
 """Pauses between canaries while they fail although worker and queue run; each is twice the last."""
 ALIVE = (RoleState.RUNNING, RoleState.READY)
@@ -31,34 +31,46 @@ ALIVE = (RoleState.RUNNING, RoleState.READY)
 
 @slotted
 class Repaired:
-    """Has the canary monitor look after a repair, and again while its last canary failed."""
+    """Has the canary monitor look after a repair, and again while its last canary failed.
+
+    The watchdog monitor looks when the watchdog's process is another one.
+    """
 
     view: View
     look_now: Callable[[str], None]
     _known: frozenset[Identity] | None = None
     """The workers that were seen last."""
+    _dogs: frozenset[Identity] | None = None
+    """The watchdogs that were seen last."""
     _failed: Moment | None = None
     """The look of the failed canary that was last repeated."""
     _pause_s: float = FIRST_S
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
         """Attend to every snapshot until cancelled."""
-        if CANARY not in self.view.monitors:
-            return
         async for snapshot in snapshots:
             if self._due(snapshot):
                 self.look_now(CANARY)
-                await asyncio.sleep(0)
+            if self._changed(snapshot.role(WATCHDOG)):
+                self.look_now(WATCHDOG)
+            await asyncio.sleep(0)
 
     def _due(self, snapshot: Snapshot) -> bool:
         """Whether a canary would tell something new now."""
         worker, queue = snapshot.role(WORKER), snapshot.monitor(QUEUE)
-        if worker is None or self.view.off(CANARY):
+        if worker is None or CANARY not in self.view.monitors or self.view.off(CANARY):
             return False
         born = self._born(worker)
         if worker.state not in (*ALIVE, RoleState.STALLED) or _down(queue):
             return False
         return born or self._failing(snapshot)
+
+    def _changed(self, role: RoleView | None) -> bool:
+        """Whether other processes run the watchdog than at the last snapshot: its look is old."""
+        if role is None or role.state is RoleState.UNKNOWN:
+            return False
+        before, self._dogs = self._dogs, frozenset(one.identity for one in role.instances)
+        return before is not None and before != self._dogs
 
     def _born(self, worker: RoleView) -> bool:
         """Whether a worker runs that did not when we last looked; the first look tells nothing."""

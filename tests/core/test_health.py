@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from console.core.health import HUNG_S, timely, verdict
+from console.core.alerts import Watch, step
+from console.core.explaining import about, overall
+from console.core.health import HUNG_S, judgement, timely, verdict
 from console.core.model import (
+    Alert,
     DaemonView,
+    Event,
+    EventKind,
     Health,
     HealthState,
     Identity,
@@ -18,10 +23,13 @@ from console.core.model import (
     Moment,
     MonitorView,
     Process,
+    QueueView,
     Role,
     RoleState,
     RoleView,
     Sample,
+    Severity,
+    Snapshot,
     Verdict,
 )
 
@@ -168,3 +176,106 @@ def test_what_never_looked_is_unknown_and_what_is_off_is_off() -> None:
 
 def test_the_verdict_says_verdict() -> None:
     assert verdict((), (), RUNS, NOW)[0] is Verdict.HEALTHY
+
+
+# --- the cause, not the symptom -------------------------------------------------------------
+
+
+def failing(
+    name: str, reason: str, kind: str = "", severe: bool = True, **data: Any
+) -> MonitorView:
+    health = Health(HealthState.FAILING, reason, severe, kind)
+    return MonitorView(name, 10.0, health, Sample(name, NOW, data))
+
+
+HUNG = failing("queue", "no answer: timed out after 3 s", "silent")
+CANARY = failing("canary", "not accepted: timed out after 3 s", failed_at="accepted")
+LATE = failing("canary", "not taken: no worker took it within 30 s", failed_at="taken")
+LONG = failing("queue", "31 tasks wait", "long", False)
+DOG = failing("watchdog", "reports server_down", "reports", anomalies=["server_down"])
+STALLED = role("worker", 1, "STALLED", reason="4 waiting, nothing finished for 1m")
+
+
+@pytest.mark.parametrize(
+    ("views", "reasons", "follows"),
+    [
+        ([role("worker"), HUNG, CANARY, DOG], ["queue: no answer"],
+         ["canary: not accepted: timed out after 3 s (follows from queue)",
+          "watchdog: reports server_down (follows from queue)"]),
+        ([STALLED, LONG, LATE], ["worker: stalled"],
+         ["queue: 31 tasks wait (follows from worker)",
+          "canary: not taken: no worker took it within 30 s (follows from worker)"]),
+        ([role("worker", 0, "PARKED", reason="3"), LATE], ["worker: not running"],
+         ["canary: not taken: no worker took it within 30 s (follows from worker)"]),
+        # two causes: the queue server's is told of what both explain
+        ([role("worker", 0, "STOPPED"), HUNG, CANARY], ["queue: no answer", "worker: not running"],
+         ["canary: not accepted: timed out after 3 s (follows from queue)"]),
+        # a role is the cause of what its own monitor sees
+        ([role("queue", 1, "STALLED", reason="stopped"), HUNG, CANARY], ["queue: stalled"],
+         ["queue: no answer: timed out after 3 s (follows from queue)",
+          "canary: not accepted: timed out after 3 s (follows from queue)"]),
+        # what no cause explains stands for itself
+        ([role("worker"), LATE, LONG], ["canary: not taken", "queue: 31 tasks"], []),
+        ([role("worker"), HUNG, failing("canary", "wrong answer: x", failed_at="answer")],
+         ["queue: no answer", "canary: wrong answer"], []),
+        ([HUNG, failing("watchdog", "r", "reports", anomalies=["server_down", "disk_full"])],
+         ["queue: no answer", "watchdog: r"], []),
+    ],
+)  # fmt: skip
+def test_the_cause_leads_and_what_follows_is_folded_under_it(
+    views: list[Any], reasons: list[str], follows: list[str]
+) -> None:
+    roles = [one for one in views if isinstance(one, RoleView)]
+    monitors = [one for one in views if isinstance(one, MonitorView)]
+    told = judgement(roles, monitors, RUNS, NOW)
+    assert len(told.reasons) == len(reasons)
+    assert all(a.startswith(b) for a, b in zip(told.reasons, reasons, strict=True)), told.reasons
+    assert list(told.follows) == follows
+    assert told.root == reasons[0].split(":")[0]
+    assert told.verdict is Verdict.DOWN
+
+
+def test_monitors_that_nobody_runs_are_late_because_of_that() -> None:
+    late = [MonitorView(n, 10.0, Health(HealthState.OVERDUE, "late")) for n in ("queue", "canary")]
+    told = judgement([role("worker")], late, DaemonView(reason="no daemon"), NOW)
+    assert (told.reasons, len(told.follows), told.root) == (("no daemon",), 2, "daemon")
+
+
+def picture(*views: Any, **more: Any) -> Snapshot:
+    roles = tuple(one for one in views if isinstance(one, RoleView))
+    monitors = tuple(one for one in views if isinstance(one, MonitorView))
+    told = judgement(roles, monitors, RUNS, NOW)
+    return Snapshot(
+        "h", "b", NOW, told.verdict, told.reasons, told.follows, told.root,
+        roles=roles, monitors=monitors, **more,
+    )  # fmt: skip
+
+
+def test_an_alert_of_the_cause_comes_first_and_its_symptoms_are_not_raised_beside_it() -> None:
+    stalled = picture(STALLED, LONG, LATE, queue=QueueView("u", size=31))
+    watch, _, _ = step(Watch(), (), stalled)
+    _, raised, _ = step(watch, (), stalled)
+    assert [one.key for one in raised] == ["worker.stalled"]
+    older = Alert("queue.long", Severity.CRITICAL, "long", "x", NOW.plus(-60))
+    both = (older, Alert("worker.stalled", Severity.CRITICAL, "s", "x", NOW))
+    watch, raised, resolved = step(Watch(), both, stalled)
+    assert (raised, resolved, step(watch, both, stalled)[2]) == ((), (), ())
+
+
+def test_why_tells_the_verdict_from_its_cause() -> None:
+    turned = Event(EventKind.MONITOR_CHANGED, NOW.plus(-60), id=7,
+                   data={"monitor": "queue", "state": "failing"})  # fmt: skip
+    steps = overall(picture(role("worker"), HUNG, CANARY), [turned])
+    assert [one.part for one in steps] == [
+        "verdict", "follows", "symptom", "detector", "rule", "action", "outcome",
+    ]  # fmt: skip
+    assert steps[0].text == "the box is DOWN: queue: no answer: timed out after 3 s"
+    assert steps[-1].text == "queue is failing for 1m now" and steps[-1].events == (7,)
+    assert "[roles.queue]" in steps[-2].text
+
+
+def test_why_queue_quotes_the_failing_tasks() -> None:
+    bad = failing("queue", "the last 12 tasks failed", "tasks")
+    queue = QueueView("u", size=0, failures=(("ocr", "no window", 12),))
+    told = [one.text for one in about("queue", picture(bad, queue=queue), ())]
+    assert "12 of the last 20 tasks: ocr: no window" in told

@@ -79,7 +79,7 @@ def fill(box: Box) -> None:
 
 def test_why(tmp_path: Path, box: Box) -> None:
     fill(box)
-    told = run(tmp_path, "why", "--json")
+    told = run(tmp_path, "why", "worker", "--json")
     assert (told.code, told.err) == (0, "")
     assert [step["part"] for step in told.json["steps"]] == [
         "symptom", "detector", "rule", "action", "outcome",
@@ -88,7 +88,13 @@ def test_why(tmp_path: Path, box: Box) -> None:
     text = run(tmp_path, "why", "worker").out
     assert "PID 7 was gone: ended by SIGKILL after 1h50m (#2)" in text
     nobody = run(tmp_path, "why", "nobody")
-    assert nobody.code == 2 and "there are: worker, watchdog" in nobody.err
+    assert nobody.code == 2 and "there are: worker, watchdog, canary" in nobody.err
+    whole = run(tmp_path, "why").out.splitlines()
+    assert whole[0].startswith("verdict ") and "the box is DOWN: worker: " in whole[0]
+    assert any("no answer: refused" in one for one in whole)
+    queue = run(tmp_path, "why", "queue")
+    assert queue.code == 0 and "queue: failing: no answer: refused" in queue.out
+    assert "no role is configured for it ([roles.queue])" in queue.out
 
 
 def test_alerts(tmp_path: Path, box: Box) -> None:

@@ -82,7 +82,7 @@ def sample(beat: float | None = None, up: float | None = 9000, **data: Any) -> S
         ([sample(600, up=20)], HealthState.UNKNOWN, "last heartbeat 10m ago"),
         ([sample(-3600)], HealthState.UNKNOWN, "clock off: heartbeat 1h00m in the future"),
         ([sample(-2)], HealthState.OK, ""),
-        ([sample(12, anomalies=["a", "b"])], HealthState.FAILING, "reports a, b"),
+        ([sample(12, anomalies=["a", "b"])], HealthState.FAILING, "reports a, b as of 10s ago"),
         ([sample()], HealthState.FAILING, "no heartbeat: missing: /o/w.json"),
         ([sample(up=5)], HealthState.UNKNOWN, "no heartbeat: missing"),
         (

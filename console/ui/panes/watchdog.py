@@ -13,7 +13,7 @@ SLOT = "right"
 ROWS = (2, 2)
 HELP = (
     "The watchdog's process and the age of its heartbeat: a process that lives and does not beat "
-    "is stalled. Below: the anomalies that it reports."
+    "is stalled. Below: the anomalies that it reports, and what it recommends."
 )
 
 
@@ -25,7 +25,8 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     facts = [(f"heartbeat {ago(now, dog.heartbeat)}", ""), (f"PID {dog.pid or '-'}", "")]
     head = line(*whole((health(dog.state), ("  ", "")), [*facts, (f"up {age}", "muted")], width))
     why = [line((dog.reason, "warn"))] if dog.reason else []
-    return [head, *why, *anomalies(dog.anomalies)]
+    advice = [line((fit("advises", 12), "muted"), one, item=True) for one in dog.recommendations]
+    return [head, *why, *anomalies(dog.anomalies), *advice]
 
 
 def summary(snapshot: Snapshot, frame: Frame) -> Line:
