@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from console.system import http
 from console.system.credentials import authorization, scrubbed
 from console.system.http import HttpError, Tail, fetch, fetch_tail
 from console.system.settings import Settings
@@ -28,6 +29,16 @@ def ask(
         ).data
     except HttpError as error:
         raise scrubbed(error, headers) from None
+
+
+def knock(settings: Settings, path: str, deadline_s: float) -> bool:
+    """Whether the server answers a GET with success in time, at the cost of one request."""
+    try:
+        headers = authorization(settings.queue)
+    except HttpError:
+        return False
+    status = http.knock(settings.queue.address.rstrip("/") + path, headers, deadline_s)
+    return status is not None and 200 <= status < 300
 
 
 def tail(settings: Settings, path: str, *, limit: int, keep: int, word: bytes) -> Tail:

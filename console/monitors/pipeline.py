@@ -50,6 +50,25 @@ def _path(box: Box) -> Path:
 
 async def probe(box: Box) -> Sample:
     """Read the status file where another program writes it, else write it."""
+    mode, status, written = await _find(box)
+    if mode == "collect":
+        return _sample(box, mode, await _collect(box, _path(box)))
+    return _sample(box, mode, await _read(box, status, written))
+
+
+async def glance(box: Box) -> Sample | None:
+    """A look that writes nothing; None where the status file is ours to write."""
+    mode, status, written = await _find(box)
+    return None if mode == "collect" else _sample(box, mode, await _read(box, status, written))
+
+
+def _sample(box: Box, mode: str, seen: Mapping[str, Any]) -> Sample:
+    about = {"mode": mode, "path": str(_path(box))}
+    return Sample(NAME, box.now(), {**about, **seen, SLEPT: clock.slept()})
+
+
+async def _find(box: Box) -> tuple[str, Mapping[str, Any] | FileError, float | None]:
+    """`read` or `collect`, the status file as it is, and when that was written."""
     path = _path(box)
     mode = box.settings.monitors.pipeline.mode
     status: Mapping[str, Any] | FileError
@@ -63,8 +82,7 @@ async def probe(box: Box) -> Sample:
         from console.monitors import _collecting  # who only judges needs none of it
 
         mode = "collect" if _collecting.ours(status) else "read"
-    seen = await (_collect(box, path) if mode == "collect" else _read(box, status, written))
-    return Sample(NAME, box.now(), {"mode": mode, "path": str(path), **seen, SLEPT: clock.slept()})
+    return mode, status, written
 
 
 # --- reading --------------------------------------------------------------------------------

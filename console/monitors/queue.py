@@ -15,7 +15,7 @@ from console.core.stats import wilson
 from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
 from console.monitors._limits import Limit, limit
-from console.monitors._queue_server import ask
+from console.monitors._queue_server import ask, knock
 from console.system import clock
 from console.system.aside import aside
 from console.system.http import HttpError
@@ -38,6 +38,7 @@ LISTED = 200
 """Up to this many waiting tasks are listed to find the oldest, and those that can be watched."""
 WARN_ABOVE, FAIL_ABOVE = 5, 20
 """Waiting tasks: to 5 is normal, to 20 worth a word, more is failing."""
+KNOCK_S = 1.0
 CLOCK_S = 60.0
 LEASE_LATE = 0.75
 """From this part of its lease on, a task in work is worth a word."""
@@ -54,10 +55,11 @@ def enabled(settings: Settings) -> bool:
 
 async def probe(box: Box) -> Sample:
     """Ask for health and counters. A server that gives no usable answer was looked at, too."""
-    return await aside(_look, box)  # one errand: a thread costs as much as a question
+    return await aside(look, box)  # one errand: a thread costs as much as a question
 
 
-def _look(box: Box) -> Sample:
+def look(box: Box) -> Sample:
+    """The same, for a caller without a loop."""
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
     try:
         began = clock.awake()
@@ -127,6 +129,22 @@ def _look_closer(box: Box, seen: dict[str, Any]) -> None:
     watched = watch(box.name, box.settings)
     watched.look(box.settings, seen, waiting, leases, began, box.now())
     watched.read_results(box.settings, seen, box.now())
+
+
+def answers(sample: Sample) -> bool:
+    """Whether a look found a server that answers."""
+    return sample.error is None and sample.data.get("problem") is None
+
+
+def changed(box: Box, known: Sample) -> Sample | None:
+    """A new look, if the server answers now where it did not, or the other way round.
+
+    One request, bounded by `KNOCK_S`, tells whether the look is worth its cost.
+    """
+    deadline_s = min(KNOCK_S, box.settings.queue.timeout_s)
+    if knock(box.settings, "/api/health", deadline_s) is answers(known):
+        return None
+    return look(box)
 
 
 def judge(

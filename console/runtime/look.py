@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
 from console.core.frozen import replace
 from console.core.model import DaemonView, Sample, Snapshot
 from console.core.snapshot import last_seen
@@ -10,9 +15,14 @@ from console.monitors import worker as worker_monitor
 from console.runtime.view import View
 from console.system.box import Box
 
-ASKED = ("queue", "watchdog")
+Probe = Callable[[Box], Coroutine[Any, Any, Sample | None]]
+
+QUEUE = "queue"
+ASKED = (QUEUE, "watchdog", "pipeline")
 """What is asked anew when nobody watches: cheap, and harmless to ask."""
 HISTORY_S = 3600.0
+FRESH_S = 2.0
+"""What the daemon has seen of the queue server longer ago is looked at again."""
 FEW = {"watchdog": 20, "pipeline": 20}
 """Of these the newest looks are enough; the success rate and a baseline are the others'."""
 
@@ -25,31 +35,65 @@ def look_once(box: Box) -> Snapshot:
     monitors = discover()
     view = View(box, monitors, history_s=HISTORY_S, few=FEW, lines=LINES)
     view.refresh()
+    daemon = view.daemon()
+    watched = daemon.running and box.store.trouble is None
+    news = _queue_news(box, view) if watched else None
     own = worker_monitor.look(box)
     view.seen = last_seen([own])
-    daemon = view.daemon()
-    if daemon.running and box.store.trouble is None:
+    if watched:
+        if news is not None and (sample := news()) is not None:
+            view.keep(sample)
         return view.compose()
     view.keep(own)
-    for sample in _ask(box, {name: monitors[name] for name in ASKED if name in monitors}):
+    for sample in _ask(box, monitors):
         view.keep(sample)
     return _as_seen(view.compose(), daemon)
 
 
-def _ask(box: Box, monitors: dict[str, Monitor]) -> list[Sample]:
+def _queue_news(box: Box, view: View) -> Callable[[], Sample | None] | None:
+    """Begin to ask whether the queue server still is as the daemon saw it; the call ends it.
+
+    None where that is known well enough.
+    """
+    from console.monitors import queue  # it is loaded: `discover` has found it
+
+    last = view.last(QUEUE)
+    if last is None or view.off(QUEUE) or box.now().since(last.moment) <= FRESH_S:
+        return None
+    found: list[Sample | None] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # what cannot be asked is not known to have changed
+            found.append(queue.changed(box, last))
+
+    thread = Thread(target=ask, name="queue", daemon=True)
+    thread.start()
+
+    def finish() -> Sample | None:
+        thread.join()
+        return found[0] if found else None
+
+    return finish
+
+
+def _ask(box: Box, monitors: Mapping[str, Monitor]) -> list[Sample]:
     """Have the monitors look, here and now; what goes wrong is an unknown sample."""
     import asyncio
 
-    async def probe(monitor: Monitor) -> Sample:
+    async def probe(name: str) -> Sample | None:
+        # What writes as it looks has a look that does not.
+        ask: Probe = getattr(monitors[name], "glance", monitors[name].probe)
         try:
             async with asyncio.timeout(10.0):
-                return await monitor.probe(box)
+                return await ask(box)
         except Exception as error:
-            return Sample(monitor.NAME, box.now(), error=f"{type(error).__name__}: {error}")
+            return Sample(name, box.now(), error=f"{type(error).__name__}: {error}")
 
     async def probe_all() -> list[Sample]:
-        wanted = [one for one in monitors.values() if one.enabled(box.settings)]
-        return list(await asyncio.gather(*(probe(one) for one in wanted)))
+        known = [name for name in ASKED if name in monitors]
+        wanted = [name for name in known if monitors[name].enabled(box.settings)]
+        found = await asyncio.gather(*(probe(name) for name in wanted))
+        return [sample for sample in found if sample is not None]
 
     return asyncio.run(probe_all())
 

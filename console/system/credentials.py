@@ -50,12 +50,13 @@ def _read(path: Path) -> str:
 
 def _basic(url: str) -> dict[str, str]:
     """`http://user:password@host`, percent-decoded (RFC 7617)."""
-    from base64 import b64encode
     from urllib.parse import unquote_to_bytes, urlsplit
 
     user_info, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
         return {}
+    from base64 import b64encode
+
     user, _, password = user_info.partition(":")
     pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
     return {"Authorization": f"Basic {b64encode(pair).decode()}"}

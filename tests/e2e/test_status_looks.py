@@ -1,0 +1,101 @@
+"""`status` looks for itself: what the daemon saw a while ago is no answer to a question of now."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from console.core.model import Moment, Sample
+from console.system.store import Store
+
+Wait = Callable[..., Any]
+SELDOM = {"queue": {"every_s": 300}, "canary": {"enabled": False}}
+
+
+class Server(BaseHTTPRequestHandler):
+    """A queue server in which nothing happens."""
+
+    def do_GET(self) -> None:
+        raw = json.dumps({"status": "ok", "queue_size": 0, "completed": 1, "inflight": 0}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(box: Any) -> Iterator[None]:
+    port = urlsplit(box.document("status")["queue"]["url"]).port
+    assert port is not None
+    server = ThreadingHTTPServer(("127.0.0.1", port), Server)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def queue(box: Any) -> str:
+    return str(box.document("status")["queue"]["state"])
+
+
+def test_a_server_that_stops_or_comes_back_is_told_between_two_looks_of_the_daemon(
+    box: Any, wait_for: Wait
+) -> None:
+    box.write(monitors=SELDOM)
+    with served(box):
+        assert box.run("daemon", "start").returncode == 0
+        wait_for(lambda: queue(box) == "ok", 30)
+    wait_for(lambda: queue(box) == "failing", 30)  # the daemon looks again in five minutes
+    assert any("refused" in one for one in box.document("status")["reasons"])
+    with served(box):
+        wait_for(lambda: queue(box) == "ok", 30)
+
+
+def test_without_a_daemon_the_pipelines_file_is_read_and_never_written(box: Any) -> None:
+    assert box.document("status")["pipeline"]["generated_at"] is None
+    outputs = box.directory / "outputs"
+    assert not list(outputs.glob("*pipeline*"))
+    outputs.mkdir(exist_ok=True)
+    file = outputs / "realtime_pipeline_status.json"
+    file.write_text(json.dumps({"generated_at": datetime.now().isoformat(), "seasonality": []}))
+    before = file.stat()
+    told = box.document("status")["pipeline"]
+    assert told["generated_at"] is not None and told["state"] == "ok"
+    assert file.stat() == before
+
+
+def test_newer_by_the_wall_clock_is_not_newer(box: Any, wait_for: Wait) -> None:
+    """A look that was taken while the clock was an hour ahead is followed by the daemon's own."""
+    box.write(monitors={"queue": {"every_s": 1}, "canary": {"enabled": False}})
+    assert box.run("daemon", "start").returncode == 0
+    wait_for(lambda: queue(box) == "failing", 30)
+    assert box.run("daemon", "stop").returncode == 0
+    store = Store(box.state / "store.sqlite")
+    (last,) = store.samples("queue", limit=1)
+    ahead = Moment(last.moment.at + 3600, last.moment.tick, last.moment.boot)
+    store.add_samples([Sample("queue", ahead, {"size": 0, "status": "ok"})])
+    store.close()
+    assert box.run("daemon", "start").returncode == 0
+    wait_for(lambda: len([*looks(box, last.id)]) > 3, 30)
+    assert queue(box) == "failing"
+
+
+def looks(box: Any, after: int) -> list[Sample]:
+    store = Store(box.state / "store.sqlite")
+    found = [one for one in store.samples("queue") if one.id > after]
+    store.close()
+    return found
