@@ -38,6 +38,7 @@ match = "rpa_worker.py"
 # count   = 1           # how many are wanted
 # keep    = "oldest"    # which one stays when there are too many: oldest, newest
 # grace_s = 10          # from the polite signal to the one that cannot be refused
+# autostart = true      # the daemon starts it when it has never run here
 # settle_s = 0.5        # a new worker counts as started when it has outlived this
 # match_args = ["worker"]   # words among the script's own arguments: one script, several roles
 # match_cwd = "~/agi"   # tell two boxes on one machine apart by working directory,

@@ -66,6 +66,12 @@ def _alert(key: str, event: Event) -> Alert:
     return Alert(key, severity, title, event.reason, event.moment, event=event.id)
 
 
+def current(stand: Iterable[Alert], found: Iterable[Alert]) -> tuple[Alert, ...]:
+    """The alerts that stand, with the reason that each has now where it is found now."""
+    reasons = {alert.key: alert.reason for alert in found}
+    return tuple(replace(one, reason=reasons.get(one.key, one.reason)) for one in stand)
+
+
 # --- one look after the other ---------------------------------------------------------------
 
 
@@ -152,8 +158,13 @@ def _roles(roles: Iterable[RoleView]) -> Iterator[_Row]:
 
 
 def _absence(view: RoleView) -> str:
-    """Why it is not there: what its last death says, and what policy makes of it."""
+    """Why it is not there: what its last death says, and what policy makes of it.
+
+    The back-off's counter is left out: it has moved on before the alert is read.
+    """
     death = view.last_death.reason if view.last_death else ""
+    if view.state is RoleState.BACKOFF and death:
+        return death
     return "; ".join(dict.fromkeys(filter(None, (death, view.reason)))) or "not found"
 
 

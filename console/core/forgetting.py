@@ -47,7 +47,7 @@ def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
 def _state(memory: Memory) -> tuple[object, ...]:
     """What of a memory old lines still decide; counts are of a few minutes, or of the ledger."""
     past = memory.started, memory.died, memory.stalled
-    return memory.wanted, memory.asked, memory.parked, *past
+    return memory.known, memory.wanted, memory.asked, memory.parked, *past
 
 
 def _asked(event: Event) -> bool:

@@ -411,7 +411,9 @@ class RoleView:
     usage: Mapping[int, tuple[float | None, int]] = field(default_factory=dict)
     """Root PID -> (CPU percent of one core, resident bytes) over the whole tree."""
     restarts: int = 0
-    """Automatic restarts within the policy's window."""
+    """Automatic restarts within the policy's window that count towards its limit."""
+    automatic: int = 0
+    """All automatic restarts within the policy's window."""
     restarts_total: int = 0
     """Starts that followed a death or an end, by whomever, as far as the ledger goes back."""
     retry_at: Moment | None = None

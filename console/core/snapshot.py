@@ -7,9 +7,9 @@ from dataclasses import field
 
 from console.core import health as judging
 from console.core import stall, supervision, views
-from console.core.alerts import standing
+from console.core.alerts import current, findings, standing
 from console.core.foreign import number, text
-from console.core.frozen import frozen
+from console.core.frozen import frozen, replace
 from console.core.instances import surplus
 from console.core.model import (
     Alert,
@@ -97,7 +97,8 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         for role in facts.roles
     )
     told = judging.judgement(roles, monitors, facts.daemon, now)
-    return Snapshot(
+    stand = standing(facts.events) if facts.alerts is None else facts.alerts
+    snapshot = Snapshot(
         host=facts.host,
         box=facts.box,
         moment=now,
@@ -120,9 +121,12 @@ def compose(facts: Facts, now: Moment) -> Snapshot:
         monitors=monitors,
         events=tuple(facts.events[-SHOWN_EVENTS:]),
         daemon=facts.daemon,
-        alerts=standing(facts.events) if facts.alerts is None else facts.alerts,
+        alerts=stand,
         notices=facts.notices,
     )
+    if not stand:
+        return snapshot
+    return replace(snapshot, alerts=current(stand, findings(snapshot)))
 
 
 def _idle(roles: Sequence[RoleView]) -> str:
@@ -202,6 +206,7 @@ def _role(
         token=next((one.token for one in seen.instances if one.token is not None), None),
         usage=seen.usage,
         restarts=supervision.recent_restarts(role, memory, now),
+        automatic=supervision.recent_starts(role, memory, now),
         restarts_total=memory.restarted,
         retry_at=decision.at,
         last_death=memory.died,

@@ -39,6 +39,15 @@ RELEASE_S = 0.25
 """How soon a lease that a dying worker's shim still holds is looked at again."""
 
 
+PATIENCE_S = 30.0
+"""How long a caller waits for another one, where nothing in the role takes longer."""
+SLACK_S = 5.0
+"""What looking, locking and a shim's last words may take, for each instance."""
+FIRST = "first start of this daemon"
+"""Why policy starts a role that has never run here."""
+ENDING = "it has just died; its shim records how"
+
+
 class Repair(StrEnum):
     NOTHING = "nothing"
     WAIT = "wait"
@@ -60,8 +69,8 @@ class Decision:
 def repair(
     role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
 ) -> Decision:
-    """What policy does about a role that may have died."""
-    if len(instances) >= role.count or not memory.wanted:
+    """What policy does about a role that may have died, or has never been started."""
+    if len(instances) >= role.count or not wanted(role, memory):
         return Decision(Repair.NOTHING)
     if not role.policy.enabled or not role.command:
         return Decision(Repair.NOTHING)
@@ -71,11 +80,27 @@ def repair(
         return Decision(Repair.NOTHING, memory.parked.reason)
     held = lease.state is LeaseState.HELD and not instances
     if held and not certified(memory, lease):
-        return Decision(Repair.WAIT, "the lease is held", now.plus(HELD_S))
+        why = ENDING if ending(memory, lease) else "the lease is held"
+        return Decision(Repair.WAIT, why, now.plus(HELD_S))
+    if not memory.known and memory.died is None:
+        return Decision(Repair.START, FIRST)
     due = memory.died.moment.plus(_delay(role, memory)) if memory.died is not None else now
     if held and due.since(now) <= 0:
         due = now.plus(RELEASE_S)  # its shim is tidying up, and nobody tells when it lets go
     return _within_limit(role, memory, Repair.START, due, now)
+
+
+def wanted(role: Role, memory: Memory) -> bool:
+    """Whether the role should run: it has run and no person has ended it, or it never began."""
+    return memory.wanted or (not memory.known and role.autostart and bool(role.command))
+
+
+def patience_s(role: Role) -> float:
+    """How long a caller waits for another one that is at work on this role.
+
+    At least what a restart of all its instances takes, which end and settle one after the other.
+    """
+    return max(PATIENCE_S, SLACK_S + role.count * (role.grace_s + role.settle_s + SLACK_S))
 
 
 def shake(role: Role, memory: Memory, instances: Sequence[Instance], now: Moment) -> Decision:
@@ -108,6 +133,11 @@ def _within_limit(role: Role, memory: Memory, what: Repair, due: Moment, now: Mo
         )
     reason = f"restart {recent + 1} of {limit}"
     return Decision(Repair.WAIT, reason, due) if due.since(now) > 0 else Decision(what, reason)
+
+
+def recent_starts(role: Role, memory: Memory, now: Moment) -> int:
+    """Automatic starts within the policy's window, those before a person took charge as well."""
+    return sum(1 for moment in memory.automatic if now.since(moment) <= role.policy.window_s)
 
 
 def recent_restarts(role: Role, memory: Memory, now: Moment) -> int:
@@ -216,6 +246,17 @@ def worked_since(stalled: Event | None, worked: Moment | None) -> bool:
 _NOBODY = Identity(-1, -1, "")
 
 
+def ending(memory: Memory, lease: Lease) -> bool:
+    """Whether a held lease is the last owner's, which is dead: its own shim has not let go yet.
+
+    A caller that is about to start a worker holds the lease itself, and has no shim.
+    """
+    owner = lease.owner
+    if owner is None or owner.shim is None:
+        return False
+    return certified(memory, lease) or owner.shim.pid in lease.holders
+
+
 def certified(memory: Memory, lease: Lease) -> bool:
     """The lease's owner is known to be dead: its shim only has to tidy up and let go."""
     if memory.died is None or lease.owner is None:
@@ -228,13 +269,22 @@ def _absent(
 ) -> tuple[RoleState, str]:
     if lease.state is LeaseState.UNKNOWN:
         return RoleState.UNKNOWN, lease.reason
-    if lease.state is LeaseState.HELD and not certified(memory, lease):
+    held = lease.state is LeaseState.HELD
+    dying = held and ending(memory, lease)
+    if held and not dying:
         return RoleState.STARTING, "the lease is held; no process to be seen yet"
+    asked, owner = memory.asked, lease.owner
+    if dying and owner is not None and asked is not None and asked.identity == owner.identity:
+        return RoleState.STOPPING, f"{asked.data.get('verb', 'end')} by {asked.actor}"
     if memory.parked is not None:
         return RoleState.PARKED, memory.parked.reason
     decision = repair(role, memory, instances, lease, now)
+    if decision.reason == FIRST:
+        return RoleState.STOPPED, "not found; a daemon starts it"
     if decision.repair in (Repair.WAIT, Repair.START):
         return RoleState.BACKOFF, decision.reason
+    if dying and not certified(memory, lease):
+        return RoleState.STOPPED, ENDING
     if lease.state is LeaseState.ORPHANED:
         pids = ", ".join(map(str, lease.holders)) or "?"
         return RoleState.STOPPED, f"its lease is orphaned: held by leftover PID {pids}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from console.core import supervision
-from console.core.foreign import number
+from console.core.foreign import number, text
 from console.core.frozen import frozen
 from console.core.inquest import BORN, Case, ids, last_words, living, uptime, who
 from console.core.model import (
@@ -88,6 +88,8 @@ def _uneventful(role: Role, ledger: Sequence[Event], now: Moment) -> Step:
     born = next((event for event in reversed(ledger) if event.kind in BORN), None)
     if born is not None:
         whose = "was adopted" if born.kind is EventKind.ADOPTED else f"was started by {born.actor}"
+        if born.actor == POLICY and sum(event.kind in BORN for event in ledger) == 1:
+            whose += f" ({supervision.FIRST})"
         age = duration(now.since(born.moment))
         pid = f"PID {born.identity.pid}" if born.identity else role.name
         words = f"nothing to explain: {pid} {whose} {age} ago and has not died since"
@@ -187,6 +189,8 @@ def _action(case: Case) -> Iterable[Step]:
         words = f"{case.pid} ended: {visible(told.reason, _WORDS)}"
         yield Step("action", words, told.moment, ids(case.focus, ended))
         if case.asked.data.get("verb") in (Verb.KILL, *SURPLUS):
+            if case.asked.data.get("verb") == Verb.KILL:
+                yield from _again(case)
             return
     answers = case.answers()
     for done in answers[:MOST]:
@@ -195,9 +199,27 @@ def _action(case: Case) -> Iterable[Step]:
         yield _pending(case)
 
 
+def _again(case: Case) -> Iterable[Step]:
+    """What was started after a kill, and by what: the kill alone keeps nothing outside down."""
+    for done in case.answers():
+        if done.kind is EventKind.STARTED:
+            yield Step("action", _deed(case, done), done.moment, ids(done))
+            return
+        if done.kind is EventKind.ADOPTED:
+            late = duration(done.moment.since(case.focus.moment))
+            by = text(done.data.get("launcher"), _WORDS) or "something else than rpa-console"
+            words = f"{by} started {_pid(case, done)} {late} later: end that first to keep it down"
+            yield Step("action", words, done.moment, ids(done))
+            return
+
+
+def _pid(case: Case, done: Event) -> str:
+    return f"PID {done.identity.pid}" if done.identity else case.role.name
+
+
 def _deed(case: Case, done: Event) -> str:
     late = duration(done.moment.since(case.focus.moment))
-    pid = f"PID {done.identity.pid}" if done.identity else case.role.name
+    pid = _pid(case, done)
     match done.kind:
         case EventKind.STARTED:
             return f"{who(done.actor)} started {pid} under token {done.token}, {late} later"

@@ -49,6 +49,7 @@ class Alerting:
         told = self._catch_up()
         learnt = collecting.in_force(self.box)
         self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot, learnt)
+        self._stand = alerts.current(self._stand, alerts.findings(snapshot, learnt))
         for alert in raised:
             self._turn(EventKind.ALERT_RAISED, alert, snapshot)
         for alert in resolved:

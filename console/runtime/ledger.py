@@ -11,6 +11,7 @@ from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
 from console.system import proc, process
 from console.system.box import Box
+from console.system.launcher import launcher
 from console.system.store import StoreError
 
 _BORN = (EventKind.STARTED, EventKind.ADOPTED)
@@ -73,7 +74,11 @@ def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
         f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
         instance.identity,
         None,
-        {"started_at": instance.root.started.at, "pids": list(instance.pids)},
+        {
+            "started_at": instance.root.started.at,
+            "pids": list(instance.pids),
+            "launcher": launcher(instance.root),
+        },
     )
 
 
@@ -85,15 +90,27 @@ def certified(box: Box, role: Role, identity: Identity) -> bool:
     return False
 
 
+def _requested(box: Box, role: Role, identity: Identity) -> str | None:
+    """That a command has asked for this end, by whom, if one has."""
+    with contextlib.suppress(StoreError):
+        told = box.store.events(role=role.name, kinds=(EventKind.ASKED,))
+        for event in reversed([*told, *box.lines.waiting(role.name)]):
+            if event.kind is EventKind.ASKED and event.identity == identity:
+                verb = event.data.get("verb", "end")
+                return f"ended on request ({verb} by {event.actor}); exit code unknown"
+    return None
+
+
 def bury(box: Box, role: Role, instance: Instance) -> None:
     """Write a death, unless it is known: without a shim its code and cause are not ours to know."""
-    why = "its shim was killed too" if instance.leased else "not started by us"
+    unknown = "its shim was killed too" if instance.leased else "not started by us"
+    why = _requested(box, role, instance.identity) or f"exit code unknown ({unknown})"
     uptime = round(instance.uptime(box.now()), 1)
     box.tell(
         EventKind.DIED,
         role.name,
         OUTSIDE,
-        f"exit code unknown ({why})",
+        why,
         instance.identity,
         instance.token,
         {"uptime_s": uptime, "exit_code": None, "signal": None},

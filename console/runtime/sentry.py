@@ -57,6 +57,8 @@ class Sentry:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _due: dict[str, Moment] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
+    _begun: set[str] = field(default_factory=set)
+    """Roles whose first start has been told."""
     _pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,6 +164,8 @@ class Sentry:
         except StoreError:
             return  # without the ledger nothing is known of a person's wishes
         memory = supervision.remember(events, role)
+        if memory.parked is None and self.log.may_say_parked(role):
+            self._spawn(asyncio.to_thread(self.log.released, role))
         decision = supervision.repair(role, memory, seen.instances, seen.lease, self.box.now())
         self._due.pop(role.name, None)
         match decision.repair:
@@ -197,6 +201,10 @@ class Sentry:
     async def _start(self, role: Role, decision: Decision, target: Identity | None) -> None:
         what = "not found" if target is None else f"stalled (PID {target.pid})"
         self.log.line(f"{role.name} {what}, {decision.reason}", "WARN")
+        if decision.reason == supervision.FIRST and role.name not in self._begun:
+            self._begun.add(role.name)
+            words = f"{role.name}: started by policy: {decision.reason}"
+            await asyncio.to_thread(self.box.tell, EventKind.NOTICED, "", "daemon", words)
         try:
             verb = Verb.ENSURE if target is None else Verb.RESTART
             command = Command(verb, role.name, POLICY, target)

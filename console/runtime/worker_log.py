@@ -29,6 +29,8 @@ class WorkerLog:
 
     box: Box
     _waiting: deque[str] = field(default_factory=lambda: deque(maxlen=MOST))
+    _released: set[str] = field(default_factory=set)
+    """Roles without a file about being parked, as far as is known."""
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def started(self) -> None:
@@ -54,11 +56,24 @@ class WorkerLog:
     def parked(self, role: Role, reason: str) -> None:
         """A role is given up until a person acts: said here, and in a file of its own."""
         self.line(f"{role.name} parked: {reason}", "ERROR")
+        self._released.discard(role.name)
         text = (
             f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
         )
         with contextlib.suppress(FileError):
             self.box.door.write(f"ALERT_{role.name}_parked.txt", redact(text), GROUP)
+
+    def may_say_parked(self, role: Role) -> bool:
+        """Whether there may be a file that says that a role is parked."""
+        return role.name not in self._released
+
+    def released(self, role: Role) -> None:
+        """A role is not parked: the file that said so goes, also one of an earlier daemon."""
+        self._released.add(role.name)
+        try:
+            self.box.door.remove(f"ALERT_{role.name}_parked.txt")
+        except FileError:
+            self._released.discard(role.name)
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:

@@ -34,8 +34,6 @@ from console.system.store import StoreError
 
 UNREADABLE, TIMED_OUT = 3, 4
 _POLL_S = 0.02
-PATIENCE_S = 30.0
-"""How long a caller waits for another one that is at work on the same role."""
 
 
 @slotted
@@ -43,7 +41,8 @@ class Guard:
     """Carries out commands on the roles of one box."""
 
     box: Box
-    patience_s: float = PATIENCE_S
+    patience_s: float | None = None
+    """How long a caller waits for another one; None: as long as the role may take."""
 
     def carry_out(self, command: Command) -> Outcome:
         """Do what a command asks, or refuse; either is in the ledger. Never raises for refusals."""
@@ -73,7 +72,7 @@ class Guard:
         newest = self._newest()
         before = newest.id if newest else 0
         path = self.box.paths.decision(role.name)
-        with decision(path, self.patience_s, lambda: self._joined(command, role)) as joined:
+        with decision(path, self._patience(role), lambda: self._joined(command, role)) as joined:
             if joined is not None:
                 return joined
             if command.actor == supervision.POLICY:
@@ -87,6 +86,9 @@ class Guard:
                     return self._kill(command, role)
                 case _:
                     raise Refused(f"{command.verb} is not done to a role", 2)
+
+    def _patience(self, role: Role) -> float:
+        return supervision.patience_s(role) if self.patience_s is None else self.patience_s
 
     def _refuse(self, command: Command, reason: str, code: int) -> Outcome:
         if not command.dry_run:
@@ -122,7 +124,8 @@ class Guard:
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
         """Make the number right: end what is too much, start what is missing."""
-        deadline, full = clock.tick() + self.patience_s, True
+        patience = self._patience(role)
+        deadline, full = clock.tick() + patience, True
         wish = replace(command, verb=Verb.ENSURE, target=None, token=None)
         undertaker = Undertaker(self.box, wish, role)
         done: list[Outcome] = []
@@ -147,7 +150,7 @@ class Guard:
                 done.append(outcome)
                 if not outcome.done:
                     return outcome
-        raise Refused(f"not settled within {duration(self.patience_s)}{_held_by(seen)}", TIMED_OUT)
+        raise Refused(f"not settled within {duration(patience)}{_held_by(seen)}", TIMED_OUT)
 
     def _fill(
         self, command: Command, role: Role, seen: Observation, undertaker: Undertaker
@@ -174,7 +177,7 @@ class Guard:
         from console.system.launch import hopeless
 
         undertaker = Undertaker(self.box, command, role)
-        seen = undertaker.await_quiet(self.patience_s)
+        seen = undertaker.await_quiet(self._patience(role))
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
         if reason := hopeless(role):
@@ -186,7 +189,7 @@ class Guard:
 
     def _kill(self, command: Command, role: Role) -> Outcome:
         undertaker = Undertaker(self.box, command, role)
-        seen = undertaker.await_quiet(self.patience_s)
+        seen = undertaker.await_quiet(self._patience(role))
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
         return undertaker.end(supervision.targets(command, role, seen.instances), seen)
@@ -232,7 +235,7 @@ class Guard:
     def _still_wanted(self, role: Role) -> None:
         """Policy decides before it waits for its turn; who ended it meanwhile has the last word."""
         memory = supervision.remember(self.box.store.events(0, role.name), role)
-        if not memory.wanted or memory.parked is not None:
+        if not supervision.wanted(role, memory) or memory.parked is not None:
             raise Refused("it was ended on request, or parked, since policy decided")
 
     def _failed(self, role: Role, before: int) -> Outcome | None:

@@ -23,6 +23,8 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
     if owner is not None:
         _started(box, role, owner)
     elif instance.token is None:
+        from console.system.launcher import launcher
+
         started = instance.root.started
         box.tell(
             EventKind.ADOPTED,
@@ -31,7 +33,11 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
             f"found running, started by others {clock.now().since(started):.0f}s ago",
             instance.identity,
             None,
-            {"started_at": started.at, "pids": list(instance.pids)},
+            {
+                "started_at": started.at,
+                "pids": list(instance.pids),
+                "launcher": launcher(instance.root),
+            },
         )
 
 

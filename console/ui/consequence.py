@@ -158,13 +158,23 @@ def _what(snapshot: Snapshot, view: RoleView, instance: Instance) -> list[Line]:
 
 def _cost(snapshot: Snapshot, view: RoleView, restarts: bool = True) -> list[Line]:
     """What goes with it: work under way, the restart budget, the baseline's verdict."""
-    policy, lines = view.role.policy, []
+    lines = []
     if view.role.name == ROLE:
         lines.append(_in_flight(snapshot))
     if restarts:
-        used = f"{view.restarts} of {policy.limit} automatic ones in {duration(policy.window_s)}"
-        lines.append(_fact("restarts", f"{used}; what a person asks for does not count"))
+        lines.append(_fact("restarts", _used(view)))
     return [*lines, _baseline(snapshot, view, restarts)]
+
+
+def _used(view: RoleView) -> str:
+    """What is left of the automatic restarts: an ensure or restart by a person begins anew."""
+    policy, count = view.role.policy, view.automatic
+    window = duration(policy.window_s)
+    if count > view.restarts:
+        since = f"{view.restarts} of {policy.limit} since a person last took charge"
+        return f"{count} automatic ones in {window}, {since}"
+    used = f"{view.restarts} of {policy.limit} automatic ones in {window}"
+    return f"{used}; what a person asks for does not count"
 
 
 def _in_flight(snapshot: Snapshot) -> Line:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.alerts import Watch, findings, standing, step
+from console.core.alerts import Watch, current, findings, standing, step
 from console.core.learning import Thresholds
 from console.core.model import (
     Alert,
@@ -49,6 +49,18 @@ def instance(pid: int) -> Instance:
 def role(found: int, state: RoleState = RoleState.READY, name: str = "worker") -> RoleView:
     found_ = tuple(instance(pid) for pid in range(1, found + 1))
     return RoleView(replace(WORKER, name=name), state, "why", instances=found_)
+
+
+def test_the_text_of_an_alert_follows_the_state() -> None:
+    death = Event(K.DIED, NOW, "worker", "shim", "exit code 1")
+    waiting = replace(role(0, RoleState.BACKOFF), last_death=death, reason="restart 2 of 3")
+    parked = replace(role(0, RoleState.PARKED), last_death=death, reason="3 restarts within 10m")
+    (raised,) = findings(snapshot(waiting))
+    assert raised.reason == "exit code 1", "a counter is out of date before it is read"
+    acknowledged = replace(raised, acknowledged="ana", event=9)
+    (now,) = current([acknowledged], findings(snapshot(parked)))
+    assert now == replace(acknowledged, reason="exit code 1; 3 restarts within 10m")
+    assert current([acknowledged], findings(snapshot(role(1)))) == (acknowledged,)
 
 
 def monitor(name: str, state: HealthState, reason: str = "why", error: str = "") -> MonitorView:

@@ -50,7 +50,7 @@ def test_a_stall_that_stands_is_told_before_a_death_that_is_over() -> None:
 def test_policy_says_when_it_will_restart_what_stalls() -> None:
     chain = told(started(95, 2), stalled(100, 2), role=EAGER, after=102)
     assert 'stalled = "restart"' in chain["rule"].text
-    assert chain["action"].text == "waits: restart 2 of 3, due in 3s"
+    assert chain["action"].text == "waits: restart 1 of 3, due in 3s"
     assert "a person must act" not in chain["outcome"].text
 
 

@@ -16,14 +16,17 @@ from console.core.model import (
     LeaseState,
     Owner,
     RestartPolicy,
+    Role,
     RoleState,
     Verb,
 )
 from console.core.supervision import (
     POLICY,
     Repair,
+    patience_s,
     permit,
     recent_restarts,
+    recent_starts,
     remember,
     repair,
     shake,
@@ -45,7 +48,7 @@ LIFE = [started(0, 1, PERSON)]
 @pytest.mark.parametrize(
     ("events", "now", "decision"),
     [
-        ([], 0, "nothing"),
+        ([], 0, "start"),
         (LIFE, 100, "start"),
         ([*LIFE, died(10, 1, 10)], 11, "wait 15"),
         ([*LIFE, died(10, 1, 10)], 15, "start"),
@@ -103,6 +106,144 @@ def test_one_of_two_that_died_is_replaced() -> None:
     memory = remember(events, two)
     assert repair(two, memory, [instance(2)], HELD, at(100)).repair is Repair.START
     assert repair(two, memory, [instance(2), instance(3)], HELD, at(100)).repair is Repair.NOTHING
+
+
+POOL = replace(ROLE, count=5)
+BORN = [started(0, n, PERSON) for n in range(1, 6)]
+AT_ONCE = [died(100 + n / 10, n, 100) for n in range(1, 6)]
+
+
+def test_instances_that_die_together_are_one_event() -> None:
+    memory = remember([*BORN, *AT_ONCE], POOL)
+    assert memory.streak == 1
+    decision = repair(POOL, memory, (), FREE, at(101))
+    assert decision.repair is Repair.WAIT and decision.at is not None
+    assert decision.at.since(at(100)) == pytest.approx(5.5), "one back-off, not 5 x 2 x 2 x 2 x 2"
+    again = [started(106 + n / 2, 10 + n) for n in range(5)]
+    memory = remember([*BORN, *AT_ONCE, *again], POOL)
+    assert recent_restarts(POOL, memory, at(109)) == 1, "five starts answer one event"
+    one = [died(130, 10, 20)]
+    memory = remember([*BORN, *AT_ONCE, *again, *one], POOL)
+    decision = repair(POOL, memory, [instance(n) for n in range(11, 15)], HELD, at(141))
+    assert (decision.repair, decision.reason) == (Repair.START, "restart 2 of 3")
+
+
+def test_a_pool_that_dies_at_each_start_is_parked_all_the_same() -> None:
+    events, now, number = list(BORN), 100.0, 1
+    for _ in range(4):
+        events += [died(now + n / 10, number + n, 1.0) for n in range(5)]
+        decision = repair(POOL, remember(events, POOL), (), FREE, at(now + 0.5))
+        if decision.repair is Repair.PARK:
+            break
+        assert decision.at is not None
+        now, number = decision.at.since(at(0)), number + 5
+        events += [started(now + n / 10, number + n) for n in range(5)]
+        now += 1.2
+    assert decision.repair is Repair.PARK
+    assert recent_restarts(POOL, remember(events, POOL), at(now)) == 3
+
+
+def test_one_that_dies_at_each_start_in_a_pool_is_parked() -> None:
+    """Each was started after the death before: no two of them are one event."""
+    events, others = list(BORN), [instance(n) for n in range(2, 6)]
+    now, number, told = 100.0, 1, []
+    for _ in range(4):
+        events.append(died(now, number, 0.4))
+        decision = repair(POOL, remember(events, POOL), others, HELD, at(now))
+        told.append(decision.reason)
+        if decision.at is None:
+            break
+        now, number = decision.at.since(at(0)) + 0.5, number + 100
+        events.append(started(now - 0.5, number))
+    assert told[:3] == ["restart 1 of 3", "restart 2 of 3", "restart 3 of 3"]
+    assert decision.repair is Repair.PARK
+
+
+def test_a_single_worker_that_dies_at_once_again_and_again_is_no_one_event() -> None:
+    quick = replace(ROLE, policy=RestartPolicy(backoff_s=0.1))
+    events = [*LIFE, died(10, 1, 10), started(10.1, 2), died(10.2, 2, 0.1), started(10.4, 3),
+              died(10.5, 3, 0.1)]  # fmt: skip
+    memory = remember(events, quick)
+    assert (len(memory.restarts), memory.streak) == (2, 3)
+
+
+# --- the first start ------------------------------------------------------------------------
+
+
+def test_a_role_that_never_ran_is_started_and_that_is_no_restart() -> None:
+    decision = repair(ROLE, remember([], ROLE), (), FREE, at(0))
+    assert (decision.repair, decision.reason) == (Repair.START, "first start of this daemon")
+    memory = remember([started(1, 1)], ROLE)
+    assert memory.wanted and memory.restarts == ()
+    memory = remember([failed(1, None)], ROLE)
+    assert (len(memory.restarts), memory.streak) == (1, 1)
+    assert repair(ROLE, memory, (), FREE, at(7)).repair is Repair.START
+    fails = [failed(second, None) for second in (1, 6, 16)]
+    assert repair(ROLE, remember(fails, ROLE), (), FREE, at(40)).repair is Repair.PARK
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        replace(ROLE, autostart=False),
+        replace(ROLE, command=()),
+        replace(ROLE, policy=RestartPolicy(enabled=False)),
+    ],
+)
+def test_some_roles_are_not_started_by_themselves(role: Role) -> None:
+    assert repair(role, remember([], role), (), FREE, at(0)).repair is Repair.NOTHING
+
+
+def test_a_role_that_never_ran_and_shall_not_stays_down() -> None:
+    events = [asked(1, None, Verb.KILL)]
+    assert repair(ROLE, remember(events, ROLE), (), FREE, at(9)).repair is Repair.NOTHING
+
+
+def test_what_a_person_has_ended_is_not_wanted_for_being_seen_again() -> None:
+    """Something outside starts it once more: that is adopted, and not kept alive."""
+    events = [*LIFE, asked(5, 1, Verb.KILL), died(6, 1, 6)]
+    events += [Event(EventKind.ADOPTED, at(7), identity=who(8)), died(20, 8, 13)]
+    assert decide(events, 500) == "nothing"
+    assert decide([*events, Event(EventKind.CONFIRMED, at(30), actor=PERSON)], 500) == "start"
+
+
+# --- a lease that a dead worker's shim still holds -------------------------------------------
+
+DYING = Lease(LeaseState.HELD, Owner(who(1), 1, at(0), shim=who(99)), (99,))
+CLAIMED = Lease(LeaseState.HELD, Owner(who(77), 2, at(0)), (77,))
+RETAKEN = Lease(LeaseState.HELD, Owner(who(1), 1, at(0), shim=who(99)), (77,))
+
+
+@pytest.mark.parametrize(
+    ("lease", "events", "expected", "words"),
+    [
+        (DYING, LIFE, RoleState.BACKOFF, "it has just died"),
+        (DYING, [*LIFE, asked(9, 1, Verb.KILL)], RoleState.STOPPING, "kill by cli:ana"),
+        (DYING, [*LIFE, asked(9, 1, Verb.RESTART)], RoleState.STOPPING, "restart by cli:ana"),
+        (DYING, [*LIFE, died(10, 1, 10)], RoleState.BACKOFF, "restart 1 of 3"),
+        (CLAIMED, LIFE, RoleState.STARTING, "the lease is held"),
+        (RETAKEN, LIFE, RoleState.STARTING, "the lease is held"),
+        (HELD, LIFE, RoleState.STARTING, "the lease is held"),
+    ],
+)
+def test_a_death_is_not_a_start(
+    lease: Lease, events: list[Event], expected: RoleState, words: str
+) -> None:
+    found, reason = state(ROLE, remember(events, ROLE), (), lease, None, None, at(10.5))
+    assert found is expected and reason.startswith(words)
+    off = replace(ROLE, policy=RestartPolicy(enabled=False))
+    if lease is DYING and events is LIFE:
+        found, reason = state(off, remember(events, off), (), lease, None, None, at(10.5))
+        assert found is RoleState.STOPPED and reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("more", "least"),
+    [({}, 30), ({"settle_s": 40.0}, 40), ({"grace_s": 120.0, "settle_s": 40.0}, 160),
+     ({"settle_s": 40.0, "count": 5}, 200)],
+)  # fmt: skip
+def test_callers_wait_longer_than_the_role_takes(more: dict[str, float], least: float) -> None:
+    assert patience_s(replace(ROLE, **more)) >= least + (5 if more else 0)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (1, 0, 2)])
@@ -175,6 +316,14 @@ def test_a_restart_by_policy_counts_once() -> None:
     events = [*SHAKEN, asked(105, 1, Verb.RESTART, POLICY), died(106, 1, 106), started(107, 2)]
     memory = remember(events, ROLE)
     assert (len(memory.restarts), memory.streak, memory.wanted) == (1, 0, True)
+
+
+def test_a_person_begins_anew_and_what_was_before_is_still_known() -> None:
+    events = [*LIFE, died(1, 1, 1), started(6, 2), died(7, 2, 1), started(17, 3), died(18, 3, 1)]
+    memory = remember([*events, started(30, 4, PERSON)], ROLE)
+    assert recent_restarts(ROLE, memory, at(60)) == 0
+    assert recent_starts(ROLE, memory, at(60)) == 2
+    assert recent_starts(ROLE, memory, at(900)) == 0
 
 
 def test_a_clock_that_is_set_changes_nothing() -> None:

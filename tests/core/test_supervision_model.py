@@ -117,7 +117,9 @@ class Supervised(RuleBasedStateMachine):
         assert not self.ended_by_person, "what a person ended stays ended"
         window = [t for t in self.automatic if self.time - t <= ROLE.policy.window_s]
         assert len(window) < ROLE.policy.limit, "more restarts than the limit"
-        self.automatic.append(self.time)
+        lived = (EventKind.STARTED, EventKind.ADOPTED, EventKind.FAILED, EventKind.DIED)
+        if fails != "no" or any(event.kind in lived for event in self.ledger):
+            self.automatic.append(self.time)  # the first start of all is no restart
         if fails == "no process":
             self.tell(EventKind.FAILED, POLICY, verb="ensure")
             return

@@ -60,6 +60,29 @@ def test_nothing_has_happened_to_it() -> None:
     assert "PID 7 was adopted" in step.text
 
 
+def test_a_first_start_by_the_daemon_is_called_that() -> None:
+    (step,) = chain(line(1, 0, K.STARTED, 7, "policy", token=1))
+    assert "PID 7 was started by policy (first start of this daemon) 16m ago" in step.text
+
+
+def test_what_starts_again_what_was_killed_is_named() -> None:
+    killed = [
+        STARTED,
+        line(2, 100, K.ASKED, 7, ANA, verb="kill"),
+        line(3, 101, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=101.0),
+        line(4, 101, K.ENDED, 7, ANA, "gracefully", verb="kill"),
+    ]
+    steps = chain(*killed, line(5, 103, K.ADOPTED, 8, "outside", launcher="PID 5 (sh loop.sh)"))
+    assert say(steps, "action").endswith(
+        "PID 5 (sh loop.sh) started PID 8 2s later: end that first to keep it down"
+    )
+    steps = chain(*killed, line(5, 103, K.ADOPTED, 8, "outside", "found running"))
+    assert "something else than rpa-console started PID 8" in say(steps, "action")
+    steps = chain(*killed, line(5, 103, K.STARTED, 8, "cli:cron", token=2))
+    assert "cli:cron started PID 8 under token 2" in say(steps, "action")
+    assert "started" not in say(chain(*killed), "action")
+
+
 def test_a_crash_that_policy_repairs() -> None:
     again = line(3, 105, K.STARTED, 8, "policy", token=2)
     steps = chain(STARTED, DIED, again)

@@ -65,6 +65,7 @@ class Machine:
             "command": [sys.executable, "-I", "-S", str(script)],
             "settle_s": 0.1,
             "grace_s": 2,
+            "autostart": False,
             "restart": {"backoff_s": 0.2, "backoff_max_s": 0.3},
         }
         worker |= tables.pop("worker", {})

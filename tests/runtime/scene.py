@@ -69,6 +69,7 @@ def settings(place: Path, **more: Any) -> Settings:
         command=[*PYTHON, script],
         settle_s=0.05,
         grace_s=2.0,
+        autostart=False,
         restart=Restart(backoff_s=0.1, backoff_max_s=0.2, limit=2),
     )
     watchdog = RoleSettings(match=str(place / "task_watchdog.py"))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from scene import ledger, outsider, running_on, shown, until
 
-from console.core.model import (
-    EventKind,
-    RoleState,
-)
+from console.core.model import Command, EventKind, RoleState, Verb
 from console.monitors import worker
 from console.runtime.loop import Runtime
 from console.runtime.pulse import Pulse
 from console.system import proc
-from console.system.box import Box
+from console.system.box import Box, open_box
+from console.system.guard import Guard
+from console.system.settings import Restart
 
 
 async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
@@ -82,6 +83,19 @@ async def test_who_was_passed_over_is_seen_once_he_has_become_a_worker(box: Box)
             process.kill()
 
 
+async def test_a_death_that_was_asked_for_is_told_as_that(box: Box) -> None:
+    """No shim certifies the end of an adopted worker: who asked for it is in the ledger."""
+    with await asyncio.to_thread(outsider, box) as process:
+        identity = proc.identify(process.pid)
+        about = ("worker", "cli:ana", "", identity, None, {"verb": "kill"})
+        box.record(EventKind.ADOPTED, "worker", "outside", "found running", identity)
+        box.record(EventKind.ASKED, *about)
+        process.kill()
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+        (died,) = await until(lambda: ledger(box, EventKind.DIED))
+    assert died.reason == "ended on request (kill by cli:ana); exit code unknown"
+
+
 async def test_who_died_before_the_watch_saw_them_is_mourned_too(box: Box) -> None:
     """Another command saw it alive, and has written so; it was gone by the next look."""
     async with running_on(Runtime(box, {"worker": worker}, holder=True)):
@@ -119,8 +133,8 @@ async def test_a_stopped_worker_is_noticed_within_seconds(box: Box) -> None:
 
 
 async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> None:
-    """Two automatic restarts are allowed here; the ledger remembers them."""
-    for _ in range(2):
+    """Two automatic restarts after the first start are allowed here; the ledger remembers them."""
+    for _ in range(3):
         box.record(EventKind.STARTED, "worker", "policy")
     outputs = box.outputs
     async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
@@ -133,7 +147,49 @@ async def test_a_role_is_parked_once_however_often_it_is_looked_at(box: Box) -> 
     assert len(ledger(box, EventKind.PARKED)) == 1
     assert "a person must act" in snapshot.roles[0].reason
     assert (outputs / "ALERT_worker_parked.txt").exists()
+    box.record(EventKind.RELEASED, "worker", "cli:ana")
+    box.record(EventKind.ASKED, "worker", "cli:ana", "", None, None, {"verb": "kill"})
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)):
+        await until(lambda: not (outputs / "ALERT_worker_parked.txt").exists())
     assert ledger(box, EventKind.FAILED) == []
+
+
+async def test_a_role_that_never_ran_is_started_with_the_daemon(box: Box, place: Path) -> None:
+    assert ledger(box, EventKind.STARTED) == []
+    role = box.settings.roles["worker"]
+    roles = {**box.settings.roles, "worker": structs.replace(role, autostart=True)}
+    with open_box(structs.replace(box.settings, roles=roles), place / "state") as fresh:
+        async with running_on(Runtime(fresh, {"worker": worker}, holder=True)) as runtime:
+            (started,) = await until(lambda: ledger(fresh, EventKind.STARTED))
+            await shown(runtime, lambda one: one.roles[0].found == 1)
+        assert started.actor == "policy"
+        log = (fresh.outputs / "worker_monitor.log").read_text()
+        assert "worker not found, first start of this daemon" in log
+        assert Guard(fresh).carry_out(Command(Verb.KILL, "worker", "cli:ana")).done
+        async with running_on(Runtime(fresh, {"worker": worker}, holder=True)):
+            before = len(fresh.store.samples("worker"))
+            await until(lambda: len(fresh.store.samples("worker")) > before)
+        assert len(ledger(fresh, EventKind.STARTED)) == 1, "what a person has ended stays ended"
+
+
+async def test_instances_that_die_together_come_back_together(box: Box, place: Path) -> None:
+    """One event, one of the two automatic restarts: three starts do not use up the limit."""
+    restart = Restart(backoff_s=1.0, backoff_max_s=8.0, limit=2)
+    role = structs.replace(box.settings.roles["worker"], count=3, restart=restart)
+    roles = {**box.settings.roles, "worker": role}
+    with open_box(structs.replace(box.settings, roles=roles), place / "state") as pool:
+        guard = Guard(pool)
+        told = await asyncio.to_thread(guard.carry_out, Command(Verb.ENSURE, "worker", "cli:ana"))
+        assert told.done, told.message
+        async with running_on(Runtime(pool, {"worker": worker}, holder=True)) as runtime:
+            for gone in (3, 1):
+                view = (await shown(runtime, lambda one: one.roles[0].found == 3)).roles[0]
+                before = len(ledger(pool, EventKind.STARTED))
+                for instance in view.instances[:gone]:
+                    os.kill(instance.pid, signal.SIGKILL)
+                await until(lambda: len(ledger(pool, EventKind.STARTED)) == before + gone)  # noqa: B023
+            view = (await shown(runtime, lambda one: one.roles[0].found == 3)).roles[0]
+        assert (view.restarts, ledger(pool, EventKind.PARKED)) == (2, [])
 
 
 async def test_the_watch_goes_on_when_its_log_cannot_be_written(box: Box, place: Path) -> None:

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import portalocker
 import pytest
 from arena import PYTHON, STARTED, Make, dead, kill, wait_for
 
+from console.core import supervision
 from console.core.model import Command, Event, EventKind, LeaseState, Verb
 from console.core.why import why
 from console.system import decision, lock
@@ -141,6 +143,21 @@ def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
     outcome = a.do(Verb.ENSURE)
     assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
     assert not a.lines("starts") and a.events(EventKind.REFUSED)
+
+
+@pytest.mark.parametrize("verb", [Verb.ENSURE, Verb.RESTART])
+def test_a_role_that_takes_longer_than_the_usual_patience_is_waited_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch, verb: Verb
+) -> None:
+    """A settle time above the usual patience is allowed: starter and joining caller wait."""
+    monkeypatch.setattr(supervision, "PATIENCE_S", 0.2)
+    a = make(settle_s=1.0, grace_s=0.5)
+    if verb is Verb.RESTART:
+        a.ensure()
+    with ThreadPoolExecutor() as pool:
+        outcomes = [*pool.map(a.do, (verb, Verb.ENSURE))]
+    assert all(outcome.done for outcome in outcomes), [one.message for one in outcomes]
+    assert a.events(EventKind.REFUSED) == [] and a.duplicates == []
 
 
 @pytest.mark.parametrize("linux", [True, False])

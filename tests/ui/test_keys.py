@@ -77,6 +77,15 @@ async def test_restart_asks_and_names_what_it_costs() -> None:
         assert box.asked == [Command(Verb.RESTART, "worker", ME, WORKER, 41)]
 
 
+async def test_restarts_before_a_person_took_charge_are_told_as_well() -> None:
+    calm = night()
+    box = Box(replace(calm, roles=(replace(calm.roles[0], automatic=3), *calm.roles[1:])))
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        told = "3 automatic ones in 10m, 0 of 3 since a person last took charge"
+        assert told in shown(pilot)
+
+
 @pytest.mark.parametrize("key", ["enter", "escape", "n"])
 async def test_cancel_submits_nothing(key: str) -> None:
     box = Box()
