@@ -28,9 +28,42 @@ def order_import_path() -> None:
     sys.path[:] = order
 
 
+def open_streams() -> None:
+    """Let no descriptor that the caller has closed be taken for another file.
+
+    A lock or a pipe would otherwise land on one of the first three, and a process that is started
+    replaces those.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest one that is free
+            mode = "r" if descriptor == 0 else "w"
+            setattr(sys, name, open(descriptor, mode))  # noqa: SIM115 - for the whole process
+
+
+def speak_utf8() -> None:
+    """Run again in UTF-8 mode where the locale has another encoding for paths.
+
+    SQLite, systemd and the configuration have paths in UTF-8 whatever the locale. What is written
+    to the terminal stays in the locale's encoding.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode:
+        return
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            words = file.read().split(b"\0")[1:-1]
+        os.execv(sys.executable, [os.fsencode(sys.executable), b"-X", b"utf8", *words])
+    except OSError:
+        return  # what is in ASCII still works
+
+
 def main() -> None:
     """Do as the command line says."""
     try:
+        open_streams()
+        speak_utf8()
         order_import_path()
         from console import cli  # loading takes time: an interrupt meanwhile ends without a trace
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console import __version__
+from console.core import program
 from console.core.frozen import frozen
 
 if TYPE_CHECKING:
@@ -77,11 +78,14 @@ class Options:
 
     def find_config(self) -> Path | None:
         """The configuration file: the one that was named, or the user's own if there is one."""
-        from console.system.paths import default_config
+        from console.system.paths import NoHome, default_config
 
         if self.config is not None:
-            return Path(os.path.expanduser(self.config)).absolute()
-        default = default_config()
+            return _place(self.config)
+        try:
+            default = default_config()
+        except NoHome:
+            return None
         try:
             return default if default.exists() else None
         except OSError:
@@ -89,9 +93,12 @@ class Options:
 
     def find_state(self) -> Path:
         """The state directory."""
-        from console.system.paths import default_state
+        from console.system.paths import NoHome, default_state
 
-        return Path(os.path.expanduser(self.state or default_state())).absolute()
+        try:
+            return _place(self.state or default_state())
+        except NoHome as error:
+            fail(str(error), USAGE)
 
     @contextmanager
     def box(
@@ -117,10 +124,27 @@ class Options:
         except (PathError, StoreError) as error:
             fail(str(error), UNREADABLE)
 
+    def given(self) -> list[str]:
+        """The options that name the box, as words of a command line."""
+        config, state = self.config, self.state
+        named = ["--config", os.path.abspath(os.path.expanduser(config))] if config else []
+        if state:
+            named += ["--state-dir", os.path.abspath(os.path.expanduser(state))]
+        return named
+
     def writable(self, box: Box | None = None) -> None:
         """Refuse what would change anything, where that was asked for."""
         if self.read_only or (box is not None and box.settings.read_only):
             fail("read-only: nothing was done", BAD)
+
+
+def _place(path: Path) -> Path:
+    """The path, absolute, of a file or directory that was named."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # SQLite, systemd and JSON have every path in UTF-8
+        fail(f"{path}: its name is not valid UTF-8; choose another place", USAGE)
+    return Path(os.path.expanduser(path)).absolute()
 
 
 def say(words: str) -> None:
@@ -231,6 +255,7 @@ def rpa_console(
     Without a command the console opens.
     """
     context.obj = Options(config, state_dir, read_only)
+    program.use(context.obj.given())
     if context.invoked_subcommand is None:
         from console.commands.screen import open_console
 
@@ -244,7 +269,8 @@ def main() -> None:
     """Do as the command line says."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a narrow locale loses no command
+            # The terminal's encoding, also in UTF-8 mode; a narrow locale loses no command.
+            stream.reconfigure(encoding=_spoken(stream), errors="backslashreplace")
     try:
         code = rpa_console.main(prog_name="rpa-console", standalone_mode=False)
     except click.exceptions.Abort:
@@ -262,6 +288,14 @@ def main() -> None:
         _hang_up()
         code = BAD
     _leave(code if isinstance(code, int) else OK)
+
+
+def _spoken(stream: io.TextIOWrapper) -> str:
+    if sys.flags.utf8_mode and "PYTHONIOENCODING" not in os.environ:
+        import locale
+
+        return locale.getencoding()
+    return stream.encoding
 
 
 def _leave(code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import click
 
 from console.cli import BAD, USAGE, Options, actor, fail, pass_options, put, put_json, say
 from console.core.model import BaselineView, Outcome
+from console.core.program import step
 
 _MARKS = {"pass": "[x]", "fail": "[!]"}
 
@@ -66,7 +67,7 @@ def status(options: Options, as_json: bool) -> None:
     if as_json:
         put_json(result(view, None, now) if view.state != "off" else {"schema": 1, "state": "off"})
     elif view.state == "off":
-        say("no baseline is being collected (start one: rpa-console baseline start)")
+        say(f"no baseline is being collected (start one: {step('baseline start')})")
     else:
         _print(view)
     raise click.exceptions.Exit(BAD if conclusion(view) in ("fail", "invalid") else 0)

@@ -118,10 +118,8 @@ def config() -> None:
 @pass_options
 def init(options: Options) -> None:
     """Write a commented configuration. An existing one is never touched."""
-    from console.system.paths import default_config
-
     options.writable()
-    path = Path(os.path.expanduser(options.config or default_config())).absolute()
+    path = Path(os.path.expanduser(options.config or _default())).absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
@@ -206,9 +204,16 @@ def schema() -> None:
 @pass_options
 def path(options: Options) -> None:
     """Print where the configuration is, or would be."""
-    from console.system.paths import default_config
+    put(str(options.config or _default()))
 
-    put(str(options.config or default_config()))
+
+def _default() -> Path:
+    from console.system.paths import NoHome, default_config
+
+    try:
+        return default_config()
+    except NoHome as error:
+        fail(str(error), USAGE)
 
 
 def _load(options: Options) -> Settings:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 import click
 
-from console.cli import BAD, UNREADABLE, Options, actor, fail, pass_options, put, put_json, say
+from console.cli import (
+    BAD,
+    UNREADABLE,
+    USAGE,
+    Options,
+    actor,
+    fail,
+    pass_options,
+    put,
+    put_json,
+    say,
+)
 from console.core.model import Outcome
 
 
@@ -23,10 +35,12 @@ def run(options: Options) -> None:
     from console.system.lean import be_lean
 
     be_lean()  # first of all: what is imported stays
+    from console.core import program
     from console.runtime.daemon import StateLost, run_daemon
     from console.system.lease import LeaseError
     from console.system.store import StoreError
 
+    program.use(_named(options))  # the advice that it writes needs no option for the default box
     lost, ended = "", False
     while not ended:
         with options.box(mends=True, stands_in=True) as box:
@@ -105,12 +119,17 @@ def status(options: Options, as_json: bool) -> None:
 @pass_options
 def install(options: Options) -> None:
     """Write a systemd user unit for it, and say what to run next."""
+    from console.core.program import step
     from console.system import daemon as role
     from console.system import unit
+    from console.system.paths import NoHome
 
     options.writable()
-    path = unit.path()
     state = options.find_state()
+    try:
+        path = unit.path(state)
+    except NoHome as error:
+        fail(str(error), USAGE)
     content = unit.text(role.role(state, options.find_config()), str(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,9 +140,21 @@ def install(options: Options) -> None:
         fail(f"{path}: cannot be written: {error.strerror}", BAD)
     put(str(path))
     say("now run:")
-    say("  rpa-console daemon stop; systemctl --user daemon-reload")
-    say(f"  systemctl --user enable --now {unit.NAME}")
+    say(f"  {step('daemon stop')}; systemctl --user daemon-reload")
+    say(f"  systemctl --user enable --now {path.name}")
     say("  loginctl enable-linger    # or it ends with your last log-out")
+
+
+def _named(options: Options) -> list[str]:
+    """The options without those that name the user's own, default box."""
+    from console.system.paths import NoHome, default_config, default_state
+
+    with contextlib.suppress(NoHome):
+        own_config, own_state = default_config(), default_state()
+        config = None if options.find_config() == own_config else options.config
+        state = None if options.find_state() == own_state else options.state
+        return Options(config, state, False).given()
+    return options.given()
 
 
 def _finish(outcome: Outcome) -> None:

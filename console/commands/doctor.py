@@ -13,6 +13,7 @@ import click
 
 from console.cli import BAD, Options, pass_options, put, put_json
 from console.core.frozen import frozen
+from console.core.program import step
 from console.system import checks
 from console.system.checks import Finding, State, fails, ok, warning
 
@@ -30,8 +31,8 @@ HEARTBEAT_S = 20.0
 class Patient:
     """What is examined."""
 
-    options: Options
     config: Path | None
+    state: Path
     settings: Settings
     mistake: str
     """Why the configuration cannot be used; the settings are then the defaults."""
@@ -67,11 +68,11 @@ def _patient(options: Options) -> Patient:
     from console.system.configuration import ConfigError, load
     from console.system.settings import Settings
 
-    path = options.find_config()
+    path, state = options.find_config(), options.find_state()
     try:
-        return Patient(options, path, load(path), "")
+        return Patient(path, state, load(path), "")
     except ConfigError as error:
-        return Patient(options, path, Settings(), str(error))
+        return Patient(path, state, Settings(), str(error))
 
 
 def examine(patient: Patient, deadline_s: float = DEADLINE_S) -> list[Finding]:
@@ -115,7 +116,7 @@ def _versions(patient: Patient) -> Iterator[Finding]:
     from console.system import in_force
     from console.system.store import sqlite_version
 
-    record = in_force.read(patient.options.find_state())
+    record = in_force.read(patient.state)
     if record is not None and _lives(record.pid) and record.version not in ("", __version__):
         words = f"{__version__}; the daemon (PID {record.pid}) is {record.version}: restart it"
         yield warning("rpa-console", words)
@@ -154,7 +155,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
         if not role.command:
             words = "not set: it can be watched and ended, not started"
             yield warning(f"roles.{role.name}.command", words)
-    outputs = Paths(patient.options.find_state()).state / "outputs"
+    outputs = Paths(patient.state).state / "outputs"
     yield from checks.settings(patient.settings, outputs if outputs.exists() else None)
 
 
@@ -185,7 +186,7 @@ def _state(patient: Patient) -> Iterator[Finding]:
     )
     from console.system.store import Store
 
-    paths = Paths(patient.options.find_state())
+    paths = Paths(patient.state)
     if not paths.state.exists():
         yield ok("state", f"{paths.state} (not made yet)")
         return
@@ -218,8 +219,7 @@ def _daemon(patient: Patient) -> Iterator[Finding]:
     from console.system.store import StoreError
 
     try:
-        state = patient.options.find_state()
-        with open_box(patient.settings, state, patient.config, True, stands_in=True) as box:
+        with open_box(patient.settings, patient.state, patient.config, True, stands_in=True) as box:
             view = View(box, discover())
             view.refresh()
             snapshot = view.compose()
@@ -237,10 +237,11 @@ def _daemon(patient: Patient) -> Iterator[Finding]:
 def _running(box: Box, daemon: DaemonView, snapshot: Snapshot) -> Finding:
     from console.core.text import duration
     from console.system import in_force
+    from console.system.daemon import stopped
 
     if not daemon.running or daemon.pid is None:
         return fails("daemon", daemon.reason)
-    if _stopped(daemon.pid):
+    if stopped(daemon.pid):
         return fails("daemon", f"PID {daemon.pid} is stopped: kill -CONT {daemon.pid}")
     beat = daemon.heartbeat or daemon.since
     silent_s = snapshot.moment.since(beat) if beat else 0.0
@@ -250,14 +251,6 @@ def _running(box: Box, daemon: DaemonView, snapshot: Snapshot) -> Finding:
     if record is not None and record.pid == daemon.pid and record.trouble:
         return warning("daemon", f"PID {daemon.pid}: {record.trouble}")
     return ok("daemon", f"PID {daemon.pid}")
-
-
-def _stopped(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
-    except OSError:
-        return False
 
 
 def _monitor(monitor: MonitorView, snapshot: Snapshot) -> Finding:
@@ -298,9 +291,8 @@ def _session(patient: Patient) -> Iterator[Finding]:
         yield ok("log-out", "no systemd: detached processes live on")
         return
     name = logind.user()
-    well, words = outlives(
-        name, logind.ends_sessions(name), unit.path().exists(), logind.lingers(name)
-    )
+    installed = unit.path(patient.state).exists()
+    well, words = outlives(name, logind.ends_sessions(name), installed, logind.lingers(name))
     yield ok("log-out", words) if well else fails("log-out", words)
 
 
@@ -313,7 +305,7 @@ def outlives(name: str, ended: bool, installed: bool, lingers: bool) -> tuple[bo
         return False, f"the user unit ends with the last log-out: {linger}"
     if not ended:
         return True, "detached processes live on (KillUserProcesses=no)"
-    words = "the monitors end at log-out (KillUserProcesses=yes): rpa-console daemon install"
+    words = f"the monitors end at log-out (KillUserProcesses=yes): {step('daemon install')}"
     return False, words if lingers else f"{words}; {linger}"
 
 
@@ -324,7 +316,7 @@ def _terminal(patient: Patient) -> Iterator[Finding]:
 
     refusal = refuse_terminal()
     yield ok("terminal", refusal or f"TERM={os.environ.get('TERM')}")
-    encoding = locale.getpreferredencoding(False)
+    encoding = locale.getencoding()
     utf8 = "utf" in encoding.lower()
     yield ok("encoding", encoding if utf8 else f"{encoding}: drawn in ASCII")
     if os.environ.get("SSH_CONNECTION"):

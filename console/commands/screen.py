@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.cli import USAGE, Options, actor, say
+from console.core.program import step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +32,7 @@ def open_console(
 ) -> int:
     """Open the console on the box that the options name; its exit code."""
     if refusal := refuse_terminal():
-        say(f"rpa-console: {refusal}; try: rpa-console status")
+        say(f"rpa-console: {refusal}; try: {step('status')}")
         return USAGE
     from console.ui.commands import mistakes
 
@@ -208,10 +209,13 @@ def _logs(box: Box) -> Logs:
 
 
 def user_themes() -> Path:
-    """Where this user's own themes are."""
-    from console.system.paths import default_config
+    """Where this user's own themes are; nowhere without a home."""
+    from console.system.paths import NoHome, default_config
 
-    return default_config().with_name("themes")
+    try:
+        return default_config().with_name("themes")
+    except NoHome:
+        return Path(os.devnull)
 
 
 def _unicode() -> bool:

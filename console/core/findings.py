@@ -8,6 +8,7 @@ from console.core.alerts import findings as wrong_now
 from console.core.document import Claim, Condition, Finding, Times
 from console.core.inquest import BORN
 from console.core.model import Alert, Event, EventKind, HealthState, RoleState, Severity, Snapshot
+from console.core.program import steps
 from console.core.runs import conclusion
 from console.core.sections import newest
 from console.core.text import visible
@@ -63,7 +64,7 @@ def _cure(alert: Alert, snapshot: Snapshot) -> str:
     view = snapshot.role(alert.subject)
     if problem in ("down", "parked", "stalled") and (view is None or not view.role.command):
         return ""
-    return _CURES.get(problem, "").format(alert.subject)
+    return steps(_CURES.get(problem, "").format(alert.subject))
 
 
 def critical(snapshot: Snapshot) -> tuple[Alert, ...]:

@@ -138,7 +138,7 @@ def _age(process: Process) -> tuple[int, int]:
 
 def guards(process: Process) -> bool:
     """Whether a process is a shim: another instance's guardian, never part of a tree."""
-    return len(process.argv) > 3 and process.argv[3].endswith("/console/system/shim.py")
+    return any(word.endswith("/console/system/shim.py") for word in process.argv[3:6])
 
 
 def surplus(role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:

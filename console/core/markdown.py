@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import tzinfo
 
+from console.core import program
 from console.core.document import Claim, Finding, Handover, Times
 from console.core.happened import Line
 from console.core.model import Severity
@@ -55,8 +56,8 @@ def _whole(document: Handover, times: Times) -> Iterator[str]:
     yield ""
     yield f"Box {escape(document.box)}. What happened is told since {times.at(document.since)}."
     yield (
-        "`#n` is a line of the ledger (`rpa-console events`), "
-        "`look n` a monitor's sample (`rpa-console events --look n`)."
+        f"`#n` is a line of the ledger (`{program.step('events')}`), "
+        f"`look n` a monitor's sample (`{program.step('events --look n')}`)."
     )
     yield from _section("In short", _claims(document.summary))
     yield from _section("Background jobs", _jobs(document))
@@ -146,7 +147,7 @@ def _happened(lines: Sequence[Line], times: Times) -> Iterator[str]:
     if not lines:
         yield "Nothing."
     if len(lines) > MOST_LINES:
-        yield f"{len(lines) - MOST_LINES} earlier lines are left out: `rpa-console events`."
+        yield f"{len(lines) - MOST_LINES} earlier lines are left out: `{program.step('events')}`."
         yield ""
     day = ""
     for line in lines[-MOST_LINES:]:

@@ -73,7 +73,11 @@ def acknowledge(box: Box, key: str, actor: str) -> Outcome:
 
 def start_daemon(box: Box, actor: str) -> Outcome:
     """Start the monitors' daemon, detached, unless it runs."""
-    return Guard(box).carry_out(Command(Verb.ENSURE, daemon.NAME, actor))
+    outcome = Guard(box).carry_out(Command(Verb.ENSURE, daemon.NAME, actor))
+    if outcome.done and outcome.pid is not None and daemon.stopped(outcome.pid):
+        words = f"{outcome.message}, but it is stopped, and nothing is watched"
+        return Outcome(False, f"{words}: kill -CONT {outcome.pid}", 1, outcome.pid)
+    return outcome
 
 
 def stop_daemon(box: Box, actor: str) -> Outcome:

@@ -11,6 +11,7 @@ from console.core import alerts
 from console.core.alerts import Watch
 from console.core.frozen import replace, slotted
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.program import step
 from console.core.redact import redact
 from console.core.text import day_clock
 from console.runtime import collecting
@@ -129,7 +130,7 @@ class Alerting:
             alert.reason,
             f"since {day_clock(alert.since)} on {self.box.host}, ledger line {alert.event}",
             f"acknowledged by {alert.acknowledged}" if alert.acknowledged else "",
-            f"rpa-console alerts ack {alert.key}",
+            step(f"alerts ack {alert.key}"),
         ]
         return redact("\n".join(filter(None, lines)) + "\n")
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from console.core.model import HealthState, RoleView, Snapshot
+from console.core.program import step
 from console.core.text import clock
 from console.system import in_force, room, salvage
 from console.system.box import Box
@@ -33,7 +34,7 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
         return
     if snapshot.queue.state is HealthState.FAILING:
         yield f'queue: nobody answers at {snapshot.queue.url}: add `url = "URL"` under [queue]'
-    yield "no configuration file: `rpa-console config init` writes one"
+    yield f"no configuration file: `{step('config init')}` writes one"
 
 
 def _configuration(box: Box, snapshot: Snapshot) -> Iterator[str]:

@@ -22,6 +22,7 @@ from console.core.model import (
     Sample,
     Snapshot,
 )
+from console.core.program import step
 from console.core.record import Seen
 from console.core.snapshot import SHOWN_EVENTS, Facts, MonitorFacts, compose
 from console.core.text import duration
@@ -279,7 +280,7 @@ class View:
             # An older one is of the daemon before, and says nothing of this one.
             seen = beat if beat is not None and owner.since.since(beat) <= 0 else None
             return DaemonView(True, owner.identity.pid, owner.since, self.here, seen)
-        reason = "the monitors' daemon is not running (start it: rpa-console daemon start)"
+        reason = f"the monitors' daemon is not running (start it: {step('daemon start')})"
         if held.state is not LeaseState.FREE:
             reason = f"the monitors' lease is {held.state}: {held.reason}"
         return DaemonView(here=self.here, reason=reason)

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from console.core.frozen import slotted
 from console.core.model import Health, HealthState, Role
+from console.core.program import step
 from console.core.record import Seen
 from console.core.redact import redact
 from console.core.text import day_clock, visible
@@ -58,7 +59,7 @@ class WorkerLog:
         self.line(f"{role.name} parked: {reason}", "ERROR")
         self._released.discard(role.name)
         text = (
-            f"{role.name} is parked: {reason}\nrpa-console restart {role.name} takes it up again\n"
+            f"{role.name} is parked: {reason}\n{step(f'restart {role.name}')} takes it up again\n"
         )
         with contextlib.suppress(FileError):
             self.box.door.write(f"ALERT_{role.name}_parked.txt", redact(text), GROUP)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import apsw
 
 from console.core.model import Event, EventKind
+from console.core.program import step
 from console.system import clock, rows, schema
 from console.system.connection import (
     CACHE_KIB,
@@ -252,7 +253,7 @@ class Backing:
 def _meanwhile(error: StoreError) -> str:
     """The trouble, and what comes of it."""
     if isinstance(error, StoreDamaged):
-        return f"{error}; `rpa-console daemon start` moves it aside and begins a new one"
+        return f"{error}; `{step('daemon start')}` moves it aside and begins a new one"
     return f"{error}; what happens now is kept in memory only"
 
 

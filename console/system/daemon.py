@@ -34,6 +34,15 @@ def program() -> list[str]:
     return [sys.executable, "-P", str(Path(__file__).resolve().parents[1] / "__main__.py")]
 
 
+def stopped(pid: int) -> bool:
+    """Whether the process is stopped (SIGSTOP), and does nothing until it is continued."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
+    except OSError:
+        return False
+
+
 def beat(paths: Paths) -> None:
     """Say that the daemon's loop turns, and when, on both clocks."""
     now, file = clock.now(), str(paths.heartbeat)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from console.core.frozen import slotted
 from console.core.instances import CUT_LOOSE
 from console.core.model import Command, EventKind, Instance, Lease, LeaseState, Outcome, Role, Verb
+from console.core.program import step
 from console.system import clock, lease, proc, tree, witness
 from console.system.box import Box, Observation, slot_name
 from console.system.handle import Handle
@@ -115,7 +116,7 @@ class Undertaker:
         name = slot_name(role, slot)
         ended = tree.end_holders(self.box, role.name, name, held, role.grace_s, force)
         if ended.why:
-            way_out = "" if force else f"; `rpa-console kill {role.name} --force` ends it"
+            way_out = "" if force else f"; `{step(f'kill {role.name} --force')}` ends it"
             raise Refused(f"its lease is held by leftover PID {pids or '?'}: {ended.why}{way_out}")
         who = held.owner
         about = (who.identity if who else None, who.token if who else None)

@@ -41,7 +41,7 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
     try:
         shim = subprocess.Popen(
             [
-                sys.executable, "-I", "-S", str(SHIM), role.name,
+                sys.executable, "-I", "-S", *_utf8(), str(SHIM), role.name,
                 str(spec_read), str(status_write), str(lease),
             ],
             cwd="/",
@@ -65,6 +65,11 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
         for descriptor in (spec_read, spec_write, status_read, status_write):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _utf8() -> tuple[str, ...]:
+    """The mode in which this process speaks to the kernel, for another interpreter."""
+    return ("-X", "utf8") if sys.flags.utf8_mode else ()
 
 
 def _unmarked() -> dict[str, str]:

@@ -146,7 +146,8 @@ def is_shim(pid: int) -> bool:
     """Whether a process is one of our shims, of whatever installation."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         words = file.read(4096).split(b"\0")
-        return words[1:3] == [b"-I", b"-S"] and words[3].endswith(os.fsencode(_SHIM_TAIL))
+        scripts = (word.endswith(os.fsencode(_SHIM_TAIL)) for word in words[3:6])
+        return words[1:3] == [b"-I", b"-S"] and any(scripts)  # `-X utf8` may come between
     return False
 
 

@@ -30,6 +30,10 @@ class PathError(Exception):
     """A directory that cannot be used for the state: the message says why and what to do."""
 
 
+class NoHome(PathError):
+    """This account has no home directory: the message says what to set instead."""
+
+
 @frozen
 class Paths:
     """The state directory of one box and what lies in it."""
@@ -111,17 +115,33 @@ def _make_parents(directory: Path) -> None:
 
 
 def default_state() -> Path:
-    """Where this user's state lives when nobody says otherwise."""
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("rpa-console", appauthor=False))
+    """Where this user's state lives when nobody says otherwise. Raises NoHome."""
+    return _users_own("user_state_dir", "--state-dir") / "rpa-console"
 
 
 def default_config() -> Path:
-    """Where this user's configuration lives when nobody says otherwise."""
+    """Where this user's configuration lives when nobody says otherwise. Raises NoHome."""
+    return config_home() / "rpa-console" / "config.toml"
+
+
+def config_home() -> Path:
+    """Where programs keep this user's configuration. Raises NoHome."""
+    return _users_own("user_config_dir", "--config")
+
+
+def _users_own(kind: str, option: str) -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("rpa-console", appauthor=False)) / "config.toml"
+    try:
+        found = Path(getattr(platformdirs, kind)())
+    except (RuntimeError, KeyError):
+        found = Path()
+    if not found.is_absolute():
+        raise NoHome(
+            f"no home directory: HOME is not set to an absolute path, and uid {os.geteuid()} has "
+            f"none; set HOME, or name the place with {option}"
+        )
+    return found
 
 
 def trusted_uids() -> set[int]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from hashlib import sha256
 from pathlib import Path
 
 from console.core.model import Role
+from console.system.paths import NoHome, config_home, default_state
 
 NAME = "rpa-console-monitors.service"
+"""The unit of the user's default box; every other box has one of its own."""
 
 _UNIT = """\
 [Unit]
@@ -28,10 +32,21 @@ WantedBy=default.target
 """
 
 
-def path() -> Path:
-    """Where a user's units are."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "systemd" / "user" / NAME
+def path(state: Path) -> Path:
+    """Where the unit of the box in `state` is among the user's. Raises NoHome."""
+    return config_home() / "systemd" / "user" / name(state)
+
+
+def name(state: Path) -> str:
+    """The unit's name: it follows from the state directory, so that two boxes have two units."""
+    try:
+        if state == default_state():
+            return NAME
+    except NoHome:
+        pass
+    word = re.sub(r"[^A-Za-z0-9]+", "-", str(state)).strip("-")[-60:].strip("-")
+    digest = sha256(os.fsencode(state)).hexdigest()[:8]
+    return f"{NAME.removesuffix('.service')}-{word}-{digest}.service"
 
 
 def text(daemon: Role, box: str) -> str:

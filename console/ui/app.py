@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from console.core.frozen import replace
 from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
+from console.core.program import step
 from console.core.text import clock, visible
 from console.ui.ages import Ticking, alike
 from console.ui.board import Board
@@ -271,7 +272,7 @@ class ConsoleApp(TypeaheadApp):
         elif daemon.running:
             self.farewell = f"monitoring goes on: daemon PID {daemon.pid}"
         else:
-            self.farewell = "nobody runs the monitors; `rpa-console daemon start` does"
+            self.farewell = f"nobody runs the monitors; `{step('daemon start')}` does"
         if self.news.busy:
             self.farewell += f"; left while {self.news.under_way}"
         self.exit(0)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from console.cli import Options
 from console.commands.doctor import Patient, examine
 from console.system.checks import State, hides
 from console.system.settings import Queue, Settings
@@ -104,7 +103,7 @@ def test_a_check_that_hangs_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and never answers
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings = Settings(queue=Queue(url=url, timeout_s=30.0))
-        patient = Patient(Options(None, tmp_path / "state", False), None, settings, "")
+        patient = Patient(None, tmp_path / "state", settings, "")
         began = time.monotonic()
         findings = examine(patient, 3.0)
         assert time.monotonic() - began < 10

@@ -49,8 +49,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 72, 214),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 45, 187),
+        ("status --json", NOT_TO_LOOK, 73, 215),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 46, 188),
     ],
 )
 def test_a_command_imports_what_it_needs(

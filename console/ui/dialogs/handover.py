@@ -13,6 +13,7 @@ from console.core.document import Claim, Condition, Finding, Handover, Job, Metr
 from console.core.happened import Line as Happened
 from console.core.markdown import MOST_LINES, evidence
 from console.core.model import Moment, Severity
+from console.core.program import step
 from console.core.since import DAY_S, ago
 from console.core.text import clock, visible
 from console.core.why import Step
@@ -138,7 +139,7 @@ def _said(claim: Claim) -> str:
 def _happened(lines: tuple[Happened, ...], times: Times) -> Iterator[Item]:
     if len(lines) > MOST_LINES:
         left = len(lines) - MOST_LINES
-        yield "·", "muted", f"{left} earlier lines are left out: rpa-console events"
+        yield "·", "muted", f"{left} earlier lines are left out: {step('events')}"
     for one in lines[-MOST_LINES:]:
         when = times.at(one.at)
         if one.until is not None and one.count > 1:
