@@ -73,11 +73,13 @@ match = "task_watchdog.py"
 [monitors.queue]
 # every_s = 10
 # warn_above = 5        # waiting tasks worth a word, and too many; without them, and without
-# fail_above = 20       # `success_rate = 90`: what the last good baseline has shown
+# fail_above = 20       # `success_rate = 90`: what the last good baseline has shown, at most 95;
+                        # under 85 % of success is a warning, under 70 % critical in any case
 
 [monitors.pipeline]
 # every_s = 30
 # mode = "auto"         # read: another program writes the file; collect: we do; auto: look
+# stale_s = 600         # older is stale; without it: by its rhythm, its next runs or its window
 
 [baseline]
 # hours = 6             # 6 to 8

@@ -512,7 +512,14 @@ class PipelineView:
     channels: tuple[tuple[str, float | None, str], ...] = ()
     """(name, newest value, verdict in a word)."""
     next_runs: Mapping[str, str] = field(default_factory=dict)
+    """Soonest first."""
     path: str = ""
+    about: tuple[tuple[str, str], ...] = ()
+    """(what, in words): the seeds, series and states that the file tells of."""
+    once: bool = False
+    """It was seen to run once; when it should run again is not known from its rhythm."""
+    unseen: bool = False
+    """We write the file because no other program was seen to."""
 
 
 @frozen

@@ -97,6 +97,14 @@ def pipeline_view(samples: Sequence[Sample], health: Health, now: Moment) -> Pip
         channels=tuple(_channel(row) for row in as_list(data.get("channels"))),
         next_runs={name: text(at) or "?" for name, at in table(data.get("next_runs")).items()},
         path=text(data.get("path")) or "",
+        about=tuple(
+            (text(what, 20) or "?", text(words, 200) or "?")
+            for what, words in (
+                (*as_list(one), None, None)[:2] for one in as_list(data.get("about"))
+            )
+        ),
+        once=health.kind == "once",
+        unseen=data.get("unseen") is True,
     )
 
 

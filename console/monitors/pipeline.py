@@ -12,12 +12,14 @@ the old readers' 28 floats: the queue's size over the window. `generator`, `sche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.foreign import as_list, local_time, number, table, text
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
+from console.core.stats import percentile
 from console.core.text import duration, visible
 from console.core.written import SLEPT, ago
 from console.system import clock
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
 NAME = "pipeline"
 CLOCK_S = 60.0
 """A file written this far in the future, in seconds, is a clock that is wrong."""
+STALE_S = 600.0
+"""A file may be this old where nothing says how often it is written; and this much later than it
+should have been written again."""
+TIMES, RUNS = 3.0, 3
+"""A file that was seen to be written so often has a rhythm; it may be so many times as old."""
+ONCE = "once"
+"""The kind of a pipeline that was seen to run once, by its next runs or its window not yet due."""
+SHOWN = 4
+"""Seeds and states of a file that are shown."""
 MOST = 50
 """Channels and next runs of a foreign file that are looked at."""
 
@@ -63,7 +74,8 @@ async def glance(box: Box) -> Sample | None:
 
 
 def _sample(box: Box, mode: str, seen: Mapping[str, Any]) -> Sample:
-    about = {"mode": mode, "path": str(_path(box))}
+    unseen = mode == "collect" != box.settings.monitors.pipeline.mode
+    about = {"mode": mode, "path": str(_path(box)), "unseen": unseen}
     return Sample(NAME, box.now(), {**about, **seen, SLEPT: clock.slept()})
 
 
@@ -92,7 +104,8 @@ async def _read(
     box: Box, status: Mapping[str, Any] | FileError, written: float | None
 ) -> dict[str, Any]:
     if not isinstance(status, FileError):
-        return _seen(status, box.now(), written)
+        seen = _seen(status, box.now(), written)
+        return seen | {"metrics_missing": await _missing_metrics(box, status)}
     problem = str(status)
     if status.problem is Problem.HALF:
         before = (await box.history(NAME, 2.5 * every(box.settings)))[-1:]
@@ -101,19 +114,63 @@ async def _read(
     return {**_seen({}, box.now()), "problem": problem}
 
 
+async def _missing_metrics(box: Box, status: Mapping[str, Any]) -> str | None:
+    """The name of the metrics file that the status names in its own directory, if it is not there.
+
+    Any other path is not looked at: it may be anything, and anywhere.
+    """
+    named = Path(text(status.get("metrics_path"), 500) or ".")
+    if not named.name or named.parent != _path(box).parent:
+        return None
+    try:
+        await aside(box.door.read_json, named, 1)
+    except FileError as error:
+        return visible(named.name, 100) if error.problem is Problem.MISSING else None
+    return None
+
+
 def _seen(status: Mapping[str, Any], now: Moment, written: float | None = None) -> dict[str, Any]:
     """What a status file says, whoever wrote it."""
     seasons = [table(one) for one in as_list(status.get("seasonality"))[:MOST]]
     named = [(_clean(one.get("channel")), one) for one in seasons]
-    runs = list(table(status.get("next_runs")).items())[:MOST]
+    runs = sorted(
+        ((local_time(at, now), name, at) for name, at in
+         [*table(status.get("next_runs")).items()][:MOST]),
+        key=lambda run: (run[0] is None, run[0] or 0.0),
+    )  # fmt: skip
     generated = local_time(status.get("generated_at"), now, None, written)
     return {
         "generated_at": generated,
         "anomalies": [_anomaly(name, one) for name, one in named if one.get("anomaly") is True],
         "channels": [[name, number(one.get("latest")), _word(one)] for name, one in named],
-        "next_runs": {visible(name, 60): _clean(at) for name, at in runs},
+        "next_runs": {visible(name, 60): _clean(at) for _, name, at in runs},
+        "next_at": max((at for at, _, _ in runs if at is not None), default=None),
+        "window_hours": number(status.get("window_hours")),
+        "about": _about(status),
         "problem": None if generated is not None else "it does not say when it was written",
     }
+
+
+def _about(status: Mapping[str, Any]) -> list[list[str]]:
+    """What the file is about: its seeds, its simulated series, and the state that this ends in."""
+    simulation = table(status.get("simulation"))
+    series = [
+        one for one in map(number, as_list(simulation.get("resonance_series"))) if one is not None
+    ]
+    told = [
+        ["seeds", _few(table(status.get("seeds")))],
+        ["series", f"{len(series)} values, the last {series[-1]:.4g}" if series else ""],
+        ["state", _few(table(simulation.get("final_state")))],
+    ]
+    return [[name, visible(words, 200)] for name, words in told if words]
+
+
+def _few(figures: Mapping[str, Any]) -> str:
+    """`a 0.12, b 0.3, 5 more`."""
+    told = [f"{name} {value:.4g}" for name, one in [*figures.items()][:MOST]
+            if (value := number(one)) is not None]  # fmt: skip
+    more = f", {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return ", ".join(told[:SHOWN]) + more
 
 
 def _clean(value: object) -> str:
@@ -169,7 +226,7 @@ def judge(
     if problem and (generated is None or last.data.get("mode") == "collect"):
         certain = problem.startswith((Problem.MISSING, "cannot write"))
         reason, silent_s = result(last), _silent_s(history)
-        if silent_s is not None and silent_s > settings.monitors.pipeline.stale_s:
+        if silent_s is not None and silent_s > _limit(history, settings)[0]:
             certain, reason = True, f"{reason}; readable last {duration(silent_s)} ago"
         return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, reason)
     if generated is None:
@@ -177,12 +234,45 @@ def judge(
     age = ago(history, "generated_at") or 0.0
     if age < -CLOCK_S:
         return Health(HealthState.UNKNOWN, f"clock off: written {duration(-age)} in the future")
-    if age > settings.monitors.pipeline.stale_s:
-        return Health(HealthState.FAILING, f"written {duration(age)} ago")
+    limit_s, whose = _limit(history, settings)
+    if age > limit_s:
+        words = f"written {duration(age)} ago (limit {duration(limit_s)}: {whose})"
+        return Health(HealthState.FAILING, words)
     anomalies = as_list(last.data.get("anomalies"))
     if anomalies:
         return Health(HealthState.FAILING, visible(f"anomaly: {', '.join(map(str, anomalies))}"))
-    return Health(HealthState.OK, visible(problem or "", 200))
+    missing = text(last.data.get("metrics_missing"), 100)
+    remarks = (problem or "", f"its metrics file {missing} does not exist" if missing else "")
+    kind = ONCE if whose in (NEXT, WINDOW) else ""
+    return Health(HealthState.OK, visible("; ".join(filter(None, remarks)), 200), kind=kind)
+
+
+NEXT, WINDOW = "next_runs", "window_hours"
+
+
+def _limit(history: Sequence[Sample], settings: Settings) -> tuple[float, str]:
+    """How old the file may be in seconds, and what says so.
+
+    A setting, else the rhythm in which the file was seen to be written; until it was seen to be
+    written again, the latest of its next runs and the window that it looks back over.
+    """
+    configured = settings.monitors.pipeline.stale_s
+    last = history[-1].data
+    if configured is not None or last.get("mode") == "collect":
+        return configured or STALE_S, "stale_s"
+    times = [*dict.fromkeys(
+        at for one in history if (at := number(one.data.get("generated_at"))) is not None
+    )]  # fmt: skip
+    gaps = [after - before for before, after in pairwise(times) if after > before]
+    if len(gaps) >= RUNS - 1:
+        usual = percentile(gaps, 95) or STALE_S
+        return max(STALE_S, TIMES * usual), f"{TIMES:g} × its usual {duration(usual)}"
+    generated, due = times[-1] if times else None, number(last.get("next_at"))
+    hours = number(last.get("window_hours")) or 0.0
+    next_s = due - generated + STALE_S if due and generated and due > generated else 0.0
+    if max(next_s, hours * 3600.0) < STALE_S:
+        return STALE_S, "stale_s"
+    return (next_s, NEXT) if next_s > hours * 3600.0 else (hours * 3600.0, WINDOW)
 
 
 def _silent_s(history: Sequence[Sample]) -> float | None:

@@ -82,7 +82,8 @@ def _monitors(settings: Settings) -> Iterator[str]:
         yield "monitors.canary.deadline_s: not below every_s: canaries would overlap"
     for name in ("watchdog", "pipeline"):
         monitor = getattr(monitors, name)
-        if monitor.enabled and monitor.stale_s < monitor.every_s:
+        stale_s = monitor.stale_s
+        if monitor.enabled and stale_s is not None and stale_s < monitor.every_s:
             yield f"monitors.{name}.stale_s: below every_s: stale at most looks"
     if settings.baseline.hours * 3600 > settings.retention.samples_days * 86_400:
         yield "baseline.hours: longer than retention.samples_days keeps what it needs"

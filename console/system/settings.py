@@ -125,7 +125,8 @@ class Pipeline(Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     every_s: Seconds = 30.0
-    stale_s: Seconds = 600.0
+    stale_s: Seconds | None = None
+    """None: by the file's own rhythm, its next runs or its window, else ten minutes."""
     mode: Literal["auto", "read", "collect"] = "auto"
     file: Text = "realtime_pipeline_status.json"
 

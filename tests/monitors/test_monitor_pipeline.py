@@ -12,7 +12,7 @@ import pytest
 
 from console.core.model import HealthState, Moment, Sample
 from console.monitors import pipeline
-from console.system.settings import Settings
+from console.system.settings import Monitors, Pipeline, Settings
 
 NOW = Moment(1_762_165_640.0, 500_000.0, "b1")
 STATUS = "realtime_pipeline_status.json"
@@ -126,7 +126,7 @@ async def test_a_missing_file_in_read_mode_is_failing(box: Any) -> None:
     ("age", "state", "reason"),
     [
         (30, HealthState.OK, ""),
-        (3600, HealthState.FAILING, "written 1h00m ago"),
+        (3600, HealthState.FAILING, "written 1h00m ago (limit 10m: stale_s)"),
         (-3600, HealthState.UNKNOWN, "clock off: written 1h00m in the future"),
     ],
 )
@@ -134,6 +134,58 @@ def test_ages(age: float, state: HealthState, reason: str) -> None:
     one = Sample("pipeline", NOW, {"mode": "read", "generated_at": NOW.at - age})
     health = pipeline.judge([one], NOW, Settings())
     assert (health.state, health.reason) == (state, reason)
+
+
+def runs(*times: float, **more: Any) -> list[Sample]:
+    """Looks a minute apart, until now, at files that were written then."""
+    return [
+        Sample("pipeline", NOW.plus(60.0 * (n - len(times) + 1)),
+               {"mode": "read", "generated_at": NOW.at + at, **more})
+        for n, at in enumerate(times)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("history", "stale_s", "words"),
+    [
+        # once, and it looks back over a day, or says when it runs again
+        (runs(-3600, window_hours=24), None, None),
+        (runs(-90_000, window_hours=24), None, "1d01h ago (limit 1d00h: window_hours)"),
+        (runs(-3600, next_at=NOW.at + 60), None, None),
+        (runs(-3600, next_at=NOW.at - 660), None, "1h00m ago (limit 59m: next_runs)"),
+        (runs(-660, window_hours=24), 600.0, "11m ago (limit 10m: stale_s)"),
+        # a rhythm that was seen says more than the window
+        (runs(-2000, -1700, -1400, window_hours=24), None,
+         "23m ago (limit 15m: 3 × its usual 5m)"),
+        (runs(-9000, -5400, -1800, window_hours=24), None, None),
+        (runs(-2000, -1400, window_hours=24), None, None),
+    ],
+)  # fmt: skip
+def test_how_old_it_may_be(history: list[Sample], stale_s: float | None, words: str | None) -> None:
+    settings = Settings(monitors=Monitors(pipeline=Pipeline(stale_s=stale_s)))
+    health = pipeline.judge(history, NOW, settings)
+    assert health.state is (HealthState.FAILING if words else HealthState.OK)
+    assert health.reason == (f"written {words}" if words else "")
+
+
+async def test_what_the_file_is_about(box: Any) -> None:
+    write(box, {
+        "generated_at": datetime.now().isoformat(), "window_hours": 24,
+        "metrics_path": str(box.outputs / "gone.jsonl"),
+        "seeds": {"a": 0.5, "b": 2, "c": "x", "d": 1, "e": 2, "f": 3},
+        "simulation": {"final_state": {"hope": 0.25}, "resonance_series": [1.0, 0.5]},
+        "next_runs": {"late": "2030-01-02T03:10:00", "odd": "soon", "early": "2030-01-01T02:00:00"},
+    })  # fmt: skip
+    one = await pipeline.probe(box)
+    assert one.data["about"] == [
+        ["seeds", "a 0.5, b 2, d 1, e 2, 1 more"],
+        ["series", "2 values, the last 0.5"],
+        ["state", "hope 0.25"],
+    ]
+    assert list(one.data["next_runs"]) == ["early", "late", "odd"]
+    health = pipeline.judge([one], one.moment, box.settings)
+    assert (health.state, health.kind) == (HealthState.OK, "once")
+    assert health.reason == "its metrics file gone.jsonl does not exist"
 
 
 # --- collecting -----------------------------------------------------------------------------
@@ -148,6 +200,7 @@ async def test_without_a_file_it_collects_and_goes_on_collecting(box: Any) -> No
     for _ in range(2):
         one = await pipeline.probe(box)
         assert (one.data["mode"], one.data["problem"]) == ("collect", None)
+        assert one.data["unseen"] is True
         assert one.data["channels"] == [
             ["latency_s", 0.25, "ok"], ["queue_size", 4, "ok"], ["success_rate", 75.0, "ok"],
         ]  # fmt: skip

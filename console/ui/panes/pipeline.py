@@ -15,7 +15,8 @@ SLOT = "right"
 ROWS = (2, 2)
 HELP = (
     "The realtime pipeline: `read` when another program writes its file, `collect` when the "
-    "monitors do. Newest value of each channel, anomalies, the next runs."
+    "monitors do, as the box's own pipeline has not been seen. Newest value of each channel, "
+    "anomalies, the next runs, what else the file tells. Stale by its rhythm, next runs or window."
 )
 _MODES = {"read": "read from its file", "collect": "collected here"}
 _WORST = {"critical": "bad", "fail": "bad", "warning": "warn", "warn": "warn", "ok": "ok"}
@@ -25,15 +26,19 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """State, channels, anomalies, next runs."""
     pipe = snapshot.pipeline
     age = f"generated {ago(snapshot.moment, pipe.generated)}"
-    facts = ((age, ""), (_MODES.get(pipe.mode, pipe.mode), "muted"))
+    how = "ran once" if pipe.once else _MODES.get(pipe.mode, pipe.mode)
+    facts = ((age, ""), (how, "muted"))
     lines = [line(*whole((health(pipe.state), ("  ", "")), facts, frame.width))]
     if pipe.reason:
         lines.append(line((pipe.reason, "warn")))
+    if pipe.unseen:
+        lines.append(line(("the box's own pipeline has not been seen", "muted")))
     lines += _channels(pipe)
     lines += anomalies(pipe.anomalies)
     if pipe.next_runs:
         runs = " · ".join(f"{name} {_time(when)}" for name, when in pipe.next_runs.items())
         lines.append(line((fit("next", 12), "muted"), (runs, "muted")))
+    lines += [line((fit(what, 12), "muted"), words, item=True) for what, words in pipe.about]
     return lines
 
 
