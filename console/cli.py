@@ -284,7 +284,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except OSError as error:  # standard output on a full disk, above all
-        say(f"rpa-console: {error.strerror or error}")
+        file = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        say(f"rpa-console: {file}{error.strerror or error}")
         _hang_up()
         code = BAD
     _leave(code if isinstance(code, int) else OK)

@@ -150,13 +150,18 @@ def _unknown(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Itera
     yield from _asleep(recent, times)
     yield from _unwatched(recent, times)
     for event in recent:
-        if event.kind is EventKind.DIED and event.actor == OUTSIDE:
+        if event.kind is EventKind.DIED and event.actor == OUTSIDE and not _restarted(event):
             pid = event.identity.pid if event.identity else "?"
             words = f"How {event.role} PID {pid} ended at {times.at(event.moment)}"
             yield Claim(f"{words}: {visible(event.reason, 200)}", (event.id,))
     coverage = snapshot.baseline.coverage
     if coverage is not None and coverage < 0.9995:
         yield Claim(f"{100 * (1 - coverage):.1f} % of the baseline's time: nobody looked")
+
+
+def _restarted(death: Event) -> bool:
+    """Whether the death is explained: the machine was restarted."""
+    return number(death.data.get("restarted_at")) is not None
 
 
 def _asleep(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
@@ -185,6 +190,9 @@ def _unwatched(recent: Sequence[Event], times: Times) -> Iterator[Claim]:
             elif began is not None:
                 words = f"For how long nobody ran the monitors before {times.at(event.moment)}"
                 text = f"{words}: who ran them was killed, and told no end of it"
+                if began.moment.boot and event.moment.boot not in ("", began.moment.boot):
+                    booted = event.moment.plus(-event.moment.tick)
+                    text = f"{words}: the machine was restarted at {times.at(booted)}"
                 yield Claim(text, (began.id, event.id))
             gone, began = None, event
     if gone is not None:

@@ -9,7 +9,7 @@ from console.core.frozen import slotted
 from console.core.memory import OUTSIDE
 from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
-from console.system import proc, process
+from console.system import lease, proc, process, reboot
 from console.system.box import Box
 from console.system.launcher import launcher
 from console.system.store import StoreError
@@ -25,12 +25,13 @@ def living(box: Box, role: Role) -> dict[Identity, Instance]:
         for event in (*told, *box.lines.waiting(role.name)):
             if event.identity is None:
                 continue
+            who = lease.here(event.identity, event.moment)
             if event.kind in _BORN:
-                ghost = process.ghost(event.identity, event.moment)
+                ghost = process.ghost(who, event.moment)
                 leased = event.kind is EventKind.STARTED
-                found[event.identity] = Instance(role.name, (ghost,), leased, event.token)
+                found[who] = Instance(role.name, (ghost,), leased, event.token)
             elif event.kind is EventKind.DIED:
-                found.pop(event.identity, None)
+                found.pop(who, None)
     return found
 
 
@@ -103,15 +104,8 @@ def _requested(box: Box, role: Role, identity: Identity) -> str | None:
 
 def bury(box: Box, role: Role, instance: Instance) -> None:
     """Write a death, unless it is known: without a shim its code and cause are not ours to know."""
-    unknown = "its shim was killed too" if instance.leased else "not started by us"
+    unknown = "its shim has left no certificate" if instance.leased else "not started by us"
     why = _requested(box, role, instance.identity) or f"exit code unknown ({unknown})"
-    uptime = round(instance.uptime(box.now()), 1)
-    box.tell(
-        EventKind.DIED,
-        role.name,
-        OUTSIDE,
-        why,
-        instance.identity,
-        instance.token,
-        {"uptime_s": uptime, "exit_code": None, "signal": None},
-    )
+    why, data = reboot.end(instance.identity, instance.root.started, why)
+    about = (instance.identity, instance.token, data)
+    box.tell(EventKind.DIED, role.name, OUTSIDE, why, *about)

@@ -13,6 +13,9 @@ from console.core.model import Moment
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
 
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
 class Clock:
     """The machine's clocks, in seconds."""
 
@@ -40,11 +43,15 @@ _clocks = [Clock()]
 @cache
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
+        return BOOT_ID.read_text(encoding="utf-8").strip()
+    except OSError as error:
         import psutil
 
-        return f"boot-{psutil.boot_time():.0f}"
+        try:
+            return f"boot-{psutil.boot_time():.0f}"
+        except OSError:
+            words = "cannot be read, so processes cannot be told apart (is /proc mounted with"
+            raise OSError(error.errno, f"{words} subset=pid?)", str(BOOT_ID)) from None
 
 
 def boot_id() -> str:

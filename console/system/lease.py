@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 
 from console.core.model import Identity, Lease, LeaseState, Moment, Owner
+from console.system import clock
 from console.system.lock import Grant, LeaseError, held, holders, open_lock, take
-from console.system.proc import alive
+from console.system.proc import alive, stat_of
 
 __all__ = [
     "SHIM",
@@ -77,11 +78,12 @@ def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:
         device, inode = map(int, record["lock"])
         if type(token) is not int or not 0 <= token < 1 << 63:
             return None
+        since = _moment(at, tick, boot)
         owner = Owner(
-            identity=Identity.parse(record["identity"]),
+            identity=here(Identity.parse(record["identity"]), since),
             token=token,
-            since=_moment(at, tick, boot),
-            shim=Identity.parse(record["shim"]) if record.get("shim") else None,
+            since=since,
+            shim=here(Identity.parse(record["shim"]), since) if record.get("shim") else None,
             actor=str(record.get("actor", "")),
         )
         return owner, (device, inode)
@@ -94,6 +96,26 @@ def _moment(at: float, tick: float, boot: str) -> Moment:
     if not (at - at == 0 == tick - tick and isinstance(boot, str)):
         raise ValueError("neither is endless")
     return Moment(float(at), float(tick), boot)
+
+
+BOOT_APART_S = 60.0
+"""Two readings of one boot's begin differ by less, unless the clock was set in between."""
+
+
+def here(identity: Identity, since: Moment) -> Identity:
+    """The identity, with this boot's id where another one was given to the same boot.
+
+    A container may show a boot id of its own. The process has the PID and the start ticks that
+    were recorded `since` then, and by both clocks the boot began at the same time.
+    """
+    boot = clock.boot_id()
+    if identity.boot == boot:
+        return identity
+    stat, now = stat_of(identity.pid), clock.now()
+    apart = (since.at - since.tick) - (now.at - now.tick)
+    if stat is None or stat[2] != identity.ticks or abs(apart) > BOOT_APART_S:
+        return identity
+    return Identity(identity.pid, identity.ticks, boot)
 
 
 def look(lock: Path, record: Path, ours: bool = False) -> Lease:

@@ -51,7 +51,7 @@ def bury(box: Box, role: Role, owner: Owner | None) -> None:
     if owner is None or owner.shim is None or proc.alive(owner.identity):
         return
     _started(box, role, owner)
-    why = "found dead; its shim was killed too, so the cause is unknown"
+    why = "found dead; its shim has left no certificate, so the cause is unknown"
     _died(box, role, owner.identity, owner.token, owner.since, why)
 
 
@@ -64,5 +64,7 @@ def tell_end(box: Box, role: Role, instance: Instance, how: str) -> None:
 def _died(
     box: Box, role: Role, identity: Identity, token: int | None, since: Moment, why: str
 ) -> None:
-    data = {"exit_code": None, "signal": None, "uptime_s": round(clock.now().since(since), 3)}
+    from console.system import reboot  # there is nothing to bury, as a rule
+
+    why, data = reboot.end(identity, since, why)
     box.tell(EventKind.DIED, role.name, "guard", why, identity, token, data)

@@ -1,0 +1,55 @@
+"""After a restart of the machine, what ran before is told to have ended with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from console.system import clock, lock
+
+Wait = Callable[..., Any]
+WORDS = "the machine was restarted at "
+
+
+@pytest.fixture
+def restarted(box: Any, wait_for: Wait) -> Any:
+    """A box whose worker ran in a boot before this one: it and its shim died without a word."""
+    assert box.run("ensure").returncode == 0
+    (pid,) = box.workers()
+    record = box.state / "locks" / "worker.owner.json"
+    shim = int(json.loads(record.read_text())["shim"].partition(":")[0])
+    for one in (shim, pid):
+        os.kill(one, signal.SIGKILL)
+    wait_for(lambda: not lock.held(box.state / "locks" / "worker.lock"))
+    now, before = clock.boot_id(), "00000000-aaaa-bbbb-cccc-000000000000"
+    record.write_text(record.read_text().replace(now, before))
+    connection = apsw.Connection(str(box.state / "store.sqlite"))
+    connection.execute(
+        "UPDATE events SET boot = ?, identity = replace(identity, ?, ?)", (before, now, before)
+    )
+    connection.execute("UPDATE samples SET boot = ?", (before,))
+    connection.close()
+    return box
+
+
+def test_a_start_tells_it(restarted: Any) -> None:
+    assert restarted.run("ensure").returncode == 0
+    (death,) = restarted.lives("died")
+    assert death["reason"].startswith(WORDS), death
+    assert len(restarted.workers()) == 1
+
+
+def test_the_daemon_tells_it_and_starts_the_worker_again(restarted: Any, wait_for: Wait) -> None:
+    assert restarted.run("daemon", "start").returncode == 0
+    (death,) = wait_for(lambda: restarted.lives("died"), 30)
+    assert death["reason"].startswith(WORDS), death
+    wait_for(restarted.workers, 30)
+    assert WORDS in restarted.run("why", "worker").stdout
+    report = restarted.run("report").stdout
+    assert WORDS in report and "How worker" not in report
