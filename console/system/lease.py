@@ -113,7 +113,7 @@ def here(identity: Identity, since: Moment) -> Identity:
         return identity
     stat, now = stat_of(identity.pid), clock.now()
     apart = (since.at - since.tick) - (now.at - now.tick)
-    if stat is None or stat[2] != identity.ticks or abs(apart) > BOOT_APART_S:
+    if stat is None or stat[0] in "ZX" or stat[2] != identity.ticks or abs(apart) > BOOT_APART_S:
         return identity
     return Identity(identity.pid, identity.ticks, boot)
 

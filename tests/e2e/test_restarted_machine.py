@@ -28,10 +28,13 @@ def restarted(box: Any, wait_for: Wait) -> Any:
         os.kill(one, signal.SIGKILL)
     wait_for(lambda: not lock.held(box.state / "locks" / "worker.lock"))
     now, before = clock.boot_id(), "00000000-aaaa-bbbb-cccc-000000000000"
-    record.write_text(record.read_text().replace(now, before))
+    told = json.loads(record.read_text().replace(now, before))
+    told["since"][0] -= 9_000
+    record.write_text(json.dumps(told))
     connection = apsw.Connection(str(box.state / "store.sqlite"))
     connection.execute(
-        "UPDATE events SET boot = ?, identity = replace(identity, ?, ?)", (before, now, before)
+        "UPDATE events SET boot = ?, at = at - 9000, identity = replace(identity, ?, ?)",
+        (before, now, before),
     )
     connection.execute("UPDATE samples SET boot = ?", (before,))
     connection.close()
