@@ -59,6 +59,17 @@ def speak_utf8() -> None:
         return  # what is in ASCII still works
 
 
+def _fail(error: Exception) -> None:
+    """End with one line: the program cannot be loaded, because of a limit as a rule."""
+    if os.environ.get("RPA_CONSOLE_DEBUG", "") not in ("", "0"):
+        raise error
+    words = f"rpa-console: cannot be loaded: {type(error).__name__}: {error}"
+    if getattr(error, "errno", None) == 24:
+        words = "rpa-console: the limit of open files is too low: raise it (ulimit -n 1024)"
+    os.write(2, ascii(words)[1:-1].encode() + b"\n")
+    os._exit(3)
+
+
 def main() -> None:
     """Do as the command line says."""
     try:
@@ -68,6 +79,8 @@ def main() -> None:
         from console import cli  # loading takes time: an interrupt meanwhile ends without a trace
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        _fail(error)
     cli.main()
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console import __version__
-from console.core import program
+from console.core import limits, program
 from console.core.frozen import frozen
 
 if TYPE_CHECKING:
@@ -267,6 +267,9 @@ pass_options = click.make_pass_decorator(Options)
 
 def main() -> None:
     """Do as the command line says."""
+    if not _debugging():
+        sys.unraisablehook = lambda _: None  # a traceback from the end of an object helps no one
+        threading.excepthook = lambda about: _tell_unforeseen(about.exc_value)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # The terminal's encoding, also in UTF-8 mode; a narrow locale loses no command.
@@ -283,11 +286,8 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except OSError as error:  # standard output on a full disk, above all
-        file = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        say(f"rpa-console: {file}{error.strerror or error}")
-        _hang_up()
-        code = BAD
+    except Exception as error:
+        code = _unforeseen(error)
     _leave(code if isinstance(code, int) else OK)
 
 
@@ -297,6 +297,43 @@ def _spoken(stream: io.TextIOWrapper) -> str:
 
         return locale.getencoding()
     return stream.encoding
+
+
+def _debugging() -> bool:
+    return os.environ.get("RPA_CONSOLE_DEBUG", "") not in ("", "0")
+
+
+def _unforeseen(error: Exception) -> int:
+    """Tell in one line what no command has foreseen; the exit code."""
+    if _debugging():
+        sys.excepthook(type(error), error, error.__traceback__)
+    code = UNREADABLE
+    if reason := limits.reached(error):
+        _tell(reason)
+    elif isinstance(error, OSError):  # standard output on a full disk, above all
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        _tell(f"{where}{error.strerror or error}")
+        code = BAD
+    else:
+        _tell_unforeseen(error)
+    with suppress(OSError):
+        _hang_up()
+    return code
+
+
+def _tell_unforeseen(error: BaseException | None) -> None:
+    words = f"{type(error).__name__}: {error}"[:500]
+    more = "" if _debugging() else "; run with RPA_CONSOLE_DEBUG=1 to see the traceback"
+    _tell((error and limits.reached(error)) or f"internal error: {words}{more}")
+
+
+def _tell(words: str) -> None:
+    """`say`, where perhaps nothing more can be imported, opened or kept in memory."""
+    try:
+        say(f"rpa-console: {words}")
+    except Exception:
+        with suppress(OSError):
+            os.write(2, b"rpa-console: " + words.encode("ascii", "backslashreplace") + b"\n")
 
 
 def _leave(code: int) -> NoReturn:

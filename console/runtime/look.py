@@ -7,6 +7,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
+from console.core import limits
 from console.core.frozen import replace
 from console.core.model import DaemonView, Sample, Snapshot
 from console.core.snapshot import last_seen
@@ -67,7 +68,10 @@ def _queue_news(box: Box, view: View) -> Callable[[], Sample | None] | None:
             found.append(queue.changed(box, last))
 
     thread = Thread(target=ask, name="queue", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # no thread can be started: what the daemon saw counts
+        return None
 
     def finish() -> Sample | None:
         thread.join()
@@ -87,15 +91,28 @@ def _ask(box: Box, monitors: Mapping[str, Monitor]) -> list[Sample]:
             async with asyncio.timeout(10.0):
                 return await ask(box)
         except Exception as error:
-            return Sample(name, box.now(), error=f"{type(error).__name__}: {error}")
+            reason = limits.reached(error) or f"{type(error).__name__}: {error}"
+            return Sample(name, box.now(), error=reason)
 
-    async def probe_all() -> list[Sample]:
-        known = [name for name in ASKED if name in monitors]
-        wanted = [name for name in known if monitors[name].enabled(box.settings)]
-        found = await asyncio.gather(*(probe(name) for name in wanted))
-        return [sample for sample in found if sample is not None]
+    known = [name for name in ASKED if name in monitors]
+    wanted = [name for name in known if monitors[name].enabled(box.settings)]
+    found: dict[str, Sample | None] = {}
 
-    return asyncio.run(probe_all())
+    async def probe_all() -> None:
+        seen = await asyncio.gather(*(probe(name) for name in wanted))
+        found.update(zip(wanted, seen, strict=True))
+
+    asking = probe_all()
+    try:
+        asyncio.run(asking)
+    except (RuntimeError, OSError) as error:  # no descriptor, no thread: the rest is still shown
+        if (reason := limits.reached(error)) is None:
+            raise
+        unseen = (name for name in wanted if name not in found)
+        found |= {name: Sample(name, box.now(), error=reason) for name in unseen}
+    finally:
+        asking.close()
+    return [sample for sample in found.values() if sample is not None]
 
 
 def _as_seen(snapshot: Snapshot, daemon: DaemonView) -> Snapshot:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import field
 
+from console.core import limits
 from console.core.frozen import slotted
 from console.core.model import EventKind, Sample
 from console.core.text import clock
@@ -72,7 +73,8 @@ class Prober:
             sample = await self.monitors[name].probe(self.box)
             rows.sample_row(sample)  # what cannot be stored was no observation
         except Exception as error:
-            return Sample(name, self.box.now(), error=f"{type(error).__name__}: {error}"[:500])
+            reason = limits.reached(error) or f"{type(error).__name__}: {error}"[:500]
+            return Sample(name, self.box.now(), error=reason)
         return sample
 
     async def keep(self, sample: Sample) -> None:

@@ -9,6 +9,7 @@ import select
 import sys
 from collections.abc import Iterator
 
+from console.core import limits
 from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
@@ -60,7 +61,8 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
         shim.wait()  # it has forked, and lives on as nobody's child
         return _hear(status_read, role.settle_s + _SLACK_S)
     except OSError as error:
-        return Report(failed=True, reason=f"the shim cannot be started: {error.strerror or error}")
+        reason = limits.reached(error) or error.strerror or str(error)
+        return Report(failed=True, reason=f"the shim cannot be started: {reason}")
     finally:
         for descriptor in (spec_read, spec_write, status_read, status_write):
             if descriptor >= 0:

@@ -43,8 +43,12 @@ class Links:
             before = self._reading.get(path)
             if before is None or not before.is_alive():
                 reading = threading.Thread(target=self._read, args=(path,), daemon=True)
+                try:
+                    reading.start()
+                except RuntimeError:  # no thread can be started: nothing to wait with
+                    self._read(path)
+                    continue
                 self._reading[path] = reading
-                reading.start()
                 started.append(reading)
         deadline = clock.tick() + WAIT_S
         for reading in started:

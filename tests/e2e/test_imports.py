@@ -48,9 +48,9 @@ def watched(box: Any) -> Any:
 @pytest.mark.parametrize(
     ("command", "more", "ours", "whole"),
     [
-        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 6, 109),
-        ("status --json", NOT_TO_LOOK, 73, 215),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 46, 188),
+        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 8, 111),
+        ("status --json", NOT_TO_LOOK, 75, 217),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 48, 190),
     ],
 )
 def test_a_command_imports_what_it_needs(
