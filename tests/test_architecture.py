@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = {
     "__future__", "abc", "array", "bisect", "collections", "dataclasses", "datetime", "decimal",
-    "enum", "functools", "heapq", "itertools", "json", "math", "operator", "pathlib", "re", "shlex",
-    "statistics", "string", "textwrap", "typing", "unicodedata",
+    "enum", "errno", "functools", "heapq", "itertools", "json", "math", "operator", "pathlib", "re",
+    "shlex", "statistics", "string", "textwrap", "typing", "unicodedata",
 }  # fmt: skip
 """What the core may import of the standard library: nothing that reads a clock or a machine."""
 MACHINE = {"psutil", "portalocker", "apsw", "sqlite3", "socket", "fcntl", "http", "urllib"}
