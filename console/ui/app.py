@@ -179,7 +179,7 @@ class ConsoleApp(TypeaheadApp):
 
     def action_command(self, id: str) -> None:
         """Carry out a command of the table."""
-        if self.screen is not self.board and id != "leave":
+        if self.screen is not self.board and id not in ("leave", "redraw"):
             return
         entry = next(entry for entry in table({}) if entry.id == id)
         away = self.travel.away

@@ -56,6 +56,7 @@ COMMANDS = (
     Entry("baseline", "b", "baseline", "Start the baseline, or stop it after asking",
           changes=True),
     Entry("zoom", "z", "zoom", "Give the focused pane the whole screen; Esc gives it back"),
+    Entry("redraw", "ctrl+l", "redraw", "Draw all again, over what others wrote on the terminal"),
     Entry("freeze", "f", "freeze", "Hold the picture still; collection goes on"),
     Entry("theme", "t", "theme", "Choose a theme, seeing each as it is lit"),
     Entry("daemon", "D", "daemon", "Start the daemon that runs the monitors, if nobody does",

@@ -153,6 +153,11 @@ def freeze(app: ConsoleApp, now: Snapshot) -> None:
     app.freeze()
 
 
+def redraw(app: ConsoleApp, now: Snapshot) -> None:
+    """Sends the whole screen again."""
+    app.repaint()
+
+
 def zoom(app: ConsoleApp, now: Snapshot) -> None:
     """One pane alone."""
     app.board.zoom()
@@ -240,6 +245,7 @@ DEEDS: dict[str, Callable[[ConsoleApp, Snapshot], None]] = {
         shorter,
         longer,
         freeze,
+        redraw,
         zoom,
         palette,
         theme,

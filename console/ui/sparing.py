@@ -30,6 +30,10 @@ from console.ui.incoming import Incoming, bounded
 
 ESCAPE_MS = 20
 """How often an unfinished key is looked at."""
+REWRITE_S, VERDICT_LINES = 60.0, 2
+"""How often the lines with the verdict are sent again, and how many these are."""
+IDLE_S = 60.0
+"""After a pause of this length a key has all sent again."""
 
 
 class SparingUpdate(ChopsUpdate):
@@ -131,6 +135,13 @@ class SparingDriver(LinuxDriver):
     def _query_in_band_window_resize(self) -> None:
         """Ask for no reports of the size: the kernel tells it (SIGWINCH)."""
 
+    def _sigcont_application(self, *about: Any) -> None:
+        """Put the terminal back into our mode, also when SIGSTOP left no time to leave it."""
+        if not self._must_signal_resume and self._key_thread is not None:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        super()._sigcont_application(*about)
+
     def disable_input(self) -> None:
         """Stop listening to the terminal."""
         os.write(self._ending[1], b".")  # wakes the thread, which sees why when it is told below
@@ -156,7 +167,47 @@ class SparingDriver(LinuxDriver):
 
 
 class SparingApp(App[int]):
-    """An application on the sparing driver, wherever Textual would use the one it is made from."""
+    """An application on the sparing driver, wherever Textual would use the one it is made from.
+
+    Others write on the terminal, too (`wall`, the kernel, a shell after SIGSTOP), and only changed
+    cells are sent. So all is sent again when the terminal may have been written over, and the first
+    lines once a minute.
+    """
+
+    _left, _last_key = False, 0.0
+
+    def repaint(self) -> None:
+        """Send every cell, changed or not."""
+        self._display(self.screen, self.screen._compositor.render_update(full=True))
+
+    def rewrite(self, lines: int = VERDICT_LINES) -> None:
+        """Send the first lines, changed or not."""
+        screen = self.screen
+        screen._set_dirty(Region(0, 0, self.size.width, lines))
+        screen._dirty_widgets.add(screen)
+        screen.check_idle()
+
+    def on_mount(self) -> None:
+        self.set_interval(REWRITE_S, self.rewrite)
+        self.app_resume_signal.subscribe(self, lambda _: self.repaint())
+
+    def on_app_blur(self) -> None:
+        self._left = True
+
+    def on_app_focus(self) -> None:
+        """Repaint when the terminal's window is looked at again, not at the first report."""
+        if self._left:
+            self._left = False
+            self.repaint()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Repaint with the first key after a pause."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            now = asyncio.get_running_loop().time()
+            idle_s, self._last_key = now - self._last_key, now
+            if self._last_key and idle_s > IDLE_S:
+                self.repaint()
+        await super().on_event(event)
 
     def get_driver_class(self) -> type[Driver]:
         own = super().get_driver_class()

@@ -42,7 +42,7 @@ SIGHTS = {
     "daemon": "the monitors are run by daemon 38002 already",
 }
 """What is seen after a command's key. Leaving and time travel are tested with what they need."""
-ELSEWHERE = {"leave", "earlier", "later", "back", "on", "shorter", "longer"}
+ELSEWHERE = {"leave", "earlier", "later", "back", "on", "shorter", "longer", "redraw"}
 PANES = dict(zip("12345678", range(8), strict=True))
 
 

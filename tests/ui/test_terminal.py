@@ -349,3 +349,71 @@ def test_a_terminal_of_any_size_is_drawn_in_bounded_memory(terminal: Terminal) -
     terminal.rest()
     assert resident(terminal.process) < 400
     assert any("robot-7" in row for row in seen(terminal, SIZES[1]))
+
+
+def drawn(output: bytes, size: tuple[int, int] = (120, 40)) -> list[str]:
+    """What these bytes alone show."""
+    screen = pyte.Screen(*size)
+    pyte.ByteStream(screen).feed(output.replace(b"\x1b[<u", b""))
+    return list(screen.display)
+
+
+def whole(rows: list[str]) -> bool:
+    """Whether header, verdict, panes and keys are all there."""
+    said = "\n".join(rows)
+    return all(word in said for word in ("robot-7", "HEALTHY", "1 Processes", "? help"))
+
+
+def resized(terminal: Terminal) -> None:
+    terminal.ready()
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    terminal.process.send_signal(signal.SIGWINCH)
+    terminal.answer()
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+@pytest.mark.parametrize("how", ["ctrl+l", "focus", "tstp", "stop"])
+def test_what_others_write_on_the_terminal_is_drawn_over(terminal: Terminal, how: str) -> None:
+    resized(terminal)
+    if how in ("tstp", "stop"):
+        terminal.process.send_signal(signal.SIGTSTP if how == "tstp" else signal.SIGSTOP)
+        stat = Path(f"/proc/{terminal.process.pid}/stat")
+        end = time.monotonic() + 10
+        while stat.read_text("ascii").rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < end
+            terminal.read(0.05)
+        terminal.rest()
+        terminal.process.send_signal(signal.SIGCONT)
+    else:
+        os.write(terminal.master, b"\x0c" if how == "ctrl+l" else b"\x1b[O\x1b[I")
+    output, end = b"", time.monotonic() + 15
+    while not whole(drawn(output)):
+        assert time.monotonic() < end, drawn(output)
+        output += terminal.read(0.2)
+    terminal.rest()
+    os.write(terminal.master, b"k")  # one key is one key, and the terminal is in its mode
+    assert b"Kill worker 40864?" in terminal.read(10, b"Kill worker 40864?")
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_in_a_dialog_the_whole_screen_is_drawn_again_too(terminal: Terminal) -> None:
+    resized(terminal)
+    os.write(terminal.master, b"k")
+    terminal.answer()
+    os.write(terminal.master, b"\x0c")
+    output, end = b"", time.monotonic() + 15
+    while not (whole(drawn(output)) and "Kill worker 40864?" in "\n".join(drawn(output))):
+        assert time.monotonic() < end, drawn(output)
+        output += terminal.read(0.2)
+
+
+@pytest.mark.parametrize("terminal", ["plain"], indirect=True)
+def test_an_idle_minute_sends_the_verdict_again_and_little_else(terminal: Terminal) -> None:
+    resized(terminal)
+    terminal.rest()
+    start = time.monotonic()
+    output = terminal.read(65)
+    assert time.monotonic() - start > 60
+    rows = drawn(output)
+    assert "robot-7" in rows[0] and "HEALTHY" in rows[1]
+    assert len(output) < 12_000
