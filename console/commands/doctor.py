@@ -272,9 +272,14 @@ def _monitor(monitor: MonitorView, snapshot: Snapshot) -> Finding:
 def _server(patient: Patient) -> Iterator[Finding]:
     """The queue server, asked now."""
     from console.monitors._queue_server import ask
+    from console.system import listener
     from console.system.http import HttpError
+    from console.system.paths import trusted_uids, user_name
 
     url = patient.settings.queue.address
+    for uid in sorted(listener.accounts(url) - trusted_uids()):
+        words = f"{url}: a process of {user_name(uid)} listens there: what it says is believed"
+        yield warning("queue server", words)
     try:
         ask(patient.settings, "/api/health")
     except HttpError as error:

@@ -66,12 +66,13 @@ def show(
     # Textual reads these when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "10")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    asker = actor(_via())
     from console.system import daemon, looked
 
     grant = daemon.claim(box.paths, box.store) if no_daemon and not read_only else None
     if not no_daemon and not read_only:
         # In the background: what there is can be shown before the daemon has settled.
-        threading.Thread(target=_see_to_daemon, args=(box,), daemon=True).start()
+        threading.Thread(target=_see_to_daemon, args=(box, asker), daemon=True).start()
     if not sys.stderr.isatty():
         os.dup2(1, 2)  # Textual draws on standard error
     gc.disable()  # there is no garbage yet, and what is made here stays
@@ -79,7 +80,7 @@ def show(
     if mouse is None and wanted != "auto":
         mouse = bool(wanted)
     try:
-        wiring = wire(box, grant is not None, read_only, theme, ascii_only)
+        wiring = wire(box, grant is not None, read_only, theme, ascii_only, asker)
         _tell_meanwhile(wiring.first)
         from console.ui.app import ConsoleApp
         from console.ui.terminal import run
@@ -108,16 +109,18 @@ def _tell_meanwhile(first: Snapshot | None) -> None:
         say(f"{clock(first.moment)}  {headline(first)}")
 
 
-def _see_to_daemon(box: Box) -> None:
+def _see_to_daemon(box: Box, asker: str) -> None:
     from console.runtime.view import View
 
     if not View(box, {}).daemon().running:
         from console.runtime.actions import start_daemon
 
-        start_daemon(box, actor("console"))
+        start_daemon(box, asker)
 
 
-def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only: bool) -> Wiring:
+def wire(
+    box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only: bool, asker: str = ""
+) -> Wiring:
     """Everything that the screen may ask of the world."""
     import asyncio
 
@@ -146,7 +149,7 @@ def wire(box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only:
         logs=_logs(box),
         clock=box.now,
         first=_first(view),
-        actor=actor("console"),
+        actor=asker,
         read_only=read_only,
         theme=theme or box.settings.screen.theme,
         theme_directories=(user_themes(),),
@@ -192,20 +195,59 @@ def _first(view: View) -> Snapshot | None:
 def _logs(box: Box) -> Logs:
     import asyncio
 
+    from console.core.frozen import replace
     from console.core.model import Found, LogPage
     from console.system import files, logs
+    from console.system.output import NoOutput
     from console.ui.wiring import Logs
 
     async def read(role: str, stream: str, offset: int | None) -> LogPage:
-        return await asyncio.to_thread(files.tail, box.paths.log(role, stream), offset)
+        try:
+            path, name = await _output(box, role, stream)
+        except NoOutput as error:
+            return LogPage("", error=str(error))
+        return replace(await asyncio.to_thread(files.tail, path, offset), path=name)
 
     async def before(role: str, stream: str, end: int) -> LogPage:
-        return await asyncio.to_thread(logs.before, box.paths.log(role, stream), end)
+        try:
+            path, name = await _output(box, role, stream)
+        except NoOutput as error:
+            return LogPage("", error=str(error))
+        return replace(await asyncio.to_thread(logs.before, path, end), path=name)
 
     async def find(role: str, stream: str, word: str, start: int, way: int) -> Found:
-        return await asyncio.to_thread(logs.find, box.paths.log(role, stream), word, start, way)
+        try:
+            path, _ = await _output(box, role, stream)
+        except NoOutput:
+            return Found(None, None)
+        return await asyncio.to_thread(logs.find, path, word, start, way)
 
     return Logs(read, before, find)
+
+
+async def _output(box: Box, role: str, stream: str) -> tuple[Path, str]:
+    """Where a role's output is, and its name: our own log, or the file of an adopted process.
+
+    Raises NoOutput.
+    """
+    import asyncio
+
+    from console.system import output
+    from console.system.process import ProcessError
+
+    own = box.paths.log(role, stream)
+    try:
+        instances = await box.instances(role)
+    except ProcessError:
+        instances = ()
+    if not instances or any(one.leased for one in instances):
+        return own, str(own)
+    return await asyncio.to_thread(output.written_by, instances[0].identity, stream)
+
+
+def _via() -> str:
+    """How the console is operated: `serve` says when it is from a browser."""
+    return "web" if os.environ.pop("RPA_CONSOLE_VIA", "") == "web" else "console"
 
 
 def user_themes() -> Path:

@@ -18,6 +18,9 @@ _ISO = re.compile(
     r" ?(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 
+_DATE = re.compile(r"/Date\((-?[0-9]{1,14})([+-][0-9]{4})?\)/")
+"""Milliseconds since the epoch, as PowerShell 5 and .NET write a time; the zone is for people."""
+
 
 def as_list(value: object) -> list[Any]:
     """`value` as a list: some writers drop the brackets around one element; None is no element."""
@@ -74,14 +77,18 @@ def zones_apart(off_s: float, within_s: float) -> float:
 def local_time(
     value: object, now: Moment, zone: tzinfo | None = None, written: float | None = None
 ) -> float | None:
-    """Seconds since the epoch from an ISO date and time; None for anything else.
+    """Seconds since the epoch from an ISO date and time, or `/Date(1762163123000)/`; else None.
 
     Without a zone of its own it is read in `zone` (the machine's own when None). An hour that a
     clock change repeats is ambiguous: the reading nearest to `now` is meant. `written` is when the
     file was written that tells the time: a reading that is beside it by what two zones may be
     apart was written in another zone.
     """
-    if not isinstance(value, str) or not _ISO.fullmatch(value.strip()):
+    if not isinstance(value, str):
+        return None
+    if dotnet := _DATE.fullmatch(value.strip()):
+        return int(dotnet[1]) / 1000
+    if not _ISO.fullmatch(value.strip()):
         return None
     try:
         moment = datetime.fromisoformat(value.strip().upper().replace(" +", "+").replace(" Z", "Z"))

@@ -56,14 +56,19 @@ class FileError(Exception):
 
 
 def decode(raw: bytes) -> object:
-    """The JSON value in `raw` (UTF-8, byte order mark tolerated), strictly. Raises BadJson."""
+    """The JSON value in `raw`, strictly. Raises BadJson.
+
+    UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it. `NaN` and `Infinity`, as
+    Python writes them, are no numbers: null.
+    """
+    utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        cut = error.reason == "unexpected end of data"
-        raise BadJson(f"not UTF-8 at byte {error.start}", cut) from None
+        cut = error.reason in ("unexpected end of data", "truncated data")
+        raise BadJson(f"not UTF-{16 if utf16 else 8} at byte {error.start}", cut) from None
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+        value = json.loads(text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite)
     except json.JSONDecodeError as error:
         # What is left after the fault is at most a cut literal, number or escape.
         cut = len(text.rstrip()) - error.pos <= 5 or error.msg.startswith("Unterminated")
@@ -74,8 +79,8 @@ def decode(raw: bytes) -> object:
     return value
 
 
-def _refuse(word: str) -> object:
-    raise BadJson(f"{word} is no JSON number")
+def _no_number(_: str) -> None:
+    return None
 
 
 def _whole(digits: str) -> int:

@@ -34,7 +34,8 @@ def parse_size(text: str) -> Size | None:
 def _environment() -> dict[str, str]:
     """Ours, but for what tells of the terminal that we ourselves are on."""
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    return env | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    own = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "RPA_CONSOLE_VIA": "web"}
+    return env | own
 
 
 class Terminal:

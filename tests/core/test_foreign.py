@@ -147,3 +147,11 @@ def test_a_stamp_with_a_zone_needs_no_evidence() -> None:
 )  # fmt: skip
 def test_zones_apart(off_s: float, apart_s: float) -> None:
     assert zones_apart(off_s, 60.0) == apart_s
+
+
+def test_a_time_as_powershell_writes_it() -> None:
+    now = Moment(1_762_163_200.0)
+    for told in ("/Date(1762163123000)/", " /Date(1762163123000+0900)/ "):
+        assert local_time(told, now) == 1_762_163_123.0
+    for told in ("/Date()/", "/Date(1e9)/", "/Date(99999999999999999)/", "Date(1)"):
+        assert local_time(told, now) is None

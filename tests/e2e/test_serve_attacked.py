@@ -140,3 +140,22 @@ async def test_a_viewer_changes_the_size_of_no_console_by_a_report(tmp_path: Pat
             await line.send_str("100x30")
             await picture(line, "w why")
         await gone([console])
+
+
+async def test_what_a_browser_does_stands_in_the_ledger_as_its_deed(tmp_path: Path) -> None:
+    directory = tmp_path / "box"
+    with serving(directory, ("--no-daemon",), ("--writable",)) as served:
+        async with served.open() as line:
+            await picture(line, "e ensure")
+            await line.send_bytes(b"e")
+            async with asyncio.timeout(60):
+                while True:
+                    ran = await asyncio.create_subprocess_exec(
+                        *command(directory / "config.toml"), "events", env=ENV,
+                        stdout=asyncio.subprocess.PIPE,
+                    )  # fmt: skip
+                    said = (await ran.communicate())[0].decode()
+                    if "web:" in said:
+                        break
+                    await asyncio.sleep(0.3)
+            assert "console:" not in said

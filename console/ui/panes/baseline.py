@@ -75,7 +75,7 @@ def _facts(base: BaselineView, now: Moment) -> list[Span]:
     coverage = "?" if base.coverage is None else f"{base.coverage * 100:.0f} %"
     return [
         (_window(base, now), ""),
-        (f"ends {clock(base.checkpoint)[:5]}" if base.checkpoint else "", "muted"),
+        (_end(base, now), "muted"),
         (f"coverage {coverage}", "muted"),
     ]
 
@@ -91,10 +91,18 @@ def _window(base: BaselineView, now: Moment) -> str:
     """How much of the time that it takes has gone by."""
     if base.started is None:
         return ""
-    gone = coarse(now.since(base.started))
+    gone_s = now.since(base.started)
     if base.checkpoint is None:
-        return f"since {gone}"
-    return f"{gone} of {even(base.checkpoint.since(base.started))}"
+        return f"since {coarse(gone_s)}"
+    whole_s = base.checkpoint.since(base.started)
+    return f"{even(whole_s) if gone_s >= whole_s else coarse(gone_s)} of {even(whole_s)}"
+
+
+def _end(base: BaselineView, now: Moment) -> str:
+    if base.checkpoint is None:
+        return ""
+    over = base.started and now.since(base.started) >= base.checkpoint.since(base.started)
+    return f"{'ended' if over else 'ends'} {clock(base.checkpoint)[:5]}"
 
 
 def _reason(base: BaselineView) -> list[Line]:

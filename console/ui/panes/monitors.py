@@ -13,7 +13,7 @@ TITLE = "Monitors"
 KEY = "2"
 SLOT = "left"
 WIDE = 60
-BEFORE, EVERY = 40, 7
+BEFORE, EVERY = 41, 7
 """Cells before what was found, and of the interval that only a wide pane shows."""
 ROWS = (7, 7)
 HELP = (
@@ -27,7 +27,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A row for each monitor, and who runs them."""
     wide = frame.width >= WIDE
     every = f"{'EVERY':>7}" if wide else ""
-    heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<12}FOUND", "muted"))
+    heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<13}FOUND", "muted"))
     tight = frame.height < len(snapshot.monitors) + 2
     # Where not all can be seen, the first are those that somebody must see.
     shown = sorted(snapshot.monitors, key=_well) if tight else snapshot.monitors
@@ -44,8 +44,12 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     if not wrong:
         word = f"● {len(snapshot.monitors)} ok  " if snapshot.monitors else "○ none  "
         return line((word, "ok" if snapshot.monitors else "muted"), runner(snapshot))
-    spans = [part for one in wrong for part in ((f"{one.name} ", ""), health(one.health.state))]
-    return line(*spans, "  ", runner(snapshot))
+    spans = [
+        part
+        for one in wrong
+        for part in ((f"{one.name} ", ""), health(one.health.state), ("  ", ""))
+    ]
+    return line(*spans, runner(snapshot))
 
 
 def _well(monitor: MonitorView) -> bool:
@@ -67,7 +71,7 @@ def _row(monitor: MonitorView, snapshot: Snapshot, width: int) -> Line:
         (fit(state, 10), style),
         (fit(age, 6, right=True), ""),
         (fit(coarse(monitor.every_s), 7, right=True) if wide else "", "muted"),
-        (fit(f"  {due}", 14), "muted" if due.startswith(("in", "-")) else "warn"),
+        (fit(f"  {due}", 15), "muted" if due.startswith(("in", "-")) else "warn"),
         (words, "muted" if monitor.health.state is HealthState.OK else style),
         item=True,
     )

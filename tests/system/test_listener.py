@@ -1,0 +1,48 @@
+"""Whose process listens on a loopback port."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from console.system.listener import accounts
+
+OTHER = 23456
+CODE = f"""
+import os, socket, sys
+os.setgid({OTHER}); os.setuid({OTHER})
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
+def test_our_own_server_is_ours(family: str) -> None:
+    kind = socket.AF_INET6 if ":" in family else socket.AF_INET
+    try:
+        server = socket.create_server((family, 0), family=kind)
+    except OSError:
+        pytest.skip(f"no {family} here")
+    with server:
+        port = server.getsockname()[1]
+        for host in ("127.0.0.1", "localhost", "[::1]"):
+            assert accounts(f"http://{host}:{port}/x") == {os.geteuid()}
+        assert accounts(f"http://192.0.2.1:{port}") == set()
+        assert accounts(f"http://example.test:{port}") == set()
+    assert accounts(f"http://127.0.0.1:{port}") == set()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
+def test_another_accounts_server_is_seen() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        assert accounts(f"http://127.0.0.1:{port}") == {OTHER}
+        server.communicate()

@@ -1,0 +1,95 @@
+"""The output of a process that others started: followed where it is a file, else said why not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.core.model import Identity
+from console.system import files, proc
+from console.system.output import NoOutput, written_by
+
+CODE = "import sys\nprint('hello', file=sys.stderr, flush=True)\nsys.stdin.read()"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "bot.log"
+
+
+@pytest.fixture
+def bot(log: Path) -> Iterator[Identity]:
+    with log.open("wb") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-c", CODE],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out,
+        )  # fmt: skip
+        yield identity_of(running.pid)
+        running.communicate()
+
+
+def identity_of(pid: int) -> Identity:
+    found = proc.identify(pid)
+    assert found is not None
+    return found
+
+
+def test_a_file_is_followed_also_when_its_name_is_gone(bot: Identity, log: Path) -> None:
+    path, name = written_by(bot, "err")
+    assert name == str(log)
+    end = 0
+    while not (page := files.tail(path, None)).lines:
+        assert page.error is None
+        end = page.end
+    assert page.lines == ("hello",)
+    log.unlink()
+    path, name = written_by(bot, "err")
+    assert "(deleted)" in name
+    assert files.tail(path, None).lines == ("hello",)
+    assert end == 0
+
+
+def test_what_is_no_file_is_named(bot: Identity) -> None:
+    with pytest.raises(NoOutput, match=r"standard output is pipe .*no file to follow"):
+        written_by(bot, "out")
+
+
+def test_a_device_is_named() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        with pytest.raises(NoOutput, match=r"standard error is .*/dev/null"):
+            written_by(identity_of(running.pid), "err")
+        running.communicate(b"\n")
+
+
+def test_who_is_gone_or_under_a_number_given_away_has_no_output(bot: Identity) -> None:
+    other = Identity(bot.pid, bot.ticks + 1, bot.boot)
+    with pytest.raises(NoOutput, match="gone"):
+        written_by(other, "err")
+    with pytest.raises(NoOutput, match="gone"):
+        written_by(Identity(2**22 - 1, 1, bot.boot), "err")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
+def test_another_accounts_process_is_not_read(bot: Identity) -> None:
+    code = (
+        "import os, sys; os.setgid(12345); os.setuid(12345)\n"
+        "from console.core.model import Identity\n"
+        "from console.system.output import written_by, NoOutput\n"
+        f"try: written_by(Identity({bot.pid}, {bot.ticks}, {bot.boot!r}), 'err')\n"
+        "except NoOutput as error: print(error)\n"
+    )
+    # Everything is imported before the account changes: it may not be able to read our files.
+    code = "import console.system.output, console.system.process\n" + code
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False,
+        env=env,
+    )  # fmt: skip
+    assert "no permission to see where it writes" in ran.stdout, ran.stderr
