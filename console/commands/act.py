@@ -92,11 +92,13 @@ def _carry_out(options: Options, command: Command, as_json: bool, sure: bool) ->
 
 def _ask(rehearsal: Outcome) -> None:
     """A terminal is asked by consequence; a pipe must say --yes."""
+    from console.core.text import visible
+
     if not rehearsal.done:
         return
     if not sys.stdin.isatty():
         fail(f"{rehearsal.message}; nobody to ask here: add --yes", BAD)
-    if not click.confirm(f"{rehearsal.message}. Go on?", err=True):
+    if not click.confirm(f"{visible(rehearsal.message)}. Go on?", err=True):
         fail("nothing was done", BAD)
 
 

@@ -190,7 +190,9 @@ class ConsoleApp(TypeaheadApp):
         elif entry.changes and self.latest is None:
             self.refuse("nothing has been seen yet")
         else:
-            DEEDS[id](self, self.latest or Snapshot("", "", self.wiring.clock(), Verdict.UNKNOWN))
+            now = self.wiring.clock()  # a dialog tells the ages that the panes tell
+            nothing = Snapshot("", "", now, Verdict.UNKNOWN)
+            DEEDS[id](self, replace(self.latest, moment=now) if self.latest else nothing)
 
     def ask(self, question: Question, command: Command, doing: str) -> None:
         """Submit only after a yes to a question that still stands."""

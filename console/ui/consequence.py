@@ -9,7 +9,7 @@ from console.core.instances import CUT_LOOSE
 from console.core.model import Identity, Instance, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration
 from console.ui.paint import Choice, Line, fit, line
-from console.ui.words import held
+from console.ui.words import by_now, held
 
 ROLE = "worker"
 """Whose tasks are in flight, and whose restarts the baseline counts."""
@@ -183,7 +183,8 @@ def _in_flight(snapshot: Snapshot) -> Line:
         return _fact("in flight", "not known: the queue gives no answer", "warn")
     if not queue.inflight:
         return _fact("in flight", "nothing: no task is lost")
-    age = f", taken {coarse(queue.lease_s)} ago" if queue.lease_s is not None else ""
+    held_s = by_now(queue.lease_s, queue.seen, snapshot.moment)
+    age = f", taken {coarse(held_s)} ago" if held_s is not None else ""
     several = queue.inflight > 1
     count = f"{queue.inflight} task{'s' * several}"
     which = f", {'the oldest ' * several}{queue.lease_task}" if queue.lease_task else ""

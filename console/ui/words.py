@@ -75,6 +75,13 @@ def ago(now: Moment, then: Moment | None) -> str:
     return "never" if then is None else f"{calm(now.since(then))} ago"
 
 
+def by_now(seconds: float | None, seen: Moment | None, now: Moment) -> float | None:
+    """How long has become what had lasted for so long when it was seen."""
+    if seconds is None or seen is None:
+        return seconds
+    return now.since(seen.plus(-seconds))
+
+
 def until(now: Moment, then: Moment | None) -> str:
     """How long until, or how late."""
     if then is None:

@@ -7,7 +7,7 @@ import pytest
 from console.core.frozen import replace
 from console.core.model import Health, HealthState
 from console.ui.paint import Frame
-from console.ui.panes import baseline, monitors
+from console.ui.panes import baseline, monitors, queue
 from console.ui.scripted import night
 
 
@@ -43,3 +43,13 @@ def test_a_baseline_that_has_ended_took_its_time_and_no_more() -> None:
     early = replace(calm, baseline=ended, moment=base.started.plus(60))
     text = "\n".join(one.text for one in baseline.view(early, Frame(80, 20)))
     assert "1m of 3m" in text and "ends " in text
+
+
+def test_a_task_in_work_is_as_old_as_it_is_by_now() -> None:
+    calm = night()
+    look = replace(calm.queue, seen=calm.moment.plus(-14), lease_s=50.0, oldest_s=110.0, size=2)
+    text = "\n".join(
+        one.text
+        for one in queue.view(replace(calm, queue=replace(look, inflight=1)), Frame(76, 20))
+    )
+    assert "for 1m" in text and "oldest 2m" in text

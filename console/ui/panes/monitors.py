@@ -13,8 +13,10 @@ TITLE = "Monitors"
 KEY = "2"
 SLOT = "left"
 WIDE = 60
-BEFORE, EVERY = 41, 7
+BEFORE, EVERY = 40, 7
 """Cells before what was found, and of the interval that only a wide pane shows."""
+DUE = 12
+"""Cells for when it looks again."""
 ROWS = (7, 7)
 HELP = (
     "How long ago each monitor last looked, how often it does, when it looks again, what it found. "
@@ -27,7 +29,7 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
     """A row for each monitor, and who runs them."""
     wide = frame.width >= WIDE
     every = f"{'EVERY':>7}" if wide else ""
-    heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<13}FOUND", "muted"))
+    heads = line((f"{'':20}{'LAST':>6}{every}  {'NEXT':<12}FOUND", "muted"))
     tight = frame.height < len(snapshot.monitors) + 2
     # Where not all can be seen, the first are those that somebody must see.
     shown = sorted(snapshot.monitors, key=_well) if tight else snapshot.monitors
@@ -63,6 +65,7 @@ def _row(monitor: MonitorView, snapshot: Snapshot, width: int) -> Line:
     last = snapshot.moment.since(monitor.last.moment) if monitor.last else None
     age = "-" if off else "never" if last is None else calm(last)
     due = "-" if off else until(snapshot.moment, monitor.next_run)
+    lead = "  " if len(due) < DUE else " "  # `due <10s ago` stands apart from what follows
     result = monitor.result if monitor.health.state is HealthState.OK else ""
     words = result or monitor.health.reason or monitor.result
     words = _brief(words, width - BEFORE - (EVERY if wide else 0))
@@ -71,7 +74,7 @@ def _row(monitor: MonitorView, snapshot: Snapshot, width: int) -> Line:
         (fit(state, 10), style),
         (fit(age, 6, right=True), ""),
         (fit(coarse(monitor.every_s), 7, right=True) if wide else "", "muted"),
-        (fit(f"  {due}", 15), "muted" if due.startswith(("in", "-")) else "warn"),
+        (fit(f"{lead}{due}", 14), "muted" if due.startswith(("in", "-")) else "warn"),
         (words, "muted" if monitor.health.state is HealthState.OK else style),
         item=True,
     )

@@ -7,7 +7,7 @@ import math
 from console.core.model import HealthState, MetricView, QueueView, Snapshot
 from console.core.text import coarse, visible
 from console.ui.paint import Frame, Line, Span, fit, line, whole
-from console.ui.words import ago, health
+from console.ui.words import ago, by_now, calm, health
 
 TITLE = "Queue"
 KEY = "3"
@@ -39,14 +39,17 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         _figure(
             "waiting",
             queue.size,
-            [*_waiting(queue), (_classes(queue), "muted")],
+            [*_waiting(snapshot), (_classes(queue), "muted")],
             width,
         ),
         _figure(
             "in flight",
             queue.inflight,
             [
-                (f"for {coarse(queue.lease_s)}" if queue.inflight else "", ""),
+                (
+                    f"for {_age(queue.lease_s, snapshot)}" if queue.inflight else "",
+                    "",
+                ),
                 (f"latency {_seconds(queue.latency_s)}", "muted"),
             ],
             width,
@@ -90,7 +93,7 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     facts = (
         (queue.reason, "warn"),
         (f"waiting {_count(queue.size)}", ""),
-        *_waiting(queue),
+        *_waiting(snapshot),
         *_budget(snapshot, True),
         (f"success {_percent(queue)}", ""),
         (f"in flight {_count(queue.inflight)}", ""),
@@ -99,10 +102,16 @@ def summary(snapshot: Snapshot, frame: Frame) -> Line:
     return line(*whole((health(queue.state), ("  ", "")), facts, frame.folded))
 
 
-def _waiting(queue: QueueView) -> list[Span]:
+def _age(seconds: float | None, snapshot: Snapshot) -> str:
+    now_s = by_now(seconds, snapshot.queue.seen, snapshot.moment)
+    return "?" if now_s is None else calm(now_s)
+
+
+def _waiting(snapshot: Snapshot) -> list[Span]:
     """The oldest one's age and the pace; that there is none comes first."""
+    queue = snapshot.queue
     idle = bool(queue.size) and queue.drain_s is None
-    oldest = f"oldest {coarse(queue.oldest_s)}" if queue.size else ""
+    oldest = f"oldest {_age(queue.oldest_s, snapshot)}" if queue.size else ""
     facts = [(oldest, ""), (_drain(queue), "warn" if idle else "")]
     return facts[::-1] if idle else facts
 
