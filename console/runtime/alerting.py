@@ -17,7 +17,7 @@ from console.core.text import day_clock
 from console.runtime import collecting
 from console.runtime.telling import RAISED, RESOLVED, TOLD, owed
 from console.system.box import Box
-from console.system.door import GROUP
+from console.system.door import GROUP, Door
 from console.system.files import FileError
 from console.system.store import StoreError
 
@@ -39,6 +39,8 @@ class Alerting:
     """What the store has not taken yet."""
     _files: dict[str, str] = field(default_factory=dict)
     """Name -> text of the alert files as we have left them."""
+    _place: Path | None = None
+    """Where they are."""
 
     @property
     def stand(self) -> tuple[Alert, ...]:
@@ -113,6 +115,7 @@ class Alerting:
 
     def _write_files(self) -> None:
         """A file for each alert that stands, none for any other; what fails is tried again."""
+        self._move()
         wanted = {file_name(alert): self._text(alert) for alert in self._stand}
         for name, text in wanted.items():
             if self._files.get(name) != text:
@@ -123,6 +126,15 @@ class Alerting:
             with contextlib.suppress(FileError):
                 self.box.door.remove(self.directory / name)
                 del self._files[name]
+
+    def _move(self) -> None:
+        """Leave no file behind when other settings name another directory."""
+        left, self._place = self._place, self.directory
+        if left is not None and left != self.directory:
+            for name in self._files:
+                with contextlib.suppress(FileError):
+                    Door(left.parent).remove(left / name)
+            self._files.clear()
 
     def _text(self, alert: Alert) -> str:
         lines = [

@@ -29,6 +29,11 @@ def reload_daemon(box: Box) -> Outcome:
     if record is None:
         words = f"the daemon (PID {identity.pid}) cannot reload: stop it, and start it again"
         return Outcome(False, words, REFUSED)
+    if not record.hears:
+        words = (
+            f"a console (PID {identity.pid}) runs the monitors: it takes the file over by itself"
+        )
+        return Outcome(False, f"{words} within seconds", REFUSED)
     if record.config is not None and record.config != config:
         words = f"the daemon reads {record.config}, this command {config or 'no file'}"
         return Outcome(False, f"{words}: nothing was done", REFUSED)

@@ -28,6 +28,8 @@ LOOK_S = 2.0
 KEPT_BY_A_PROCESS = ("command", "cwd", "env")
 """Keys of a role that a process keeps as they were when it was started."""
 
+KEPT_BY_A_CONSOLE = ("theme", "keys", "mouse")
+
 Log = Callable[[str, str], None]
 
 
@@ -123,6 +125,8 @@ class Reloading:
         keys = [one.partition(":")[0].split(".") for one in found]
         if any(key[0] == "roles" and key[2:3] and key[2] in KEPT_BY_A_PROCESS for key in keys):
             words += "; a process that runs keeps those it was started with"
+        if any(key[0] == "screen" and key[1] in KEPT_BY_A_CONSOLE for key in keys):
+            words += "; an open console keeps its theme, keys and mouse until it is opened again"
         return self._tell(words)
 
     def _agree(self, write: bool) -> None:
@@ -158,6 +162,7 @@ class Reloading:
             configured.in_force,
             __version__,
             configured.trouble,
+            not self.view.here,
             digested(self.box.settings),
         )
         with contextlib.suppress(OSError):

@@ -128,6 +128,8 @@ class InForce:
     version: str = ""
     trouble: str = ""
     """Why the file as it is by now is not taken over."""
+    hears: bool = True
+    """Whether SIGHUP has it look at the file: a console that runs the monitors would end."""
     values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Key -> the value as it may be shown, and its digest."""
 
@@ -149,6 +151,7 @@ def read(state: Path) -> InForce | None:
             tuple(int(one) for one in found.get("stamp", [])),
             str(found.get("version", "")),
             str(found.get("trouble", "")),
+            found.get("hears") is True,
             values,
         )
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -164,6 +167,7 @@ def write(state: Path, record: InForce) -> None:
         "stamp": list(record.stamp),
         "version": record.version,
         "trouble": record.trouble,
+        "hears": record.hears,
         "values": {key: list(value) for key, value in record.values.items()},
     }
     draft = state / f".daemon.json.{os.getpid()}"

@@ -201,3 +201,31 @@ def test_a_configuration_that_appears_is_obeyed(machine: Any, wait_for: Wait) ->
         wait_for(told, 20)
     finally:
         machine.bare(*here, "daemon", "stop")
+
+
+def test_a_console_that_runs_the_monitors_is_not_signalled(box: Any, wait_for: Wait) -> None:
+    """SIGHUP would end it: it looks at the file by itself."""
+    glass = Glass(["--no-daemon", *box.options], box.environment)
+    try:
+        wait_for(lambda: glass.pump() or (box.state / "daemon.json").exists(), 30)
+        box.write(screen={"box": "after-it", "theme": "light"})
+        refused = box.run("daemon", "reload")
+        assert refused.returncode == 1
+        assert "a console" in refused.stderr and "runs the monitors" in refused.stderr
+        glass.wait_for("after-it")
+        assert "keeps its theme" in noticed(box)[-1]
+        glass.press("q")
+        assert glass.leave() == 0
+    finally:
+        glass.close()
+
+
+def test_alert_files_move_with_the_directory(box: Any, wait_for: Wait) -> None:
+    box.write(outputs=str(box.directory / "one"), alerts={"look_s": 0.5})
+    start(box, wait_for)
+    one, two = (box.directory / name / "alerts" for name in ("one", "two"))
+    wait_for(lambda: one.is_dir() and list(one.iterdir()), 40)
+    box.config.write_text(box.config.read_text().replace(f"{one.parent}", f"{two.parent}"))
+    assert box.run("daemon", "reload").returncode == 0
+    wait_for(lambda: two.is_dir() and list(two.iterdir()), 20)
+    wait_for(lambda: list(one.iterdir()) == [], 20)

@@ -53,7 +53,9 @@ def test_what_is_long_is_cut() -> None:
 
 
 def test_the_record_reads_back(tmp_path: Path) -> None:
-    record = InForce(7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", digested(Settings()))
+    record = InForce(
+        7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", True, digested(Settings())
+    )
     in_force.write(tmp_path, record)
     assert in_force.read(tmp_path) == record
     assert (tmp_path / "daemon.json").stat().st_mode & 0o777 == 0o600
