@@ -52,6 +52,10 @@ _COMMANDS = {
 """Command -> the file of `console/commands` that holds it."""
 
 
+_ACTING = (None, "ensure", "restart", "kill", "daemon", "canary", "baseline", "demo", "serve")
+"""The commands that start, end or watch processes; None: the console."""
+
+
 class LazyGroup(click.Group):
     """Imports a command's file when the command is asked for."""
 
@@ -256,6 +260,10 @@ def rpa_console(
     """
     context.obj = Options(config, state_dir, read_only)
     program.use(context.obj.given())
+    if context.invoked_subcommand in _ACTING and not sys.platform.startswith("linux"):
+        from console.system.proc import unsupported
+
+        fail(unsupported() or "", USAGE)
     if context.invoked_subcommand is None:
         from console.commands.screen import open_console
 

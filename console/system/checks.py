@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -20,6 +21,7 @@ from console.system import foreign
 from console.system.door import unsafe_directory
 from console.system.files import FileError
 from console.system.pressure import scarce
+from console.system.proc import unsupported
 from console.system.settings import Settings
 
 OLDEST = 1_735_689_600.0
@@ -153,8 +155,12 @@ def _outputs(place: Path) -> Iterator[Finding]:
 
 def kernel() -> Iterator[Finding]:
     """What the guarantee rests on: pidfd, locks, /proc."""
+    if refusal := unsupported():
+        yield fails("system", refusal)
+        return
     import fcntl
 
+    yield ok("system", sys.platform)
     yield _pidfd()
     ofd = hasattr(fcntl, "F_OFD_SETLK")
     yield ok("locks", "open file description") if ofd else warning("locks", "flock")

@@ -1,6 +1,6 @@
 """One process as the kernel tells it: identity, state, environment, usage.
 
-What is Linux only (`/proc`) is behind this door; elsewhere psutil answers.
+What is Linux only (`/proc`) is behind this door; other systems are not supported yet.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ _PF_KTHREAD = 0x200000
 _RAN = 2
 """The kernel's CPUCLOCK_SCHED: by the scheduler's own account, not by ticks."""
 HZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def unsupported() -> str | None:
+    """Why nothing can be started, ended or watched on this system, or None on Linux."""
+    if sys.platform.startswith("linux"):
+        return None
+    return f"{sys.platform} is not supported yet: workers are started and watched on Linux only"
 
 
 class ProcessError(Exception):
@@ -73,22 +80,16 @@ def ran(pid: int) -> int | None:
 
 def identify(pid: int) -> Identity | None:
     """The identity of the process that has this PID now; None when there is none."""
-    if LINUX:
-        stat = stat_of(pid)
-        return Identity(pid, stat[2], clock.boot_id()) if stat else None
-    from console.system import portable
-
-    return portable.identify(pid)
+    stat = stat_of(pid)
+    return Identity(pid, stat[2], clock.boot_id()) if stat else None
 
 
 def alive(identity: Identity) -> bool:
     """Whether this very process exists and is not a zombie."""
     if identity.boot != clock.boot_id():
         return False
-    if LINUX:
-        stat = stat_of(identity.pid)
-        return stat is not None and stat[2] == identity.ticks and stat[0] not in "ZX"
-    return identify(identity.pid) == identity
+    stat = stat_of(identity.pid)
+    return stat is not None and stat[2] == identity.ticks and stat[0] not in "ZX"
 
 
 def environment(pid: int, wanted: set[str]) -> dict[str, str]:

@@ -138,10 +138,6 @@ class Table:
             return self._look(now, again, full)
 
     def _look(self, now: Moment, again: Iterable[int], full: bool) -> tuple[Process, ...]:
-        if not LINUX:
-            from console.system import portable
-
-            return portable.look(now)
         check = now.tick - self._full_at > _FULL_S
         if full or check:
             self._full_at = now.tick
@@ -254,10 +250,6 @@ def _read_process(pid: int, now: Moment) -> Process | None:
 def details(process: Process, variables: Iterable[str]) -> Process:
     """`process` with its directory, program and the named variables, where readable."""
     wanted = set(variables)
-    if not LINUX:
-        from console.system import portable
-
-        return portable.details(process, wanted)
     cwd, exe = _link(process.pid, "cwd"), _link(process.pid, "exe")
     return replace(process, cwd=cwd, exe=exe, env=environment(process.pid, wanted))
 
