@@ -21,6 +21,7 @@ from console.core.programs import (
     Found,
     base_name,
     interpreted,
+    starts_others,
 )
 
 MAX_WORDS = 256
@@ -111,10 +112,14 @@ def scripts(argv: Sequence[str], depth: int = 0) -> Iterator[Found]:
         found = interpreted(program.removeprefix("-"), argv[1:])  # a login shell is `-bash`
         if found is None:
             return
-        if found.kind != "command":
-            yield found._replace(depth=depth)
+        if found.kind == "command":
+            argv, depth = found.arguments, depth + 1
+            continue
+        yield found._replace(depth=depth)
+        if found.kind != "script" or not starts_others(base_name(found.name)):
             return
-        argv, depth = found.arguments, depth + 1
+        # A launcher or interpreter that is a script itself: `/bin/sh /usr/bin/xvfb-run ...`.
+        argv, depth = (found.name, *found.arguments), depth + 1
 
 
 def _launched(program: str, arguments: Sequence[str]) -> Sequence[str]:

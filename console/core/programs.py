@@ -96,6 +96,11 @@ def base_name(word: str) -> str:
     return word.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
+def starts_others(program: str) -> bool:
+    """Whether a program of this name runs another one that its arguments name."""
+    return program in LAUNCHERS or INTERPRETER.match(program) is not None
+
+
 def interpreted(program: str, arguments: Sequence[str]) -> Found | None:
     """What an interpreter runs: a script, a module, a text of commands; None when it is none."""
     known = INTERPRETER.match(program)

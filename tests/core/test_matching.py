@@ -73,6 +73,8 @@ bash -o pipefail -x rpa_worker.py
 bash -c|python 'rpa_worker.py'
 bash -c|python "/my bots/rpa_worker.py" --fast
 deno run --allow-net rpa_worker.py
+/bin/sh /usr/bin/xvfb-run -a python rpa_worker.py
+/usr/bin/python3 /venv/bin/poetry run python rpa_worker.py
 """.strip().splitlines()
 
 IMPOSTORS = """
@@ -126,6 +128,8 @@ bash -c|echo a\\; python rpa_worker.py
 ruby -I rpa_worker.py other.rb
 node -r rpa_worker.py other.js
 python -X rpa_worker.py other.py
+/bin/sh /usr/bin/xvfb-run -a vim rpa_worker.py
+python /opt/python other.py rpa_worker.py
 """.strip().splitlines()
 
 
@@ -145,6 +149,7 @@ pwsh -Command|& '/opt/my bots/Start-Worker.ps1' -Interval 5
 pwsh -c|cd /opt; . ./Start-Worker.ps1
 pwsh -Command /opt/Start-Worker.ps1 -Interval 5
 pwsh -Command & /opt/Start-Worker.ps1 -Interval 5
+python3 /opt/pwsh -NoProfile -ExecutionPolicy Bypass -File /x/Start-Worker.ps1
 sudo -u rpa pwsh -NoProfile -File Start-Worker.ps1
 cmd /c powershell -File Start-Worker.ps1
 """.strip().splitlines()
