@@ -1,8 +1,8 @@
 """The long proof: `python tests/prove.py [ROUNDS] [SECONDS]`; exits 1 if a zero is none.
 
-Contention, murder, the real command, everything at once for so many seconds (there, callers are
-commands), PID reuse, the daemon killed while it writes, and two old patterns that must show
-duplicates.
+Contention, murder, the real command, the same from four state directories amid another user's
+look-alikes, everything at once for so many seconds (there, callers are commands), PID reuse, the
+daemon killed while it writes, and two old patterns that must show duplicates.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e")]
@@ -23,12 +24,14 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e")]
 from arena import Arena, arena  # noqa: E402
 from battle import fight  # noqa: E402
 from daemon_murder import murder, scene  # noqa: E402
+from lookalikes import look_alikes  # noqa: E402
 from mixed import mixed  # noqa: E402
 from strategies import (  # noqa: E402
     by_command_line,
     by_guard,
     by_looking,
     by_mutex,
+    by_state_directories,
     write_config,
 )
 from tally import Tally  # noqa: E402
@@ -66,12 +69,21 @@ def configured(a: Arena) -> Arena:
     return a
 
 
+def beside(a: Arena, fought: Callable[..., Tally], *how: Any, **more: Any) -> Tally:
+    """A fight amid another user's processes that look like the worker."""
+    with look_alikes(a):
+        return fought(a, *how, **more)
+
+
 def battle(
-    name: str, fought: Callable[[Arena], Tally], ready: Callable[[Arena], Arena], settle_s: float
-) -> Tally:
+    name: str, fought: Callable[[Arena], Tally], ready: Callable[[Arena], Arena], settle_s: float,
+    modes: str = "",
+) -> Tally:  # fmt: skip
     """One arena, one line."""
-    with tempfile.TemporaryDirectory() as place, arena(Path(place) / "a", settle_s=settle_s) as a:
-        tally = fought(ready(a))
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        with arena(Path(place) / "a", settle_s=settle_s, modes=modes) as a:
+            tally = fought(ready(a))
     say(row(name, tally))
     if tally.killed:
         sys.stderr.write(f"  killed: {dict(tally.killed)}\n")
@@ -121,6 +133,25 @@ def main(rounds: int, seconds: float) -> int:
         battle("murder", lambda a: fight(a, by_guard, rounds, murder=dice), same, 0.1),
         battle("murder, wrapper", lambda a: fight(a, by_guard, some, murder=dice), wrapped, 0.5),
         battle("the real command", lambda a: fight(a, by_command_line, some), configured, 0.1),
+        battle(
+            "contention, four state directories",
+            lambda a: beside(a, fight, by_state_directories, rounds),
+            same,
+            0.1,
+        ),
+        battle(
+            "murder, four state directories",
+            lambda a: beside(a, fight, by_state_directories, rounds, murder=dice),
+            same,
+            0.1,
+        ),
+        battle(
+            "murder, workers that change their name",
+            lambda a: beside(a, fight, by_state_directories, some, murder=dice),
+            same,
+            0.1,
+            "turn",
+        ),
         battle("mixed", lambda a: mixed(a, seconds, dice), same, 0.1),
     ]
     bad = [

@@ -18,16 +18,17 @@ _force = click.option("--force", is_flag=True, help="No grace period: end it at 
 
 @click.command()
 @_role
+@click.option("--yes", "-y", is_flag=True, help="End surplus; start beside another user's worker.")
 @_dry_run
 @_json
 @pass_options
-def ensure(options: Options, role: str, dry_run: bool, as_json: bool) -> None:
+def ensure(options: Options, role: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """See to it that ROLE (the worker) runs, exactly as often as is wanted.
 
-    Starts it if it is missing, adopts it if it is there, ends what is too much. It answers when
-    the new worker has outlived its settle time.
+    Starts it if it is missing, adopts it if it is there. It ends nothing: where too many run, it
+    says so and exits with 1. It answers when the new worker has outlived its settle time.
     """
-    command = Command(Verb.ENSURE, role, actor(), dry_run=dry_run)
+    command = Command(Verb.ENSURE, role, actor(), force=yes, dry_run=dry_run)
     _carry_out(options, command, as_json, True)
 
 

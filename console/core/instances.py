@@ -8,13 +8,16 @@ line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field
 
+from console.core.frozen import frozen
 from console.core.matching import (
     OURS,
     by_code,
     in_directory,
     mentions,
+    names,
     refuse_match,
     runs,
     runs_role,
@@ -22,7 +25,7 @@ from console.core.matching import (
 )
 from console.core.model import Instance, Process, Role
 
-__all__ = ["by_code", "mentions", "refuse_match", "runs"]
+__all__ = ["by_code", "mentions", "names", "refuse_match", "runs"]
 
 BOX_VARIABLE = "RPA_CONSOLE_BOX"
 """In the environment of every process that a box starts: that box's state directory."""
@@ -31,26 +34,47 @@ TOKEN_VARIABLE = "RPA_CONSOLE_TOKEN"
 ROLE_VARIABLE = "RPA_CONSOLE_ROLE"
 """In the environment of every leased worker: tokens count for each role by itself."""
 MARKS = (BOX_VARIABLE, ROLE_VARIABLE, TOKEN_VARIABLE)
+DEMO_VARIABLE = "RPA_CONSOLE_DEMO"
+"""In the environment of every process of a demo: a role that does not ask for it has none there."""
 CUT_LOOSE = "what an adopted worker has cut loose from itself cannot be told from a stranger's"
 """What ending one must say: a child without our marks and without its parents is anybody's."""
 LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
 """In the environment of every leased worker: the descriptor that holds its lease."""
 
 
+@frozen
+class Scope:
+    """What decides, beside the command line, whether a process belongs to a role of a box."""
+
+    box: str
+    """The box's state directory."""
+    roles: Sequence[Role] = ()
+    """All roles of the box."""
+    uids: Mapping[str, int] = field(default_factory=dict)
+    """Role -> the user whose processes are meant; a role that is missing means every user."""
+
+
+def named(roles: Iterable[Role], processes: Iterable[Process]) -> list[Process]:
+    """The processes whose command line contains the name of some role's script.
+
+    Costs one search for each process, whatever the command line holds.
+    """
+    stems = {stem_of(role.match) for role in roles}
+    search = re.compile("|".join(re.escape(stem) for stem in stems)).search
+    return [one for one in processes if stems and search("\0".join(one.argv))]
+
+
 def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
     """The processes that may run some role's match: the few whose details are worth reading."""
+    roles = tuple(roles)
     matches = {role.match for role in roles}
-    named = re.compile("|".join(re.escape(stem_of(match)) for match in matches)).search
-    # Almost all are passed over at one search, however many roles there are.
-    some = (one for one in processes if matches and named("\0".join(one.argv)))
+    some = named(roles, processes)
     return tuple(one for one in some if any(mentions(one.argv, match) for match in matches))
 
 
-def belongs(process: Process, role: Role, box: str) -> bool:
-    """Whether a process runs the role, in this box rather than in another one."""
+def meets(process: Process, role: Role) -> bool:
+    """Whether a living process runs the role's script, where and with what the role asks for."""
     if process.state == "Z" or not runs_role(process, role):
-        return False
-    if process.env.get(BOX_VARIABLE, box) != box:
         return False
     if not in_directory(process, role):
         return False
@@ -61,6 +85,34 @@ def belongs(process: Process, role: Role, box: str) -> bool:
 
 
 _OURS = tuple(Role("console", match) for match in OURS)
+OTHER_USER = "another user's process"
+
+
+def exclusion(process: Process, role: Role, scope: Scope) -> str | None:
+    """Why a process that runs the role's script is not counted for it; None when it is.
+
+    Our own marks decide between roles of one box only where both match: a child inherits the marks
+    of the worker that has started it.
+    """
+    uid = scope.uids.get(role.name)
+    if uid is not None and process.uid != uid:
+        return OTHER_USER
+    if process.nested and not role.containers:
+        return "in a container"
+    if DEMO_VARIABLE in process.env and DEMO_VARIABLE not in role.match_env:
+        return "part of a demo"
+    marked = process.env.get(ROLE_VARIABLE)
+    if process.env.get(BOX_VARIABLE) != scope.box or marked in (None, role.name):
+        return None
+    other = next((one for one in scope.roles if one.name == marked), None)
+    if other is not None and meets(process, other):
+        return f"the process of role {marked}"
+    return None
+
+
+def belongs(process: Process, role: Role, scope: Scope) -> bool:
+    """Whether a process is one of the role's."""
+    return meets(process, role) and exclusion(process, role, scope) is None
 
 
 class Kinship:
@@ -96,12 +148,15 @@ class Kinship:
             pid = parent
         return found
 
-    def tree(self, root: Process) -> tuple[Process, ...]:
-        """`root` and all its living descendants, root first, then by PID."""
+    def tree(self, root: Process, stop: Collection[int] = ()) -> tuple[Process, ...]:
+        """`root` and all its living descendants, root first, then by PID.
+
+        `stop`: PIDs that belong elsewhere, with all below them.
+        """
         found, queue = {root.pid: root}, [root]
         while queue:
             for child in self._children.get(queue.pop().pid, ()):
-                if child.pid not in found and not guards(child):
+                if child.pid not in found and child.pid not in stop and not guards(child):
                     found[child.pid] = child
                     queue.append(child)
         rest = sorted(pid for pid in found if pid != root.pid and found[pid].state != "Z")
@@ -119,17 +174,39 @@ def lineage(pid: int, processes: Iterable[Process]) -> tuple[Process, ...]:
 
 
 def group(
-    role: Role, processes: Iterable[Process], kinship: Kinship, box: str
+    role: Role,
+    processes: Iterable[Process],
+    kinship: Kinship,
+    scope: Scope,
+    stop: Collection[int] = (),
 ) -> tuple[Instance, ...]:
     """The role's instances among `processes`, oldest root first.
 
     A matching process with a matching ancestor belongs to that ancestor's instance; all
-    descendants of a root are part of its tree.
+    descendants of a root are part of its tree, but for those in `stop`. Processes of one grant are
+    one instance: a worker may have cut a child loose that runs the same script.
     """
-    matching = {process.pid: process for process in processes if belongs(process, role, box)}
+    matching = {process.pid: process for process in processes if belongs(process, role, scope)}
     roots = [one for pid, one in matching.items() if matching.keys().isdisjoint(kinship.above(pid))]
-    roots.sort(key=_age)
-    return tuple(Instance(role.name, kinship.tree(root)) for root in roots)
+    found: dict[object, Instance] = {}
+    for root in sorted(roots, key=_age):
+        key, tree = _grant(root, role) or root.identity, kinship.tree(root, stop)
+        first = found.get(key)
+        whole = tree if first is None else (*first.processes, *tree)
+        found[key] = Instance(role.name, whole, box=_other_box(root, scope))
+    return tuple(found.values())
+
+
+def _grant(process: Process, role: Role) -> tuple[str, ...] | None:
+    """The marks of the grant of this role under which a process or its ancestor was started."""
+    marks = tuple(process.env.get(mark, "") for mark in MARKS)
+    return marks if all(marks) and marks[1] == role.name else None
+
+
+def _other_box(root: Process, scope: Scope) -> str | None:
+    """The state directory that has started a process, where that is not our own."""
+    box = root.env.get(BOX_VARIABLE, scope.box)
+    return box if box != scope.box else None
 
 
 def _age(process: Process) -> tuple[int, int]:
@@ -142,10 +219,14 @@ def guards(process: Process) -> bool:
 
 
 def surplus(role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
-    """The instances that the role's `keep` rule would end."""
-    ordered = sorted(
+    """The instances that the role's `keep` rule would end.
+
+    One that holds a lease is never among them in favour of one that holds none.
+    """
+    by_age = sorted(
         instances,
         key=lambda instance: _age(instance.root),
         reverse=role.keep == "newest",
     )
+    ordered = sorted(by_age, key=lambda one: (one.adopted, not one.leased))
     return tuple(ordered[role.count :])

@@ -255,6 +255,11 @@ def mentions(argv: Sequence[str], match: str) -> bool:
     return any(base_name(word) == base for word in argv[:6]) or runs(argv, base)
 
 
+def names(argv: Sequence[str], match: str) -> bool:
+    """Whether one of the first words is `match`: a hint that costs little, whatever the line."""
+    return any(_named(word, match) for word in argv[:6])
+
+
 def by_code(argv: Sequence[str]) -> bool:
     """Whether this is a shell with a command as its argument: it may never come to that command."""
     program = base_name(argv[0]).lstrip("-") if argv else ""

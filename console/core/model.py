@@ -104,6 +104,10 @@ class Process:
     """The program file behind argv[0], read for candidates only."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The variables that tell boxes apart, read for candidates only."""
+    uid: int | None = None
+    """The effective user, read for candidates only; None where it could not be read."""
+    nested: bool = False
+    """It runs in a PID namespace below ours, as in a container; read for candidates only."""
 
     @property
     def pid(self) -> int:
@@ -126,6 +130,8 @@ class Instance:
     """A process of this tree holds the role's lease."""
     token: int | None = None
     """The fencing token of the grant under which it was started; None when adopted."""
+    box: str | None = None
+    """The state directory that runs it, where that is not this box's own."""
 
     @property
     def root(self) -> Process:
@@ -145,8 +151,8 @@ class Instance:
 
     @property
     def adopted(self) -> bool:
-        """Somebody else started it."""
-        return not self.leased
+        """It runs without a lease of this machine's boxes: something else started it."""
+        return not self.leased and self.box is None
 
     @property
     def launcher_ended(self) -> bool:
@@ -156,6 +162,21 @@ class Instance:
     def uptime(self, now: Moment) -> float:
         """Seconds since the root started."""
         return now.since(self.root.started)
+
+
+@frozen
+class LookAlike:
+    """A process that runs a role's script and is not an instance of the role."""
+
+    identity: Identity
+    user: str
+    """Its user's name; the number where the name is not known."""
+    why: str
+    """Why it does not count: `another user's process`, `in a container`."""
+    command: str = ""
+    """Hostile text: clean it before a screen."""
+    box: str = ""
+    """The state directory of the rpa-console that verifiably leases it, as far as we may read."""
 
 
 # --- roles ----------------------------------------------------------------------------------
@@ -198,6 +219,12 @@ class Role:
     """The script's full path with its symbolic links resolved, as of the present look."""
     real_cwd: str | None = None
     """`match_cwd` with its symbolic links resolved, as of the present look."""
+    user: str | None = None
+    """Whose processes are meant, and as whom one is started; None: the user of this program."""
+    scope: str = "user"
+    """Among whose processes there is one: `user`, or `machine` for those of all users."""
+    containers: bool = False
+    """Whether workers in containers on this machine count as well."""
     count: int = 1
     keep: str = "oldest"
     """Which instance stays when there are too many: `oldest` or `newest`."""
@@ -420,6 +447,8 @@ class RoleView:
     last_death: Event | None = None
     worked: Moment | None = None
     """When it was last seen to do its work, rather than to exist."""
+    others: tuple[LookAlike, ...] = ()
+    """Processes that run its script and do not count."""
 
     @property
     def found(self) -> int:

@@ -13,6 +13,7 @@ from console.core.model import (
     Instance,
     Lease,
     LeaseState,
+    LookAlike,
     Moment,
     Owner,
     Process,
@@ -31,6 +32,8 @@ class Seen:
     lease: Lease = Lease(LeaseState.FREE)
     usage: Mapping[int, Usage] = field(default_factory=dict)
     """Root PID -> usage of its whole tree."""
+    others: tuple[LookAlike, ...] = ()
+    """Processes that run the role's script and do not count."""
 
 
 def encode(seen: Seen) -> dict[str, Any]:
@@ -43,7 +46,19 @@ def encode(seen: Seen) -> dict[str, Any]:
             "holders": list(seen.lease.holders),
             "reason": seen.lease.reason,
         },
+        "others": [_encode_look_alike(one) for one in seen.others],
     }
+
+
+def _encode_look_alike(one: LookAlike) -> dict[str, Any]:
+    words = {"user": one.user, "why": one.why, "command": one.command, "box": one.box}
+    clean = {key: text.encode("utf-8", "backslashreplace").decode() for key, text in words.items()}
+    return {"identity": str(one.identity), **clean}
+
+
+def _decode_look_alike(row: Mapping[str, Any]) -> LookAlike:
+    identity = Identity.parse(row["identity"])
+    return LookAlike(identity, row["user"], row["why"], row["command"], row["box"])
 
 
 def _encode_instance(instance: Instance, usage: Usage | None) -> dict[str, Any]:
@@ -51,6 +66,7 @@ def _encode_instance(instance: Instance, usage: Usage | None) -> dict[str, Any]:
         "pid": instance.pid,
         "leased": instance.leased,
         "token": instance.token,
+        "box": instance.box,
         "processes": [_encode_process(one) for one in instance.processes],
         "usage": list(usage) if usage else None,
     }
@@ -95,12 +111,13 @@ def decode(role: str, data: Mapping[str, Any]) -> Seen:
             lease["reason"],
         ),
         {row["pid"]: (row["usage"][0], row["usage"][1]) for row in rows if row["usage"]},
+        tuple(_decode_look_alike(row) for row in data.get("others", ())),
     )
 
 
 def _decode_instance(role: str, row: Mapping[str, Any]) -> Instance:
     processes = tuple(_decode_process(one) for one in row["processes"])
-    return Instance(role, processes, row["leased"], row["token"])
+    return Instance(role, processes, row["leased"], row["token"], row.get("box"))
 
 
 def _decode_process(row: Sequence[Any]) -> Process:

@@ -11,6 +11,7 @@ from console.core.model import (
     Event,
     Instance,
     LeaseState,
+    LookAlike,
     Moment,
     MonitorView,
     RoleView,
@@ -74,6 +75,17 @@ def _role(view: RoleView, now: Moment) -> dict[str, Any]:
         "lease": view.lease.state.value,
         "token": view.token,
         "restarts": view.restarts,
+        "others": [_look_alike(one) for one in view.others],
+    }
+
+
+def _look_alike(one: LookAlike) -> dict[str, Any]:
+    return {
+        "pid": one.identity.pid,
+        "user": one.user,
+        "why": one.why,
+        "command": one.command,
+        "box": one.box or None,
     }
 
 
@@ -87,6 +99,7 @@ def _instance(instance: Instance, view: RoleView, now: Moment) -> dict[str, Any]
         "leased": instance.leased,
         "adopted": instance.adopted,
         "token": instance.token,
+        "box": instance.box,
         "surplus": instance.identity in view.surplus,
         "cpu_percent": cpu,
         "rss_bytes": resident,
@@ -196,6 +209,7 @@ def _status_lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"{view.role.name:<12} {view.state.value:<9} {found:<5} {_role_words(view, now)}"
         if view.found > 1:
             yield from (f"{'':<28} {_instance_words(one, view, now)}" for one in view.instances)
+        yield from (f"{'':<28} {look_alike_words(one)}" for one in view.others)
     yield ""
     for monitor in snapshot.monitors:
         age = duration(now.since(monitor.last.moment)) if monitor.last else "never"
@@ -218,7 +232,9 @@ def _role_words(view: RoleView, now: Moment) -> str:
 
 def _instance_words(instance: Instance, view: RoleView, now: Moment) -> str:
     whose = f"leased, token {instance.token}" if instance.leased else "adopted"
-    if instance.launcher_ended:
+    if instance.box is not None:
+        whose = f"run by state directory {instance.box}"
+    elif instance.launcher_ended:
         whose = "adopted; its launcher has ended, it runs on"
     if instance.identity in view.surplus:
         whose += ", surplus"
@@ -226,6 +242,12 @@ def _instance_words(instance: Instance, view: RoleView, now: Moment) -> str:
         whose += f", lease {view.lease.state}"
     pids = ">".join(str(pid) for pid in instance.pids[:4])
     return f"PID {pids} up {duration(instance.uptime(now))} ({whose})"
+
+
+def look_alike_words(one: LookAlike) -> str:
+    """`not counted: PID 15 of user mallory (another user's process): python W.py`."""
+    box = f", run by state directory {one.box}" if one.box else ""
+    return f"not counted: PID {one.identity.pid} of user {one.user} ({one.why}{box}): {one.command}"
 
 
 def event_line(event: Event) -> str:

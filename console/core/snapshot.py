@@ -211,6 +211,7 @@ def _role(
         retry_at=decision.at,
         last_death=memory.died,
         worked=worked,
+        others=seen.others,
     )
 
 

@@ -37,7 +37,7 @@ def look(box: Box) -> Sample:
     data: dict[str, Any] = {"roles": {}}
     for one in box.observe(box.roles):
         usage = {instance.pid: box.meter.read(instance) for instance in one.instances}
-        data["roles"][one.role.name] = encode(Seen(one.instances, one.lease, usage))
+        data["roles"][one.role.name] = encode(Seen(one.instances, one.lease, usage, one.others))
     data["instances"] = [{"pid": one["pid"]} for one in data["roles"][NAME]["instances"]]
     return Sample(NAME, box.now(), data)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomli_w
 
-from console.rig.keeper import MARK, mark
+from console.rig.keeper import DEMO_MARK, mark
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -54,7 +54,10 @@ def settings(directory: Path, port: int, python: str) -> dict[str, object]:
     roles = {
         name: {
             "match": script,
-            "match_env": {MARK: mark(directory)},  # another box's programs bear the same names
+            # Other boxes' programs bear the same names: without the mark they are none of ours,
+            # and with it none of theirs.
+            "match_env": {DEMO_MARK: mark(directory)},
+            "env": {DEMO_MARK: mark(directory)},
             "command": [python, str(SCRIPTS / script), *words],
             "cwd": str(directory),
             "count": 1,

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 MARK = "RPA_CONSOLE_BOX"
+DEMO_MARK = "RPA_CONSOLE_DEMO"
 GRACE_S = 1.0
 POLITE_ROUNDS = 3  # after these, whatever still appears gets no grace: it would start successors
 MOST_ROUNDS = 50

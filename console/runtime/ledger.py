@@ -9,7 +9,7 @@ from console.core.frozen import slotted
 from console.core.memory import OUTSIDE
 from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
-from console.system import lease, proc, process, reboot
+from console.system import lease, proc, process, reboot, registry
 from console.system.box import Box
 from console.system.launcher import launcher
 from console.system.store import StoreError
@@ -68,6 +68,7 @@ def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
         actor = seen.lease.owner.actor if seen.lease.owner else ""
         box.tell(EventKind.STARTED, role.name, actor, "", instance.identity, instance.token)
         return
+    registry.adopt(role, box.name, instance.identity)
     box.tell(
         EventKind.ADOPTED,
         role.name,

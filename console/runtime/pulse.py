@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.instances import BOX_VARIABLE, candidates
+from console.core.instances import candidates, named
 from console.core.model import Identity, Instance, Process
 from console.runtime.ledger import Hearsay
-from console.system import proc
+from console.system import proc, survey
 from console.system.aside import aside
 from console.system.box import Box
 from console.system.proc import ProcessError
@@ -34,7 +34,7 @@ class Pulse:
     """The ledger's last line, as far as it has been read."""
     _turn: int = 0
     _strangers: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
-    """Young processes that look like instances, and are another box's."""
+    """Young processes that look like instances and are none."""
     _passed_over: dict[int, Process] = field(default_factory=dict)
     """Young processes that run no role."""
     _hearsay: Hearsay = field(default_factory=Hearsay)
@@ -59,7 +59,7 @@ class Pulse:
         known = {pid for one in self.known() for pid in one.pids}
         with contextlib.suppress(ProcessError):
             new = self._worth_a_look(self.box.table.newcomers())
-            ours = [one for one in new if one.pid not in known and self._may_be_ours(one)]
+            ours = [one for one in new if one.pid not in known]
             unknown = {(one.identity, one.argv) for one in ours}
             came, now = bool(unknown - self._strangers), self.box.now()
             aged = (one for one in ours if now.since(one.started) > SETTLED_S)
@@ -72,16 +72,18 @@ class Pulse:
         busy machine there are dozens of them at each pulse.
         """
         left = [one for one in young if self._passed_over.get(one.pid) is not one]
-        found = candidates(self.box.roles, left)
+        found = candidates(self.box.roles, self._of_our_users(named(self.box.roles, left)))
         worth = {one.pid for one in found}
         self._passed_over = {one.pid: one for one in young if one.pid not in worth}
         return found
 
-    def _may_be_ours(self, one: Process) -> bool:
-        """Whether no other box has started it."""
-        return self.box.name == proc.environment(one.pid, {BOX_VARIABLE}).get(
-            BOX_VARIABLE, self.box.name
-        )
+    def _of_our_users(self, processes: Sequence[Process]) -> list[Process]:
+        """The processes of the roles' users: those of others cost one short read each."""
+        roles = self.box.roles
+        uids = survey.user_ids(roles)
+        if len(uids) < len(roles):
+            return list(processes)
+        return [one for one in processes if proc.standing(one.pid)[0] in uids.values()]
 
     def _others(self) -> bool:
         with contextlib.suppress(ProcessError):

@@ -105,9 +105,10 @@ class Sentry:
             self._known[role.name] = await asyncio.to_thread(ledger.living, self.box, role)
         before = self._known[role.name] | await asyncio.to_thread(ledger.ghosts, self.box, role)
         self._known[role.name] = now
-        for identity in [one for one in now if one not in before]:
+        # What another state directory runs is counted here, and has its lines in the ledger there.
+        for identity in [one for one in now if one not in before and now[one].box is None]:
             await asyncio.to_thread(ledger.welcome, self.box, role, now[identity], seen)
-        gone = [one for one in before if one not in now]
+        gone = [one for one in before if one not in now and before[one].box is None]
         for identity in gone:
             self._spawn(self._mourn(role, before[identity], identity))
         self._hold(now)

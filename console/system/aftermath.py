@@ -23,7 +23,7 @@ def settle(worker: Worker, status: int) -> None:
     try:
         certify(worker)
     finally:
-        end_leftovers(worker.spec["marks"], worker.spec["grace_s"])
+        end_leftovers(worker)
 
 
 def last_words(worker: Worker, limit: int = 2_000) -> list[str]:
@@ -42,7 +42,10 @@ def cause(worker: Worker) -> tuple[int | None, str | None, str]:
     """(exit code, signal name, in words)."""
     code = os.waitstatus_to_exitcode(worker.status)
     if code >= 0:
-        return code, None, f"exited with code {code}"
+        words = f"exited with code {code}"
+        if code == 0 and (left := list(leftovers(worker))):
+            words += f" and left PID {left[0]} in the background: run it in the foreground"
+        return code, None, words
     try:
         name = signal.Signals(-code).name
     except ValueError:
@@ -91,20 +94,34 @@ def certify(worker: Worker) -> None:
             log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")
 
 
-def leftovers(marks: dict[str, str]) -> Iterator[int]:
+def leftovers(worker: Worker) -> Iterator[int]:
     """Our children now: what the dead worker left behind comes to us, the subreaper.
 
-    A child that nobody but us can reap keeps its PID, so signalling it cannot hit a stranger.
+    A child that only we can reap keeps its PID, so a signal to it cannot reach another process.
     Shims that the worker had started, and workers of killed ones, are other instances: they bear
-    other marks.
+    other marks. A process of another role, and one that holds the queue's port, stays.
     """
-    own = os.getpid()
+    own, spec = os.getpid(), worker.spec
     for name in os.listdir("/proc"):
         try:
-            if name.isdigit() and stat(int(name))[0] == own and not belongs_elsewhere(name, marks):
+            if not name.isdigit() or stat(int(name))[0] != own:
+                continue
+            if not belongs_elsewhere(name, spec["marks"]) and not claimed(name, spec):
                 yield int(name)
         except (OSError, IndexError):
             continue
+
+
+def claimed(pid: str, spec: dict[str, Any]) -> bool:
+    """Whether a process runs another role's script, or holds the queue's port."""
+    from console.core.matching import runs
+    from console.system.listening import holding, listeners
+
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        argv = file.read(131_072).rstrip(b"\0").decode("utf-8", "replace").split("\0")
+    if any(runs(argv, match, arguments) for match, arguments in spec["others"]):
+        return True
+    return spec["port"] is not None and bool(holding([int(pid)], listeners(spec["port"])))
 
 
 def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
@@ -119,17 +136,17 @@ def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
     )
 
 
-def end_leftovers(marks: dict[str, str], grace_s: float) -> None:
+def end_leftovers(worker: Worker) -> None:
     """End what the worker left behind, generation by generation: politely, then not."""
     asked: dict[int, int] = {}
-    deadline = moment()[1] + grace_s
+    deadline = moment()[1] + worker.spec["grace_s"]
     while moment()[1] < deadline + _AFTER_KILL_S:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
-        living = list(leftovers(marks))
+        living = list(leftovers(worker))
         if not living:
             return
         number = signal.SIGKILL if moment()[1] > deadline else signal.SIGTERM

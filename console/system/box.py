@@ -10,10 +10,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core import instances as grouping
 from console.core import redact
 from console.core.frozen import frozen, slotted
-from console.core.instances import MARKS, Kinship
 from console.core.model import (
     Event,
     EventKind,
@@ -21,8 +19,8 @@ from console.core.model import (
     Instance,
     Lease,
     LeaseState,
+    LookAlike,
     Moment,
-    Process,
     Role,
     Sample,
 )
@@ -35,6 +33,7 @@ from console.system.meter import Meter
 from console.system.paths import PathError, Paths
 from console.system.settings import Settings
 from console.system.store import Store
+from console.system.survey import Survey, survey
 
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
@@ -59,6 +58,8 @@ class Observation:
     instances: tuple[Instance, ...]
     leases: tuple[Lease, ...]
     moment: Moment
+    others: tuple[LookAlike, ...] = ()
+    """Processes that run the role's script and do not count."""
 
     @property
     def lease(self) -> Lease:
@@ -150,28 +151,35 @@ class Box:
         missed unless the look is `full`. `ours`: the slot whose lease the caller has taken.
         """
         known = (i for one in tuple(self._seen.values()) for i in one.instances)
-        seen = self.table.look((pid for one in known for pid in one.pids), full)
-        variables = {*MARKS, *(k for r in roles for k in r.match_env)}
-        detailed = {
-            one.pid: process.details(one, variables) for one in grouping.candidates(roles, seen)
-        }
-        own = _own_lineage(seen)
-        kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
-        possible = [one for pid, one in detailed.items() if pid not in own]
-        found = [self._observe(role, possible, kinship, ours) for role in roles]
+        again = (pid for one in known for pid in one.pids)
+        every = [self._resolved(role) for role in self._all_roles(roles)]
+        seen = survey(self.table, every, self.name, again, full)
+        found = [self._observe(role, seen, ours) for role in roles]
         self._seen.update((one.role.name, one) for one in found)
         return found
 
-    def _observe(
-        self, role: Role, possible: list[Process], kinship: Kinship, ours: int | None
-    ) -> Observation:
+    def _all_roles(self, roles: Iterable[Role]) -> tuple[Role, ...]:
+        """The roles of the box and the given ones: what one role has is no other's."""
+        more = (role for role in roles if role not in self.roles)
+        return (*self.roles, *more)
+
+    def survey(self) -> Survey:
+        """Look at all processes in full. Raises ProcessError."""
+        return survey(self.table, [*map(self._resolved, self.roles)], self.name, full=True)
+
+    def _observe(self, role: Role, seen: Survey, ours: int | None) -> Observation:
         slots = range(max(1, role.count))
         leases = [self._lease(role, slot, slot == ours) for slot in slots]
-        found = list(grouping.group(self._resolved(role), possible, kinship, self.name))
+        found = seen.instances(role)
         for index, one in enumerate(leases):
-            found, leases[index] = attribute(role, found, one, kinship)
+            found, leases[index] = attribute(role, found, one, seen)
+        if any(len(one.pids) > 1 for one in found):
+            from console.system.listening import outside_queue  # most workers are one process
+
+            found = outside_queue(role, found, self.settings.queue.url)
         found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
-        return Observation(role, tuple(found), tuple(leases), self.now())
+        others = seen.look_alikes(role, found)
+        return Observation(role, tuple(found), tuple(leases), self.now(), others)
 
     def _resolved(self, role: Role) -> Role:
         """The role with the targets of its symbolic links, if it names any directory."""
@@ -263,12 +271,6 @@ def _patterns(settings: Settings) -> Callable[[str], str] | None:
 def slot_name(role: Role, slot: int) -> str:
     """The lease of a role's first instance bears its name; further ones are numbered."""
     return role.name if slot == 0 else f"{role.name}.{slot + 1}"
-
-
-def _own_lineage(processes: Iterable[Process]) -> set[int]:
-    """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
-    own = grouping.lineage(os.getpid(), processes)
-    return {one.pid for one in own if one.pid == os.getpid() or grouping.by_code(one.argv)}
 
 
 @contextmanager

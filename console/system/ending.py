@@ -64,7 +64,7 @@ class Undertaker:
                 self._record(EventKind.ASKED, "nothing runs; it shall stay so", None)
             return Outcome(True, f"{name}: nothing to end")
         for instance in targets:
-            if reason := tree.forbidden(instance, self.box):
+            if reason := elsewhere(instance) or tree.forbidden(instance, self.box):
                 raise Refused(reason)
         outcomes = [self._end_one(instance, seen) for instance in targets]
         failed = any(not outcome.done for outcome in outcomes)
@@ -132,6 +132,16 @@ class Undertaker:
             data["pids"] = list(instance.pids)
         about = (instance.identity if instance else None, instance.token if instance else None)
         self.box.tell(kind, self.role.name, self.command.actor, reason, *about, data)
+
+
+def elsewhere(instance: Instance) -> str | None:
+    """Why an instance is not ours to end: another state directory runs it; None where it is."""
+    if instance.box is None:
+        return None
+    return (
+        f"PID {instance.pid} is run by state directory {instance.box}, which would start it again: "
+        f"use rpa-console --state-dir {instance.box}"
+    )
 
 
 def nudge(leases: Iterable[Lease]) -> None:

@@ -27,7 +27,7 @@ from console.core.text import duration, visible
 from console.system import clock, lease, tree, witness
 from console.system.box import Box, Observation
 from console.system.decision import Busy, decision
-from console.system.ending import REFUSED, Refused, Undertaker, nudge
+from console.system.ending import REFUSED, Refused, Undertaker, elsewhere, nudge
 from console.system.lease import LeaseError
 from console.system.process import ProcessError
 from console.system.store import StoreError
@@ -116,14 +116,16 @@ class Guard:
             return None
         witness.tell_starts(self.box, role, seen, command.actor)
         pids = ", ".join(str(instance.pid) for instance in seen.instances)
-        whose = "adopted" if any(i.adopted for i in seen.instances) else "leased"
-        first, found = seen.instances[0], f"PID {pids} ({whose})"
+        first, found = seen.instances[0], f"PID {pids} ({_whose(seen)})"
         about = (role.name, command.actor, found, first.identity, first.token)
         self.box.tell(EventKind.CONFIRMED, *about)
         return Outcome(True, f"{role.name}: already running: {found}", 0, first.pid)
 
     def _ensure(self, command: Command, role: Role) -> Outcome:
-        """Make the number right: end what is too much, start what is missing."""
+        """Make the number right: start what is missing.
+
+        What is too much is ended only where the operator has confirmed it (`force`).
+        """
         patience = self._patience(role)
         deadline, full = clock.tick() + patience, True
         wish = replace(command, verb=Verb.ENSURE, target=None, token=None)
@@ -132,6 +134,8 @@ class Guard:
         while clock.tick() < deadline:
             seen, full = self._look(role, full), False  # who starts one looks in full once more
             if reason := supervision.permit(wish, role, seen.instances, seen.lease):
+                raise Refused(reason)
+            if reason := unconfirmed(wish, role, seen):
                 raise Refused(reason)
             outcome = None
             if len(seen.instances) > role.count:
@@ -143,7 +147,7 @@ class Guard:
             elif self._settled(role, seen):
                 witness.tell_starts(self.box, role, seen, command.actor)
                 if answer := _sum(done) or self._confirm(command, role):
-                    return answer
+                    return _beside(answer, seen)
             else:
                 time.sleep(_POLL_S)
             if outcome is not None:
@@ -205,12 +209,14 @@ class Guard:
         left = len(seen.instances) - len(ends)
         starts = command.verb in (Verb.ENSURE, Verb.RESTART) and left < role.count
         refusals = [supervision.permit(command, role, seen.instances, seen.lease)]
-        refusals += [tree.forbidden(one, self.box) for one in ends]
+        if command.verb is Verb.ENSURE:
+            refusals.append(unconfirmed(command, role, seen))
+        refusals += [elsewhere(one) or tree.forbidden(one, self.box) for one in ends]
         if starts and role.command:
             refusals.append(hopeless(role))
         if reason := next(filter(None, refusals), None):
             return Outcome(False, f"{role.name}: would be refused: {reason}", REFUSED)
-        steps = [f"end PID {', '.join(map(str, one.pids))}" for one in ends]
+        steps = [f"end {tree.names(one, self.box)}" for one in ends]
         if starts:
             steps.append(f"start {role.count - left}: {visible(command_line(role.command), 200)}")
         return Outcome(True, f"{role.name}: would {', then '.join(steps) or 'do nothing'}")
@@ -246,6 +252,44 @@ class Guard:
                 tried = f"tried just now by {event.actor}: {event.reason}"
                 return Outcome(False, f"{role.name}: not started: {tried}", REFUSED)
         return None
+
+
+def unconfirmed(command: Command, role: Role, seen: Observation) -> str | None:
+    """Why an ensure goes no further before the operator has confirmed it, or None."""
+    if command.force:
+        return None
+    if len(seen.instances) > role.count:
+        pids = ", ".join(f"PID {one.pid}" for one in seen.instances)
+        return (
+            f"{len(seen.instances)} instances where {role.count} is wanted: {pids}; ensure ends "
+            f"none: `rpa-console kill --duplicates {role.name}` does (key x)"
+        )
+    leased = next((one for one in seen.others if one.box), None)
+    if leased is None or len(seen.instances) == role.count:
+        return None
+    return (
+        f"PID {leased.identity.pid} runs as user {leased.user} under the rpa-console of that user "
+        f"(state directory {leased.box}): `sudo -u {leased.user} rpa-console --state-dir "
+        f"{leased.box} ensure {role.name}` reaches it; --yes starts another one"
+    )
+
+
+def _whose(seen: Observation) -> str:
+    """How the instances came to be, in words."""
+    boxes = dict.fromkeys(one.box for one in seen.instances if one.box is not None)
+    if boxes:
+        return f"run by state directory {', '.join(map(str, boxes))}"
+    return "adopted" if any(one.adopted for one in seen.instances) else "leased"
+
+
+def _beside(outcome: Outcome, seen: Observation) -> Outcome:
+    """The outcome with the processes that look like an instance and do not count."""
+    if not seen.others:
+        return outcome
+    named = [f"PID {one.identity.pid} of user {one.user} ({one.why})" for one in seen.others[:3]]
+    more = f" and {len(seen.others) - 3} more" if len(seen.others) > 3 else ""
+    words = f"{outcome.message}; not counted: {', '.join(named)}{more}"
+    return replace(outcome, message=words)
 
 
 def _held_by(seen: Observation) -> str:

@@ -1,9 +1,10 @@
 """What a shim does: one small process per worker, which holds the lease with it and sees it die.
 
 It imports nothing else of the project until its worker is dead, and little besides: there is one
-for each worker. Its arguments `SPEC`, `STATUS` and `LEASE` are descriptors: what to run (marshal),
-where to report to the caller, and the lock itself, which the worker inherits. So the lock is held
-by two: it survives the death of either, and a worker that closes all descriptors.
+for each worker. Its arguments `SPEC`, `STATUS`, `LEASE` and `START` are descriptors: what to run
+(marshal), where to report to the caller, the life lock, and the start lock or -1. The worker
+inherits the life lock. So two processes hold it: it survives the death of either, and a worker that
+closes all descriptors. The start lock ends as the worker's program begins.
 
 The worker-to-be writes the owner record itself, before it becomes the worker: whoever is killed
 when, no worker ever runs unnamed.
@@ -39,8 +40,8 @@ _AFTER_KILL_S = 5.0
 class Worker:
     """The worker's life, from the first instruction to the certificate."""
 
-    def __init__(self, spec: dict[str, Any], lease: int) -> None:
-        self.spec, self.lease = spec, lease
+    def __init__(self, spec: dict[str, Any], lease: int, turn: int = -1) -> None:
+        self.spec, self.lease, self.turn = spec, lease, turn
         self.pid, self.identity, self.status = 0, "", -1
         self.dead = False
         self.started = moment()
@@ -68,6 +69,8 @@ class Worker:
             os.close(descriptor)
         with open(reading, "rb") as file:
             failure = file.read()  # until it has become the worker, or is dead
+        if self.turn >= 0 and not spec["machine"]:
+            os.close(self.turn)  # from here on the process table shows the worker
         if failure:
             os.waitpid(pid, 0)
             raise ValueError(failure.decode("utf-8", "replace"))
@@ -76,23 +79,30 @@ class Worker:
     def _become(self, shim: str, out: int, err: int, failing: int) -> None:
         """In the child: write who we are, then be the worker."""
         spec, named = self.spec, False
-        program = spec["command"][0]
+        program, at = spec["command"][0], None
         try:
             os.setsid()
             for number in _OURS:
                 signal.signal(number, signal.SIG_DFL)
-            os.chdir(spec["cwd"] or "/")
             os.dup2(out, 1)
             os.dup2(err, 2)
             self._write_owner(shim)
             named = True
+            self._write_record()
+            if spec["account"]:
+                user, group, groups = spec["account"]
+                os.setgroups(groups)
+                os.setgid(group)
+                os.setuid(user)
+            os.chdir(spec["cwd"] or "/")
+            at = program
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             env = {**os.environ, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease)}
             os.execvpe(program, spec["command"], env)
         except (OSError, ValueError) as error:
+            report(failing, why(error, at))
             if named:  # after a worker that never was
                 os.unlink(spec["owner"])
-            report(failing, why(error, program if named else None))
         finally:
             os._exit(127)
 
@@ -116,6 +126,18 @@ class Worker:
             f' "token": {spec["token"]}, "since": [{at!r}, {tick!r}, "{spec["boot"]}"],'
             f' "actor": {spec["actor_json"]}, "lock": [{lock.st_dev}, {lock.st_ino}]}}',
         )
+
+    def _write_record(self) -> None:
+        """Record the worker for the user's other boxes. Without room its match tells it."""
+        if not self.spec["record"]:
+            return
+        own = identity(os.getpid(), self.spec["boot"])
+        pid, ticks, _ = own.split(":", 2)
+        try:
+            path = f"{self.spec['record']}/{pid}.{ticks}.json"
+            put(path, f'{{"identity": "{own}", {self.spec["entry"]}')
+        except OSError:
+            pass
 
 
 def put(path: str, text: str) -> None:
@@ -311,13 +333,18 @@ def start(worker: Worker, status: int) -> bool:
 
 def main() -> None:
     """Start the worker, wait for its end, then see to what it leaves."""
-    if os.fork():  # nobody's child: a caller that lives long has no zombie to reap
-        os._exit(0)
-    spec_fd, status, lease = (int(argument) for argument in sys.argv[2:5])
+    try:
+        if os.fork():  # a child of init: a caller that lives long has no zombie to reap
+            os._exit(0)
+    except OSError:
+        os._exit(75)  # EX_TEMPFAIL
+    spec_fd, status, lease, turn = (int(argument) for argument in sys.argv[2:6])
     fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     wake = become_guardian()
     with open(spec_fd, "rb") as file:
-        worker = Worker(marshal.loads(file.read()), lease)
+        worker = Worker(marshal.loads(file.read()), lease, turn)
+    if turn >= 0 and not worker.spec["machine"]:
+        fcntl.fcntl(turn, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     if start(worker, status):
         status = wait(worker, wake, status)
         sys.path[:] = worker.spec["path"]

@@ -13,12 +13,15 @@ from console.core import limits
 from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
-from console.system import clock
+from console.system import clock, listening, registry, survey
 from console.system.box import Box, slot_name
 from console.system.lease import SHIM
+from console.system.listening import QUEUE
 
 LOG_BYTES = 1_000_000
 _SLACK_S = 10.0
+AGAIN = 75
+"""The shim's exit code when it cannot fork: EX_TEMPFAIL of sysexits.h."""
 
 
 @frozen
@@ -33,8 +36,13 @@ class Report:
     reason: str = ""
 
 
-def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) -> Report:
-    """Start a shim that inherits the lock `lease`; wait until its worker has settled, or not."""
+def launch(
+    box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
+) -> Report:
+    """Start a shim that inherits the locks; wait until its worker has settled, or not.
+
+    `locks`: the descriptors of the life lock and of the start lock; -1 where there is none.
+    """
     import subprocess  # an ensure that finds its worker needs none
 
     spec_read, spec_write = os.pipe()
@@ -43,14 +51,14 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
         shim = subprocess.Popen(
             [
                 sys.executable, "-I", "-S", *_utf8(), str(SHIM), role.name,
-                str(spec_read), str(status_write), str(lease),
+                str(spec_read), str(status_write), *map(str, locks),
             ],
             cwd="/",
             env={**_unmarked(), BOX_VARIABLE: box.name},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(spec_read, status_write, lease),
+            pass_fds=(spec_read, status_write, *(one for one in locks if one >= 0)),
             start_new_session=True,
         )  # fmt: skip
         os.close(status_write)
@@ -58,7 +66,9 @@ def launch(box: Box, role: Role, slot: int, lease: int, token: int, actor: str) 
         with os.fdopen(spec_write, "wb") as pipe:
             spec_write = -1
             pipe.write(marshal.dumps(_spec(box, role, slot, token, actor)))
-        shim.wait()  # it has forked, and lives on as nobody's child
+        if code := shim.wait():  # it has forked, and lives on as a child of init
+            said = "no more processes can be started" if code == AGAIN else f"exit code {code}"
+            return Report(failed=True, reason=f"the shim cannot be started: {said}")
         return _hear(status_read, role.settle_s + _SLACK_S)
     except OSError as error:
         reason = limits.reached(error) or error.strerror or str(error)
@@ -83,11 +93,19 @@ def _unmarked() -> dict[str, str]:
 def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, object]:
     name = slot_name(role, slot)
     marks = dict(zip(MARKS, (box.name, role.name, str(token)), strict=True))
+    place = registry.directory()
+    others = [(one.match, one.match_args) for one in box.roles if one.name != role.name]
     return {
         "role": role.name,
         "command": [os.path.expanduser(word) for word in role.command],
         "cwd": role.cwd,
-        "env": {**role.env, **marks},
+        "env": {**_login(role), **role.env, **marks},
+        "account": _account(role),
+        "record": str(place) if place is not None else "",
+        "entry": json.dumps(registry.entry(role, box.name, token))[1:],
+        "machine": role.scope == "machine",
+        "others": others,
+        "port": listening.local_port(box.settings.queue.url) if role.name != QUEUE else None,
         "marks": marks,
         "token": token,
         "actor": actor,
@@ -105,10 +123,44 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
     }
 
 
+def _account(role: Role) -> tuple[int, int, list[int]] | None:
+    """(user, group, all groups) to start the worker as; None: as ourselves. Raises Refused."""
+    if role.user is None or (user := survey.user_id(role)) == os.geteuid():
+        return None
+    import pwd
+
+    group = pwd.getpwuid(user).pw_gid
+    return user, group, os.getgrouplist(role.user, group)
+
+
+def _login(role: Role) -> dict[str, str]:
+    """The variables that name the user, for a worker of another user."""
+    if _account(role) is None or role.user is None:
+        return {}
+    import pwd
+
+    home = pwd.getpwnam(role.user).pw_dir
+    return {"HOME": home, "USER": role.user, "LOGNAME": role.user}
+
+
+def foreign_user(role: Role) -> str | None:
+    """Why the role's worker cannot be started as its user, or None."""
+    if role.user is None:
+        return None
+    user = survey.user_id(role)
+    if user < 0:
+        return f"roles.{role.name}.user: there is no user {role.user!r} on this machine"
+    if user != os.geteuid() and os.geteuid() != 0:
+        return f"only root can start a process of user {role.user!r}; run: sudo rpa-console …"
+    return None
+
+
 def hopeless(role: Role) -> str | None:
     """Why the role's command cannot be started, as far as that can be told without trying."""
     from shutil import which  # with every kind of archive in tow
 
+    if reason := foreign_user(role):
+        return reason
     if role.cwd is not None and not os.path.isdir(role.cwd):
         return f"{role.cwd}: the working directory does not exist"
     program = os.path.expanduser(role.command[0])

@@ -229,9 +229,12 @@ def _on_the_way(directory: Path) -> list[Path]:
     return found
 
 
-def network_filesystem(directory: Path) -> str | None:
-    """The kind of network file system that `directory` lies on, or None."""
-    mounted = mount_of(os.path.realpath(directory))
+def network_filesystem(directory: Path, resolve: bool = True) -> str | None:
+    """The kind of network file system that `directory` lies on, or None.
+
+    `resolve=False` follows no link, and so touches no file system that may hang.
+    """
+    mounted = mount_of(os.path.realpath(directory) if resolve else str(directory))
     return mounted[1] if mounted is not None and _is_network(mounted[1]) else None
 
 

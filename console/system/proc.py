@@ -92,6 +92,37 @@ def alive(identity: Identity) -> bool:
     return stat is not None and stat[2] == identity.ticks and stat[0] not in "ZX"
 
 
+def standing(pid: int) -> tuple[int | None, bool]:
+    """(effective user or None, whether the process is in a PID namespace below ours).
+
+    By `Uid:` and `NSpid:` of `/proc/PID/status`, see proc_pid_status(5): `NSpid` has one number for
+    each namespace from that of `/proc` down to the process's own.
+    """
+    try:
+        raw = read(f"/proc/{pid}/status")
+    except OSError:
+        return None, False
+    fields = dict(line.partition(b":\t")[::2] for line in raw.split(b"\n"))
+    uids, pids = fields.get(b"Uid", b"").split(), fields.get(b"NSpid", b"").split()
+    return int(uids[1]) if len(uids) > 1 else None, len(pids) > 1
+
+
+def check_namespace() -> None:
+    """Raise ProcessError where `/proc` shows another PID namespace than ours.
+
+    There a PID means one process to `/proc` and another one to `kill`.
+    """
+    try:
+        own = os.readlink("/proc/self")
+    except OSError as error:
+        raise ProcessError(f"/proc/self cannot be read: {error.strerror}") from error
+    if own != str(os.getpid()):
+        raise ProcessError(
+            f"/proc belongs to another PID namespace: it calls this process {own}, the kernel "
+            f"{os.getpid()}; mount this namespace's own: mount -t proc proc /proc"
+        )
+
+
 def environment(pid: int, wanted: set[str]) -> dict[str, str]:
     """The wanted variables of a process's environment at its start; empty when unreadable."""
     try:

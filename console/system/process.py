@@ -18,10 +18,12 @@ from console.system.proc import (
     Gone,
     ProcessError,
     alive,
+    check_namespace,
     environment,
     identify,
     ran,
     read,
+    standing,
     stat_of,
     usage,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "ghost",
     "identify",
     "open_handles",
+    "standing",
     "usage",
     "wait_dead",
 ]
@@ -138,6 +141,7 @@ class Table:
             return self._look(now, again, full)
 
     def _look(self, now: Moment, again: Iterable[int], full: bool) -> tuple[Process, ...]:
+        check_namespace()
         check = now.tick - self._full_at > _FULL_S
         if full or check:
             self._full_at = now.tick
@@ -251,7 +255,10 @@ def details(process: Process, variables: Iterable[str]) -> Process:
     """`process` with its directory, program and the named variables, where readable."""
     wanted = set(variables)
     cwd, exe = _link(process.pid, "cwd"), _link(process.pid, "exe")
-    return replace(process, cwd=cwd, exe=exe, env=environment(process.pid, wanted))
+    uid, nested = standing(process.pid)
+    return replace(
+        process, cwd=cwd, exe=exe, env=environment(process.pid, wanted), uid=uid, nested=nested
+    )
 
 
 def _link(pid: int, name: str) -> str | None:

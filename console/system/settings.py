@@ -69,6 +69,12 @@ class RoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Words among the script's own arguments, in this order: tells roles with one script apart."""
     match_cwd: Text | None = None
     match_env: dict[str, str] = {}
+    user: Text | None = None
+    """Whose processes are meant, and as whom root starts one."""
+    scope: Literal["user", "machine"] = "user"
+    """`machine`: one among the processes of all users."""
+    containers: bool = False
+    """Whether workers in containers on this machine count as well."""
     count: Count = 1
     keep: Literal["oldest", "newest"] = "oldest"
     grace_s: Seconds = 10.0
@@ -228,6 +234,9 @@ def _role(name: str, settings: RoleSettings) -> Role:
         env=settings.env,
         match_cwd=_expand(settings.match_cwd),
         match_env=settings.match_env,
+        user=settings.user,
+        scope=settings.scope,
+        containers=settings.containers,
         count=settings.count,
         keep=settings.keep,
         grace_s=settings.grace_s,

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
 from console.core.text import visible
-from console.system import clock, launch, lease, process, tokens, tree, witness
+from console.system import clock, launch, lease, process, registry, tokens, tree, witness
 from console.system.box import Box, Observation, slot_name
 from console.system.ending import REFUSED, Refused
+from console.system.lock import Grant
 from console.system.process import ProcessError
+
+_POLL_S = 0.02
 
 
 def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
-    """Start an instance in a slot; None when there is a reason to look again."""
+    """Start an instance in a slot; None when there is a reason to look again.
+
+    The start lock is held until the worker can be seen, so that no start from another state
+    directory looks in between. Raises Refused, LeaseError, ProcessError.
+    """
+    if reason := registry.unusable(role) or launch.foreign_user(role):
+        raise Refused(reason)
+    starting = registry.take_start(role)
+    if starting is None:
+        time.sleep(_POLL_S)
+        return None
+    try:
+        return _start(box, command, role, slot, starting)
+    finally:
+        starting.close()
+
+
+def _start(box: Box, command: Command, role: Role, slot: int, starting: Grant) -> Outcome | None:
     name, paths = slot_name(role, slot), box.paths
     grant = lease.take(paths.lease(name))
     if grant is None:
@@ -33,7 +54,8 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
         claim = Owner(own, token, clock.now(), None, command.actor)
         with contextlib.suppress(OSError):  # information, not the guarantee
             lease.write_owner(paths.owner(name), claim, paths.lease(name))
-        report = launch.launch(box, role, slot, grant.descriptor, token, command.actor)
+        locks = (grant.descriptor, starting.descriptor)
+        report = launch.launch(box, role, slot, locks, token, command.actor)
     finally:
         grant.close()
     return _record(box, command, role, token, report)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from console.core.frozen import frozen
-from console.core.instances import MARKS, Kinship, lineage
+from console.core.instances import MARKS, lineage
 from console.core.model import Identity, Instance, Lease, Owner
-from console.system import clock, lease, process
+from console.core.text import visible
+from console.system import clock, lease, listening, process
 from console.system.box import Box
 from console.system.process import Gone, Handle, ProcessError
+from console.system.survey import Survey
 
 _AFTER_KILL_S = 5.0
 
@@ -52,6 +54,13 @@ def forbidden(instance: Instance, box: Box) -> str | None:
     return None
 
 
+def names(instance: Instance, box: Box) -> str:
+    """The processes that an end of the instance ends now: `PID 5 (python rpa_worker.py), …`."""
+    seen = {one.identity: one for one in box.table.look()}
+    living = [seen[one] for one in _members(instance, box, ()) if one in seen]
+    return ", ".join(f"PID {one.pid} ({visible(one.command, 80)})" for one in living)
+
+
 def _own_pids(box: Box) -> set[int]:
     """Ourselves and our ancestors: the shell or connection of the person who asks."""
     return {one.pid for one in lineage(os.getpid(), box.table.look())}
@@ -73,8 +82,13 @@ def end_strays(box: Box, role: str, dead: Owner, spare: set[int], grace_s: float
         seen = box.table.look()
         later = (one.identity for one in seen if one.identity.ticks >= dead.identity.ticks)
         marked = [one for one in later if _carries(one.pid, box.name, role, dead.token)]
-        own = {one.pid for one in lineage(os.getpid(), seen)} | spare if marked else spare
-        return [one for one in marked if one.pid not in own]
+        if not marked:
+            return []
+        own = {one.pid for one in lineage(os.getpid(), seen)} | spare
+        survey = box.survey()
+        spared = survey.stops(role) | _port_holders(box, role, (one.pid for one in marked))
+        ours = (one for one in marked if one.pid not in own)
+        return [one for one in ours if not _spared(one.pid, spared, survey, dead.identity.pid)]
 
     return _end(members, grace_s)
 
@@ -109,23 +123,42 @@ def end_holders(
 
 
 def _members(instance: Instance, box: Box, known: Iterable[Identity]) -> list[Identity]:
-    """The tree as it is now: descendants of whom we know, and whoever carries its token.
+    """The tree as it is now: descendants of those that are known, and what carries its token.
 
     The second finds children that were orphaned when the shim was killed: the environment of a
-    process is inherited and kept.
+    process is inherited and kept. What belongs to another role, or holds the queue's port, is left
+    out with all below it.
     """
-    kinship = Kinship(box.table.look(full=True))
-    seen = kinship.by_pid
+    survey = box.survey()
+    seen, role, token = survey.kinship.by_pid, instance.role, instance.token
     members = dict.fromkeys([*(one.identity for one in instance.processes), *known])
     for identity in tuple(members):
         current = seen.get(identity.pid)
         if current is not None and current.identity == identity:
-            members.update(dict.fromkeys(one.identity for one in kinship.tree(current)))
-    role, token = instance.role, instance.token
+            members.update(dict.fromkeys(one.identity for one in survey.kinship.tree(current)))
     if token is not None:
         marked = (one for one in seen.values() if _carries(one.pid, box.name, role, token))
         members.update(dict.fromkeys(one.identity for one in marked))
-    return list(members)
+    holders = _port_holders(box, role, (one.pid for one in members))
+    spared = survey.stops(role) | (set() if instance.pid in holders else holders)
+    return [one for one in members if not _spared(one.pid, spared, survey, instance.pid)]
+
+
+def _port_holders(box: Box, role: str, pids: Iterable[int]) -> set[int]:
+    """Those of the processes that hold the queue's port, unless the role is the queue itself."""
+    port = None if role == listening.QUEUE else listening.local_port(box.settings.queue.url)
+    sockets = listening.listeners(port) if port is not None else set()
+    return listening.holding(pids, sockets) if sockets else set()
+
+
+def _spared(pid: int, spared: Collection[int], survey: Survey, root: int) -> bool:
+    """Whether a process is one of those spared, or below one, on the way up to `root`."""
+    for one in (pid, *survey.kinship.above(pid)):
+        if one == root:
+            return False
+        if one in spared:
+            return True
+    return False
 
 
 def _carries(pid: int, box: str, role: str, token: int | None) -> bool:

@@ -6,7 +6,7 @@ A start or a death is written once: the store ignores the second to tell of it.
 from __future__ import annotations
 
 from console.core.model import Event, EventKind, Identity, Instance, Moment, Owner, Role
-from console.system import clock, proc
+from console.system import clock, proc, registry
 from console.system.box import Box, Observation
 
 
@@ -17,7 +17,9 @@ def tell_starts(box: Box, role: Role, seen: Observation, actor: str) -> None:
 
 
 def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, actor: str) -> None:
-    """Write how one instance came to be."""
+    """Write how one instance came to be, unless another state directory runs it."""
+    if instance.box is not None:
+        return
     owners = (one.owner for one in seen.leases if one.owner is not None)
     owner = next((one for one in owners if one.identity == instance.identity), None)
     if owner is not None:
@@ -25,6 +27,7 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
     elif instance.token is None:
         from console.system.launcher import launcher
 
+        registry.adopt(role, box.name, instance.identity)
         started = instance.root.started
         box.tell(
             EventKind.ADOPTED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from rich.text import Text
 from textual.screen import Screen
 
 from console.core.frozen import replace
-from console.core.model import Command, Moment, Outcome, Snapshot, Verdict
+from console.core.model import Command, Moment, Outcome, Snapshot, Verb, Verdict
 from console.core.program import step
 from console.core.text import clock, visible
 from console.ui.ages import Ticking, alike
@@ -205,8 +206,12 @@ class ConsoleApp(TypeaheadApp):
             else:
                 self.order(command, doing)
 
+        def rehearse() -> Awaitable[Outcome]:
+            return self.wiring.submit(replace(command, dry_run=True, actor=self.wiring.actor))
+
         if self.latest is not None:
-            self.push_screen(Confirm(question, self.latest, self.look), answered)
+            ends = rehearse if command.verb in (Verb.RESTART, Verb.KILL) else None
+            self.push_screen(Confirm(question, self.latest, self.look, ends), answered)
 
     def order(self, command: Command, doing: str) -> None:
         """Submit a command in the background; its state shows until the outcome is there."""

@@ -99,7 +99,9 @@ def since(now: Moment, then: Moment | None) -> str:
 
 def held(view: RoleView, instance: Instance) -> Span:
     """By what right an instance runs."""
-    if instance.leased:
+    if instance.box is not None:
+        word, style = f"by {instance.box}", "warn"
+    elif instance.leased:
         word = f"leased #{instance.token}" if instance.token is not None else "leased"
         style = ""
     elif instance.launcher_ended:

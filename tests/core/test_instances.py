@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from console.core.instances import (
     BOX_VARIABLE,
     Kinship,
+    Scope,
     belongs,
     by_code,
     candidates,
@@ -46,7 +47,7 @@ def pids(instances: tuple[Instance, ...]) -> list[tuple[int, ...]]:
 
 def grouped(seen: list[Process]) -> tuple[Instance, ...]:
     """The role's instances in this table."""
-    return group(ROLE, seen, Kinship(seen), "box")
+    return group(ROLE, seen, Kinship(seen), Scope("box"))
 
 
 def test_a_launcher_and_its_interpreter_are_one() -> None:
@@ -103,24 +104,27 @@ def test_a_torn_list_makes_no_strange_family() -> None:
 
 def test_boxes_are_told_apart() -> None:
     seen = proc(10, 1, "python rpa_worker.py", cwd="/a", env={BOX_VARIABLE: "one", "PORT": "1"})
-    assert belongs(seen, ROLE, "one") and not belongs(seen, ROLE, "two")
+    assert belongs(seen, ROLE, Scope("one")) and belongs(seen, ROLE, Scope("two"))
+    (own,) = group(ROLE, [seen], Kinship([seen]), Scope("one"))
+    (other,) = group(ROLE, [seen], Kinship([seen]), Scope("two"))
+    assert (own.box, other.box) == (None, "one")
     here = Role("worker", match="rpa_worker.py", match_cwd="/a", match_env={"PORT": "1"})
     there = Role("worker", match="rpa_worker.py", match_cwd="/b")
     other = Role("worker", match="rpa_worker.py", match_env={"PORT": "2"})
-    assert belongs(seen, here, "one")
-    assert not belongs(seen, there, "one") and not belongs(seen, other, "one")
+    assert belongs(seen, here, Scope("one"))
+    assert not belongs(seen, there, Scope("one")) and not belongs(seen, other, Scope("one"))
     unmarked = proc(10, 1, "python rpa_worker.py")
-    assert belongs(unmarked, ROLE, "one") and not belongs(unmarked, there, "one")
+    assert belongs(unmarked, ROLE, Scope("one")) and not belongs(unmarked, there, Scope("one"))
 
 
 def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:
     seen = proc(10, 1, "/agi/rpa-runner rpa_worker.py")
     assert candidates([ROLE], [seen]) == (seen,)
-    assert not belongs(seen, ROLE, "box")
+    assert not belongs(seen, ROLE, Scope("box"))
     assert belongs(
-        proc(10, 1, "/agi/rpa-runner rpa_worker.py", exe="/usr/bin/python3.11"), ROLE, "b"
+        proc(10, 1, "/agi/rpa-runner rpa_worker.py", exe="/usr/bin/python3.11"), ROLE, Scope("b")
     )
-    assert not belongs(proc(10, 1, "/agi/edit rpa_worker.py", exe="/usr/bin/vim"), ROLE, "b")
+    assert not belongs(proc(10, 1, "/agi/edit rpa_worker.py", exe="/usr/bin/vim"), ROLE, Scope("b"))
 
 
 def test_lineage_and_code() -> None:
@@ -154,8 +158,8 @@ def test_grouping_is_a_partition(seen: list[Process]) -> None:
     found = grouped(seen)
     members = [pid for instance in found for pid in instance.pids]
     assert len(members) == len(set(members)), "nobody is counted twice"
-    assert {one.pid for one in seen if belongs(one, ROLE, "box")} <= set(members)
-    assert all(belongs(instance.root, ROLE, "box") for instance in found)
+    assert {one.pid for one in seen if belongs(one, ROLE, Scope("box"))} <= set(members)
+    assert all(belongs(instance.root, ROLE, Scope("box")) for instance in found)
     kinship = Kinship(seen)
     for instance in found:
         for one in instance.processes[1:]:
@@ -184,9 +188,9 @@ def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
     ],
 )
 def test_the_console_is_no_worker_whatever_a_role_says(line: str, match: str) -> None:
-    assert not belongs(proc(5, 1, line), Role("worker", match), "box")
+    assert not belongs(proc(5, 1, line), Role("worker", match), Scope("box"))
 
 
 def test_a_shell_that_calls_the_console_and_then_the_worker_is_the_workers() -> None:
     line = "sh -c|rpa-console ensure watchdog; python rpa_worker.py"
-    assert belongs(proc(5, 1, line), ROLE, "box")
+    assert belongs(proc(5, 1, line), ROLE, Scope("box"))

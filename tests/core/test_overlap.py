@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.instances import belongs
+from console.core.instances import Scope, belongs
 from console.core.model import Identity, Moment, Process, Role
 from console.core.overlap import overlap, overlaps
 
@@ -82,5 +82,5 @@ SEEN = st.builds(
 def test_a_process_of_two_roles_is_one_of_roles_that_overlap(
     one: Role, other: Role, process: Process
 ) -> None:
-    if belongs(process, one, "box") and belongs(process, other, "box"):
+    if belongs(process, one, Scope("box")) and belongs(process, other, Scope("box")):
         assert overlap(one, other) is not None

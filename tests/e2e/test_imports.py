@@ -49,8 +49,8 @@ def watched(box: Any) -> Any:
     ("command", "more", "ours", "whole"),
     [
         ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 8, 111),
-        ("status --json", NOT_TO_LOOK, 75, 217),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 48, 190),
+        ("status --json", NOT_TO_LOOK, 84, 225),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot"}, 58, 204),
     ],
 )
 def test_a_command_imports_what_it_needs(

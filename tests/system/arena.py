@@ -16,7 +16,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from beings import STARTED, dead, holds_open, kill, pids, reap, wait_for, words
+from beings import (
+    STARTED,
+    dead,
+    foreign,
+    holds_open,
+    kill,
+    pids,
+    reap,
+    start_ticks,
+    wait_for,
+    words,
+)  # fmt: skip
 
 from console.core.instances import BOX_VARIABLE
 from console.core.model import Command, Event, EventKind, Instance, Outcome, Verb
@@ -80,6 +91,9 @@ for mode in modes:
         for _ in range(int(mode[5:]) // 100_000):
             os.write(1, block * 1000)
 say("ready", str(os.getpid()))
+if "turn" in modes:  # as after setproctitle, or an exec: the same process under another name
+    os.set_inheritable(truth, True)
+    os.execv("/bin/sleep", ["bot", "600"])
 while True:
     time.sleep(600)
 """
@@ -97,6 +111,7 @@ class Arena:
         role.setdefault("match", str(self.script))
         role.setdefault("settle_s", 0.1)
         role.setdefault("grace_s", 3.0)
+        self.turns = "turn" in modes
         self.settings = Settings(roles={"worker": RoleSettings(**role)})
         self.box: Box = stack.enter_context(open_box(self.settings, place / "state"))
         self.guard = Guard(self.box)
@@ -168,14 +183,27 @@ class Arena:
     def living(self) -> list[int]:
         """PIDs of all living processes of this arena: workers, children, not shims."""
         mark = os.fsencode(str(self.script))
-        children = {int(pid) for pid in self.lines("children")}
-        return [one for one in pids() if one in children or mark in words(one)]
+        known = {int(pid) for pid in self.lines("children")} | self.turned()
+        return [one for one in pids() if one in known or (mark in words(one) and not foreign(one))]
+
+    def turned(self) -> set[int]:
+        """PIDs of the living workers that have changed their command line."""
+        lives = (line.split() for line in self.lines("lives") if self.turns)
+        return {int(pid) for pid, ticks, _ in lives if start_ticks(int(pid)) == int(ticks)}
+
+    def boxes(self) -> Iterator[Box]:
+        """The arena's box, and those of the other state directories that it has."""
+        yield self.box
+        for state in sorted(self.place.glob("state-*")):
+            with open_box(self.settings, state) as box:
+                yield box
 
     def events(self, *kinds: EventKind) -> list[Event]:
         """The ledger of the role, of some kinds or all."""
         return [
             e
-            for e in self.box.store.events(role="worker", limit=100_000)
+            for box in self.boxes()
+            for e in box.store.events(role="worker", limit=100_000)
             if not kinds or e.kind in kinds
         ]
 
@@ -199,10 +227,11 @@ class Arena:
 
     def clear(self) -> None:
         """End, by PID, whatever has run here."""
-        box = {BOX_VARIABLE: self.box.name}
+        states = [str(path) for path in self.place.glob("state*")]
         for _ in range(100):
             shims = [p for p in pids() if holds_open(p, self.place)]
-            marked = [p for p in pids() if process.environment(p, set(box)) == box]
+            boxes = {p: process.environment(p, {BOX_VARIABLE}) for p in pids()}
+            marked = [p for p, box in boxes.items() if box.get(BOX_VARIABLE) in states]
             rest = {*self.living(), *shims, *marked} - {os.getpid()}
             if not rest:
                 break

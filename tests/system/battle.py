@@ -20,13 +20,16 @@ from contextlib import ExitStack
 from arena import Arena, dead, kill, wait_for, words
 from murder import Murderer, shims
 from servant import servant
-from strategies import Strategy, by_command_line, by_guard, seen
+from strategies import Strategy, by_command_line, by_guard, by_state_directories, seen
 from tally import Tally
 
-from console.core.model import Verb
+from console.core.model import Command, Verb
 from console.system import lock
+from console.system.guard import Guard
 
 CALLERS = 64
+OURS = (by_guard, by_command_line, by_state_directories)
+"""The strategies that are the product."""
 EVERY_S = 0.02
 """How often the observer looks, and the murderer may strike."""
 
@@ -109,10 +112,11 @@ def fight(
         if murderer is not None:
             tally.most_daemons = murderer.servant.most
     tally.starts = len(a.lines("starts"))
-    if strategy in (by_guard, by_command_line):
+    if strategy in OURS:
         # A death whose shim was killed before it is told by whoever takes the lease next.
-        a.do(Verb.ENSURE)
-        a.do(Verb.KILL)
+        for box in a.boxes():
+            for verb in (Verb.ENSURE, Verb.KILL):
+                Guard(box).carry_out(Command(verb, "worker", "test"))
     tally.unexplained = a.unexplained()
     tally.seconds = time.monotonic() - began
     return tally
@@ -143,7 +147,7 @@ def _one_round(
     if murderer is None:
         tally.split_answers += len({pid for code, pid, _ in answers if code == 0}) > 1
         tally.unclear += callers - len(answers) + sum(1 for code, *_ in answers if code)
-    if strategy in (by_guard, by_command_line):
+    if strategy in OURS:
         _heal(a, tally)
     else:
         while _about_to_begin(a, {pid for _, pid, _ in answers if pid}):
@@ -180,7 +184,8 @@ def _rest(a: Arena, guarded: bool) -> None:
         return not living and not any(b"worker" in words(pid) for pid in shims(a))
 
     wait_for(gone)
-    wait_for(lambda: not lock.held(a.box.paths.lease("worker")))
+    leases = [a.box.paths.lease("worker"), *a.place.glob("state-*/locks/worker.lock")]
+    wait_for(lambda: not any(map(lock.held, leases)))
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

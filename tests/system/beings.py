@@ -55,6 +55,24 @@ FORK_NO_EXEC = 0x40
 """`PF_FORKNOEXEC` of the kernel's `sched.h`."""
 
 
+def start_ticks(pid: int) -> int | None:
+    """The kernel's start time of a living process; None without one."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = raw[raw.rfind(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def foreign(pid: int) -> bool:
+    """Whether a process belongs to another user."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid not in (os.geteuid(), 0)
+    except OSError:
+        return False
+
+
 def about_to_exec(pid: int) -> bool:
     """Whether it was forked and is no program of its own yet: until then it bears its parent's."""
     try:

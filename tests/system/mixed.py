@@ -177,6 +177,7 @@ def workers(a: Arena) -> tuple[list[int], list[int]]:
 
 def judge(a: Arena, tally: Tally) -> None:
     """One ensure leads to exactly one; then nothing may live, and everything must be told."""
+    a.do(Verb.END_DUPLICATES)  # an ensure ends none
     outcome = a.do(Verb.ENSURE)
     living = [pid for some in workers(a) for pid in some if not dead(pid)]
     if not outcome.done or len(living) != 1 or outcome.pid not in (None, *living):

@@ -8,6 +8,7 @@ import random
 import pytest
 from arena import Arena, Make
 from battle import fight
+from lookalikes import look_alikes
 from mixed import mixed
 from strategies import (
     Strategy,
@@ -15,6 +16,7 @@ from strategies import (
     by_guard,
     by_looking,
     by_mutex,
+    by_state_directories,
     write_config,
 )
 from tally import Tally
@@ -51,6 +53,21 @@ def test_contention(make: Make, record_property: pytest.RecordProperty) -> None:
 @pytest.mark.timeout(600)
 def test_contention_for_a_worker_behind_a_wrapper(make: Make) -> None:
     proved(fight(slow(make), by_guard, max(1, ROUNDS // 3)))
+
+
+@pytest.mark.timeout(600)
+def test_contention_of_four_state_directories(make: Make) -> None:
+    a = make()
+    with look_alikes(a):
+        proved(fight(a, by_state_directories, ROUNDS))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("modes", ["", "turn"])
+def test_murder_with_four_state_directories(make: Make, modes: str) -> None:
+    a = make(modes=modes)
+    with look_alikes(a):
+        proved(fight(a, by_state_directories, max(2, ROUNDS // 2), murder=random.Random(SEED)))
 
 
 @pytest.mark.timeout(600)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from arena import wait_for
 
-from console.core.instances import Kinship
+from console.core.instances import MARKS, Kinship, Scope
 from console.core.model import (
     EventKind,
     Identity,
@@ -34,6 +34,7 @@ from console.system.meter import MOST, Meter
 from console.system.paths import PathError
 from console.system.settings import RoleSettings, Settings
 from console.system.store import StoreError
+from console.system.survey import Survey
 
 NOW = Moment(1_000.0, 1_000.0, "boot")
 WORKER = Role("worker", "rpa_worker.py")
@@ -54,6 +55,10 @@ def owner(of: Process, shim: int | None = 9) -> Owner:
     return Owner(of.identity, 7, NOW, Identity(shim, 1, "boot") if shim else None, "cli:ana")
 
 
+def survey(*seen: Process) -> Survey:
+    return Survey(Kinship(seen), seen, (), Scope("box"), (), {})
+
+
 # --- whose lease it is ----------------------------------------------------------------------
 
 
@@ -61,7 +66,7 @@ def test_the_owners_tree_is_the_leased_instance() -> None:
     root, child = one(20), one(21, 20, "python", "child.py")
     found = [Instance("worker", (root,))]
     (leased,), held = attribute(
-        WORKER, found, Lease(LeaseState.HELD, owner(root)), Kinship([root, child])
+        WORKER, found, Lease(LeaseState.HELD, owner(root)), survey(root, child)
     )
     assert (leased.leased, leased.token, leased.pids) == (True, 7, (20, 21))
     assert held.state is LeaseState.HELD
@@ -69,14 +74,14 @@ def test_the_owners_tree_is_the_leased_instance() -> None:
 
 def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
     wrapper = one(20, 1, "sh", "-c", "sleep 1; exec python rpa_worker.py")
-    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), Kinship([wrapper]))
+    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), survey(wrapper))
     assert (leased.pid, leased.leased) == (20, True)
 
 
 def test_an_owner_that_lost_its_lock_is_one_instance_and_not_leased() -> None:
     root = one(20)
     found = [Instance("worker", (root,))]
-    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), Kinship([root]))
+    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), survey(root))
     assert (free.leased, free.token) == (False, 7)
 
 
@@ -86,16 +91,26 @@ def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
     for gone in (owner(one(20)), owner(one(30, state="Z")), owner(stranger, shim=None)):
         held = Lease(LeaseState.HELD, gone)
         zombie = one(30, state="Z") if gone.identity.pid == 30 and gone.shim else stranger
-        (kept,), _ = attribute(WORKER, found, held, Kinship([zombie]))
+        (kept,), _ = attribute(WORKER, found, held, survey(zombie))
         assert not kept.leased
+
+
+def test_what_bears_the_owners_marks_is_part_of_its_instance() -> None:
+    root, loose = one(20), one(30, env=dict(zip(MARKS, ("box", "worker", "7"), strict=True)))
+    found = [Instance("worker", (root,)), Instance("worker", (loose,))]
+    held = Lease(LeaseState.HELD, owner(root))
+    (whole,), _ = attribute(WORKER, found, held, survey(root, loose))
+    assert (whole.pids, whole.leased) == ((20, 30), True)
+    none, _ = attribute(WORKER, [Instance("worker", (loose,))], held, survey(loose))
+    assert none == [], "its shim is ending what the dead worker has left"
 
 
 def test_a_leftover_that_holds_the_lease_and_matches_is_the_instance() -> None:
     heir = one(22)
     held = Lease(LeaseState.ORPHANED, owner(one(20)), (22,), "its owner is gone")
-    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, Kinship([heir]))
+    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, survey(heir))
     assert (kept.leased, now.state) == (True, LeaseState.HELD)
-    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, Kinship([heir]))
+    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, survey(heir))
     assert (other.leased, still.state) == (False, LeaseState.ORPHANED)
 
 

@@ -7,7 +7,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from arena import PYTHON, Make, dead, kill, wait_for
+from arena import Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
 from console.core.supervision import POLICY
@@ -114,8 +114,7 @@ def test_what_others_started_is_adopted_and_can_be_ended(make: Make) -> None:
 @pytest.mark.parametrize("keep", ["oldest", "newest"])
 def test_too_many_are_ended_by_the_rule(make: Make, keep: str) -> None:
     a = make(keep=keep, modes="many")
-    first = a.ensure().pid
-    second = a.outside("many")
+    first, second = a.outside("many"), a.outside("many")
     assert len(a.look().instances) == 2
     stays, goes = (first, second) if keep == "oldest" else (second, first)
     outcome = a.do(Verb.END_DUPLICATES)
@@ -125,11 +124,21 @@ def test_too_many_are_ended_by_the_rule(make: Make, keep: str) -> None:
     assert f"keep the {keep}" in a.events(EventKind.ENDED)[0].reason
 
 
-def test_ensure_ends_the_surplus_too(make: Make) -> None:
+def test_a_leased_worker_is_not_ended_in_favour_of_another(make: Make) -> None:
+    a = make(keep="newest", modes="many")
+    leased, younger = a.ensure().pid, a.outside("many")
+    assert a.do(Verb.END_DUPLICATES).done
+    assert a.only().pid == leased and dead(younger)
+
+
+def test_ensure_ends_nothing_before_it_is_confirmed(make: Make) -> None:
     a = make(modes="many")
-    for _ in range(3):
-        a.outside("many")
-    assert a.ensure().changed and len(a.look().instances) == 1
+    started = [a.outside("many") for _ in range(3)]
+    refused = a.do(Verb.ENSURE)
+    assert (refused.done, refused.code) == (False, 1)
+    assert all(str(pid) in refused.message for pid in started)
+    assert "kill --duplicates" in refused.message and len(a.look().instances) == 3
+    assert a.ensure(force=True).changed and len(a.look().instances) == 1
 
 
 def test_two_slots_two_workers(make: Make) -> None:
@@ -154,20 +163,6 @@ def test_a_wrapper_counts_before_it_has_become_the_worker(make: Make) -> None:
     assert a.ensure().pid == pid
     wait_for(lambda: a.lines("starts"))
     assert a.only().pid == pid and not a.duplicates
-
-
-def test_two_boxes_do_not_see_each_other(make: Make) -> None:
-    a, b = make("a"), make("b")
-    for one in (a, b):
-        one.settings.roles["worker"].command[3:] = [str(a.script), str(one.place)]
-    b.settings = b.box.settings = a.settings.__class__(
-        roles={"worker": a.settings.roles["worker"].__class__(
-            match=str(a.script), command=[*PYTHON, str(a.script), str(b.place)], settle_s=0.1)}
-    )  # fmt: skip
-    first, second = a.ensure().pid, b.ensure().pid
-    assert first != second
-    assert (a.only().pid, b.only().pid) == (first, second)
-    assert a.do(Verb.KILL).done and b.only().pid == second, "only its own"
 
 
 def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:

@@ -40,6 +40,7 @@ class Box:
 
     snapshot: Snapshot = field(default_factory=night)
     outcome: Outcome | Exception = field(default_factory=lambda: Outcome(True, "done as asked"))
+    rehearsal: Outcome = field(default_factory=lambda: Outcome(True, "would end PID 7 (fresh)"))
     asked: list[Command] = field(default_factory=list)
     hold: asyncio.Event | None = None
     late: float = 0.0
@@ -54,6 +55,8 @@ class Box:
         await asyncio.Event().wait()
 
     async def submit(self, command: Command) -> Outcome:
+        if command.dry_run:
+            return self.rehearsal
         self.asked.append(command)
         if self.hold is not None:
             await self.hold.wait()

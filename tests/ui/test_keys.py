@@ -421,3 +421,23 @@ async def test_orphaned_lease_is_said() -> None:
     box = Box(replace(calm, roles=(replace(calm.roles[0], lease=lease),)))
     async with console(box, size=(160, 50)) as pilot:
         assert "lease orphaned: PID 40999 keeps it" in shown(pilot)
+
+
+async def test_a_dialog_looks_afresh_and_names_what_will_end() -> None:
+    box = Box()
+    box.rehearsal = Outcome(True, "worker: would end PID 40864 (python rpa_worker.py), PID 7 (ocr)")
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        assert "PID 7 (ocr)" in shown(pilot)
+        await press(pilot, "escape")
+    assert box.asked == []
+
+
+async def test_a_dialog_tells_what_the_fresh_look_refuses() -> None:
+    box = Box()
+    box.rehearsal = Outcome(False, "worker: would be refused: run by state directory /a", 1)
+    async with console(box) as pilot:
+        await press(pilot, "r")
+        assert "run by state directory /a" in shown(pilot)
+        await press(pilot, "y")
+    assert box.asked == []

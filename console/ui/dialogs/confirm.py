@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import textwrap
 import time
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from console.core.model import Snapshot
+from console.core.model import Outcome, Snapshot
 from console.core.text import visible
 from console.ui.consequence import Question
 from console.ui.dialogs.sheet import Sheet
@@ -42,16 +43,35 @@ class Confirm(Sheet[bool]):
         Binding("end", "scroll(10000)", show=False),
     ]
 
-    def __init__(self, question: Question, snapshot: Snapshot, look: Look) -> None:
+    def __init__(
+        self,
+        question: Question,
+        snapshot: Snapshot,
+        look: Look,
+        rehearse: Callable[[], Awaitable[Outcome]] | None = None,
+    ) -> None:
+        """`rehearse`: looks afresh and says which processes an answer of yes would end."""
         word = question.word
         super().__init__(question.title, look, f"type {word}, then Enter" if word else None)
         self.question, self.snapshot, self.refusal = question, snapshot, ""
         self.first = 0
         """The first fact in view, where there are more than fit."""
         self._read_at = math.inf
+        self._rehearse, self._rehearsed = rehearse, line()
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.set_timer, READING_S, self._read)
+        if self._rehearse is not None:
+            self._rehearsed = line((fit("now", 10), "muted"), ("looking…", "muted"))
+            self.run_worker(self._look_afresh(self._rehearse), exit_on_error=False)
+
+    async def _look_afresh(self, rehearse: Callable[[], Awaitable[Outcome]]) -> None:
+        """Show what the command would do to the processes that are there now."""
+        outcome = await rehearse()
+        if not outcome.done:
+            self.refusal = self.refusal or outcome.message
+        self._rehearsed = line((fit("now", 10), "muted"), (outcome.message, ""))
+        self.draw()
 
     def _read(self) -> None:
         self._read_at = time.monotonic()
@@ -74,7 +94,8 @@ class Confirm(Sheet[bool]):
             foot = [line()] * len(foot)
         room = self.size.height - 2 - len(foot) - (self.prompt is not None)
         width = max(10, self.breadth - 3)
-        facts = [part for one in self.question.lines for part in _wrapped(one, width)]
+        told = [*self.question.lines, *([self._rehearsed] if self._rehearse else [])]
+        facts = [part for one in told for part in _wrapped(one, width)]
         if len(facts) > room > 0:
             facts = self._window(facts, max(1, room - 1))
         return [*facts, *foot]

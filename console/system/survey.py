@@ -1,0 +1,193 @@
+"""One look at the process table: which process belongs to which role of a box."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from console.core import instances as grouping
+from console.core.frozen import frozen, replace
+from console.core.instances import DEMO_VARIABLE, MARKS, Kinship, Scope
+from console.core.model import Identity, Instance, LookAlike, Process, Role
+from console.system import proc, process, registry
+from console.system.process import Table
+
+MAX_LOOK_ALIKES = 20
+"""Look-alikes that are named for each role."""
+MAX_EXAMINED = 200
+"""Processes of other users that are examined for each look."""
+
+
+@frozen
+class Survey:
+    """What one look at the process table has found."""
+
+    kinship: Kinship
+    candidates: tuple[Process, ...]
+    """Processes of the roles' users that may run a role's script, with their details."""
+    foreign: tuple[Process, ...]
+    """Processes of other users whose command line contains a role's script."""
+    scope: Scope
+    records: tuple[registry.Record, ...]
+    claims: Mapping[int, frozenset[str]]
+    """PID -> the roles that this process belongs to by its match."""
+
+    def stops(self, role: str) -> frozenset[int]:
+        """The PIDs that belong to other roles only, and so to no tree of this one."""
+        return frozenset(pid for pid, roles in self.claims.items() if role not in roles)
+
+    def instances(self, role: Role) -> list[Instance]:
+        """The role's instances: by their match, and by what was recorded of them earlier."""
+        role = self._resolved(role)
+        stop = self.stops(role.name)
+        found = list(grouping.group(role, self.candidates, self.kinship, self.scope, stop))
+        boxes = {one.identity: one.box for one in self.records}
+        found = [_of_box(one, boxes, self.scope.box) for one in found]
+        return found + self._recorded(role, found, stop)
+
+    def _resolved(self, role: Role) -> Role:
+        """The role as this look knows it, with the targets of its symbolic links."""
+        return next((one for one in self.scope.roles if one.name == role.name), role)
+
+    def _recorded(
+        self, role: Role, found: Sequence[Instance], stop: Collection[int]
+    ) -> list[Instance]:
+        """Living workers under the same rule that have changed what they are known by."""
+        same, seen = registry.rule(role), {pid for one in found for pid in one.pids}
+        more = []
+        for record in self.records:
+            root = self.kinship.by_pid.get(record.identity.pid)
+            if record.rule != same or root is None or root.identity != record.identity:
+                continue
+            above = self.kinship.above(root.pid)
+            if root.state == "Z" or root.pid in seen or not seen.isdisjoint(above):
+                continue
+            one = Instance(role.name, self.kinship.tree(root, stop))
+            more.append(_of_box(one, {root.identity: record.box}, self.scope.box))
+        return more
+
+    def look_alikes(self, role: Role, instances: Iterable[Instance]) -> tuple[LookAlike, ...]:
+        """The processes that run the role's script and do not count, `MAX_LOOK_ALIKES` at most."""
+        role = self._resolved(role)
+        counted = {pid for one in instances for pid in one.pids} | self.claims.keys()
+        found = [
+            _look_alike(one, why)
+            for one in self.candidates
+            if one.pid not in counted
+            and grouping.meets(one, role)
+            and (why := grouping.exclusion(one, role, self.scope)) is not None
+        ]
+        named = (one for one in self.foreign if grouping.names(one.argv, role.match))
+        found += [_look_alike(one, grouping.OTHER_USER) for one in islice(named, MAX_LOOK_ALIKES)]
+        return tuple(found[:MAX_LOOK_ALIKES])
+
+
+def survey(
+    table: Table, roles: Sequence[Role], box: str, again: Iterable[int] = (), full: bool = False
+) -> Survey:
+    """Look at all processes. Raises ProcessError.
+
+    `again`, `full`: see `Table.look`.
+    """
+    seen = table.look(again, full)
+    own = own_lineage(seen)
+    scope = Scope(box, roles, user_ids(roles))
+    ours, foreign = _by_user(roles, scope, (one for one in seen if one.pid not in own))
+    variables = {*MARKS, DEMO_VARIABLE, *(key for role in roles for key in role.match_env)}
+    detailed = {
+        one.pid: process.details(one, variables) for one in grouping.candidates(roles, ours)
+    }
+    kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
+    candidates = tuple(detailed.values())
+    claims = {
+        one.pid: frozenset(role.name for role in roles if grouping.belongs(one, role, scope))
+        for one in candidates
+    }
+    claims = {pid: names for pid, names in claims.items() if names}
+    return Survey(kinship, candidates, tuple(foreign), scope, registry.known(), claims)
+
+
+def _by_user(
+    roles: Sequence[Role], scope: Scope, processes: Iterable[Process]
+) -> tuple[list[Process], list[Process]]:
+    """Processes that name a role's script: those of the roles' users, and those of others.
+
+    Another user's command line is not parsed: it may be long, and there may be many.
+    """
+    everybody = any(role.name not in scope.uids for role in roles)
+    uids = set(scope.uids.values())
+    ours: list[Process] = []
+    foreign: list[Process] = []
+    for one in grouping.named(roles, processes):
+        if everybody or proc.standing(one.pid)[0] in uids:
+            ours.append(one)
+        elif len(foreign) < MAX_EXAMINED:
+            foreign.append(one)
+    return ours, foreign
+
+
+def user_ids(roles: Iterable[Role]) -> dict[str, int]:
+    """Role -> user id, without the roles that mean every user; -1 where there is no such user."""
+    return {role.name: user_id(role) for role in roles if role.scope != "machine"}
+
+
+def user_id(role: Role) -> int:
+    """The user whose processes the role means; -1 where this machine has none of that name."""
+    if role.user is None:
+        return os.geteuid()
+    import pwd
+
+    try:
+        return pwd.getpwnam(role.user).pw_uid
+    except KeyError:
+        return -1
+
+
+def own_lineage(processes: Iterable[Process]) -> set[int]:
+    """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
+    own = grouping.lineage(os.getpid(), processes)
+    return {one.pid for one in own if one.pid == os.getpid() or grouping.by_code(one.argv)}
+
+
+def _of_box(instance: Instance, boxes: Mapping[Identity, str], own: str) -> Instance:
+    """The instance with the state directory that runs it, if that is another one and exists."""
+    box = boxes.get(instance.identity, instance.box)
+    other = box if box not in (None, own) and os.path.isdir(str(box)) else None
+    return replace(instance, box=other) if other != instance.box else instance
+
+
+def _look_alike(one: Process, why: str) -> LookAlike:
+    uid, _ = proc.standing(one.pid)
+    return LookAlike(one.identity, user_name(uid), why, one.command[:500], _leasing_box(one))
+
+
+def user_name(uid: int | None) -> str:
+    """The user's name, the number without one, `?` without a number."""
+    if uid is None:
+        return "?"
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _leasing_box(one: Process) -> str:
+    """The state directory whose owner record names this process; only root can read it."""
+    if os.geteuid() != 0:
+        return ""
+    marks = proc.environment(one.pid, set(MARKS))
+    box, name, _ = map(marks.get, MARKS)
+    if not box or not name or os.sep in name:
+        return ""
+    from console.system.files import FileError, read_json
+
+    try:
+        value, _ = read_json(Path(box) / "locks" / f"{name}.owner.json", registry.MAX_BYTES)
+    except FileError:
+        return ""
+    leased = isinstance(value, dict) and value.get("identity") == str(one.identity)
+    return box if leased else ""

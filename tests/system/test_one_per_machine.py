@@ -1,0 +1,390 @@
+"""One worker for a user on a machine, whatever the state directory; and nothing of other users."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from arena import PYTHON, STARTED, Arena, Make, dead, kill, pids, wait_for, words
+from battle import Round
+from tally import Tally
+
+from console.core.instances import MARKS
+from console.core.model import Command, EventKind, Outcome, Verb
+from console.rig.box import free_port
+from console.system import listening, process, registry
+from console.system.box import Box, open_box
+from console.system.guard import Guard
+from console.system.settings import Queue, RoleSettings, Settings
+
+OTHER = 65534
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start another user's process")
+
+
+@contextlib.contextmanager
+def beside(a: Arena, name: str) -> Iterator[Box]:
+    """A box of the same settings with another state directory."""
+    with open_box(a.settings, a.place / name) as box:
+        yield box
+
+
+def do(box: Box, verb: Verb, **more: object) -> Outcome:
+    return Guard(box).carry_out(Command(verb, "worker", "test", **more))  # type: ignore[arg-type]
+
+
+# --- two state directories -----------------------------------------------------------------------
+
+
+def test_another_state_directory_sees_the_worker_and_starts_none(make: Make) -> None:
+    a = make()
+    pid = a.ensure().pid
+    with beside(a, "other") as box:
+        (instance,) = box.observe([box.roles[0]])[0].instances
+        assert (instance.pid, instance.box, instance.adopted) == (pid, a.box.name, False)
+        answer = do(box, Verb.ENSURE)
+        assert answer.done and answer.pid == pid and not answer.changed
+        assert f"run by state directory {a.box.name}" in answer.message
+        for verb in (Verb.KILL, Verb.RESTART):
+            refused = do(box, verb)
+            assert not refused.done and f"--state-dir {a.box.name}" in refused.message
+        assert box.store.events(kinds=(EventKind.STARTED, EventKind.ADOPTED)) == []
+    assert a.only().pid == pid and len(a.lines("starts")) == 1
+
+
+def test_a_state_directory_that_is_gone_runs_nothing(make: Make, tmp_path: Path) -> None:
+    a = make()
+    pid = a.ensure().pid
+    moved = tmp_path / "moved"
+    with beside(a, "other") as box:
+        a.box.paths.state.rename(moved)
+        try:
+            answer = do(box, Verb.ENSURE)
+            assert answer.done and answer.pid == pid and "adopted" in answer.message
+        finally:
+            moved.rename(a.box.paths.state)
+
+
+def by_state_directories(count: int) -> Callable[[Arena], str]:
+    """The product, asked from one of several state directories."""
+
+    def ask(a: Arena) -> str:
+        with beside(a, f"state-{os.getpid() % count}") as box:
+            answer = do(box, Verb.ENSURE)
+        return json.dumps([answer.code, answer.pid, answer.message])
+
+    return ask
+
+
+def test_callers_from_four_state_directories_start_one(make: Make) -> None:
+    a, tally = make(), Tally()
+    for _ in range(3):
+        before = len(a.lines("starts"))
+        crowd = Round(a, by_state_directories(4), 24)
+        crowd.go()
+        answers = crowd.hear(lambda: None)
+        tally.callers += len(answers)
+        assert [code for code, *_ in answers if code] == [], answers
+        assert len({pid for _, pid, _ in answers}) == 1
+        assert len(a.lines("starts")) == before + 1 and not a.duplicates
+        (pid,) = {pid for _, pid, _ in answers}
+        assert isinstance(pid, int)
+        kill(pid)
+        wait_for(lambda pid=pid: dead(pid))
+        wait_for(lambda: not a.living())
+
+
+def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
+    """The shim and the worker-to-be hold it: a second start waits until the worker is seen."""
+    a = make()
+    a.settings.roles["worker"].command[:] = a.shell("sleep 0.5")
+    caller = os.fork()
+    if caller == 0:
+        a.ensure()
+        os._exit(0)
+    STARTED.append(caller)
+    wait_for(lambda: any(record.box == a.box.name for record in registry.known()))
+    kill(caller)
+    with beside(a, "other") as box:
+        answer = do(box, Verb.ENSURE)
+        assert answer.done and not answer.changed, answer.message
+    wait_for(lambda: a.lines("starts"))
+    assert len(a.lines("starts")) == 1
+
+
+# --- what a worker is known by changes -----------------------------------------------------------
+
+
+TURNING = (
+    "import os, sys, time; time.sleep(float(sys.argv[1])); os.execv('/bin/sleep', ['bot', '600'])"
+)
+
+
+def turning(a: Arena, seconds: float) -> int:
+    """A worker started by hand that becomes another program after some seconds; its PID."""
+    script = a.place / "rpa_worker.py"
+    script.write_text(TURNING)
+    pid = os.posix_spawn(PYTHON[0], [*PYTHON, str(script), str(seconds)], os.environ, setsid=True)
+    STARTED.append(pid)
+    return pid
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_an_adopted_worker_stays_one_when_its_command_line_changes(make: Make, other: bool) -> None:
+    a = make()
+    pid = turning(a, 1.0)
+    wait_for(lambda: [one.pid for one in a.look().instances] == [pid])
+    assert a.ensure().pid == pid
+    wait_for(lambda: words(pid)[0] == b"bot")
+    with beside(a, "other") if other else contextlib.nullcontext(a.box) as box:
+        answer = do(box, Verb.ENSURE)
+    assert answer.done and answer.pid == pid and not answer.changed
+    assert a.do(Verb.KILL).done and dead(pid)
+
+
+def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None:
+    a = make()
+    script = a.place / "rpa_worker.py"
+    script.write_text(TURNING)
+    a.settings.roles["worker"].command[:] = [*PYTHON, str(script), "0.5"]
+    pid = a.ensure().pid
+    assert pid
+    wait_for(lambda: words(pid)[0] == b"bot")
+    kill(a.shim())
+    with beside(a, "other") as box:
+        assert do(box, Verb.ENSURE).pid == pid
+    assert a.ensure().pid == pid
+
+
+def test_records_of_the_dead_are_removed(make: Make) -> None:
+    a = make()
+    pid, place = a.ensure().pid, registry.directory()
+    assert place and [one for one in registry.known() if one.identity.pid == pid]
+    a.do(Verb.KILL)
+    assert not [one for one in registry.known() if one.identity.pid == pid]
+    a.ensure()
+    assert not list(place.glob(f"{pid}.*.json"))
+
+
+def test_a_record_that_is_none_is_passed_over(make: Make) -> None:
+    a, place = make(), registry.directory()
+    assert place
+    bad = [place / f"1.{number}.json" for number in range(4)]
+    contents = [b"", b"[]", b'{"identity": 5, "box": 1, "rule": 2, "token": "x"}', b"\xff" * 99]
+    try:
+        for path, content in zip(bad, contents, strict=True):
+            path.write_bytes(content)
+        assert a.ensure().done
+    finally:
+        for path in bad:
+            path.unlink(missing_ok=True)
+
+
+# --- other users ---------------------------------------------------------------------------------
+
+
+def another_users(*argv: str, env: dict[str, str] | None = None) -> int:
+    """A process of another user with this command line; its PID."""
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(OTHER)
+        os.execve("/bin/sleep", [*argv, "600"], os.environ | (env or {}))
+    STARTED.append(pid)
+    wait_for(lambda: words(pid)[:1] == [os.fsencode(argv[0])])
+    return pid
+
+
+@AS_ROOT
+def test_another_users_look_alike_is_named_and_never_counted(make: Make) -> None:
+    a = make(keep="oldest")
+    older = another_users(str(a.script))
+    answer = a.ensure()
+    assert answer.changed and f"PID {older} of user nobody" in answer.message
+    assert a.only().pid == answer.pid
+    assert [one.identity.pid for one in a.look().others] == [older]
+    younger = another_users(str(a.script))
+    again = a.ensure()
+    assert again.pid == answer.pid and not again.changed
+    for verb in (Verb.END_DUPLICATES, Verb.RESTART, Verb.KILL):
+        assert a.do(verb).done
+    assert not a.look().instances and not dead(older) and not dead(younger)
+    assert {e.identity.pid for e in a.events(EventKind.ADOPTED) if e.identity} == set()
+
+
+@AS_ROOT
+def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) -> None:
+    """As under `sudo`: root can read whose lease it is."""
+    a = make()
+    state = a.place / "robot"
+    (state / "locks").mkdir(parents=True)
+    marks = dict(zip(MARKS, (str(state), "worker", "7"), strict=True))
+    theirs = another_users(str(a.script), env=marks)
+    identity = process.identify(theirs)
+    record = json.dumps({"identity": str(identity), "token": 7})
+    (state / "locks" / "worker.owner.json").write_text(record)
+    refused = a.do(Verb.ENSURE)
+    assert not refused.done and "sudo -u nobody rpa-console" in refused.message
+    assert not refused.changed and not a.look().instances
+    confirmed = a.do(Verb.ENSURE, force=True)
+    assert confirmed.changed and not dead(theirs)
+    kill(theirs)
+
+
+@AS_ROOT
+def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
+    a = make(user="nobody", command=["/bin/sleep", "600"], match="sleep_never_matches.py")
+    a.place.chmod(0o755)
+    pid = a.ensure().pid
+    assert pid and process.standing(pid)[0] == OTHER
+    assert process.environment(pid, {"USER"}) == {"USER": "nobody"}
+    assert a.ensure().pid == pid
+    assert a.do(Verb.KILL).done and dead(pid)
+
+
+def test_a_user_that_does_not_exist_is_a_refusal(make: Make) -> None:
+    refused = make(user="no-such-user").do(Verb.ENSURE)
+    assert not refused.done and "there is no user 'no-such-user'" in refused.message
+
+
+# --- containers, other roles ---------------------------------------------------------------------
+
+
+@AS_ROOT
+def test_a_worker_in_a_container_is_shown_and_left_alone(make: Make) -> None:
+    a = make()
+    inner = f"exec {a.run} stranger"
+    with subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--mount", "sh", "-c", inner]
+    ) as container:
+        try:
+            wait_for(lambda: a.lines("ready"))
+            answer = a.ensure()
+            assert answer.changed and "in a container" in answer.message
+            assert a.only().pid == answer.pid
+            a.do(Verb.KILL)
+            assert container.poll() is None
+        finally:
+            for pid in pids():
+                if os.fsencode(str(a.script)) in words(pid):
+                    kill(pid)
+            container.kill()
+
+
+def test_a_cut_loose_child_that_runs_the_script_is_part_of_its_worker(make: Make) -> None:
+    a = make(keep="newest")
+    script = a.place / "rpa_worker.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "if len(sys.argv) < 3:\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        if os.fork() == 0:\n"
+        "            os.execv(sys.executable, [*sys.orig_argv, '--child'])\n"
+        "        os._exit(0)\n"
+        "time.sleep(600)\n"
+    )
+    pid = a.ensure().pid
+    mark = os.fsencode(str(script))
+
+    def running() -> list[int]:
+        found = [one for one in pids() if mark in words(one)]
+        return found if len(found) == 2 else []
+
+    both = wait_for(running)
+    assert a.only().pid == pid and set(a.only().pids) == set(both)
+    assert a.ensure().pid == pid
+    assert a.do(Verb.KILL).done and all(map(dead, both))
+
+
+def test_a_worker_that_puts_itself_into_the_background_is_named(make: Make) -> None:
+    a = make(settle_s=1.0)
+    a.script.write_text(
+        "import os, time\n"
+        "if os.fork() or os.setsid() and os.fork():\n"
+        "    os._exit(0)\n"
+        "time.sleep(600)\n"
+    )
+    answer = a.do(Verb.ENSURE)
+    assert not answer.done and "in the background: run it in the foreground" in answer.message
+    wait_for(lambda: not a.living())
+    assert not a.events(EventKind.ADOPTED)
+
+
+def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
+    """A watchdog that repairs the queue server starts it as its own child."""
+    a = make(modes="childfork")
+    server = a.place / "queue_server.py"
+    server.write_text("import time\ntime.sleep(600)\n")
+    a.script.write_text(
+        f"import subprocess, time\nsubprocess.Popen([{sys.executable!r}, {str(server)!r}])\n"
+        "time.sleep(600)\n"
+    )
+    a.settings.roles["queue"] = RoleSettings(match=str(server))
+    with beside(a, "state-2") as box:
+        worker, queue = box.role("worker"), box.role("queue")
+        assert worker and queue
+        assert do(box, Verb.ENSURE).done
+        found = wait_for(lambda: box.observe([queue], full=True)[0].instances)
+        (child,) = found
+        assert child.adopted
+        (tree,) = box.observe([worker], full=True)[0].instances
+        assert child.pid not in tree.pids
+        assert f"PID {child.pid} " not in do(box, Verb.KILL, dry_run=True).message
+        assert do(box, Verb.RESTART).done and not dead(child.pid)
+        wait_for(lambda: len(box.observe([queue], full=True)[0].instances) == 2)
+        (tree,) = box.observe([worker], full=True)[0].instances
+        kill(tree.pid)
+        wait_for(lambda: dead(tree.pid))
+        wait_for(lambda: not box.observe([worker], full=True)[0].leases[0].holders)
+        left = [one.pid for one in box.observe([queue], full=True)[0].instances]
+        assert child.pid in left and len(left) == 2
+        for pid in left:
+            kill(pid)
+
+
+def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_path: Path) -> None:
+    a, port = make(), free_port()
+    server = (
+        "import http.server as h;"
+        f"h.HTTPServer(('127.0.0.1', {port}), h.BaseHTTPRequestHandler).serve_forever()"
+    )
+    a.script.write_text(
+        f"import subprocess, time\nsubprocess.Popen([{sys.executable!r}, '-c', {server!r}])\n"
+        "time.sleep(600)\n"
+    )
+    settings = Settings(queue=Queue(url=f"http://127.0.0.1:{port}"), roles=a.settings.roles)
+    with open_box(settings, tmp_path / "state-3") as box:
+        assert do(box, Verb.ENSURE).done
+        wait_for(lambda: listening.listeners(port))
+        (holder,) = listening.holding(pids(), listening.listeners(port))
+        try:
+            (tree,) = box.observe([box.roles[0]], full=True)[0].instances
+            assert holder not in tree.pids
+            assert do(box, Verb.KILL).done
+            assert not dead(holder)
+        finally:
+            kill(holder)
+
+
+# --- another PID namespace's /proc ---------------------------------------------------------------
+
+
+@AS_ROOT
+def test_a_foreign_proc_is_refused(make: Make) -> None:
+    a = make()
+    code = (
+        "from console.system.process import Table, ProcessError\n"
+        "try:\n    Table().look()\nexcept ProcessError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", sys.executable, "-c", code],
+        capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert "/proc belongs to another PID namespace" in done.stdout, done.stderr
+    assert a.ensure().done
