@@ -54,6 +54,12 @@ def _state(box: Box) -> Iterator[str]:
 
 def _role(box: Box, view: RoleView) -> Iterator[str]:
     role = view.role
+    if boxes := sorted({one.box for one in view.instances if one.box is not None}):
+        yield (
+            f"{role.name}: run by state directory {', '.join(boxes)} of the same user, which means "
+            "the same processes; two boxes on one machine need match, match_args, match_cwd or "
+            "match_env to tell them apart"
+        )
     if not view.found and role.name not in box.settings.roles:
         yield (
             f"{role.name}: no process runs {role.match}: "

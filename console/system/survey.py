@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from console.core import instances as grouping
+from console.core import redact
 from console.core.frozen import frozen, replace
 from console.core.instances import DEMO_VARIABLE, MARKS, Kinship, Scope
 from console.core.model import Identity, Instance, LookAlike, Process, Role
@@ -160,7 +161,9 @@ def _of_box(instance: Instance, boxes: Mapping[Identity, str], own: str) -> Inst
 
 def _look_alike(one: Process, why: str) -> LookAlike:
     uid, _ = proc.standing(one.pid)
-    return LookAlike(one.identity, user_name(uid), why, one.command[:500], _leasing_box(one))
+    return LookAlike(
+        one.identity, user_name(uid), why, redact.command_line(one.argv)[:500], _leasing_box(one)
+    )
 
 
 def user_name(uid: int | None) -> str:

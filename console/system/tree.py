@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterable
 
+from console.core import redact
 from console.core.frozen import frozen
 from console.core.instances import MARKS, lineage
 from console.core.model import Identity, Instance, Lease, Owner
@@ -58,7 +59,9 @@ def names(instance: Instance, box: Box) -> str:
     """The processes that an end of the instance ends now: `PID 5 (python rpa_worker.py), …`."""
     seen = {one.identity: one for one in box.table.look()}
     living = [seen[one] for one in _members(instance, box, ()) if one in seen]
-    return ", ".join(f"PID {one.pid} ({visible(one.command, 80)})" for one in living)
+    return ", ".join(
+        f"PID {one.pid} ({visible(redact.command_line(one.argv), 80)})" for one in living
+    )
 
 
 def _own_pids(box: Box) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from console.core.model import (
     HealthState,
     Instance,
+    LookAlike,
     Moment,
     RoleState,
     RoleView,
@@ -111,6 +112,12 @@ def held(view: RoleView, instance: Instance) -> Span:
     if instance.identity in view.surplus:
         return "surplus " + (word.removeprefix("leased ") if instance.leased else "adopted"), "warn"
     return word, style
+
+
+def look_alike_words(one: LookAlike) -> str:
+    """`PID 15 of mallory, another user's process: python W.py`."""
+    box = f", run by {one.box}" if one.box else ""
+    return f"PID {one.identity.pid} of {one.user}, {one.why}{box}: {one.command}"
 
 
 def runner(snapshot: Snapshot) -> Span:

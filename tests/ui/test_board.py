@@ -13,7 +13,7 @@ from stage import Box, console, press, settle, shown
 from textual.geometry import Region
 from textual.screen import Screen
 
-from console.core.model import HealthState, RoleState, Snapshot, Verdict
+from console.core.model import HealthState, Identity, LookAlike, RoleState, Snapshot, Verdict
 from console.core.text import clock
 from console.core.trends import Trends
 from console.ui import app as app_module
@@ -584,3 +584,15 @@ async def test_the_baseline_names_its_longest_gap() -> None:
     gap = (calm.moment.plus(-5400.0), 720.0)
     async with console(Box(replace(calm, baseline=replace(calm.baseline, gap=gap)))) as pilot:
         assert f"longest gap {clock(gap[0])[:5]}, for 12m" in shown(pilot)
+
+
+async def test_processes_that_do_not_count_are_named() -> None:
+    identity = Identity(4711, 1, "boot")
+    beside = LookAlike(identity, "mallory", "another user's process", "python rpa_worker.py")
+    box = Box()
+    first, *rest = box.snapshot.roles
+    box.snapshot = replace(box.snapshot, roles=(replace(first, others=(beside,) * 5), *rest))
+    async with console(box) as pilot:
+        text = shown(pilot)
+    assert "not counted: PID 4711 of mallory, another user's process" in text
+    assert "not counted: 2 more" in text

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from console.core.model import Instance, LeaseState, Moment, RoleState, RoleView, Snapshot
 from console.core.text import clock, coarse, duration, size
 from console.ui.paint import Choice, Frame, Line, Span, fit, line, whole
-from console.ui.words import ago, held, role_state, until
+from console.ui.words import ago, held, look_alike_words, role_state, until
 
 TITLE = "Processes"
 KEY = "1"
@@ -35,8 +35,24 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
         lines.append(_role(role, snapshot.moment, frame))
         ranked = _ranked(role, frame.order)
         lines += [_instance(role, one, snapshot.moment, frame) for one in ranked]
+        lines += _others(role, frame.width)
         lines += _gone(role, frame.lost)
         lines += _death(role, snapshot.moment, frame.width)
+    return lines
+
+
+MAX_OTHERS = 3
+"""Processes named for each role that run its script and do not count."""
+
+
+def _others(view: RoleView, width: int) -> list[Line]:
+    """The processes that run the role's script and do not count, and why."""
+    lines = [
+        line((fit(f"{ROOM}{ROOM}not counted: {look_alike_words(one)}", width), "muted"))
+        for one in view.others[:MAX_OTHERS]
+    ]
+    if (more := len(view.others) - MAX_OTHERS) > 0:
+        lines.append(line((f"{ROOM}{ROOM}not counted: {more} more", "muted")))
     return lines
 
 
