@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from console.runtime.loop import Runtime
     from console.runtime.view import View
     from console.system.box import Box
+    from console.system.lock import Grant
     from console.ui.wiring import Feed, Logs, Publish, Wiring
 
     Submit = Callable[[Command], Awaitable[Outcome]]
@@ -80,7 +81,7 @@ def show(
     if mouse is None and wanted != "auto":
         mouse = bool(wanted)
     try:
-        wiring = wire(box, grant is not None, read_only, theme, ascii_only, asker)
+        wiring = wire(box, grant, read_only, theme, ascii_only, asker)
         _tell_meanwhile(wiring.first)
         from console.ui.app import ConsoleApp
         from console.ui.terminal import run
@@ -119,7 +120,12 @@ def _see_to_daemon(box: Box, asker: str) -> None:
 
 
 def wire(
-    box: Box, holder: bool, read_only: bool, theme: str | None, ascii_only: bool, asker: str = ""
+    box: Box,
+    grant: Grant | None,
+    read_only: bool,
+    theme: str | None,
+    ascii_only: bool,
+    asker: str = "",
 ) -> Wiring:
     """Everything that the screen may ask of the world."""
     import asyncio
@@ -131,7 +137,7 @@ def wire(
     from console.ui.wiring import Wiring
 
     monitors = discover()
-    view, store = View(box, monitors, holder), Past(box, monitors)
+    view, store = View(box, monitors, grant is not None, grant), Past(box, monitors)
     feeds, submit = _runtime(view)
 
     async def trends(until: Moment | None) -> Trends:

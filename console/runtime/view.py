@@ -32,6 +32,7 @@ from console.runtime.keeping import History, judged_s
 from console.runtime.notices import full, notices
 from console.system import daemon, lease
 from console.system.box import Box
+from console.system.lock import Grant, same_file
 from console.system.pressure import Pressure
 from console.system.settings import Settings
 
@@ -52,6 +53,8 @@ class View:
     monitors: Mapping[str, Monitor]
     here: bool = False
     """This process runs the monitors."""
+    grant: Grant | None = None
+    """The monitors' lease, where this process holds it: it counts while its file has its name."""
     history_s: float = HISTORY_S
     few: Mapping[str, int] = field(default_factory=dict)
     """How many of a monitor's looks are read, for those of which few are enough."""
@@ -184,6 +187,8 @@ class View:
 
     def off(self, name: str) -> str | None:
         """Why a monitor does not run, or None when it does."""
+        if self.lost():
+            return "the monitors' lease is lost"
         if not self.monitors[name].enabled(self.box.settings):
             return "switched off"
         limit_s = self.box.settings.monitors.canary.for_s
@@ -279,11 +284,21 @@ class View:
             owner, beat = held.owner, daemon.heartbeat(paths)
             # An older one is of the daemon before, and says nothing of this one.
             seen = beat if beat is not None and owner.since.since(beat) <= 0 else None
-            return DaemonView(True, owner.identity.pid, owner.since, self.here, seen)
+            here = self.here and not self.lost()
+            return DaemonView(True, owner.identity.pid, owner.since, here, seen)
         reason = f"the monitors' daemon is not running (start it: {step('daemon start')})"
         if held.state is not LeaseState.FREE:
             reason = f"the monitors' lease is {held.state}: {held.reason}"
+        if lost := self.lost():
+            return DaemonView(reason=lost)
         return DaemonView(here=self.here, reason=reason)
+
+    def lost(self) -> str:
+        """Why this process runs the monitors no longer, though it held their lease."""
+        if self.grant is None or same_file(self.grant.descriptor, self.grant.path):
+            return ""
+        state = self.box.paths.state
+        return f"{state}: was removed or replaced; leave this console and start it again"
 
     def _baseline_view(
         self, histories: Mapping[str, list[Sample]], events: list[Event], now: Moment

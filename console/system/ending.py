@@ -69,7 +69,18 @@ class Undertaker:
         outcomes = [self._end_one(instance, seen) for instance in targets]
         failed = any(not outcome.done for outcome in outcomes)
         message = "; ".join(outcome.message for outcome in outcomes)
+        if verb is Verb.KILL and not failed and (left := self._survivors(seen)):
+            pids = ", ".join(str(one.pid) for one in left)
+            reason = f"still running: PID {pids}: left behind, or started since"
+            self._record(EventKind.FAILED, reason, left[0])
+            failed, message = True, f"{message}; {reason}; kill it again"
         return Outcome(not failed, message, REFUSED if failed else 0, changed=True)
+
+    def _survivors(self, before: Observation) -> list[Instance]:
+        """The instances that run after all were ended, and that the look before did not find."""
+        known = {one.identity for one in before.instances}
+        after = self.box.observe([self.role], full=True)[0]
+        return [one for one in after.instances if one.identity not in known]
 
     def _end_one(self, instance: Instance, seen: Observation) -> Outcome:
         surplus = self.command.verb in (Verb.ENSURE, Verb.END_DUPLICATES)

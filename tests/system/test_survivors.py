@@ -1,0 +1,94 @@
+"""What a kill says is ended, is ended: it looks again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from console.core.model import Command, EventKind, Verb
+from console.system import lease
+from console.system.box import open_box
+from console.system.guard import Guard
+from console.system.settings import RoleSettings, Settings
+
+AGAIN = """
+import os, signal, subprocess, sys, time
+def again(*_):
+    subprocess.Popen([sys.executable, "-I", "-S", __file__, "2"], env={}, start_new_session=True)
+    os._exit(0)
+if len(sys.argv) == 1:
+    signal.signal(signal.SIGTERM, again)
+while True:
+    time.sleep(60)
+"""
+
+
+def test_a_worker_that_comes_back_when_it_is_ended_is_not_said_to_be_ended(tmp_path: Path) -> None:
+    script = tmp_path / "again.py"
+    script.write_text(AGAIN)
+    command = [sys.executable, "-I", "-S", str(script)]
+    worker = RoleSettings(str(script), command, settle_s=0.2, grace_s=5.0)
+    left: list[psutil.Process] = []
+    with open_box(Settings(roles={"worker": worker}), tmp_path / "state") as box:
+        guard = Guard(box)
+        try:
+            assert guard.carry_out(Command(Verb.ENSURE, "worker", "cli:ana")).done
+            known = lease.read_owner(box.paths.owner("worker"))
+            assert known is not None and known[0].shim is not None
+            os.kill(known[0].shim.pid, signal.SIGKILL)  # it would end what is left behind
+            done = guard.carry_out(Command(Verb.KILL, "worker", "cli:ana"))
+            left = running(script)
+            assert len(left) == 1
+            assert not done.done and done.code == 1
+            assert f"still running: PID {left[0].pid}" in done.message
+            assert f"PID {left[0].pid}" in box.store.events(kinds=(EventKind.FAILED,))[-1].reason
+            again = guard.carry_out(Command(Verb.KILL, "worker", "cli:ana"))
+            assert again.done, again.message
+            assert running(script) == []
+        finally:
+            for one in running(script):
+                one.kill()
+
+
+def running(script: Path) -> list[psutil.Process]:
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if str(script) in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_console_that_lost_its_lease_runs_the_monitors_no_longer(
+    tmp_path: Path, gone: bool
+) -> None:
+    from console.core.model import Verdict
+    from console.monitors import discover
+    from console.runtime.view import View
+    from console.system import daemon
+
+    state = tmp_path / "state"
+    with open_box(Settings(), state) as box:
+        grant: Any = daemon.claim(box.paths, box.store)
+        view = View(box, discover(), True, grant)
+        assert view.daemon().running and view.daemon().here and view.off("worker") is None
+        if gone:
+            state.rename(tmp_path / "elsewhere")
+        else:
+            (state / "locks" / "monitors.lock").unlink()
+            (state / "locks" / "monitors.lock").touch(0o600)
+        told = view.daemon()
+        assert not told.running and not told.here and "was removed or replaced" in told.reason
+        assert view.off("worker")
+        if not gone:
+            assert view.compose().verdict is Verdict.UNKNOWN
+        grant.close()
