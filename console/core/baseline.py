@@ -154,7 +154,11 @@ def _latency(samples: Sequence[Sample], run: _Run) -> MetricView:
     ran = [
         one
         for one in samples
-        if one.monitor == "canary" and one.error is None and run.holds(one.moment)
+        if one.monitor == "canary"
+        and one.error is None
+        and run.holds(one.moment)
+        # A look at one that still waits is no other canary.
+        and one.data.get("waits_s") is None
     ]
     known = [
         number(one.data.get("latency_s")) if one.data.get("ok") is True else None for one in ran

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from console.core import standing
 from console.core.inquest import ids
 from console.core.model import Event, EventKind, HealthState, MonitorView, Snapshot
+from console.core.outcomes import typed
 from console.core.text import duration, visible
 from console.core.why import Step
 
@@ -67,7 +68,7 @@ def _monitor(view: MonitorView, snapshot: Snapshot, events: Sequence[Event]) -> 
     yield Step("symptom", f"{view.name}: {health.state.value}: {said}", when, evidence)
     if view.name == "queue" and health.kind == "tasks":
         for kind, error, times in snapshot.queue.failures:
-            yield Step("symptom", f"{times} of the last 20 tasks: {kind}: {error}")
+            yield Step("symptom", f"{times} of the last 20 tasks: {typed(kind)}{error}")
         if snapshot.queue.note:
             yield Step("symptom", snapshot.queue.note)
     seen = f"last looked {duration(now.since(view.last.moment))} ago" if view.last else "never yet"

@@ -272,7 +272,12 @@ def _under(rate: float, warning: float, critical: float) -> str:
 
 
 def quoted(errors: Iterable[tuple[str, str, int]], most: int = 2) -> str:
-    """`3 × ocr: "no text", 1 × wait: "timed out"`: the errors in words."""
-    told = [f'{n} × {kind}: "{error}"' for kind, error, n in errors]
+    """`3 × ocr: "no text", 1 × "timed out"`: the errors in words, without a type not known."""
+    told = [f'{n} × {typed(kind)}"{error}"' for kind, error, n in errors]
     more = f", {len(told) - most} more kinds" if len(told) > most else ""
     return ", ".join(told[:most]) + more
+
+
+def typed(kind: str) -> str:
+    """A task's type before its error; nothing where the type is not known."""
+    return "" if kind == UNTYPED else f"{kind}: "

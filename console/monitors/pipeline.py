@@ -226,7 +226,7 @@ def judge(
     if problem and (generated is None or last.data.get("mode") == "collect"):
         certain = problem.startswith((Problem.MISSING, "cannot write"))
         reason, silent_s = result(last), _silent_s(history)
-        if silent_s is not None and silent_s > _limit(history, settings)[0]:
+        if silent_s is not None and silent_s > (settings.monitors.pipeline.stale_s or STALE_S):
             certain, reason = True, f"{reason}; readable last {duration(silent_s)} ago"
         return Health(HealthState.FAILING if certain else HealthState.UNKNOWN, reason)
     if generated is None:

@@ -23,7 +23,7 @@ from console.core.model import (
 if TYPE_CHECKING:
     from console.runtime.view import View
 
-CANARY, WORKER, QUEUE, WATCHDOG = "canary", "worker", "queue", "watchdog"
+CANARY, WORKER, QUEUE = "canary", "worker", "queue"
 FIRST_S, LONGEST_S = 5.0, 600.0
 """Pauses between canaries while they fail although worker and queue run; each is twice the last."""
 ALIVE = (RoleState.RUNNING, RoleState.READY)
@@ -31,17 +31,13 @@ ALIVE = (RoleState.RUNNING, RoleState.READY)
 
 @slotted
 class Repaired:
-    """Has the canary monitor look after a repair, and again while its last canary failed.
-
-    The watchdog monitor looks when the watchdog's process is another one.
-    """
+    """Has the canary monitor look after a repair, and again while its last canary failed."""
 
     view: View
     look_now: Callable[[str], None]
     _known: frozenset[Identity] | None = None
     """The workers that were seen last."""
-    _dogs: frozenset[Identity] | None = None
-    """The watchdogs that were seen last."""
+    _stalled: bool = False
     _failed: Moment | None = None
     """The look of the failed canary that was last repeated."""
     _pause_s: float = FIRST_S
@@ -51,8 +47,6 @@ class Repaired:
         async for snapshot in snapshots:
             if self._due(snapshot):
                 self.look_now(CANARY)
-            if self._changed(snapshot.role(WATCHDOG)):
-                self.look_now(WATCHDOG)
             await asyncio.sleep(0)
 
     def _due(self, snapshot: Snapshot) -> bool:
@@ -65,22 +59,22 @@ class Repaired:
             return False
         return born or self._failing(snapshot)
 
-    def _changed(self, role: RoleView | None) -> bool:
-        """Whether other processes run the watchdog than at the last snapshot: its look is old."""
-        if role is None or role.state is RoleState.UNKNOWN:
-            return False
-        before, self._dogs = self._dogs, frozenset(one.identity for one in role.instances)
-        return before is not None and before != self._dogs
-
     def _born(self, worker: RoleView) -> bool:
-        """Whether a worker runs that did not when we last looked; the first look tells nothing."""
+        """Whether another worker runs in the place of one that has gone.
+
+        The first look tells nothing; a worker that came beside another is no repair. One that was
+        stalled and goes on is asked as well, as long as it was not seen to work.
+        """
+        resumed, self._stalled = self._stalled, worker.state is RoleState.STALLED
         if worker.state not in ALIVE:
             if worker.state is not RoleState.UNKNOWN:
                 self._known = frozenset() if self._known is None else self._known
             return False
         now = frozenset(one.identity for one in worker.instances)
         before, self._known = self._known, now
-        return before is not None and bool(now - before)
+        if resumed and worker.state is RoleState.RUNNING:
+            return True
+        return before is not None and bool(now - before) and not before & now
 
     def _failing(self, snapshot: Snapshot) -> bool:
         """Whether the newest canary failed, and long enough ago to be repeated."""

@@ -210,3 +210,19 @@ def test_a_worker_in_a_long_task_is_busy() -> None:
     assert state(snapshot(short, look(old)))[1] == "seen to work"
     over = sample("queue", 10, overrun_s=190.0, overrun_task="rpa", worked_s=5.0)
     assert state(snapshot(over, look(old)))[1] == "busy: rpa for 3m"
+
+
+def test_what_was_seen_of_an_earlier_watchdog_says_nothing_of_the_one_that_runs() -> None:
+    dog = Role("watchdog", "task_watchdog.py")
+
+    def judged(uptime: float) -> HealthState:
+        process = Process(Identity(9, 9, "b1"), 1, ("w",), NOW.plus(-uptime))
+        seen = {"watchdog": Seen((Instance("watchdog", (process,)),), Lease(LeaseState.FREE))}
+        failing = Health(HealthState.FAILING, "no process matches: name it")
+        looks = {"watchdog": MonitorFacts("watchdog", 30.0, [sample("watchdog", 10)], failing)}
+        daemon = DaemonView(True, 1)
+        facts = Facts("host", "box", "http://q", (dog,), looks, (), seen, daemon)
+        return compose(facts, NOW).monitors[0].health.state
+
+    assert judged(5) is HealthState.OK
+    assert judged(60) is HealthState.FAILING

@@ -70,6 +70,11 @@ async def test_a_new_worker_is_asked_and_one_that_was_there_is_not(sent: Any) ->
     gone, new = shown(worker(None, "BACKOFF")), shown(worker(6, "RUNNING"))
     assert await sent(shown(worker(5, "READY")), gone, new, new) == [2]
     assert await sent(gone, new) == [1]
+    stalled, resumed = shown(worker(5, "STALLED")), shown(worker(5, "RUNNING"))
+    assert await sent(shown(worker(5, "READY")), stalled, resumed, resumed) == [2]
+    both = replace(new, roles=(replace(new.roles[0], instances=(
+        *new.roles[0].instances, *worker(7, "RUNNING").instances)),))  # fmt: skip
+    assert await sent(new, both, new) == [], "one beside another is no repair"
 
 
 async def test_a_failed_canary_is_repeated_at_longer_and_longer_intervals(sent: Any) -> None:

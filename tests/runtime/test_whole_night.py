@@ -77,10 +77,16 @@ def test_the_same_night_ends_in_the_same_report(both: tuple[Told, str, Any]) -> 
 
 
 def test_no_canary_is_sent_twice_for_one_time(told: Told) -> None:
-    sent = [one.moment.tick for one in told.samples if one.monitor == "canary"]
+    # A look at a canary that still waits sends none.
+    sent = [one.moment.tick for one in told.samples
+            if one.monitor == "canary" and one.data.get("waits_s") is None]  # fmt: skip
     began = sent[0]
     pauses = [after - before for before, after in pairwise(sent)]
-    assert min(pauses) >= CANARY_S
+    # Sooner only right after a repair: a worker that was started again.
+    early = [at for at, pause in zip(sent[1:], pauses, strict=True) if pause < CANARY_S]
+    again = [one.moment.tick for one in of(told, K.STARTED) if one.role == "worker"][1:]
+    assert len(early) == len(again) == 2
+    assert all(0 < at - start < 60 for at, start in zip(early, again, strict=True))
     # Every half hour, but the four while the machine slept and the one while nobody was on duty.
     late = [round((at - began) / 60) for at, pause in zip(sent[1:], pauses, strict=True)
             if pause > CANARY_S + 60]  # fmt: skip
@@ -108,7 +114,10 @@ def test_every_alert_is_raised_once_and_resolved_once(told: Told) -> None:
     resolved = Counter(event.data["key"] for event in of(told, K.ALERT_RESOLVED))
     assert raised.pop("baseline.failed") == 1
     assert raised == resolved
-    once = {"queue.down", "worker.duplicates", "worker.stalled", "watchdog.down", "canary.failing"}
+    # The canary that a stalled worker did not take is no alert beside that of the worker.
+    once = {
+        "queue.down", "worker.duplicates", "worker.stalled", "worker.down", "watchdog.down",
+    }  # fmt: skip
     assert {key for key in raised if raised[key] == 1} >= once
     # The watchdog complains of the server and of the worker; the pipeline of what piles up.
     assert set(raised) - once == {"watchdog.failing", "pipeline.failing"}
@@ -123,7 +132,12 @@ def test_neither_sleep_nor_clock_nor_absence_is_an_alarm(told: Told) -> None:
         "the clock was set back by 90 s",
         "the machine slept for 2h00m",
         "the clock was set forward by 90 s",
+        noticed[3],
     ]
+    assert re.fullmatch(
+        "queue server began anew: 0 waiting, 0 in work, [0-9]+ results of the look before are gone",
+        noticed[3],
+    )
     died = [(event.role, event.reason) for event in of(told, K.DIED)]
     assert died == [
         ("worker", "ended on request, gracefully"),
@@ -179,7 +193,7 @@ def test_what_is_cited_is_there(told: Told, lines: dict[int, Event]) -> None:
     # The page tells more than six by the first and the last of them, the document each.
     whole = set(_cited(told.document))
     assert cited <= whole == lines.keys()
-    assert len(looks) > 4 and looks <= {one.id for one in told.samples}
+    assert len(looks) >= 4 and looks <= {one.id for one in told.samples}
 
 
 def test_the_chronicle_tells_every_line_once_and_at_its_time(
@@ -203,13 +217,15 @@ def test_a_finding_cites_the_alert_that_says_so(told: Told, lines: dict[int, Eve
         cited = [lines[id] for id in finding["events"]]
         assert {event.data["title"] for event in cited} == {finding["title"]}
         raised = [event.reason for event in cited if event.kind is K.ALERT_RAISED]
-        assert raised and raised[-1] in finding["text"]
+        assert raised
+        if finding["title"] != "the baseline fails":  # that goes on to be measured
+            assert raised[-1] in finding["text"]
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        r"worker: PID \d+ died after 2h35m: ended by SIGKILL; .*; policy started PID \d+",
+        r"worker: PID \d+ died after 2h35m: ended by SIGKILL; policy started PID \d+",
         r"How watchdog PID \d+ ended at 01-14 18:40:00: exit code unknown",
         r"the daemon runs on as PID \d+, since 05:10:00",
         r"Exactly one worker runs: PID \d+, up 3h45m since 02:14:05",

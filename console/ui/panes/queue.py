@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from console.core.model import HealthState, MetricView, QueueView, Snapshot
+from console.core.outcomes import typed
 from console.core.text import coarse, visible
 from console.ui.paint import Frame, Line, Span, fit, line, whole
 from console.ui.words import ago, by_now, calm, health
@@ -74,7 +75,12 @@ def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
 def _errors(queue: QueueView) -> list[Line]:
     """Which of the last tasks failed and with which error, most frequent first."""
     told = [
-        line((fit(f"{times} ×", 10, right=True), "bad"), f"  {kind}: ", (error, "warn"), item=True)
+        line(
+            (fit(f"{times} ×", 10, right=True), "bad"),
+            f"  {typed(kind)}",
+            (error, "warn"),
+            item=True,
+        )
         for kind, error, times in queue.failures
     ]
     return told + ([line((queue.note, "muted"))] if queue.note else [])
