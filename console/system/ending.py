@@ -80,7 +80,7 @@ class Undertaker:
         """The instances that run after all were ended, and that the look before did not find."""
         known = {one.identity for one in before.instances}
         after = self.box.observe([self.role], full=True)[0]
-        return [one for one in after.instances if one.identity not in known]
+        return [one for one in after.instances if one.identity not in known and one.box is None]
 
     def _end_one(self, instance: Instance, seen: Observation) -> Outcome:
         surplus = self.command.verb in (Verb.ENSURE, Verb.END_DUPLICATES)

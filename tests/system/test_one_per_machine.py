@@ -315,6 +315,31 @@ def test_a_worker_that_puts_itself_into_the_background_is_named(make: Make) -> N
     assert not a.events(EventKind.ADOPTED)
 
 
+def test_a_worker_that_starts_itself_again_is_not_said_to_be_ended(make: Make) -> None:
+    """With an environment without marks, so that nothing but its script tells what it is."""
+    a = make()
+    a.script.write_text(
+        "import os, signal, sys, time\n"
+        "def again(*_):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        "        os.execve(sys.executable, sys.orig_argv, {})\n"
+        "    time.sleep(0.5)\n"
+        "    os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, again)\n"
+        f"open({str(a.place / 'ready')!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        "while True:\n    time.sleep(600)\n"
+    )
+    pid = a.ensure().pid
+    wait_for(lambda: str(pid) in a.lines("ready"))
+    kill(a.shim())
+    answer = a.do(Verb.KILL)
+    assert dead(pid or 0)
+    (left,) = a.look().instances
+    assert not answer.done and answer.code == 1
+    assert f"still running: PID {left.pid}" in answer.message
+
+
 def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
     """A watchdog that repairs the queue server starts it as its own child."""
     a = make(modes="childfork")
