@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -101,15 +102,25 @@ def reload(options: Options) -> None:
 def status(options: Options, as_json: bool) -> None:
     """Say whether it runs. Exit code 0: it does."""
     from console.core.text import duration, utc
+    from console.runtime.telltale import DAEMON, told
     from console.runtime.view import View
     from console.system.clock import now
+    from console.system.store import StoreError
 
     with options.box(ephemeral=True, stands_in=True) as box:
-        view = View(box, {}).daemon()
+        view, fact = View(box, {}).daemon(), None
+        with suppress(StoreError):
+            fact = box.store.get(DAEMON)
+    version, troubles = told(fact, view.pid)
     if as_json:
-        put_json({"running": view.running, "pid": view.pid, "since": utc(view.since)})
+        words = [one.words for one in troubles]
+        seen = {"running": view.running, "pid": view.pid, "since": utc(view.since)}
+        put_json(seen | {"version": version or None, "troubles": words})
     elif view.running and view.since is not None:
-        put(f"running: PID {view.pid}, up {duration(now().since(view.since))}")
+        known = f", version {version}" if version else ""
+        put(f"running: PID {view.pid}, up {duration(now().since(view.since))}{known}")
+        for one in troubles:
+            say(one.words)
     else:
         say(view.reason)
     raise click.exceptions.Exit(0 if view.running else BAD)

@@ -125,6 +125,7 @@ def findings(snapshot: Snapshot, learnt: Thresholds | None = None) -> tuple[Aler
         *_lost(snapshot),
         *_baseline(snapshot),
         *_state(snapshot),
+        *_troubles(snapshot),
         *(_unusual(snapshot, learnt) if learnt else ()),
     ):
         # A role that is absent says the same as the monitor that misses it.
@@ -227,6 +228,20 @@ def _state(snapshot: Snapshot) -> Iterator[_Row]:
     if snapshot.unwritable:
         reason = f"{snapshot.unwritable}; policy starts nothing before it can be written again"
         yield "state.unwritable", CRITICAL, "the state cannot be written", reason
+
+
+def _troubles(snapshot: Snapshot) -> Iterator[_Row]:
+    """What the daemon says of its own work."""
+    for trouble in snapshot.daemon.troubles:
+        match trouble.key.partition(".")[0]:
+            case "repair":
+                words = trouble.words.removeprefix("repair fails: ")
+                yield "repair.failing", CRITICAL, "repair fails", words
+            case "storage":
+                yield "storage.silent", WARNING, "storage does not answer", trouble.words
+            case "package":
+                title = "the package has changed under the daemon"
+                yield "package.changed", WARNING, title, trouble.words
 
 
 def _unusual(snapshot: Snapshot, learnt: Thresholds) -> Iterator[_Row]:

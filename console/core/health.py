@@ -141,6 +141,9 @@ def _symptoms(view: MonitorView) -> tuple[str, ...]:
 
 
 def _daemon(daemon: DaemonView, now: Moment) -> Iterator[Finding]:
+    for trouble in daemon.troubles:
+        if trouble.key != "package":  # what is loaded goes on
+            yield Finding(Verdict.DEGRADED, trouble.words, "daemon")
     if not daemon.running and not daemon.here:
         reason = daemon.reason or "nobody runs the monitors"
         yield Finding(Verdict.UNKNOWN, reason, "daemon", WATCHING)

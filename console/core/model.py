@@ -589,6 +589,14 @@ class BaselineView:
 
 
 @frozen
+class Trouble:
+    """Something that keeps the daemon from its work."""
+
+    key: str
+    words: str
+
+
+@frozen
 class DaemonView:
     """Who runs the monitors."""
 
@@ -600,6 +608,10 @@ class DaemonView:
     heartbeat: Moment | None = None
     """When its loop last turned."""
     reason: str = ""
+    version: str = ""
+    """Of the package that it was started from; empty where that is not known."""
+    troubles: tuple[Trouble, ...] = ()
+    """What it says of its own work."""
 
 
 class Severity(StrEnum):

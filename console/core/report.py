@@ -56,6 +56,8 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
             "running": snapshot.daemon.running,
             "pid": snapshot.daemon.pid,
             "since": utc(snapshot.daemon.since),
+            "version": snapshot.daemon.version or None,
+            "troubles": [one.words for one in snapshot.daemon.troubles],
         },
         "notices": list(snapshot.notices),
     }

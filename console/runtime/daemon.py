@@ -15,7 +15,7 @@ from console.monitors import discover
 from console.runtime.loop import Runtime
 from console.runtime.sweeping import sweep
 from console.runtime.waiting import on_the_second
-from console.system import daemon, lean, retention, schema
+from console.system import daemon, lean, package, retention, schema
 from console.system.box import Box
 from console.system.lock import Grant, same_file
 from console.system.notify import notify, ping_every_s
@@ -38,6 +38,9 @@ def run_daemon(box: Box, lost: str = "") -> bool:
     grant = daemon.claim(box.paths, box.store)
     if grant is None:
         return False
+    package.preload()
+    package.forget_copies(box.paths)
+    package.shim(box.paths)  # made now: the package may be gone when a repair needs it
     box.tell(EventKind.DAEMON_STARTED, "", "daemon", f"PID {os.getpid()}")
     if lost:
         box.tell(EventKind.NOTICED, "", "daemon", lost)

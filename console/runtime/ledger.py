@@ -87,6 +87,7 @@ def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
 def certified(box: Box, role: Role, identity: Identity) -> bool:
     """Whether its shim has written how it died."""
     with contextlib.suppress(StoreError):
+        box.take_up_certificates()
         events = box.store.events(role=role.name, limit=20)
         return any(one.kind is EventKind.DIED and one.identity == identity for one in events)
     return False

@@ -122,8 +122,11 @@ class Runtime:
         from console.runtime.night import Night
         from console.runtime.repaired import Repaired
         from console.runtime.settling import Settling
+        from console.runtime.troubles import Troubles
 
         group.create_task(self.sentry.run(), name="sentry")
+        troubles = Troubles(self.box, self.sentry.log, self.view.trouble)
+        group.create_task(troubles.run(), name="troubles")
         self._settling = settling = Settling(self.box, self.view)
         group.create_task(settling.run(self.snapshots()), name="verdicts")
         night = Night(self.box, self.view.refresh)

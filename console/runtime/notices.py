@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from console.core.model import HealthState, RoleView, Snapshot
 from console.core.program import step
 from console.core.text import clock
-from console.system import in_force, room, salvage
+from console.system import foreign, in_force, room, salvage
 from console.system.box import Box
 
 
@@ -24,6 +24,9 @@ def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:
     yield from _configuration(box, snapshot)
     if snapshot.queue.anew:
         yield f"{snapshot.queue.anew} (seen at {clock(snapshot.queue.anew_at)})"
+    yield from (one.words for one in snapshot.daemon.troubles)
+    if not any(one.key == "storage" for one in snapshot.daemon.troubles):
+        yield from foreign.silent()
     for view in snapshot.roles:
         yield from _role(box, view)
     if not box.settings.outputs and not (

@@ -27,10 +27,10 @@ from console.core.supervision import POLICY, Decision, Repair
 from console.runtime import ledger
 from console.runtime.pulse import Pulse
 from console.runtime.waiting import on_the_second
-from console.runtime.worker_log import WorkerLog
-from console.system import process
+from console.runtime.worker_log import CannotRepair, WorkerLog
+from console.system import launch, process
 from console.system.box import Box
-from console.system.guard import Guard
+from console.system.guard import TIMED_OUT, UNREADABLE, Guard
 from console.system.process import Gone, Handle
 from console.system.store import StoreError
 
@@ -38,6 +38,8 @@ PULSE_S = 1.0
 CERTIFICATE_S = 1.0
 """How long a death waits for the shim's certificate before it is written without one."""
 CERTIFICATE_LOOKS = 20
+FAILED_MAX_S = 5.0
+"""The longest pause after a repair that an error has ended: its cause may end at any time."""
 REFUSED_S = 1.0
 """The least pause after a start that was refused: what refused it is hardly gone at once."""
 
@@ -59,6 +61,8 @@ class Sentry:
     _busy: set[str] = field(default_factory=set)
     _begun: set[str] = field(default_factory=set)
     """Roles whose first start has been told."""
+    _failures: dict[str, int] = field(default_factory=dict)
+    """How often in a row a repair of each role has ended by an error."""
     _pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +75,7 @@ class Sentry:
         self.look_now("worker")  # whatever has happened while nobody watched
         try:
             while True:
-                with self.log.going_on():
+                with self.log.going_on("pulse"):
                     if self._pulse.stopped() or await self._pulse.news():
                         self.look_now("worker")
                 await asyncio.sleep(on_the_second(self._pause()))
@@ -94,7 +98,7 @@ class Sentry:
             return
         roles = last_seen([sample])
         for role in self.box.roles:
-            with self.log.going_on():
+            with self.log.going_on(role.name):
                 if role.name in roles:
                     await self._role_seen(role, roles[role.name])
         self.log.workers(roles.get("worker", Seen()), server)
@@ -110,7 +114,9 @@ class Sentry:
             await asyncio.to_thread(ledger.welcome, self.box, role, now[identity], seen)
         gone = [one for one in before if one not in now and before[one].box is None]
         for identity in gone:
-            self._spawn(self._mourn(role, before[identity], identity))
+            self._spawn(self._mourn(role, before[identity], identity), f"{role.name}: a death")
+        if len(now) >= role.count:
+            self.log.failing.pop(_starting(role), None)
         self._hold(now)
         if not gone:  # else once the death is in the ledger: the back-off counts from there
             await self._decide(role, seen)
@@ -166,7 +172,9 @@ class Sentry:
             return  # without the ledger nothing is known of a person's wishes
         memory = supervision.remember(events, role)
         if memory.parked is None and self.log.may_say_parked(role):
-            self._spawn(asyncio.to_thread(self.log.released, role))
+            self._spawn(
+                asyncio.to_thread(self.log.released, role), f"{role.name}: the file about parking"
+            )
         decision = supervision.repair(role, memory, seen.instances, seen.lease, self.box.now())
         self._due.pop(role.name, None)
         match decision.repair:
@@ -184,7 +192,7 @@ class Sentry:
             return
         if decision.repair in (Repair.START, Repair.RESTART):
             self._busy.add(role.name)
-            self._spawn(self._start(role, decision, target))
+            self._spawn(self._start(role, decision, target), _starting(role))
         elif decision.repair is Repair.PARK:
             await asyncio.to_thread(self._park, role, decision.reason)
 
@@ -209,10 +217,19 @@ class Sentry:
         try:
             verb = Verb.ENSURE if target is None else Verb.RESTART
             command = Command(verb, role.name, POLICY, target)
+            if reason := await asyncio.to_thread(launch.unanswering, role):
+                raise CannotRepair(reason)
             outcome = await asyncio.to_thread(self.guard.carry_out, command)
             self.log.line(outcome.message, "INFO" if outcome.done else "ERROR")
+            if outcome.code in (UNREADABLE, TIMED_OUT):
+                raise CannotRepair(outcome.message)
+            self._failures[role.name] = 0
             if not outcome.done:
                 await asyncio.sleep(REFUSED_S)
+        except Exception:
+            failures = self._failures[role.name] = self._failures.get(role.name, 0) + 1
+            await asyncio.sleep(min(REFUSED_S * failures, FAILED_MAX_S))
+            raise
         finally:
             self._busy.discard(role.name)
             self.look_now("worker")
@@ -222,11 +239,15 @@ class Sentry:
         self.box.tell(EventKind.PARKED, role.name, POLICY, reason)
         self.log.parked(role, reason)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], part: str) -> None:
         async def attend() -> None:
-            with self.log.going_on():
+            with self.log.going_on(part):
                 await work
 
         task = asyncio.create_task(attend())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _starting(role: Role) -> str:
+    return f"{role.name} cannot be started"

@@ -32,7 +32,7 @@ class Stalling:
             for view in snapshot.roles:
                 name = view.role.name
                 if view.state is RoleState.STALLED or self._states.get(name) is not view.state:
-                    with self.sentry.log.going_on():
+                    with self.sentry.log.going_on(f"{name}: a stall"):
                         await self._attend(view)
 
     async def _attend(self, view: RoleView) -> None:

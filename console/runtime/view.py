@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import field
 
+from console import __version__
 from console.core import alerts
 from console.core.frozen import replace, slotted
 from console.core.model import (
@@ -21,6 +22,7 @@ from console.core.model import (
     Moment,
     Sample,
     Snapshot,
+    Trouble,
 )
 from console.core.program import step
 from console.core.record import Seen
@@ -30,6 +32,7 @@ from console.monitors import Monitor
 from console.runtime.digest import LAST, RUN, Digest
 from console.runtime.keeping import History, judged_s
 from console.runtime.notices import full, notices
+from console.runtime.telltale import DAEMON, told
 from console.system import daemon, lease
 from console.system.box import Box
 from console.system.lock import Grant, same_file
@@ -68,6 +71,8 @@ class View:
     """Rises with what has been learnt."""
     read_until: int = -1
     """The state of the store, as `Store.changes` numbers it, up to which it was read."""
+    troubles: tuple[Trouble, ...] | None = None
+    """What this process itself, as the daemon, says of its own work."""
     seen: Mapping[str, Seen] | None = None
     """A look of our own, for a command that does not rely on a daemon."""
     _samples: dict[str, History] = field(default_factory=dict)
@@ -96,7 +101,7 @@ class View:
             if state == self.read_until and self._last_sample >= 0:
                 self.unread = None
                 return  # nobody has written since
-            known = store.facts(RUN, LAST, CANARY)
+            known = store.facts(RUN, LAST, CANARY, DAEMON)
             if store.generation != self._generation:
                 self._forget()
             begins = self._last_sample < 0
@@ -159,6 +164,12 @@ class View:
         with self._guard:
             self.box.reconfigure(settings)
             self._digest.reconfigure(self._last_event)
+            self.version += 1
+
+    def trouble(self, found: tuple[Trouble, ...]) -> None:
+        """Take over what the daemon that we are says of its own work."""
+        if found != self.troubles:
+            self.troubles = found
             self.version += 1
 
     def keep(self, sample: Sample) -> None:
@@ -285,7 +296,11 @@ class View:
             # An older one is of the daemon before, and says nothing of this one.
             seen = beat if beat is not None and owner.since.since(beat) <= 0 else None
             here = self.here and not self.lost()
-            return DaemonView(True, owner.identity.pid, owner.since, here, seen)
+            pid = owner.identity.pid
+            version, troubles = told(self._facts.get(DAEMON), pid)
+            if self.troubles is not None:
+                version, troubles = __version__, self.troubles
+            return DaemonView(True, pid, owner.since, here, seen, "", version, troubles)
         reason = f"the monitors' daemon is not running (start it: {step('daemon start')})"
         if held.state is not LeaseState.FREE:
             reason = f"the monitors' lease is {held.state}: {held.reason}"

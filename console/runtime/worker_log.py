@@ -24,6 +24,10 @@ MOST = 1_000
 """Lines that are kept while the storage does not answer; beyond that the oldest are given up."""
 
 
+class CannotRepair(Exception):
+    """A repair cannot be done now; the message says why."""
+
+
 @slotted
 class WorkerLog:
     """The log of one box."""
@@ -32,6 +36,8 @@ class WorkerLog:
     _waiting: deque[str] = field(default_factory=lambda: deque(maxlen=MOST))
     _released: set[str] = field(default_factory=set)
     """Roles without a file about being parked, as far as is known."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Part of the watch -> why it fails now."""
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def started(self) -> None:
@@ -77,12 +83,25 @@ class WorkerLog:
             self._released.discard(role.name)
 
     @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Whatever fails is told in the log; it must not end the watch over the others."""
+    def going_on(self, part: str = "watch") -> Iterator[None]:
+        """Catch what fails: it must not end the watch over the others.
+
+        It stands in `failing` until the same part succeeds, and the log has it once.
+        """
         try:
             yield
         except Exception as error:
-            self.line(f"Cannot watch: {type(error).__name__}: {error}", "ERROR")
+            known = isinstance(error, CannotRepair)
+            self.fails(part, str(error) if known else f"{type(error).__name__}: {error}")
+        else:
+            self.failing.pop(part, None)
+
+    def fails(self, part: str, reason: str) -> None:
+        """Note that a part of the watch fails."""
+        words = f"repair fails: {part}: {visible(reason, 300)}"
+        if self.failing.get(part) != words:
+            self.failing[part] = words
+            self.line(f"Cannot watch: {reason}", "ERROR")
 
     def line(self, words: str, level: str = "INFO") -> None:
         """Append `[2025-11-03 18:33:32][LEVEL] text`; levels are DEBUG, INFO, WARN and ERROR.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -85,13 +85,37 @@ def certificate(worker: Worker) -> dict[str, Any]:
 def certify(worker: Worker) -> None:
     """Write the death certificate into the ledger; into the log when that cannot be done."""
     spec, paper = worker.spec, certificate(worker)
+    kept = keep(spec["certificates"], paper)
     try:
         from console.system.certificate import write
 
         write(spec["store"], paper, spec.get("redact", ()))
     except Exception as error:
-        with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
-            log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")
+        if not kept:
+            with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
+                log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")
+    else:
+        if kept:
+            with contextlib.suppress(OSError):  # another process has taken it up
+                os.unlink(kept)
+
+
+def keep(directory: str, paper: dict[str, Any]) -> str | None:
+    """Write a certificate to a file for the next process that opens the store; its name.
+
+    None where that cannot be done. What is written does not depend on the package's other modules.
+    """
+    name = f"{directory}/{paper['token']}-{os.getpid()}.json"
+    try:
+        import json
+
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        with open(f"{name}.draft", "x", encoding="utf-8") as file:
+            json.dump(paper, file)
+        os.rename(f"{name}.draft", name)
+    except (OSError, ImportError, ValueError):
+        return None
+    return name
 
 
 def leftovers(worker: Worker) -> Iterator[int]:
@@ -127,8 +151,9 @@ def claimed(pid: str, spec: dict[str, Any]) -> bool:
 def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
     """Whether a process is a shim, or bears another instance's marks."""
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        if file.read(4096).split(b"\0")[3:4] == [os.fsencode(sys.argv[0])]:
-            return True
+        words = file.read(8192).split(b"\0")
+    if any(word.endswith(b"/console/system/shim.py") for word in words[3:6]):
+        return True  # of whatever copy
     with open(f"/proc/{pid}/environ", "rb") as file:
         borne = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
     return any(

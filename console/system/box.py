@@ -32,8 +32,8 @@ from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
 from console.system.settings import Settings
-from console.system.store import Store
-from console.system.survey import Survey, survey
+from console.system.store import Store, StoreError
+from console.system.survey import Survey, survey, user_id
 
 if TYPE_CHECKING:
     from console.core.rollup import Rollup
@@ -115,7 +115,8 @@ class Box:
         """The way to write below `outputs`, and to read there."""
         from console.system.door import Door  # who only looks at processes needs none
 
-        return Door(self.outputs)
+        users = (user_id(role) for role in self.roles if role.user is not None)
+        return Door(self.outputs, frozenset(uid for uid in users if uid >= 0))
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -237,6 +238,14 @@ class Box:
         since = self.now().at - since_s
         return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
 
+    def take_up_certificates(self) -> None:
+        """Write the deaths that shims could not write themselves. Raises StoreError."""
+        with contextlib.suppress(OSError):
+            if names := os.listdir(self.paths.certificates):
+                from console.system.certificate import take_up
+
+                take_up(self.store, self.paths.certificates, names)
+
     def record(self, kind: EventKind, *about: Any) -> int | None:
         """Write a line of the ledger, now: the values of `line`. Raises StoreError."""
         return self.store.add_event(self.line(kind, *about))
@@ -298,6 +307,9 @@ def open_box(
         paths.prepare()
         store = Store(paths.store, mends, stands_in)
     box = Box(settings, paths, store, config)
+    if not ephemeral and store.trouble is None:
+        with contextlib.suppress(StoreError):
+            box.take_up_certificates()
     try:
         yield box
     finally:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from console.core import redact
+from console.core.foreign import table
 from console.core.model import Event, EventKind, Identity, Moment
 from console.system import redaction
+from console.system.files import FileError, read_json
 from console.system.store import Store, StoreError
 
 _TRIES = 3
@@ -27,7 +29,31 @@ def write(store: str, certificate: dict[str, Any], patterns: Sequence[str] = ())
     with contextlib.suppress(ImportError):  # the package may have been removed meanwhile
         redact.use(redaction.compiled(patterns))
     ledger = _open(Path(store))
-    about = {
+    record(ledger, certificate)
+    ledger.close()
+
+
+def take_up(store: Store, directory: Path, names: Iterable[str]) -> None:
+    """Append the certificates that lie in files, and remove the files. Raises StoreError.
+
+    A shim leaves one while the store cannot be written, or the package is not there any more.
+    """
+    for path in (directory / name for name in names if name.endswith(".json")):
+        try:
+            paper = table(read_json(path)[0])
+            if paper:
+                record(store, paper)
+            path.unlink(missing_ok=True)
+        except FileError:
+            continue  # taken up by another process meanwhile
+        except (KeyError, TypeError, ValueError):
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".unreadable"))
+
+
+def record(ledger: Store, certificate: Mapping[str, Any]) -> None:
+    """Append a start, if it is not known, and a death. Raises StoreError."""
+    about: dict[str, Any] = {
         "role": certificate["role"],
         "identity": Identity.parse(certificate["identity"]),
         "token": certificate["token"],
@@ -44,7 +70,6 @@ def write(store: str, certificate: dict[str, Any], patterns: Sequence[str] = ())
             **about,
         )
     )
-    ledger.close()
 
 
 def _open(path: Path) -> Store:

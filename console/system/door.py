@@ -58,8 +58,14 @@ class Door:
         return files.decode_file(raw), mtime
 
     def warning(self, patience_s: float = foreign.PATIENCE_S) -> str | None:
-        """What is unsafe about the directory, or None; also that it does not answer."""
-        return unsafe_directory(self.root, self.trusted, patience_s)
+        """What is unsafe about the directory, or None; None as well while it does not answer."""
+        base = os.path.normpath(self.root)
+        with suppress(FileError):
+            found: str | None = foreign.call(
+                base, _unsafe, base, self.trusted, patience_s=patience_s
+            )
+            return found
+        return None
 
 
 def write_atomically(
@@ -224,19 +230,16 @@ def _mkdir(name: str, place: int | None) -> None:
         os.close(made)
 
 
-def unsafe_directory(
-    path: Path | str,
-    trusted: frozenset[int] = frozenset(),
-    patience_s: float = foreign.PATIENCE_S,
-) -> str | None:
+def unsafe_directory(path: Path | str, trusted: frozenset[int] = frozenset()) -> str | None:
     """Why a directory is unsafe to write to, in words that name it; None where it is safe.
 
     Unsafe: others may write in it or in a directory above it, and no sticky bit keeps them from
-    replacing what is there; or it belongs to a user other than root and ourselves.
+    replacing what is there; or it belongs to a user other than root and ourselves; or it does not
+    answer.
     """
     base = os.path.normpath(os.path.abspath(path))
     try:
-        found: str | None = foreign.call(base, _unsafe, base, trusted, patience_s=patience_s)
+        found: str | None = foreign.call(base, _unsafe, base, trusted)
     except FileError as error:
         return str(error)
     return found

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from console.core.instances import MARKS
 from console.core.text import duration
 from console.system import clock
 from console.system.files import FileError, Problem
@@ -26,6 +27,7 @@ PATIENCE_S = 2.0
 RETRY_S = 10.0
 _MOST_LINKS = 40
 _PID_WIDTH = 20
+ROLE = MARKS[1]
 
 
 class NoAnswer(FileError):
@@ -156,7 +158,12 @@ def _spawn(work: Callable[..., Any], args: tuple[Any, ...]) -> int:
     import marshal
     import signal  # both before the fork: another thread may be importing something
 
+    if marked := ROLE in os.environ:
+        import ctypes
+
     def become() -> None:
+        if marked:
+            _disown(ctypes.memmove)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         _become(work, args, writing, marshal.dumps)
 
@@ -185,6 +192,10 @@ def _become(
     try:
         os.dup2(writing, 3)
         os.closerange(4, 1 << 20)  # above all, no lease
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):  # a reader of the caller's output waits until all have closed it
+            os.dup2(nowhere, standard)
+        os.close(nowhere)
         if os.fork():
             os._exit(0)
         os.setsid()
@@ -200,6 +211,19 @@ def _become(
             raw = raw[os.write(3, raw) :]
     finally:
         os._exit(0)
+
+
+def _disown(memmove: Callable[[int, bytes, int], object]) -> None:
+    """In the child: show another role in `/proc/self/environ` than that of the parent.
+
+    A process that bears the daemon's marks is ended, and waited for, together with the daemon.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    text = f"{ROLE}=storage".encode()
+    if end - start > len(text):
+        memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
 def _read(descriptor: int, patience_s: float) -> tuple[bytes, bool]:

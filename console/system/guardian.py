@@ -15,6 +15,7 @@ Reports, a line each: `started IDENTITY`, then `settled`, `exited REASON` or `ki
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import marshal
 import os
@@ -33,8 +34,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 _OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """What Python or we have changed, and a worker finds as usual."""
 _BUSY_S, _QUIET_S = 0.25, 1.0
+_FIRST_S, _LEAST_S = 0.05, 0.02
+"""How soon after its first line, and how soon at the least, a log is looked at."""
 _NEVER = float("inf")
 _AFTER_KILL_S = 5.0
+_S_IFMT, _S_IFREG = 0o170000, 0o100000
+_BEGIN_S = 10.0
+"""What a child may take until it has become the worker: longer on a mount that hangs."""
 
 
 class Worker:
@@ -50,7 +56,7 @@ class Worker:
         """The directory of its logs."""
         self.oom_kills = oom_kills()
 
-    def start(self) -> None:
+    def start(self, status: int) -> None:
         """Start it in a session of its own. Raises OSError, ValueError."""
         spec = self.spec
         out, err = (open_log(spec["logs"][stream]) for stream in ("out", "err"))
@@ -67,10 +73,14 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for descriptor in (out, err, writing):
             os.close(descriptor)
-        with open(reading, "rb") as file:
-            failure = file.read()  # until it has become the worker, or is dead
+        failure = heard(reading, _BEGIN_S)  # until it has become the worker, or is dead
         if self.turn >= 0 and not spec["machine"]:
             os.close(self.turn)  # from here on the process table shows the worker
+        if failure is None:
+            os.kill(pid, signal.SIGKILL)
+            place = spec["cwd"] or spec["command"][0]
+            report(status, f"failed {place} does not answer")
+            failure = b"does not answer"  # the lease is kept until the child is gone
         if failure:
             os.waitpid(pid, 0)
             raise ValueError(failure.decode("utf-8", "replace"))
@@ -196,9 +206,22 @@ def oom_kills() -> int:
 
 
 def open_log(path: str) -> int:
-    """A descriptor that appends, and follows no link. Raises OSError."""
+    """A descriptor that appends to a regular file, and follows no link. Raises OSError.
+
+    A named pipe would block the shim, which holds the lease.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a pipe without a reader
+            raise
+        raise ValueError(f"{path}: is not a regular file") from None
+    if os.fstat(descriptor).st_mode & _S_IFMT != _S_IFREG:
+        os.close(descriptor)
+        raise ValueError(f"{path}: is not a regular file")
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def rotate(path: str, limit: int) -> int:
@@ -221,6 +244,21 @@ def rotate(path: str, limit: int) -> int:
     return 0
 
 
+def heard(descriptor: int, seconds: float) -> bytes | None:
+    """What a pipe holds until its end; None when the end does not come in time."""
+    raw, ends = b"", moment()[1] + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    try:
+        while poll.poll(max(0.0, ends - moment()[1]) * 1000):
+            if not (chunk := os.read(descriptor, 65_536)):
+                return raw
+            raw += chunk
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def report(status: int, line: str) -> None:
     """Tell the caller, who may be gone."""
     try:
@@ -235,7 +273,7 @@ def wait(worker: Worker, wake: int, status: int) -> int:
     The descriptor for reports, or -1 when it has said all.
     """
     spec, sizes = worker.spec, [0]
-    now = moment()[1]
+    now = looked = moment()[1]
     settle, check, ending = now + spec["settle_s"], now + _BUSY_S, 0.0
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
     while not worker.reap():
@@ -248,7 +286,8 @@ def wait(worker: Worker, wake: int, status: int) -> int:
             written, before = listen(worker.room), sizes
             sizes = [rotate(path, spec["log_bytes"]) for path in spec["logs"].values()]
             quiet = now + _QUIET_S if written else _NEVER
-            check = quiet if sizes == before else now + _BUSY_S
+            busy = now + pace(sum(before), sum(sizes), now - looked, spec["log_bytes"])
+            check, looked = quiet if sizes == before else busy, now
         if ending and now >= ending:
             os.kill(worker.pid, signal.SIGKILL)  # our child, not reaped: its PID is its own
             ending = now + _AFTER_KILL_S
@@ -256,12 +295,21 @@ def wait(worker: Worker, wake: int, status: int) -> int:
         told = sleep(wake, max(0.0, due - now), check == _NEVER)
         if signal.SIGIO in told:
             listen(worker.room)
-            check = moment()[1] + _QUIET_S
+            looked = moment()[1]
+            check = looked + _FIRST_S
         if signal.SIGTERM in told and not ending:
             os.kill(worker.pid, signal.SIGTERM)
             os.kill(worker.pid, signal.SIGCONT)
             ending = now + spec["grace_s"]
     return status
+
+
+def pace(before: int, size: int, seconds: float, limit: int) -> float:
+    """How soon logs that grow like that are worth another look: before they pass their bound."""
+    if size < before:  # they have passed it
+        return _LEAST_S
+    rate = (size - before) / max(seconds, 0.001)
+    return min(_BUSY_S, max(_LEAST_S, (limit - size) / (2 * rate + 1)))
 
 
 def listen(room: int) -> bool:
@@ -323,7 +371,7 @@ def start(worker: Worker, status: int) -> bool:
         held, named = os.fstat(worker.lease), os.lstat(worker.spec["lock"])
         if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
             raise ValueError("the lock file was removed or replaced meanwhile")
-        worker.start()
+        worker.start(status)
     except (OSError, ValueError) as error:
         report(status, f"failed {why(error)}")
     if worker.pid:

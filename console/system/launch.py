@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import marshal
 import os
@@ -13,13 +14,14 @@ from console.core import limits
 from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
-from console.system import clock, listening, registry, survey
+from console.system import clock, foreign, listening, package, registry, survey
 from console.system.box import Box, slot_name
-from console.system.lease import SHIM
+from console.system.foreign import NoAnswer
 from console.system.listening import QUEUE
 
 LOG_BYTES = 1_000_000
 _SLACK_S = 10.0
+_FAILED_S = 1.0
 AGAIN = 75
 """The shim's exit code when it cannot fork: EX_TEMPFAIL of sysexits.h."""
 
@@ -50,7 +52,7 @@ def launch(
     try:
         shim = subprocess.Popen(
             [
-                sys.executable, "-I", "-S", *_utf8(), str(SHIM), role.name,
+                package.interpreter(), "-I", "-S", *_utf8(), package.shim(box.paths), role.name,
                 str(spec_read), str(status_write), *map(str, locks),
             ],
             cwd="/",
@@ -114,6 +116,7 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
         "lock": str(box.paths.lease(name)),
         "owner": str(box.paths.owner(name)),
         "store": str(box.paths.store),
+        "certificates": str(box.paths.certificates),
         "redact": list(box.settings.screen.redact),
         "logs": {stream: str(box.paths.log(name, stream)) for stream in ("out", "err")},
         "log_bytes": LOG_BYTES,
@@ -157,17 +160,43 @@ def foreign_user(role: Role) -> str | None:
 
 def hopeless(role: Role) -> str | None:
     """Why the role's command cannot be started, as far as that can be told without trying."""
-    from shutil import which  # with every kind of archive in tow
-
-    if reason := foreign_user(role):
+    if reason := foreign_user(role) or unanswering(role):
         return reason
     if role.cwd is not None and not os.path.isdir(role.cwd):
         return f"{role.cwd}: the working directory does not exist"
     program = os.path.expanduser(role.command[0])
     place = os.path.join(role.cwd or "/", program) if os.sep in program else program
-    if which(place, path=role.env.get("PATH")) is None:
+    if not _executable(place, role.env.get("PATH", os.environ.get("PATH", os.defpath))):
         return f"{program}: is not there or cannot be executed"
     return None
+
+
+def _executable(program: str, path: str) -> bool:
+    """Whether a program can be executed; without a slash it is looked for along `path`."""
+    places = [""] if os.sep in program else path.split(os.pathsep)
+    candidates = (os.path.join(place, program) for place in places)
+    return any(os.path.isfile(one) and os.access(one, os.X_OK) for one in candidates)
+
+
+def unanswering(role: Role) -> str | None:
+    """Which directory of the role's command is on storage that does not answer; or None.
+
+    A process that is started there would hang, and could not even be ended.
+    """
+    words = (os.path.expanduser(word) for word in role.command)
+    named = [(os.path.dirname(word), os.path.dirname(word)) for word in words if word[:1] == "/"]
+    for directory, name in [*([(role.cwd, f"cwd {role.cwd}")] if role.cwd else []), *named]:
+        try:
+            foreign.call(directory, _entered, directory)
+        except NoAnswer:
+            return f"{name} does not answer"
+    return None
+
+
+def _entered(directory: str) -> None:
+    """Have the storage answer: what the kernel remembers of a directory does not show it."""
+    with contextlib.suppress(OSError):
+        os.listdir(directory)
 
 
 def _hear(descriptor: int, timeout: float) -> Report:
@@ -179,6 +208,10 @@ def _hear(descriptor: int, timeout: float) -> Report:
             report = replace(report, identity=Identity.parse(rest))
         elif word == "settled":
             return replace(report, settled=True)
+        elif word == "failed":
+            for _ in _lines(descriptor, clock.tick() + _FAILED_S):
+                pass  # until the shim has let go; a child that hangs keeps it from that
+            return replace(report, failed=True, reason=rest)
         elif word in ("exited", "killed") or report.identity is None:
             report = replace(report, failed=True, killed=word == "killed", reason=rest)
     return report

@@ -58,6 +58,16 @@ class Paths:
         return self.locks / "monitors.heartbeat"
 
     @property
+    def runtime(self) -> Path:
+        """Copies of the package that shims run from."""
+        return self.state / "runtime"
+
+    @property
+    def certificates(self) -> Path:
+        """Deaths that are not in the store yet."""
+        return self.state / "certificates"
+
+    @property
     def looked(self) -> Path:
         """Empty: its time is when somebody last looked at the console."""
         return self.state / "looked"

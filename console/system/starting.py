@@ -23,7 +23,7 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
     The start lock is held until the worker can be seen, so that no start from another state
     directory looks in between. Raises Refused, LeaseError, ProcessError.
     """
-    if reason := registry.unusable(role) or launch.foreign_user(role):
+    if reason := _refusal(role):
         raise Refused(reason)
     starting = registry.take_start(role)
     if starting is None:
@@ -33,6 +33,10 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
         return _start(box, command, role, slot, starting)
     finally:
         starting.close()
+
+
+def _refusal(role: Role) -> str | None:
+    return registry.unusable(role) or launch.foreign_user(role) or launch.unanswering(role)
 
 
 def _start(box: Box, command: Command, role: Role, slot: int, starting: Grant) -> Outcome | None:

@@ -5,9 +5,12 @@ A start or a death is written once: the store ignores the second to tell of it.
 
 from __future__ import annotations
 
+import contextlib
+
 from console.core.model import Event, EventKind, Identity, Instance, Moment, Owner, Role
 from console.system import clock, proc, registry
 from console.system.box import Box, Observation
+from console.system.store import StoreError
 
 
 def tell_starts(box: Box, role: Role, seen: Observation, actor: str) -> None:
@@ -53,6 +56,8 @@ def bury(box: Box, role: Role, owner: Owner | None) -> None:
     """Write the death that no shim has certified. Only while holding its lease: no shim is left."""
     if owner is None or owner.shim is None or proc.alive(owner.identity):
         return
+    with contextlib.suppress(StoreError):
+        box.take_up_certificates()
     _started(box, role, owner)
     why = "found dead; its shim has left no certificate, so the cause is unknown"
     _died(box, role, owner.identity, owner.token, owner.since, why)
