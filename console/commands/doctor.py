@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli import BAD, Options, pass_options, put, put_json
+from console.core import limits
 from console.core.frozen import frozen
 from console.core.program import step
 from console.system import checks
@@ -80,17 +81,23 @@ def examine(patient: Patient, deadline_s: float = DEADLINE_S) -> list[Finding]:
     from console.system import clock
 
     found: dict[str, list[Finding]] = {}
-    threads = []
+    names, threads = [], []
     for check in _CHECKS:
         thread = Thread(target=_run, args=(check, patient, found), daemon=True)
-        thread.start()
-        threads.append((check.__name__.strip("_"), thread))
+        names.append(check.__name__.strip("_"))
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread can be started: one check after the other
+            found["threads"] = [fails("threads", limits.reached(error) or str(error))]
+            _run(check, patient, found)
+        else:
+            threads.append((names[-1], thread))
     ends = clock.tick() + deadline_s
     for name, thread in threads:
         thread.join(max(0.0, ends - clock.tick()))
         if thread.is_alive():
             found[name] = [fails(name, f"no answer within {deadline_s:g} s")]
-    return [one for name, _ in threads for one in found[name]]
+    return [one for name in (*names, "threads") for one in found.get(name, ())]
 
 
 def _run(
@@ -102,7 +109,7 @@ def _run(
     try:
         result = list(check(patient))
     except Exception as error:
-        result = [fails(name, f"{type(error).__name__}: {error}")]
+        result = [fails(name, limits.reached(error) or f"{type(error).__name__}: {error}")]
     found.setdefault(name, result)
 
 
@@ -272,12 +279,13 @@ def _monitor(monitor: MonitorView, snapshot: Snapshot) -> Finding:
 def _server(patient: Patient) -> Iterator[Finding]:
     """The queue server, asked now."""
     from console.monitors._queue_server import ask
-    from console.system import listener
+    from console.system import listener, survey
     from console.system.http import HttpError
     from console.system.paths import trusted_uids, user_name
 
     url = patient.settings.queue.address
-    for uid in sorted(listener.accounts(url) - trusted_uids()):
+    ours = trusted_uids() | {survey.user_id(role) for role in patient.settings.all_roles()}
+    for uid in sorted(listener.accounts(url) - ours):
         words = f"{url}: a process of {user_name(uid)} listens there: what it says is believed"
         yield warning("queue server", words)
     try:

@@ -44,7 +44,10 @@ def test_too_little_memory(box: Any, megabytes: int) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another user's limit takes root to set")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
-def test_a_full_table_of_processes_leaves_a_verdict_and_names_the_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "begins"), [("status", "[X] DOWN"), ("doctor", "ok ")])
+def test_a_full_table_of_processes_leaves_a_verdict_and_names_the_limit(
+    tmp_path: Path, command: str, begins: str
+) -> None:
     tmp_path.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
@@ -53,12 +56,12 @@ def test_a_full_table_of_processes_leaves_a_verdict_and_names_the_limit(tmp_path
         "setpriv", "--reuid", OTHER, "--regid", OTHER, "--clear-groups", "--inh-caps",
         CAPABILITIES, "--ambient-caps", CAPABILITIES, "prlimit", "--nproc=1",
         sys.executable, "-P", str(Path(limits.__file__).parents[1] / "__main__.py"),
-        "--state-dir", str(home / "state"), "status",
+        "--state-dir", str(home / "state"), command,
     ]  # fmt: skip
     env = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     ran = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in ran.stderr, ran.stderr
-    assert ran.stdout.startswith("[X] DOWN")
+    assert ran.stdout.startswith(begins)
     assert "ulimit -u" in ran.stdout
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,11 +39,20 @@ def test_our_own_server_is_ours(family: str) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
-def test_another_accounts_server_is_seen() -> None:
+def test_another_accounts_server_is_seen_and_doctor_names_it(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
     with subprocess.Popen(
         [sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         assert accounts(f"http://127.0.0.1:{port}") == {OTHER}
+        config.write_text(f'[queue]\nurl = "http://127.0.0.1:{port}"\ntimeout_s = 0.2\n')
+        line = [sys.executable, "-m", "console", "--config", str(config), "--state-dir"]
+        ran = subprocess.run(
+            [*line, str(tmp_path / "state"), "doctor"],
+            capture_output=True, text=True, timeout=60, check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+        assert f"a process of uid {OTHER} listens there" in ran.stdout
         server.communicate()
