@@ -46,6 +46,10 @@ class Moment:
             return self.tick > other.tick
         return self.at > other.at
 
+    def latest(self, other: Moment | None) -> Moment:
+        """The later one of the two."""
+        return self if other is None or self.later_than(other) else other
+
     def read_at(self, now: Moment) -> float:
         """The Unix time of this moment on the clock as `now` reads it.
 
@@ -56,7 +60,9 @@ class Moment:
         return self.at
 
     def until(self, later: Moment) -> float:
-        """Seconds from this moment to `later` by UTC, negative when that is over."""
+        """Seconds from this moment to `later`, negative when that is over; by ticks in one boot."""
+        if self.boot and self.boot == later.boot:
+            return later.tick - self.tick
         return later.at - self.at
 
     def plus(self, seconds: float) -> Moment:

@@ -60,13 +60,13 @@ def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
     good, ended = tasks_ended(one for one in recent(queue, SUCCESS_S) if one.error is None)
     since, finished = _finished(queue)
     passed = next((one for one in reversed(canary) if one.data.get("ok") is True), None)
-    ends = [one for one in (finished, passed.moment if passed else None) if one is not None]
+    came_back = passed.moment if passed else None
     return Work(
         answered=answered,
         current=answered is not None and answered is queue[-1],
         success_rate=100.0 * good / ended if ended else None,
         latency_s=_latency(canary),
-        finished=max(ends, key=lambda moment: moment.at, default=None),
+        finished=finished.latest(came_back) if finished else came_back,
         drain_s=_drain(queue, answered),
         proofs=_proofs(histories, answered, since),
         signs=signs(histories),

@@ -66,3 +66,25 @@ def test_a_damaged_fact_is_none(fact: object) -> None:
 def test_words() -> None:
     words = str(steady(KNOWN, None, Moment(AT + 730 * DAY, 5_000.0, "b1")))
     assert words.startswith("the clock is 730d00h ahead of what was last seen of it")
+
+
+# --- two moments ----------------------------------------------------------------------------
+
+EARLY = Moment(AT + 3600.0, 100.0, "b1")  # written while the clock was an hour ahead
+LATE = Moment(AT + 20.0, 120.0, "b1")
+
+
+def test_within_one_boot_ticks_decide() -> None:
+    assert LATE.since(EARLY) == 20.0 and EARLY.since(LATE) == 0.0
+    assert EARLY.until(LATE) == 20.0 and LATE.until(EARLY) == -20.0
+    assert LATE.later_than(EARLY) and not EARLY.later_than(LATE)
+    assert LATE.latest(EARLY) is LATE is EARLY.latest(LATE) and LATE.latest(None) is LATE
+    assert EARLY.read_at(LATE) == AT
+
+
+def test_across_boots_the_wall_clock_decides_and_the_future_is_no_age() -> None:
+    other = Moment(AT, 9_000.0, "b0")
+    assert LATE.since(other) == 20.0 and other.until(LATE) == 20.0 and LATE.later_than(other)
+    assert other.read_at(LATE) == AT
+    ahead = Moment(AT + 700 * DAY, 9_000.0, "b0")
+    assert LATE.since(ahead) == LATE.tick
