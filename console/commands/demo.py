@@ -59,6 +59,7 @@ def _kept_directory() -> Iterator[Path]:
             sys.executable, keeper.__file__, "--directory", str(directory),
             "--life-fd", str(reading),
         ],
+        env={**os.environ, "PYTHONPATH": ""},
         pass_fds=(reading,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -57,7 +57,8 @@ def settings(directory: Path, port: int, python: str) -> dict[str, object]:
             # Other boxes' programs bear the same names: without the mark they are none of ours,
             # and with it none of theirs.
             "match_env": {DEMO_MARK: mark(directory)},
-            "env": {DEMO_MARK: mark(directory)},
+            # No module in the caller's PYTHONPATH is imported in place of one that they need.
+            "env": {DEMO_MARK: mark(directory), "PYTHONPATH": ""},
             "command": [python, str(SCRIPTS / script), *words],
             "cwd": str(directory),
             "count": 1,

@@ -134,3 +134,13 @@ def test_the_unit_is_run_in_a_home_that_holds_modules(
             assert ran.poll() is None, ran.stderr and ran.stderr.read()
         finally:
             ran.terminate()
+
+
+def test_the_demo_s_own_programs(machine: Any, installed: list[str], foreign: Path) -> None:
+    environment = machine.environment | {"PYTHONPATH": str(foreign)}
+    ran = subprocess.run(
+        [*installed, "demo", "--headless"], env=environment, cwd=foreign, input="",
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "shadowed" not in ran.stdout + ran.stderr
