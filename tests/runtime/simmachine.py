@@ -147,10 +147,11 @@ class Machine:
     # --- shims -----------------------------------------------------------------------------
 
     def launch(
-        self, box: Box, role: Role, slot: int, lock: int, token: int, actor: str
+        self, box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
     ) -> launch.Report:
         """A shim and its worker, and what they leave in files, locks and ledger."""
-        descriptor, spec = os.dup(lock), launch._spec(box, role, slot, token, actor)
+        held = [os.dup(one) for one in locks if one >= 0]
+        spec = launch._spec(box, role, slot, token, actor)
         name, since = slot_name(role, slot), clock.now()
         shim = self.start(sys.executable, "-I", "-S", str(lease.SHIM), role.name)
         worker = self.start(*role.command, env=dict(spec["marks"]), ppid=shim.pid)  # type: ignore[call-overload]
@@ -164,7 +165,8 @@ class Machine:
                 started=(since.at, since.tick), oom_kills=sys.maxsize,
             )  # fmt: skip
             aftermath.certify(dead)  # type: ignore[arg-type]
-            os.close(descriptor)
+            for descriptor in held:
+                os.close(descriptor)
             self.die(shim, 0)
 
         worker.mourners.append(lambda status: self.time.after(TIDY_S, lambda: tidy(status)))
