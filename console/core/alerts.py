@@ -225,7 +225,9 @@ def _baseline(snapshot: Snapshot) -> Iterator[_Row]:
 
 def _state(snapshot: Snapshot) -> Iterator[_Row]:
     """Watching goes on in memory, and a person can still act; policy cannot."""
-    if snapshot.unwritable:
+    if "no inodes" in snapshot.unwritable:
+        yield "state.unwritable", CRITICAL, "no file can be made in the state", snapshot.unwritable
+    elif snapshot.unwritable:
         reason = f"{snapshot.unwritable}; policy starts nothing before it can be written again"
         yield "state.unwritable", CRITICAL, "the state cannot be written", reason
 

@@ -12,6 +12,7 @@ from typing import Any
 from console.core.forgetting import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
+from console.runtime import init
 from console.runtime.loop import Runtime
 from console.runtime.sweeping import sweep
 from console.runtime.waiting import on_the_second
@@ -49,13 +50,24 @@ def run_daemon(box: Box, lost: str = "") -> bool:
     except StateLost:
         raise  # whatever lies at the path now is not the store of this run
     except BaseException:
+        _end_workers(box)
         box.tell(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
         raise
     else:
+        _end_workers(box)
         box.tell(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
     finally:
         grant.close()
     return True
+
+
+def _end_workers(box: Box) -> None:
+    """As PID 1: the kernel would kill the workers with us; they have their grace period first."""
+    if init.is_init() and (names := init.pass_on(box)):
+        words = f"PID 1 of a container ends: its workers were ended first: {', '.join(names)}"
+        box.tell(EventKind.NOTICED, "", "daemon", words)
+        with contextlib.suppress(StoreError):
+            box.take_up_certificates()
 
 
 def _complete(main: Coroutine[Any, Any, None]) -> None:
@@ -89,13 +101,14 @@ async def _until_told(box: Box, grant: Grant) -> None:
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box, grant))
+    reaping = asyncio.create_task(init.reap() if init.is_init() else asyncio.sleep(0))
     notify("READY=1", "STATUS=running the monitors")
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, beat, waiting}, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
-    for task in (work, upkeep, beat, sweeping, waiting):
+    for task in (work, upkeep, beat, reaping, sweeping, waiting):
         task.cancel()
-    await asyncio.gather(work, upkeep, beat, sweeping, waiting, return_exceptions=True)
+    await asyncio.gather(work, upkeep, beat, reaping, sweeping, waiting, return_exceptions=True)
     if beat in done:
         beat.result()
     if work in done:

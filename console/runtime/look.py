@@ -37,7 +37,7 @@ def look_once(box: Box) -> Snapshot:
     view = View(box, monitors, history_s=HISTORY_S, few=FEW, lines=LINES)
     view.refresh()
     daemon = view.daemon()
-    watched = daemon.running and box.store.trouble is None
+    watched = daemon.running and not view.unwritable()
     news = _queue_news(box, view) if watched else None
     own = worker_monitor.look(box)
     view.seen = last_seen([own])

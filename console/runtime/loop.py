@@ -273,7 +273,8 @@ class Runtime:
         self._following.catch_up()
         version = self.view.version
         self.view.seen, daemon = None, self.view.daemon()
-        if not self.holder and not daemon.running:
+        # What the daemon sees is not in the store while that cannot be written.
+        if not self.holder and (not daemon.running or self.view.unwritable()):
             with contextlib.suppress(ProcessError):
                 self.view.seen = last_seen([worker.look(self.box)])
         return version, self.view.compose(daemon)

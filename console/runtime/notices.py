@@ -15,7 +15,9 @@ from console.system.box import Box
 def full(box: Box) -> str | None:
     """Why nothing can be written to the state directory, if its disk says so."""
     why = room.refusal(box.paths.state)
-    return f"{box.paths.state}: {why}; what happens now is kept in memory only" if why else None
+    if why is None or why == room.NO_INODES:  # what is open already can be written to
+        return why and f"{box.paths.state}: {why} there"
+    return f"{box.paths.state}: {why}; what happens now is kept in memory only"
 
 
 def notices(box: Box, snapshot: Snapshot) -> Iterator[str]:

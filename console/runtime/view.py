@@ -225,6 +225,7 @@ class View:
             roles = self.box.roles
             memories, work = dict(self._digest.memories), self._digest.work(histories)
             baseline = self._baseline_view(histories, events, now)
+        unwritable = self.unwritable()
         snapshot = compose(
             Facts(
                 host=self.box.host,
@@ -235,7 +236,7 @@ class View:
                 events=events,
                 turned=self._turned,
                 seen=self.seen,
-                daemon=daemon or self.daemon(),
+                daemon=_troubled(daemon or self.daemon(), unwritable),
                 alerts=stand,
                 baseline=baseline,
                 memories=memories,
@@ -243,14 +244,17 @@ class View:
             ),
             now,
         )
-        unwritable = self.box.store.trouble or full(self.box) or self.unsaved or ""
         told = dict.fromkeys(
             filter(None, (unwritable, self.unread, self.unsaved, self._digest.mistake))
         )
         door = self.box.door if self.box.settings.outputs else None
         scarce = self._pressure.told(self.box.paths.state, door)
-        seen = (*told, *scarce, *notices(self.box, snapshot))
-        return replace(snapshot, notices=seen, unwritable=unwritable)
+        seen = dict.fromkeys((*told, *scarce, *notices(self.box, snapshot)))
+        return replace(snapshot, notices=tuple(seen), unwritable=unwritable)
+
+    def unwritable(self) -> str:
+        """Why the state cannot be written, or nothing."""
+        return self.box.store.trouble or full(self.box) or self.unsaved or ""
 
     def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
         """What a snapshot is told of one monitor."""
@@ -320,3 +324,10 @@ class View:
     ) -> BaselineView:
         run, last = self._facts.get(RUN), self._facts.get(LAST)
         return self._digest.baseline(run, last, histories, events, self.version, now)
+
+
+def _troubled(daemon: DaemonView, unwritable: str) -> DaemonView:
+    """The daemon with a state that cannot be written as the first of its troubles."""
+    if not unwritable:
+        return daemon
+    return replace(daemon, troubles=(Trouble("state", unwritable), *daemon.troubles))

@@ -15,7 +15,9 @@ from console.system.lock import carries
 from console.system.paths import Paths
 from console.system.store import Store
 
-BEGIN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+BEGIN = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+BEAT_WIDTH = 100
+"""Of the line in the heartbeat's file: each is as long as the one that it overwrites."""
 NAME = "monitors"
 """The name of the daemon's role and lease."""
 
@@ -47,13 +49,14 @@ def beat(paths: Paths) -> None:
     """Say that the daemon's loop turns, and when, on both clocks."""
     now, file = clock.now(), str(paths.heartbeat)
     with contextlib.suppress(OSError):
-        # Not by `Path`: this is all that the daemon does when nothing happens, all day.
-        draft = os.open(f"{file}.draft", BEGIN, 0o600)
+        # Not by `Path`: this is all that the daemon does when nothing happens, all day. In place: a
+        # full disk, or one without inodes, takes it all the same.
+        descriptor = os.open(file, BEGIN, 0o600)
         try:
-            os.write(draft, f"{now.at!r} {now.tick!r} {now.boot}\n".encode())
+            line = f"{now.at!r} {now.tick!r} {now.boot}"
+            os.pwrite(descriptor, f"{line:<{BEAT_WIDTH}}\n".encode(), 0)
         finally:
-            os.close(draft)
-        os.replace(f"{file}.draft", file)
+            os.close(descriptor)
 
 
 def heartbeat(paths: Paths) -> Moment | None:

@@ -300,7 +300,7 @@ def wait(worker: Worker, wake: int, status: int) -> int:
         if signal.SIGTERM in told and not ending:
             os.kill(worker.pid, signal.SIGTERM)
             os.kill(worker.pid, signal.SIGCONT)
-            ending = now + spec["grace_s"]
+            ending = moment()[1] + spec["grace_s"]  # `now` is of before the sleep
     return status
 
 

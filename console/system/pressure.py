@@ -18,6 +18,7 @@ SHORT_S = 0.2
 EVERY_S = 60.0
 SHARE, ENOUGH_BYTES = 0.05, 1 << 30
 """Pressure is when less than both is left."""
+ENOUGH_INODES = 1_000
 MEMORY = Path("/proc/meminfo")
 
 
@@ -53,6 +54,8 @@ def disk(directory: Path) -> str:
     except OSError:
         return ""
     left, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    if found.f_files and found.f_favail < min(SHARE * found.f_files, ENOUGH_INODES):
+        return f"the disk of {directory} has {found.f_favail} of {found.f_files} inodes left"
     if not whole or not scarce(left, whole):
         return ""
     return f"the disk of {directory} is nearly full: {size(left)} of {size(whole)} left"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console.system import pressure
+from console.system import daemon, pressure, room
+from console.system.paths import Paths
 from console.system.pressure import Pressure, disk, memory, scarce
 
 G = 1 << 30
@@ -57,3 +58,24 @@ def test_a_disk_that_fills_is_told_of_within_a_minute(
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
     assert disk(tmp_path / "nowhere") == ""
+
+
+def test_a_disk_without_inodes_is_named_and_the_heart_beats_on(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=20,mode=0700", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk without inodes can only be mounted by root")
+    try:
+        paths = Paths(tmp_path)
+        paths.prepare()
+        daemon.beat(paths)
+        first = daemon.heartbeat(paths)
+        with pytest.raises(OSError):
+            for number in range(100):
+                (tmp_path / str(number)).touch()
+        assert room.refusal(tmp_path) == room.NO_INODES
+        assert "inodes left" in disk(tmp_path)
+        daemon.beat(paths)
+        second = daemon.heartbeat(paths)
+        assert first is not None and second is not None and second.tick > first.tick
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
