@@ -188,6 +188,7 @@ class SparingApp(App[int]):
         screen.check_idle()
 
     def on_mount(self) -> None:
+        self._last_key = asyncio.get_running_loop().time()
         self.set_interval(REWRITE_S, self.rewrite)
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
 
@@ -204,8 +205,8 @@ class SparingApp(App[int]):
         """Repaint with the first key after a pause."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             now = asyncio.get_running_loop().time()
-            idle_s, self._last_key = now - self._last_key, now
-            if self._last_key and idle_s > IDLE_S:
+            before, self._last_key = self._last_key or now, now
+            if now - before > IDLE_S:
                 self.repaint()
         await super().on_event(event)
 

@@ -236,8 +236,10 @@ def test_no_mouse_over_ssh_and_no_color_sends_none(terminal: Terminal) -> None:
 SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (40, 10)]
 
 
-def seen(terminal: Terminal, size: tuple[int, int], keys: bytes = b"") -> list[str]:
-    """What a terminal of this size shows after `keys`."""
+def seen(
+    terminal: Terminal, size: tuple[int, int], keys: bytes = b"", until: bytes = b""
+) -> list[str]:
+    """What a terminal of this size shows after `keys`, once it shows `until`."""
     screen = pyte.Screen(*size)
     shape = struct.pack("HHHH", size[1], size[0], 0, 0)
     known = fcntl.ioctl(terminal.slave, termios.TIOCGWINSZ, bytes(8)) == shape
@@ -246,7 +248,8 @@ def seen(terminal: Terminal, size: tuple[int, int], keys: bytes = b"") -> list[s
     pyte.ByteStream(screen).feed(terminal.rest() if known else terminal.answer())
     if keys:
         os.write(terminal.master, keys)
-        pyte.ByteStream(screen).feed(terminal.answer())
+        drawn = terminal.read(10, until) + terminal.rest() if until else terminal.answer()
+        pyte.ByteStream(screen).feed(drawn)
     return list(screen.display)
 
 
@@ -262,10 +265,11 @@ def test_a_session_at_every_size(terminal: Terminal) -> None:
         assert rows[-1].startswith(" e ensure") and "? help  q leave" in rows[-1], size
         assert all(f"{key} " in "".join(rows) for key in ("1", "2", "3")), size
         assert (" ▁▁▁▁▁▁" in rows[3]) == (size[1] >= 30), size
-        assert any("Kill worker 40864?" in row for row in seen(terminal, size, b"k")), size
+        rows = seen(terminal, size, b"k", b"Kill worker 40864?")
+        assert any("Kill worker 40864?" in row for row in rows), size
         os.write(terminal.master, b"\x1b")
         terminal.rest()
-    assert any("PAST" in row for row in seen(terminal, SIZES[3], b","))
+    assert any("PAST" in row for row in seen(terminal, SIZES[3], b",", b"PAST"))
     for width in range(30, 130, 5):
         fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
         terminal.process.send_signal(signal.SIGWINCH)
