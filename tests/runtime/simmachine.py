@@ -181,11 +181,14 @@ class Machine:
         exchanged: dict[Any, Any] = {
             process.Handle: type("Handle", (_Handle,), {"machine": self}),
             process.wait_dead: self._wait_dead,
-            process.details: lambda one, variables: replace(one, env=self.beings[one.pid].env),
+            process.details: lambda one, variables: replace(
+                one, env=self.beings[one.pid].env, uid=os.geteuid()
+            ),
             proc.stat_of: self._stat_of,
             proc.identify: lambda pid: b.identity if (b := self.beings.get(pid)) else None,
             proc.alive: lambda identity: self.find(identity) is not None,
             proc.environment: self._environment,
+            proc.standing: lambda pid: (os.geteuid(), False),
             proc.usage: self._usage,
             lease.holders: self._holders,
             lease.is_shim: lambda pid: (b := self.beings.get(pid)) and str(lease.SHIM) in b.argv,
