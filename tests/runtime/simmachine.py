@@ -150,7 +150,7 @@ class Machine:
         self, box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
     ) -> launch.Report:
         """A shim and its worker, and what they leave in files, locks and ledger."""
-        held = [os.dup(one) for one in locks if one >= 0]
+        held = os.dup(locks[0])  # a shim lets go of the other one once its worker has started
         spec = launch._spec(box, role, slot, token, actor)
         name, since = slot_name(role, slot), clock.now()
         shim = self.start(sys.executable, "-I", "-S", str(lease.SHIM), role.name)
@@ -165,8 +165,7 @@ class Machine:
                 started=(since.at, since.tick), oom_kills=sys.maxsize,
             )  # fmt: skip
             aftermath.certify(dead)  # type: ignore[arg-type]
-            for descriptor in held:
-                os.close(descriptor)
+            os.close(held)
             self.die(shim, 0)
 
         worker.mourners.append(lambda status: self.time.after(TIDY_S, lambda: tidy(status)))
