@@ -28,7 +28,7 @@ from console.runtime import daemon as edge
 from console.runtime import following, night, sentry, sweeping
 from console.runtime import loop as runtime_loop
 from console.runtime.loop import Runtime
-from console.system import daemon
+from console.system import daemon, registry
 from console.system.box import Box, open_box
 from console.system.http import Answer, HttpError, Tail
 from console.system.settings import Depth, Monitors, Pipeline, RoleSettings, Settings, Watchdog
@@ -233,6 +233,8 @@ def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
         patch.setattr(box.rig.scripting, "call", box.call)
         patch.setattr(_queue_server, "fetch", box.fetch)
         patch.setattr(_queue_server, "fetch_tail", box.fetch_tail)
+        (place / "workers").mkdir()  # its processes have no records among those of the machine
+        patch.setattr(registry, "directory", lambda: place / "workers")
         _slowly(patch)
         _tapped(patch, box)
         with (

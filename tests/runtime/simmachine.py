@@ -132,6 +132,9 @@ class Machine:
         news, self._news = self._news, False
         return news
 
+    brief = True
+    """To look at the newcomers costs next to nothing here."""
+
     def newcomers(self) -> tuple[Process, ...]:
         return self.look()
 
