@@ -66,7 +66,7 @@ async def test_restart_asks_and_names_what_it_costs() -> None:
             "40864 › 40870  (2 processes)",
             "leased #41",
             "0 of 3 automatic ones in 10m",
-            "in flight 1 task, taken 1s ago: cut off",
+            "in flight 1 task, taken 3s ago: cut off",
             "collecting (31 %): will fail: 1 restart where 0 may be",
             "Cancel",
             "y  restart",
@@ -129,11 +129,11 @@ async def test_the_dialog_names_the_task_that_would_be_cut_off() -> None:
     held = replace(calm.queue, lease_task="invoice 3f2a-77")
     async with console(Box(replace(calm, queue=held))) as pilot:
         await press(pilot, "r")
-        assert "1 task, invoice 3f2a-77, taken 1s ago: cut off" in shown(pilot)
+        assert "1 task, invoice 3f2a-77, taken 3s ago: cut off" in shown(pilot)
     several = replace(held, inflight=3)
     async with console(Box(replace(calm, queue=several))) as pilot:
         await press(pilot, "r")
-        assert "3 tasks, the oldest invoice 3f2a-77, taken 1s ago: cut off" in shown(pilot)
+        assert "3 tasks, the oldest invoice 3f2a-77, taken 3s ago: cut off" in shown(pilot)
 
 
 async def test_kill_with_empty_name_cancels() -> None:
