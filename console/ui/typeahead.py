@@ -50,6 +50,12 @@ class TypeaheadApp(SparingApp):
                 self.screen.hurry(ANSWERED_S)
             if not isinstance(self.screen, Confirm) or self.screen.hears(event):
                 await super().on_event(event)
+            self._typed.task_done()
+
+    async def carried_out(self) -> None:
+        """Wait until every key that was typed so far has been carried out."""
+        await self._typed.join()
+        await self._settled()
 
     async def _settled(self) -> None:
         """Until the focus is where the last key has put it and no message is on the way there."""

@@ -119,6 +119,11 @@ async def burst(pilot: Pilot[int], *keys: str) -> None:
         name = _character_to_key(key) if len(key) == 1 else key
         driver.send_message(Key(name, key if len(key) == 1 else None))
     await settle(pilot)
+    if pilot.app.is_running:
+        assert isinstance(pilot.app, ConsoleApp)
+        async with asyncio.timeout(30):
+            await pilot.app.carried_out()
+        await settle(pilot)
 
 
 def shown(pilot: Pilot[int]) -> str:
