@@ -274,7 +274,8 @@ def _absent(
     if held and not dying:
         return RoleState.STARTING, "the lease is held; no process to be seen yet"
     asked, owner = memory.asked, lease.owner
-    if dying and owner is not None and asked is not None and asked.identity == owner.identity:
+    meant = owner is not None and asked is not None and asked.identity == owner.identity
+    if dying and meant and asked is not None and not certified(memory, lease):
         return RoleState.STOPPING, f"{asked.data.get('verb', 'end')} by {asked.actor}"
     if memory.parked is not None:
         return RoleState.PARKED, memory.parked.reason

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console.rig.keeper import MARK, Held, mark, members
+from console.rig.keeper import DEMO_MARK, MARK, Held, mark, members
 
 ALONE = (
     '"$@" </dev/null >/dev/null 2>&1 & echo $!'  # nobody's child, so nobody restarts or reaps it
@@ -55,7 +55,7 @@ def two_workers(directory: Path) -> str:
     answer = subprocess.run(
         ["/bin/sh", "-c", ALONE, "sh", *role["command"]],
         cwd=role.get("cwd", directory),
-        env={**os.environ, MARK: mark(directory)},
+        env={**os.environ, MARK: mark(directory), DEMO_MARK: mark(directory)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
