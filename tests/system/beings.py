@@ -66,11 +66,16 @@ def start_ticks(pid: int) -> int | None:
 
 
 def foreign(pid: int) -> bool:
-    """Whether a process belongs to another user."""
+    """Whether a process belongs to another user, or is gone.
+
+    By `Uid:` of its status: the directory in `/proc` belongs to root while a process ends.
+    """
     try:
-        return os.stat(f"/proc/{pid}").st_uid not in (os.geteuid(), 0)
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return False
+        return True
+    uid = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+    return uid not in (os.geteuid(), 0)
 
 
 def about_to_exec(pid: int) -> bool:
