@@ -121,26 +121,35 @@ def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
 
 
 TURNING = (
-    "import os, sys, time; time.sleep(float(sys.argv[1])); os.execv('/bin/sleep', ['bot', '600'])"
+    "import os, sys, time\n"
+    "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+    "os.execv('/bin/sleep', ['bot', '600'])\n"
 )
+"""A worker that becomes another program once a file is there."""
 
 
-def turning(a: Arena, seconds: float) -> int:
-    """A worker started by hand that becomes another program after some seconds; its PID."""
-    script = a.place / "rpa_worker.py"
-    script.write_text(TURNING)
-    pid = os.posix_spawn(PYTHON[0], [*PYTHON, str(script), str(seconds)], os.environ, setsid=True)
+def turning(a: Arena) -> int:
+    """Such a worker, started by hand; its PID."""
+    a.script.write_text(TURNING)
+    line = [*PYTHON, str(a.script), str(a.place / "go")]
+    pid = os.posix_spawn(PYTHON[0], line, os.environ, setsid=True)
     STARTED.append(pid)
     return pid
+
+
+def turn(a: Arena, pid: int) -> None:
+    """Have it become another program."""
+    (a.place / "go").touch()
+    wait_for(lambda: words(pid)[0] == b"bot")
 
 
 @pytest.mark.parametrize("other", [False, True])
 def test_an_adopted_worker_stays_one_when_its_command_line_changes(make: Make, other: bool) -> None:
     a = make()
-    pid = turning(a, 1.0)
+    pid = turning(a)
     wait_for(lambda: [one.pid for one in a.look().instances] == [pid])
     assert a.ensure().pid == pid
-    wait_for(lambda: words(pid)[0] == b"bot")
+    turn(a, pid)
     with beside(a, "other") if other else contextlib.nullcontext(a.box) as box:
         answer = do(box, Verb.ENSURE)
     assert answer.done and answer.pid == pid and not answer.changed
@@ -149,12 +158,11 @@ def test_an_adopted_worker_stays_one_when_its_command_line_changes(make: Make, o
 
 def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None:
     a = make()
-    script = a.place / "rpa_worker.py"
-    script.write_text(TURNING)
-    a.settings.roles["worker"].command[:] = [*PYTHON, str(script), "0.5"]
+    a.script.write_text(TURNING)
+    a.settings.roles["worker"].command[:] = [*PYTHON, str(a.script), str(a.place / "go")]
     pid = a.ensure().pid
     assert pid
-    wait_for(lambda: words(pid)[0] == b"bot")
+    turn(a, pid)
     kill(a.shim())
     with beside(a, "other") as box:
         assert do(box, Verb.ENSURE).pid == pid
