@@ -221,6 +221,7 @@ RETAKEN = Lease(LeaseState.HELD, Owner(who(1), 1, at(0), shim=who(99)), (77,))
         (DYING, [*LIFE, asked(9, 1, Verb.KILL)], RoleState.STOPPING, "kill by cli:ana"),
         (DYING, [*LIFE, asked(9, 1, Verb.RESTART)], RoleState.STOPPING, "restart by cli:ana"),
         (DYING, [*LIFE, died(10, 1, 10)], RoleState.BACKOFF, "restart 1 of 3"),
+        (DYING, [*LIFE, asked(9, 1, Verb.KILL), died(10, 1, 10)], RoleState.STOPPED, "ended by"),
         (CLAIMED, LIFE, RoleState.STARTING, "the lease is held"),
         (RETAKEN, LIFE, RoleState.STARTING, "the lease is held"),
         (HELD, LIFE, RoleState.STARTING, "the lease is held"),
