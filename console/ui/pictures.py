@@ -33,7 +33,10 @@ def still(snapshot: Snapshot, theme: str = "dark", ascii: bool = False) -> Wirin
         await asyncio.Event().wait()
 
     async def submit(command: Command) -> Outcome:
-        return Outcome(False, "this is a picture", 1)
+        view = snapshot.role(command.role)
+        ends = [one for instance in view.instances for one in instance.processes] if view else []
+        named = ", ".join(f"PID {one.pid} ({one.command[:40]}…)" for one in ends)
+        return Outcome(command.dry_run, f"{command.role}: would end {named}")
 
     async def read_log(role: str, stream: str, offset: int | None) -> LogPage:
         return LogPage(f"{role}.{stream}.log")
