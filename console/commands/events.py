@@ -17,7 +17,9 @@ _BURST = 100_000
 @click.option("--role", metavar="ROLE", help="Of one role only.")
 @click.option("--limit", "-n", default=50, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--json", "as_json", is_flag=True, help="A JSON document on each line.")
-@click.option("--look", type=click.IntRange(1), metavar="N", help="What a monitor saw: sample N.")
+@click.option(
+    "--look", type=click.IntRange(1, 2**63 - 1), metavar="N", help="What a monitor saw: sample N."
+)
 @pass_options
 def events(
     options: Options, follow: bool, role: str | None, limit: int, as_json: bool, look: int | None

@@ -28,7 +28,7 @@ from console.runtime import ledger
 from console.runtime.pulse import Pulse
 from console.runtime.waiting import on_the_second
 from console.runtime.worker_log import CannotRepair, WorkerLog
-from console.system import launch, process
+from console.system import launch, proc, process
 from console.system.box import Box
 from console.system.guard import TIMED_OUT, UNREADABLE, Guard
 from console.system.process import Gone, Handle
@@ -61,6 +61,8 @@ class Sentry:
     _busy: set[str] = field(default_factory=set)
     _begun: set[str] = field(default_factory=set)
     """Roles whose first start has been told."""
+    _refused: dict[str, str] = field(default_factory=dict)
+    """What the last start of each role was refused for."""
     _failures: dict[str, int] = field(default_factory=dict)
     """How often in a row a repair of each role has ended by an error."""
     _pulse: Pulse = field(init=False)
@@ -122,7 +124,14 @@ class Sentry:
             await self._decide(role, seen)
 
     async def _mourn(self, role: Role, instance: Instance, identity: Identity) -> None:
-        """Write a death that no shim certifies: its code and cause are not ours to know."""
+        """Write a death that no shim certifies: its code and cause are not ours to know.
+
+        A process that lives and does not belong to the role any more has not died.
+        """
+        if await asyncio.to_thread(proc.alive, identity):
+            words = f"{role.name}: PID {identity.pid} lives, and belongs to this role no longer"
+            await asyncio.to_thread(self.box.tell, EventKind.NOTICED, "", "daemon", words)
+            return
         for _ in range(CERTIFICATE_LOOKS if instance.leased else 0):
             if await asyncio.to_thread(ledger.certified, self.box, role, identity):
                 break
@@ -223,6 +232,9 @@ class Sentry:
             self.log.line(outcome.message, "INFO" if outcome.done else "ERROR")
             if outcome.code in (UNREADABLE, TIMED_OUT):
                 raise CannotRepair(outcome.message)
+            if not outcome.done and outcome.message == self._refused.get(role.name):
+                raise CannotRepair(outcome.message)  # the second time: it is no passing matter
+            self._refused[role.name] = "" if outcome.done else outcome.message
             self._failures[role.name] = 0
             if not outcome.done:
                 await asyncio.sleep(REFUSED_S)

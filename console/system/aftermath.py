@@ -18,7 +18,8 @@ def settle(worker: Worker, status: int) -> None:
     """Tell the caller if it still listens, certify the death, end the leftovers."""
     if status >= 0:
         word = "killed" if killed(worker) else "exited"
-        report(status, f"{word} {cause(worker)[2]}: {' | '.join(last_words(worker))}")
+        words = " | ".join(last_words(worker))
+        report(status, f"{word} {': '.join(filter(None, (cause(worker)[2], words)))}")
         os.close(status)
     try:
         certify(worker)
@@ -44,7 +45,10 @@ def cause(worker: Worker) -> tuple[int | None, str | None, str]:
     if code >= 0:
         words = f"exited with code {code}"
         if code == 0 and (left := list(leftovers(worker))):
-            words += f" and left PID {left[0]} in the background: run it in the foreground"
+            words += (
+                f" and left PID {left[0]} in the background, which is ended: "
+                "run it in the foreground"
+            )
         return code, None, words
     try:
         name = signal.Signals(-code).name

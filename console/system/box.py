@@ -31,9 +31,10 @@ from console.system.in_force import Configured
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
+from console.system.registry import user_id
 from console.system.settings import Settings
 from console.system.store import Store, StoreError
-from console.system.survey import Survey, survey, user_id
+from console.system.survey import Survey, survey
 
 if TYPE_CHECKING:
     from console.core.rollup import Rollup

@@ -5,6 +5,7 @@ A convenience, not the guarantee: killing its holder costs nothing, and so does 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -31,7 +32,13 @@ def decision(
 
     Raises Busy, LeaseError.
     """
-    descriptor = lock.open_lock(path)
+    try:
+        descriptor = lock.open_lock(path)
+    except lock.LeaseError as error:
+        if getattr(error.__cause__, "errno", None) != errno.EROFS:
+            raise
+        yield None  # a convenience: a file system that has become read-only costs no kill
+        return
     try:
         outcome, pause = None, _POLL_S
         deadline = clock.tick() + patience_s

@@ -24,7 +24,7 @@ from console.core.model import (
 )
 from console.core.redact import command_line
 from console.core.text import duration, visible
-from console.system import clock, lease, tree, witness
+from console.system import clock, lease, registry, tree, witness
 from console.system.box import Box, Observation
 from console.system.decision import Busy, decision
 from console.system.ending import REFUSED, Refused, Undertaker, elsewhere, nudge
@@ -93,10 +93,17 @@ class Guard:
     def _refuse(self, command: Command, reason: str, code: int) -> Outcome:
         if not command.dry_run:
             with contextlib.suppress(StoreError):
+                if command.actor == supervision.POLICY and self._told(command, reason):
+                    return Outcome(False, f"{command.role}: refused: {reason}", code)
                 data = {"verb": command.verb.value}
                 about = (command.role, command.actor, reason, command.target, command.token)
                 self.box.record(EventKind.REFUSED, *about, data)
         return Outcome(False, f"{command.role}: refused: {reason}", code)
+
+    def _told(self, command: Command, reason: str) -> bool:
+        """Whether the role's last line says the same: policy tries again and again."""
+        last = self.box.store.events(limit=1, role=command.role)
+        return bool(last) and (last[-1].kind, last[-1].reason) == (EventKind.REFUSED, reason)
 
     def _look(self, role: Role, full: bool = True) -> Observation:
         """Decisions are made on what is read now, never on what was known."""
@@ -154,7 +161,9 @@ class Guard:
                 done.append(outcome)
                 if not outcome.done:
                     return outcome
-        raise Refused(f"not settled within {duration(patience)}{_held_by(seen)}", TIMED_OUT)
+        holder = registry.holder(role)
+        held = _held_by(seen) or (f" ({holder})" if holder else "")
+        raise Refused(f"not settled within {duration(patience)}{held}", TIMED_OUT)
 
     def _fill(
         self, command: Command, role: Role, seen: Observation, undertaker: Undertaker
@@ -184,12 +193,17 @@ class Guard:
         seen = undertaker.await_quiet(self._patience(role))
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
-        if reason := hopeless(role):
+        if reason := hopeless(role) or registry.refusal(role):
             raise Refused(f"it could not be started again: {reason}")
         if any(held.state is LeaseState.UNKNOWN for held in seen.leases):
             raise Refused(f"it could not be started again: {seen.lease.reason}")
         ended = undertaker.end(supervision.targets(command, role, seen.instances), seen)
-        return ended if not ended.done else self._ensure(command, role)
+        if not ended.done:
+            return ended
+        try:
+            return self._ensure(command, role)
+        except Refused as refusal:
+            raise Refused(f"{ended.message}; then {refusal}", refusal.code) from refusal
 
     def _kill(self, command: Command, role: Role) -> Outcome:
         undertaker = Undertaker(self.box, command, role)

@@ -98,12 +98,13 @@ class Worker:
             os.dup2(err, 2)
             self._write_owner(shim)
             named = True
-            self._write_record()
+            self._write_record(spec["record"])
             if spec["account"]:
                 user, group, groups = spec["account"]
                 os.setgroups(groups)
                 os.setgid(group)
                 os.setuid(user)
+                self._write_first(spec["records"])
             os.chdir(spec["cwd"] or "/")
             at = program
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -137,17 +138,28 @@ class Worker:
             f' "actor": {spec["actor_json"]}, "lock": [{lock.st_dev}, {lock.st_ino}]}}',
         )
 
-    def _write_record(self) -> None:
-        """Record the worker for the user's other boxes. Without room its match tells it."""
-        if not self.spec["record"]:
-            return
+    def _write_first(self, places: list[str]) -> None:
+        """Record the worker for the boxes of its own user as well, where that user has room."""
+        for place in places:
+            try:
+                os.makedirs(place, 0o700, exist_ok=True)
+            except OSError:
+                continue
+            if self._write_record(place):
+                return
+
+    def _write_record(self, place: str) -> bool:
+        """Record the worker for other boxes. Where that fails, its match tells it."""
+        if not place:
+            return False
         own = identity(os.getpid(), self.spec["boot"])
         pid, ticks, _ = own.split(":", 2)
         try:
-            path = f"{self.spec['record']}/{pid}.{ticks}.json"
+            path = f"{place}/{pid}.{ticks}.json"
             put(path, f'{{"identity": "{own}", {self.spec["entry"]}')
         except OSError:
-            pass
+            return False
+        return True
 
 
 def put(path: str, text: str) -> None:

@@ -14,7 +14,7 @@ from console.core import limits
 from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
-from console.system import clock, foreign, listening, package, registry, survey
+from console.system import clock, foreign, listening, package, registry
 from console.system.box import Box, slot_name
 from console.system.foreign import NoAnswer
 from console.system.listening import QUEUE
@@ -95,15 +95,16 @@ def _unmarked() -> dict[str, str]:
 def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, object]:
     name = slot_name(role, slot)
     marks = dict(zip(MARKS, (box.name, role.name, str(token)), strict=True))
-    place = registry.directory()
+    place, account = registry.directory(), _account(role)
     others = [(one.match, one.match_args) for one in box.roles if one.name != role.name]
     return {
         "role": role.name,
         "command": [os.path.expanduser(word) for word in role.command],
         "cwd": role.cwd,
         "env": {**_login(role), **role.env, **marks},
-        "account": _account(role),
+        "account": account,
         "record": str(place) if place is not None else "",
+        "records": [str(one) for one in registry.places(account[0])] if account else [],
         "entry": json.dumps(registry.entry(role, box.name, token))[1:],
         "machine": role.scope == "machine",
         "others": others,
@@ -128,7 +129,7 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
 
 def _account(role: Role) -> tuple[int, int, list[int]] | None:
     """(user, group, all groups) to start the worker as; None: as ourselves. Raises Refused."""
-    if role.user is None or (user := survey.user_id(role)) == os.geteuid():
+    if role.user is None or (user := registry.user_id(role)) == os.geteuid():
         return None
     import pwd
 
@@ -150,7 +151,7 @@ def foreign_user(role: Role) -> str | None:
     """Why the role's worker cannot be started as its user, or None."""
     if role.user is None:
         return None
-    user = survey.user_id(role)
+    user = registry.user_id(role)
     if user < 0:
         return f"roles.{role.name}.user: there is no user {role.user!r} on this machine"
     if user != os.geteuid() and os.geteuid() != 0:

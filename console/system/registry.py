@@ -26,6 +26,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from console.core.frozen import frozen
 from console.core.matching import stem_of
@@ -47,6 +48,7 @@ class Record:
     identity: Identity
     box: str
     """The state directory."""
+    role: str
     rule: str
     """What the role matches, see `rule`."""
     token: int | None = None
@@ -55,8 +57,21 @@ class Record:
 
 def rule(role: Role) -> str:
     """The role's matching rule as one text: equal for roles that mean the same processes."""
-    parts = [role.match, role.match_args, role.match_cwd, sorted(role.match_env.items()), role.user]
+    user = user_id(role)
+    parts = [role.match, role.match_args, role.match_cwd, sorted(role.match_env.items()), user]
     return json.dumps(parts, ensure_ascii=False)
+
+
+def user_id(role: Role) -> int:
+    """The user whose processes the role means; -1 where this machine has none of that name."""
+    if role.user is None:
+        return os.geteuid()
+    import pwd
+
+    try:
+        return pwd.getpwnam(role.user).pw_uid
+    except KeyError:
+        return -1
 
 
 # --- the directory --------------------------------------------------------------------------
@@ -64,18 +79,15 @@ def rule(role: Role) -> str:
 
 def directory() -> Path | None:
     """The directory of this user's records, made if it is missing; None where there is none."""
-    for place in _places():
-        if _usable(place):
-            return place
-    return None
+    return next(filter(_usable, places(os.geteuid())), None)
 
 
-def _places() -> list[Path]:
-    uid = os.geteuid()
-    places = [Path(f"/tmp/rpa-console-{uid}")]
+def places(uid: int) -> list[Path]:
+    """Where a user's records may lie, the best place first."""
+    found = [Path(f"/tmp/rpa-console-{uid}")]
     if home := _home(uid):
-        places.insert(0, Path(home) / ".local" / "state" / NAME)
-    return places
+        found.insert(0, Path(home) / ".local" / "state" / NAME)
+    return found
 
 
 def _home(uid: int) -> str | None:
@@ -100,8 +112,12 @@ def _usable(place: Path) -> bool:
         status = place.lstat()
     except OSError:
         return False
-    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return ours and not status.st_mode & 0o022 and os.access(place, os.W_OK)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    if status.st_mode & 0o077:
+        with contextlib.suppress(OSError):
+            place.chmod(0o700)
+    return os.access(place, os.W_OK)
 
 
 # --- records --------------------------------------------------------------------------------
@@ -143,12 +159,13 @@ def _record(value: object) -> Record:
     token = value["token"]
     if token is not None and not isinstance(token, int):
         raise TypeError
-    return Record(Identity.parse(value["identity"]), str(value["box"]), str(value["rule"]), token)
+    box, role, told = (str(value[key]) for key in ("box", "role", "rule"))
+    return Record(Identity.parse(value["identity"]), box, role, told, token)
 
 
 def entry(role: Role, box: str, token: int | None) -> dict[str, object]:
     """A record's content, but for the identity: the shim's child adds its own."""
-    return {"box": box, "rule": rule(role), "token": token}
+    return {"box": box, "role": role.name, "rule": rule(role), "token": token}
 
 
 def adopt(role: Role, box: str, identity: Identity) -> None:
@@ -189,14 +206,82 @@ def take_start(role: Role) -> Grant | None:
 
     Where no directory is usable, a grant that locks nothing. Raises LeaseError.
     """
-    name = re.sub(r"[^\w.-]", "_", stem_of(role.match))[:100] + ".start"
     if role.scope == "machine":
-        return _take_shared(SHARED / name)
+        return _take_shared(SHARED / _lock_name(role))
+    user = user_id(role)
+    if user in (os.geteuid(), -1):
+        return _take_own(role)
+    return _take_as(role, user)
+
+
+def _lock_name(role: Role) -> str:
+    return re.sub(r"[^\w.-]", "_", stem_of(role.match))[:100] + ".start"
+
+
+def _take_own(role: Role) -> Grant | None:
     place = directory()
     if place is None:
         return Grant(Path(), -1)
     tidy(place)
-    return lock.take(place / name)
+    return lock.take(place / _lock_name(role))
+
+
+ANSWER_S = 5.0
+"""How long root waits for a process of the role's user to take the start lock."""
+
+
+def _take_as(role: Role, user: int) -> Grant | None:
+    """The start lock of another user, whose own rpa-console takes the same one.
+
+    Root opens no file below a directory of that user: a child with the user's rights takes the
+    lock and hands its descriptor over. Raises LeaseError.
+    """
+    import signal
+    import socket
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = os.fork()
+        if child == 0:
+            _hand_over(role, user, theirs)
+        theirs.close()
+        ours.settimeout(ANSWER_S)
+        try:
+            words, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
+        except TimeoutError:
+            os.kill(child, signal.SIGKILL)  # our child, not reaped: its PID is its own
+            words, descriptors = b"its directory does not answer", []
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, os.WNOHANG if words.startswith(b"its") else 0)
+    if words == b"taken" and descriptors:
+        return Grant(Path(), descriptors[0])
+    if words in (b"held", b"none"):
+        return None if words == b"held" else Grant(Path(), -1)
+    raise LeaseError(f"the start lock of user {role.user}: {words.decode('utf-8', 'replace')}")
+
+
+def _hand_over(role: Role, user: int, to: Any) -> NoReturn:
+    """In the child: become the user, take the lock, send it, end."""
+    import pwd
+    import socket
+
+    try:
+        about = pwd.getpwuid(user)
+        os.setgroups(os.getgrouplist(about.pw_name, about.pw_gid))
+        os.setgid(about.pw_gid)
+        os.setuid(user)
+        grant = _take_own(role)
+        if grant is None:
+            to.send(b"held")
+        elif grant.descriptor < 0:
+            to.send(b"none")
+        else:
+            socket.send_fds(to, [b"taken"], [grant.descriptor])
+    except (OSError, LeaseError, KeyError) as error:
+        with contextlib.suppress(OSError):
+            to.send(str(error).encode("utf-8", "replace")[:1000] or b"unknown")
+    finally:
+        os._exit(0)
 
 
 def _take_shared(path: Path) -> Grant | None:
@@ -220,10 +305,38 @@ def _take_shared(path: Path) -> Grant | None:
     return None
 
 
+def refusal(role: Role) -> str | None:
+    """Why the start lock could not be taken, whether or not another start holds it; or None."""
+    if reason := unusable(role):
+        return reason
+    try:
+        grant = take_start(role)
+    except LeaseError as error:
+        return str(error)
+    if grant is not None:
+        grant.close()
+    return None
+
+
+def holder(role: Role) -> str:
+    """Which processes hold the role's start lock, in words; empty when none is seen to."""
+    place = SHARED if role.scope == "machine" else directory()
+    if place is None:
+        return ""
+    path = place / _lock_name(role)
+    pids = ", ".join(map(str, lock.holders(path)))
+    return f"the start lock {path} is held by PID {pids}" if pids else ""
+
+
 def unusable(role: Role) -> str | None:
     """Why the role's scope cannot be kept here; None when it can."""
-    if role.scope != "machine" or os.access(SHARED, os.W_OK):
+    if role.scope != "machine":
         return None
+    with contextlib.suppress(OSError):
+        mode = SHARED.stat().st_mode
+        sticky = bool(mode & stat.S_ISVTX) or not mode & 0o002
+        if os.access(SHARED, os.W_OK) and sticky:
+            return None
     return (
         f'{SHARED}: scope = "machine" needs this directory, writable for every user of the role; '
         f"an administrator makes it: install -d -m 1777 {SHARED}"

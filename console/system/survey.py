@@ -55,12 +55,15 @@ class Survey:
     def _recorded(
         self, role: Role, found: Sequence[Instance], stop: Collection[int]
     ) -> list[Instance]:
-        """Living workers under the same rule that have changed what they are known by."""
+        """Living workers of this role, or under the same rule, that it does not match any more."""
         same, seen = registry.rule(role), {pid for one in found for pid in one.pids}
         more = []
         for record in self.records:
             root = self.kinship.by_pid.get(record.identity.pid)
-            if record.rule != same or root is None or root.identity != record.identity:
+            ours = (record.box, record.role) == (self.scope.box, role.name)
+            if not (ours or record.rule == same):
+                continue
+            if root is None or root.identity != record.identity or root.pid in stop:
                 continue
             above = self.kinship.above(root.pid)
             if root.state == "Z" or root.pid in seen or not seen.isdisjoint(above):
@@ -131,19 +134,7 @@ def _by_user(
 
 def user_ids(roles: Iterable[Role]) -> dict[str, int]:
     """Role -> user id, without the roles that mean every user; -1 where there is no such user."""
-    return {role.name: user_id(role) for role in roles if role.scope != "machine"}
-
-
-def user_id(role: Role) -> int:
-    """The user whose processes the role means; -1 where this machine has none of that name."""
-    if role.user is None:
-        return os.geteuid()
-    import pwd
-
-    try:
-        return pwd.getpwnam(role.user).pw_uid
-    except KeyError:
-        return -1
+    return {role.name: registry.user_id(role) for role in roles if role.scope != "machine"}
 
 
 def own_lineage(processes: Iterable[Process]) -> set[int]:

@@ -254,6 +254,77 @@ def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
     assert a.do(Verb.KILL).done and dead(pid)
 
 
+@AS_ROOT
+def test_root_and_the_user_that_is_named_take_one_start_lock(make: Make) -> None:
+    """The user's own rpa-console starts the same worker."""
+    root = make(user="nobody").box.role("worker")
+    own = make("own").box.role("worker")
+    assert root is not None and own is not None
+    held = registry.take_start(root)
+    assert held is not None and held.descriptor >= 0
+    try:
+        assert as_user(lambda: registry.take_start(own) is None)
+    finally:
+        held.close()
+    assert as_user(lambda: registry.take_start(own) is not None)
+    assert not registry.refusal(root)
+
+
+def as_user(question: Callable[[], bool]) -> bool:
+    """The answer to a question, asked with the rights of another user."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            os.setgroups([])
+            os.setgid(OTHER)
+            os.setuid(OTHER)
+            code = 0 if question() else 1
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 1)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def test_what_cannot_be_started_again_is_not_ended(make: Make) -> None:
+    a = make()
+    pid, place = a.ensure().pid, registry.directory()
+    assert place
+    lock = place / f"{a.script.stem}.start"
+    kept = lock.rename(place / "kept")
+    lock.symlink_to("/etc/hostname")
+    try:
+        refused = a.do(Verb.RESTART)
+        assert not refused.done and f"{lock}" in refused.message
+        assert "symbolic link" in refused.message
+        assert a.only().pid == pid == a.ensure().pid
+    finally:
+        lock.unlink()
+        kept.rename(lock)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_worker_stays_one_when_the_match_of_its_role_changes(make: Make, adopted: bool) -> None:
+    a = make()
+    pid = a.outside() if adopted else a.ensure().pid
+    assert a.ensure().pid == pid
+    other = RoleSettings(match="another.py", command=["/bin/sleep", "600"], settle_s=0.1)
+    a.settings = Settings(roles={"worker": other})
+    with beside(a, "state") as box:
+        answer = do(box, Verb.ENSURE)
+        assert answer.done and answer.pid == pid and not answer.changed
+        assert do(box, Verb.KILL).done and dead(pid or 0)
+
+
+def test_a_directory_of_records_is_made_private(make: Make) -> None:
+    a, place = make(), registry.directory()
+    assert place
+    place.chmod(0o777)
+    assert a.ensure().done
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_user_that_does_not_exist_is_a_refusal(make: Make) -> None:
     refused = make(user="no-such-user").do(Verb.ENSURE)
     assert not refused.done and "there is no user 'no-such-user'" in refused.message
@@ -318,7 +389,10 @@ def test_a_worker_that_puts_itself_into_the_background_is_named(make: Make) -> N
         "time.sleep(600)\n"
     )
     answer = a.do(Verb.ENSURE)
-    assert not answer.done and "in the background: run it in the foreground" in answer.message
+    assert (
+        not answer.done
+        and "in the background, which is ended: run it in the foreground" in answer.message
+    )
     wait_for(lambda: not a.living())
     assert not a.events(EventKind.ADOPTED)
 
