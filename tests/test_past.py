@@ -68,6 +68,7 @@ def night(box: Box) -> tuple[Past, Moment]:
     told(box, EventKind.STARTED, now.plus(-7200), ONE)
     for age in range(7200, 0, -60):
         data = {"size": 2, "completed": 7200 - age, "successful": 7200 - age, "failed": 0}
+        data |= {"answered": 7200 - age, "worked_s": 1.0, "answered_s": 0.5}
         sample(box, "queue", now.plus(-age), data)
         if age == 3720:
             saw(box, now.plus(-3700), instance(ONE, now.plus(-7200)))

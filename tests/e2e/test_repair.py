@@ -86,7 +86,7 @@ def test_three_restarts_then_it_is_parked_until_a_person_acts(watched: Any, wait
     assert "parked" in " ".join(watched.document("status")["reasons"])
     outputs = watched.directory / "outputs"
     (alert,) = outputs.glob("ALERT_worker_parked*")
-    assert "rpa-console restart worker" in alert.read_text()
+    assert "restart worker takes it up again" in alert.read_text()
     log = outputs / "worker_monitor.log"
     pulse = len(log.read_text())
     watched.run("ensure")

@@ -39,7 +39,7 @@ def test_a_damaged_store_is_said_and_what_can_be_seen_is_shown(box: Any) -> None
     said = box.run("status")
     assert said.returncode == 3
     assert f"{store}: is damaged or not a database" in said.stdout
-    assert "`rpa-console daemon start` moves it aside" in said.stdout
+    assert "daemon start` moves it aside" in said.stdout
     (worker,) = box.workers()
     assert f"PID {worker}" in said.stdout
     (role,) = [one for one in box.document("status")["roles"] if one["name"] == "worker"]
