@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -304,6 +305,9 @@ class View:
             version, troubles = told(self._facts.get(DAEMON), pid)
             if self.troubles is not None:
                 version, troubles = __version__, self.troubles
+            if pid != os.getpid() and daemon.stopped(pid):
+                words = f"the monitors' daemon (PID {pid}) is stopped (SIGSTOP): kill -CONT {pid}"
+                troubles = (Trouble("stopped", words), *troubles)
             return DaemonView(True, pid, owner.since, here, seen, "", version, troubles)
         reason = f"the monitors' daemon is not running (start it: {step('daemon start')})"
         if held.state is not LeaseState.FREE:

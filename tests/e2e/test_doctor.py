@@ -56,6 +56,9 @@ def test_a_daemon_that_is_stopped_is_said_to_be(box: Any, wait_for: Wait) -> Non
         wait_for(
             lambda: found(box)["daemon"] == ("fails", f"PID {pid} is stopped: kill -CONT {pid}")
         )
+        told = box.document("status")
+        assert any("is stopped (SIGSTOP)" in reason for reason in told["reasons"])
+        assert any("is stopped" in words for words in told["daemon"]["troubles"])
     finally:
         os.kill(pid, signal.SIGCONT)
 
