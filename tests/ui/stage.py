@@ -65,8 +65,9 @@ class Box:
         return self.outcome
 
     async def read_log(self, role: str, stream: str, offset: int | None) -> LogPage:
-        if self.pages:
-            return self.pages.pop(0)
+        other = {"err": ".out", "out": ".err"}.get(stream, ".")
+        if self.pages and not self.pages[0].path.endswith(other):
+            return self.pages.pop(0)  # the other stream has a reader of its own
         return LogPage(f"{role}.{stream}", (), offset or 0, offset or 0, offset or 0)
 
     def wiring(self, **other: Any) -> Wiring:

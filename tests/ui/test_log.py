@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -104,8 +105,10 @@ async def test_streams_wrap_and_search() -> None:
         assert isinstance(pilot.app.screen, Log)
         box.pages = [LogPage("worker.out", ("other stream",), 0, 5, 5)]
         await press(pilot, "tab")
-        await pilot.pause(0.05)
-        assert "· out ·" in shown(pilot) and "other stream" in shown(pilot)
+        async with asyncio.timeout(30):
+            while "other stream" not in shown(pilot):
+                await pilot.pause(0.02)
+        assert "· out ·" in shown(pilot)
         await press(pilot, "escape")
         assert not isinstance(pilot.app.screen, Log)
 
