@@ -232,7 +232,8 @@ class Arena:
             shims = [p for p in pids() if holds_open(p, self.place)]
             boxes = {p: process.environment(p, {BOX_VARIABLE}) for p in pids()}
             marked = [p for p, box in boxes.items() if box.get(BOX_VARIABLE) in states]
-            rest = {*self.living(), *shims, *marked} - {os.getpid()}
+            others = [p for p in STARTED if not dead(p) and foreign(p)]
+            rest = {*self.living(), *shims, *marked, *others} - {os.getpid()}
             if not rest:
                 break
             for pid in rest:
