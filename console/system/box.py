@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core import redact
-from console.core.frozen import frozen, slotted
+from console.core.frozen import frozen, replace, slotted
 from console.core.model import (
     Event,
     EventKind,
@@ -175,10 +175,7 @@ class Box:
         found = seen.instances(role)
         for index, one in enumerate(leases):
             found, leases[index] = attribute(role, found, one, seen)
-        if any(len(one.pids) > 1 for one in found):
-            from console.system.listening import outside_queue  # most workers are one process
-
-            found = outside_queue(role, found, self.settings.queue.url)
+        found = [self._outside_queue(one, seen) for one in found]
         found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
         others = seen.look_alikes(role, found)
         return Observation(role, tuple(found), tuple(leases), self.now(), others)
@@ -192,6 +189,20 @@ class Box:
 
             self.links = Links()
         return self.links.resolve(role)
+
+    def _outside_queue(self, instance: Instance, seen: Survey) -> Instance:
+        """The instance without the processes below its root that hold the queue's port."""
+        if len(instance.pids) == 1:
+            return instance
+        from console.system.listening import port_holders  # most workers are one process
+
+        holders = port_holders(instance.role, self.settings.queue.url, instance.pids)
+        if not holders:
+            return instance
+        members = [one.identity for one in instance.processes]
+        kept = set(seen.kept(members, instance.pid, instance.role, holders))
+        whole = tuple(one for one in instance.processes if one.identity in kept)
+        return replace(instance, processes=whole)
 
     def _lease(self, role: Role, slot: int, ours: bool) -> Lease:
         name = slot_name(role, slot)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
-from console.core.frozen import replace
-from console.core.model import Instance, Role
 from console.system.proc import read
 
 QUEUE = "queue"
@@ -17,38 +15,15 @@ _LOCAL = ("localhost", "::1", "127.")
 MAX_TABLE_BYTES = 4_000_000
 
 
-def outside_queue(role: Role, found: list[Instance], url: str) -> list[Instance]:
-    """The instances without the processes that hold the queue's port.
+def port_holders(role: str, url: str, pids: Collection[int]) -> set[int]:
+    """Those of a role's processes that hold the queue's port, unless the role is the queue itself.
 
     A watchdog that repairs the queue server starts it as its own child: neither the restart nor the
-    death of the watchdog is to end it. An instance whose root holds the port is the queue itself.
+    death of the watchdog is to end it.
     """
-    several = [one for one in found if len(one.pids) > 1]
-    if role.name == QUEUE or not several:
-        return found
-    port = local_port(url)
+    port = local_port(url) if role != QUEUE and pids else None
     sockets = listeners(port) if port is not None else set()
-    return [_without(one, sockets) if sockets else one for one in found]
-
-
-def _without(instance: Instance, sockets: set[str]) -> Instance:
-    holders = holding(instance.pids, sockets)
-    if not holders or instance.pid in holders:
-        return instance
-    parents = {one.pid: one.ppid for one in instance.processes}
-    kept = tuple(one for one in instance.processes if not _below(one.pid, holders, parents))
-    return replace(instance, processes=kept)
-
-
-def _below(pid: int, holders: set[int], parents: dict[int, int]) -> bool:
-    """Whether a process holds the port, or descends from one that does."""
-    for _ in range(len(parents)):
-        if pid in holders:
-            return True
-        if pid not in parents:
-            return False
-        pid = parents[pid]
-    return False
+    return holding(pids, sockets) if sockets else set()
 
 
 def local_port(url: str) -> int | None:

@@ -39,6 +39,26 @@ class Survey:
         """The PIDs that belong to other roles only, and so to no tree of this one."""
         return frozenset(pid for pid, roles in self.claims.items() if role not in roles)
 
+    def kept(
+        self, members: Iterable[Identity], root: int, role: str, holders: Collection[int]
+    ) -> list[Identity]:
+        """The members of the role's tree below `root` that belong to it alone.
+
+        Left out is what belongs to another role or is one of `holders` of the queue's port, with
+        all below it. A root that holds the port is the queue itself.
+        """
+        spared = self.stops(role) | (set() if root in holders else set(holders))
+        return [one for one in members if not self._below(one.pid, spared, root)]
+
+    def _below(self, pid: int, spared: Collection[int], root: int) -> bool:
+        """Whether a process is one of those spared, or below one, on the way up to `root`."""
+        for one in (pid, *self.kinship.above(pid)):
+            if one == root:
+                return False
+            if one in spared:
+                return True
+        return False
+
     def instances(self, role: Role) -> list[Instance]:
         """The role's instances: by their match, and by what was recorded of them earlier."""
         role = self._resolved(role)

@@ -88,10 +88,8 @@ def end_strays(box: Box, role: str, dead: Owner, spare: set[int], grace_s: float
         if not marked:
             return []
         own = {one.pid for one in lineage(os.getpid(), seen)} | spare
-        survey = box.survey()
-        spared = survey.stops(role) | _port_holders(box, role, (one.pid for one in marked))
-        ours = (one for one in marked if one.pid not in own)
-        return [one for one in ours if not _spared(one.pid, spared, survey, dead.identity.pid)]
+        ours = [one for one in marked if one.pid not in own]
+        return _kept(ours, dead.identity.pid, role, box, box.survey())
 
     return _end(members, grace_s)
 
@@ -142,26 +140,15 @@ def _members(instance: Instance, box: Box, known: Iterable[Identity]) -> list[Id
     if token is not None:
         marked = (one for one in seen.values() if _carries(one.pid, box.name, role, token))
         members.update(dict.fromkeys(one.identity for one in marked))
-    holders = _port_holders(box, role, (one.pid for one in members))
-    spared = survey.stops(role) | (set() if instance.pid in holders else holders)
-    return [one for one in members if not _spared(one.pid, spared, survey, instance.pid)]
+    return _kept(members, instance.pid, role, box, survey)
 
 
-def _port_holders(box: Box, role: str, pids: Iterable[int]) -> set[int]:
-    """Those of the processes that hold the queue's port, unless the role is the queue itself."""
-    port = None if role == listening.QUEUE else listening.local_port(box.settings.queue.url)
-    sockets = listening.listeners(port) if port is not None else set()
-    return listening.holding(pids, sockets) if sockets else set()
-
-
-def _spared(pid: int, spared: Collection[int], survey: Survey, root: int) -> bool:
-    """Whether a process is one of those spared, or below one, on the way up to `root`."""
-    for one in (pid, *survey.kinship.above(pid)):
-        if one == root:
-            return False
-        if one in spared:
-            return True
-    return False
+def _kept(
+    members: Collection[Identity], root: int, role: str, box: Box, survey: Survey
+) -> list[Identity]:
+    pids = [one.pid for one in members]
+    holders = listening.port_holders(role, box.settings.queue.url, pids)
+    return survey.kept(members, root, role, holders)
 
 
 def _carries(pid: int, box: str, role: str, token: int | None) -> bool:
