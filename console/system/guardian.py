@@ -26,6 +26,7 @@ import time
 TYPE_CHECKING = False  # as `typing` has it, which costs a megabyte
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Mapping
     from typing import Any
 else:
     import _signal as signal  # what `signal` adds are names: 5 ms of each start
@@ -33,6 +34,7 @@ else:
 _PR_SET_CHILD_SUBREAPER = 36
 _OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """What Python or we have changed, and a worker finds as usual."""
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 _BUSY_S, _QUIET_S = 0.25, 1.0
 _FIRST_S, _LEAST_S = 0.05, 0.02
 """How soon after its first line, and how soon at the least, a log is looked at."""
@@ -46,8 +48,8 @@ _BEGIN_S = 10.0
 class Worker:
     """The worker's life, from the first instruction to the certificate."""
 
-    def __init__(self, spec: dict[str, Any], lease: int, turn: int = -1) -> None:
-        self.spec, self.lease, self.turn = spec, lease, turn
+    def __init__(self, spec: dict[str, Any], lease: int, start_lock: int = -1) -> None:
+        self.spec, self.lease, self.start_lock = spec, lease, start_lock
         self.pid, self.identity, self.status = 0, "", -1
         self.dead = False
         self.started = moment()
@@ -74,8 +76,8 @@ class Worker:
         for descriptor in (out, err, writing):
             os.close(descriptor)
         failure = heard(reading, _BEGIN_S)  # until it has become the worker, or is dead
-        if self.turn >= 0 and not spec["machine"]:
-            os.close(self.turn)  # from here on the process table shows the worker
+        if self.start_lock >= 0 and not spec["machine"]:
+            os.close(self.start_lock)  # from here on the process table shows the worker
         if failure is None:
             os.kill(pid, signal.SIGKILL)
             place = spec["cwd"] or spec["command"][0]
@@ -108,7 +110,8 @@ class Worker:
             os.chdir(spec["cwd"] or "/")
             at = program
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
-            env = {**os.environ, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease)}
+            own = passed_on(os.environ) if spec["account"] else os.environ
+            env = {**own, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease)}
             os.execvpe(program, spec["command"], env)
         except (OSError, ValueError) as error:
             report(failing, why(error, at))
@@ -160,6 +163,11 @@ class Worker:
         except OSError:
             return False
         return True
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What another user's worker inherits of root's environment: nothing that may be a secret."""
+    return {key: value for key, value in environment.items() if key in _PASSED_ON}
 
 
 def put(path: str, text: str) -> None:
@@ -398,13 +406,13 @@ def main() -> None:
             os._exit(0)
     except OSError:
         os._exit(75)  # EX_TEMPFAIL
-    spec_fd, status, lease, turn = (int(argument) for argument in sys.argv[2:6])
+    spec_fd, status, lease, start_lock = (int(argument) for argument in sys.argv[2:6])
     fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     wake = become_guardian()
     with open(spec_fd, "rb") as file:
-        worker = Worker(marshal.loads(file.read()), lease, turn)
-    if turn >= 0 and not worker.spec["machine"]:
-        fcntl.fcntl(turn, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        worker = Worker(marshal.loads(file.read()), lease, start_lock)
+    if start_lock >= 0 and not worker.spec["machine"]:
+        fcntl.fcntl(start_lock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     if start(worker, status):
         status = wait(worker, wake, status)
         sys.path[:] = worker.spec["path"]

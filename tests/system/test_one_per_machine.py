@@ -244,6 +244,20 @@ def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) 
 
 
 @AS_ROOT
+def test_another_users_worker_inherits_no_secret_of_root(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOTS_OWN", "hunter2")
+    a = make(user="nobody", command=["/bin/sleep", "600"], env={"ITS_OWN": "1"})
+    a.place.chmod(0o755)
+    pid = a.ensure().pid
+    assert pid
+    wanted = {"ROOTS_OWN", "ITS_OWN", "PATH", "HOME"}
+    found = process.environment(pid, wanted)
+    assert found.keys() == {"ITS_OWN", "PATH", "HOME"} and found["HOME"] != os.environ["HOME"]
+
+
+@AS_ROOT
 def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
     a = make(user="nobody", command=["/bin/sleep", "600"], match="sleep_never_matches.py")
     a.place.chmod(0o755)
