@@ -24,15 +24,20 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from console.core.frozen import frozen
 from console.core.matching import stem_of
 from console.core.model import Identity, Role
-from console.system import lock, proc
+from console.system import clock, lock, proc
 from console.system.lock import Grant, LeaseError
+
+if TYPE_CHECKING:
+    import pwd
+    import socket
 
 NAME = "rpa-console-workers"
 SHARED = Path("/var/lib/rpa-console")
@@ -236,50 +241,68 @@ def _take_as(role: Role, user: int) -> Grant | None:
     Root opens no file below a directory of that user: a child with the user's rights takes the
     lock and hands its descriptor over. Raises LeaseError.
     """
+    import pwd  # before the fork: another thread may hold the lock of imports
     import signal
     import socket
 
+    account = pwd.getpwuid(user)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = os.fork()
         if child == 0:
-            _hand_over(role, user, theirs)
+            _hand_over(role, account, theirs)
         theirs.close()
         ours.settimeout(ANSWER_S)
         try:
-            words, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
+            answer, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
         except TimeoutError:
             os.kill(child, signal.SIGKILL)  # our child, not reaped: its PID is its own
-            words, descriptors = b"its directory does not answer", []
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child, os.WNOHANG if words.startswith(b"its") else 0)
-    if words == b"taken" and descriptors:
-        return Grant(Path(), descriptors[0])
-    if words in (b"held", b"none"):
-        return None if words == b"held" else Grant(Path(), -1)
-    raise LeaseError(f"the start lock of user {role.user}: {words.decode('utf-8', 'replace')}")
+            raise LeaseError(
+                f"the start lock of user {role.user}: {account.pw_dir} does not answer"
+            ) from None
+        finally:
+            _reap(child)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        return Grant(Path(), descriptor)
+    if answer == HELD:
+        return None
+    if answer == NO_PLACE:
+        return Grant(Path(), -1)
+    raise LeaseError(f"the start lock of user {role.user}: {answer.decode('utf-8', 'replace')}")
 
 
-def _hand_over(role: Role, user: int, to: Any) -> NoReturn:
+TAKEN, HELD, NO_PLACE = b"taken", b"held", b"no place"
+"""What the child answers; anything else is the reason why it could not take the lock."""
+_REAP_S = 1.0
+
+
+def _reap(child: int) -> None:
+    """Collect a child that is ending; one that a hung file system keeps is left to init."""
+    deadline = clock.tick() + _REAP_S
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(child, os.WNOHANG)[0] == 0 and clock.tick() < deadline:
+            time.sleep(0.005)
+
+
+def _hand_over(role: Role, account: pwd.struct_passwd, to: socket.socket) -> NoReturn:
     """In the child: become the user, take the lock, send it, end."""
-    import pwd
-    import socket
+    from socket import send_fds
 
     try:
-        about = pwd.getpwuid(user)
-        os.setgroups(os.getgrouplist(about.pw_name, about.pw_gid))
-        os.setgid(about.pw_gid)
-        os.setuid(user)
+        os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
         grant = _take_own(role)
         if grant is None:
-            to.send(b"held")
+            to.send(HELD)
         elif grant.descriptor < 0:
-            to.send(b"none")
+            to.send(NO_PLACE)
         else:
-            socket.send_fds(to, [b"taken"], [grant.descriptor])
-    except (OSError, LeaseError, KeyError) as error:
+            send_fds(to, [TAKEN], [grant.descriptor])
+    except (OSError, LeaseError) as error:
         with contextlib.suppress(OSError):
-            to.send(str(error).encode("utf-8", "replace")[:1000] or b"unknown")
+            to.send(str(error).encode("utf-8", "replace")[:1000])
     finally:
         os._exit(0)
 
