@@ -13,7 +13,8 @@ from console.core.frozen import slotted
 from console.core.instances import candidates, named
 from console.core.model import Identity, Instance, Process
 from console.runtime.ledger import Hearsay
-from console.system import proc, survey
+from console.system import proc
+from console.system.accounts import user_ids
 from console.system.aside import aside
 from console.system.box import Box
 from console.system.proc import ProcessError
@@ -80,7 +81,7 @@ class Pulse:
     def _of_our_users(self, processes: Sequence[Process]) -> list[Process]:
         """The processes of the roles' users: those of others cost one short read each."""
         roles = self.box.roles
-        uids = survey.user_ids(roles)
+        uids = user_ids(roles)
         if len(uids) < len(roles):
             return list(processes)
         return [one for one in processes if proc.standing(one.pid)[0] in uids.values()]

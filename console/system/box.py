@@ -25,13 +25,13 @@ from console.core.model import (
     Sample,
 )
 from console.system import clock, daemon, lease, process
+from console.system.accounts import user_id
 from console.system.aside import aside
 from console.system.attribution import attribute
 from console.system.in_force import Configured
 from console.system.lines import Lines
 from console.system.meter import Meter
 from console.system.paths import PathError, Paths
-from console.system.registry import user_id
 from console.system.settings import Settings
 from console.system.store import Store, StoreError
 from console.system.survey import Survey, survey

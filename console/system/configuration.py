@@ -19,8 +19,9 @@ from typing import Any, get_type_hints
 from console.core.matching import refuse_match, split_match
 from console.core.redact import MASK, redact, secret_name
 from console.system import foreign
+from console.system.accounts import described
 from console.system.files import FileError
-from console.system.paths import trusted_uids, user_name
+from console.system.paths import trusted_uids
 from console.system.settings import WELL_KNOWN, Name, Queue, RoleSettings, Settings, msgspec
 
 MAX_BYTES = 1_000_000
@@ -107,7 +108,7 @@ def refuse_owner(status: os.stat_result) -> str | None:
     uid, mode = status.st_uid, stat.S_IMODE(status.st_mode)
     if uid not in trusted_uids():
         return (
-            f"belongs to {user_name(uid)}, neither to you nor to root, and its commands would run "
+            f"belongs to {described(uid)}, neither to you nor to root, and its commands would run "
             f"with your rights; copy it, or run: chown {os.geteuid()} FILE"
         )
     if mode & 0o002:

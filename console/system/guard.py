@@ -24,7 +24,7 @@ from console.core.model import (
 )
 from console.core.redact import command_line
 from console.core.text import duration, visible
-from console.system import clock, lease, registry, tree, witness
+from console.system import clock, lease, start_lock, tree, witness
 from console.system.box import Box, Observation
 from console.system.decision import Busy, decision
 from console.system.ending import REFUSED, Refused, Undertaker, elsewhere, nudge
@@ -161,7 +161,7 @@ class Guard:
                 done.append(outcome)
                 if not outcome.done:
                     return outcome
-        holder = registry.holder(role)
+        holder = start_lock.holder(role)
         held = _held_by(seen) or (f" ({holder})" if holder else "")
         raise Refused(f"not settled within {duration(patience)}{held}", TIMED_OUT)
 
@@ -193,7 +193,7 @@ class Guard:
         seen = undertaker.await_quiet(self._patience(role))
         if reason := supervision.permit(command, role, seen.instances, seen.lease):
             raise Refused(reason)
-        if reason := hopeless(role) or registry.refusal(role):
+        if reason := hopeless(role) or start_lock.refusal(role):
             raise Refused(f"it could not be started again: {reason}")
         if any(held.state is LeaseState.UNKNOWN for held in seen.leases):
             raise Refused(f"it could not be started again: {seen.lease.reason}")

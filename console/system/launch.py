@@ -15,6 +15,7 @@ from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
 from console.system import clock, foreign, listening, package, registry
+from console.system.accounts import user_id
 from console.system.box import Box, slot_name
 from console.system.foreign import NoAnswer
 from console.system.listening import QUEUE
@@ -128,8 +129,8 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
 
 
 def _account(role: Role) -> tuple[int, int, list[int]] | None:
-    """(user, group, all groups) to start the worker as; None: as ourselves. Raises Refused."""
-    if role.user is None or (user := registry.user_id(role)) == os.geteuid():
+    """(user, group, all groups) to start the worker as; None: as ourselves."""
+    if role.user is None or (user := user_id(role)) == os.geteuid():
         return None
     import pwd
 
@@ -151,7 +152,7 @@ def foreign_user(role: Role) -> str | None:
     """Why the role's worker cannot be started as its user, or None."""
     if role.user is None:
         return None
-    user = registry.user_id(role)
+    user = user_id(role)
     if user < 0:
         return f"roles.{role.name}.user: there is no user {role.user!r} on this machine"
     if user != os.geteuid() and os.geteuid() != 0:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from console.core.frozen import frozen
+from console.system.accounts import described
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "coda", "lustre", "gfs2",
@@ -162,16 +163,6 @@ def trusted_uids() -> set[int]:
     return {os.geteuid(), 0, os.stat("/").st_uid}
 
 
-def user_name(uid: int) -> str:
-    """The account as messages name it: its number, and its name where it has one."""
-    import pwd
-
-    try:
-        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
-    except KeyError:
-        return f"uid {uid}"
-
-
 def check_private(directory: Path) -> None:
     """Refuse a directory in which others could plant or replace a lock. Raises PathError."""
     try:
@@ -205,7 +196,7 @@ def check_ancestors(directory: Path) -> None:
         if status.st_uid not in trusted:
             what = "is a link of" if stat.S_ISLNK(status.st_mode) else "belongs to"
             raise PathError(
-                f"{place}: {what} {user_name(status.st_uid)}, who could put another directory in "
+                f"{place}: {what} {described(status.st_uid)}, who could put another directory in "
                 f"the place of {directory}; choose another one with --state-dir"
             )
         if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:

@@ -8,7 +8,7 @@ import time
 
 from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
 from console.core.text import visible
-from console.system import clock, launch, lease, process, registry, tokens, tree, witness
+from console.system import clock, launch, lease, process, start_lock, tokens, tree, witness
 from console.system.box import Box, Observation, slot_name
 from console.system.ending import REFUSED, Refused
 from console.system.lock import Grant
@@ -25,7 +25,7 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
     """
     if reason := _refusal(role):
         raise Refused(reason)
-    starting = registry.take_start(role)
+    starting = start_lock.take(role)
     if starting is None:
         time.sleep(_POLL_S)
         return None
@@ -36,7 +36,7 @@ def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
 
 
 def _refusal(role: Role) -> str | None:
-    return registry.unusable(role) or launch.foreign_user(role) or launch.unanswering(role)
+    return start_lock.unusable(role) or launch.foreign_user(role) or launch.unanswering(role)
 
 
 def _start(box: Box, command: Command, role: Role, slot: int, starting: Grant) -> Outcome | None:

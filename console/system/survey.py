@@ -13,6 +13,7 @@ from console.core.frozen import frozen, replace
 from console.core.instances import DEMO_VARIABLE, MARKS, Kinship, Scope
 from console.core.model import Identity, Instance, LookAlike, Process, Role
 from console.system import proc, process, registry
+from console.system.accounts import user_ids, user_name
 from console.system.process import Table
 
 MAX_LOOK_ALIKES = 20
@@ -152,11 +153,6 @@ def _by_user(
     return ours, foreign
 
 
-def user_ids(roles: Iterable[Role]) -> dict[str, int]:
-    """Role -> user id, without the roles that mean every user; -1 where there is no such user."""
-    return {role.name: registry.user_id(role) for role in roles if role.scope != "machine"}
-
-
 def own_lineage(processes: Iterable[Process]) -> set[int]:
     """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
     own = grouping.lineage(os.getpid(), processes)
@@ -175,18 +171,6 @@ def _look_alike(one: Process, why: str) -> LookAlike:
     return LookAlike(
         one.identity, user_name(uid), why, redact.command_line(one.argv)[:500], _leasing_box(one)
     )
-
-
-def user_name(uid: int | None) -> str:
-    """The user's name, the number without one, `?` without a number."""
-    if uid is None:
-        return "?"
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _leasing_box(one: Process) -> str:

@@ -18,7 +18,7 @@ from tally import Tally
 from console.core.instances import MARKS
 from console.core.model import Command, EventKind, Outcome, Verb
 from console.rig.box import free_port
-from console.system import listening, process, registry
+from console.system import listening, process, registry, start_lock
 from console.system.box import Box, open_box
 from console.system.guard import Guard
 from console.system.settings import Queue, RoleSettings, Settings
@@ -274,14 +274,14 @@ def test_root_and_the_user_that_is_named_take_one_start_lock(make: Make) -> None
     root = make(user="nobody").box.role("worker")
     own = make("own").box.role("worker")
     assert root is not None and own is not None
-    held = registry.take_start(root)
+    held = start_lock.take(root)
     assert held is not None and held.descriptor >= 0
     try:
-        assert as_user(lambda: registry.take_start(own) is None)
+        assert as_user(lambda: start_lock.take(own) is None)
     finally:
         held.close()
-    assert as_user(lambda: registry.take_start(own) is not None)
-    assert not registry.refusal(root)
+    assert as_user(lambda: start_lock.take(own) is not None)
+    assert not start_lock.refusal(root)
 
 
 def as_user(question: Callable[[], bool]) -> bool:
