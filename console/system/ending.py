@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from console.core.frozen import slotted
 from console.core.instances import CUT_LOOSE
 from console.core.model import Command, EventKind, Instance, Lease, LeaseState, Outcome, Role, Verb
-from console.core.program import step
+from console.core.program import quoted, step
 from console.system import clock, lease, proc, tree, witness
 from console.system.box import Box, Observation, slot_name
 from console.system.handle import Handle
@@ -64,7 +64,7 @@ class Undertaker:
                 self._record(EventKind.ASKED, "nothing runs; it shall stay so", None)
             return Outcome(True, f"{name}: nothing to end")
         for instance in targets:
-            if reason := elsewhere(instance) or tree.forbidden(instance, self.box):
+            if reason := elsewhere(instance, verb) or tree.forbidden(instance, self.box):
                 raise Refused(reason)
         outcomes = [self._end_one(instance, seen) for instance in targets]
         failed = any(not outcome.done for outcome in outcomes)
@@ -145,13 +145,14 @@ class Undertaker:
         self.box.tell(kind, self.role.name, self.command.actor, reason, *about, data)
 
 
-def elsewhere(instance: Instance) -> str | None:
+def elsewhere(instance: Instance, verb: Verb) -> str | None:
     """Why an instance is not ours to end: another state directory runs it; None where it is."""
     if instance.box is None:
         return None
+    words = "kill --duplicates" if verb is Verb.END_DUPLICATES else verb.value
     return (
         f"PID {instance.pid} is run by state directory {instance.box}, which would start it again: "
-        f"use rpa-console --state-dir {instance.box}"
+        f"use `rpa-console --state-dir {quoted(instance.box)} {words} {instance.role}`"
     )
 
 

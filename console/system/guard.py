@@ -22,6 +22,7 @@ from console.core.model import (
     Role,
     Verb,
 )
+from console.core.program import quoted, step
 from console.core.redact import command_line
 from console.core.text import duration, visible
 from console.system import clock, lease, start_lock, tree, witness
@@ -225,7 +226,7 @@ class Guard:
         refusals = [supervision.permit(command, role, seen.instances, seen.lease)]
         if command.verb is Verb.ENSURE:
             refusals.append(unconfirmed(command, role, seen))
-        refusals += [elsewhere(one) or tree.forbidden(one, self.box) for one in ends]
+        refusals += [elsewhere(one, command.verb) or tree.forbidden(one, self.box) for one in ends]
         if starts and role.command:
             refusals.append(hopeless(role))
         if reason := next(filter(None, refusals), None):
@@ -276,7 +277,7 @@ def unconfirmed(command: Command, role: Role, seen: Observation) -> str | None:
         pids = ", ".join(f"PID {one.pid}" for one in seen.instances)
         return (
             f"{len(seen.instances)} instances where {role.count} is wanted: {pids}; ensure ends "
-            f"none: `rpa-console kill --duplicates {role.name}` does (key x)"
+            f"none: `{step(f'kill --duplicates {role.name}')}` does (key x)"
         )
     leased = next((one for one in seen.others if one.box), None)
     if leased is None or len(seen.instances) == role.count:
@@ -284,7 +285,7 @@ def unconfirmed(command: Command, role: Role, seen: Observation) -> str | None:
     return (
         f"PID {leased.identity.pid} runs as user {leased.user} under the rpa-console of that user "
         f"(state directory {leased.box}): `sudo -u {leased.user} rpa-console --state-dir "
-        f"{leased.box} ensure {role.name}` reaches it; --yes starts another one"
+        f"{quoted(leased.box)} ensure {role.name}` reaches it; --yes starts another one"
     )
 
 

@@ -14,6 +14,7 @@ from console.core import limits
 from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
+from console.core.program import step
 from console.system import clock, foreign, listening, package, registry
 from console.system.accounts import user_id
 from console.system.box import Box, slot_name
@@ -156,7 +157,8 @@ def foreign_user(role: Role) -> str | None:
     if user < 0:
         return f"roles.{role.name}.user: there is no user {role.user!r} on this machine"
     if user != os.geteuid() and os.geteuid() != 0:
-        return f"only root can start a process of user {role.user!r}; run: sudo rpa-console …"
+        way = f"run: sudo {step(f'ensure {role.name}')}"
+        return f"only root can start a process of user {role.user!r}; {way}"
     return None
 
 

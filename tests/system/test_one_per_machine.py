@@ -52,7 +52,8 @@ def test_another_state_directory_sees_the_worker_and_starts_none(make: Make) -> 
         assert f"run by state directory {a.box.name}" in answer.message
         for verb in (Verb.KILL, Verb.RESTART):
             refused = do(box, verb)
-            assert not refused.done and f"--state-dir {a.box.name}" in refused.message
+            way = f"`rpa-console --state-dir {a.box.name} {verb.value} worker`"
+            assert not refused.done and way in refused.message
         assert box.store.events(kinds=(EventKind.STARTED, EventKind.ADOPTED)) == []
     assert a.only().pid == pid and len(a.lines("starts")) == 1
 
