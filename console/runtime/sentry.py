@@ -129,8 +129,9 @@ class Sentry:
         A process that lives and does not belong to the role any more has not died.
         """
         if await asyncio.to_thread(proc.alive, identity):
-            words = f"{role.name}: PID {identity.pid} lives, and belongs to this role no longer"
-            await asyncio.to_thread(self.box.tell, EventKind.NOTICED, "", "daemon", words)
+            words = f"PID {identity.pid} lives, and belongs to this role no longer"
+            told = (EventKind.NOTICED, role.name, "daemon", words, identity)
+            await asyncio.to_thread(self.box.tell, *told)
             return
         for _ in range(CERTIFICATE_LOOKS if instance.leased else 0):
             if await asyncio.to_thread(ledger.certified, self.box, role, identity):

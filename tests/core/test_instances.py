@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from console.core.instances import (
     BOX_VARIABLE,
+    MARKS,
+    OTHER_USER,
     Kinship,
     Scope,
     belongs,
     by_code,
     candidates,
+    exclusion,
     group,
     lineage,
     surplus,
@@ -115,6 +118,28 @@ def test_boxes_are_told_apart() -> None:
     assert not belongs(seen, there, Scope("one")) and not belongs(seen, other, Scope("one"))
     unmarked = proc(10, 1, "python rpa_worker.py")
     assert belongs(unmarked, ROLE, Scope("one")) and not belongs(unmarked, there, Scope("one"))
+
+
+def test_a_role_means_the_processes_of_its_own_user() -> None:
+    """Those of another role's user are looked at as well, and are none of it."""
+    seen = proc(10, 1, "python rpa_worker.py", uid=1000)
+    robots = Role("robots", match="rpa_worker.py", user="robot")
+    scope = Scope("box", (ROLE, robots), {"worker": 0, "robots": 1000})
+    assert belongs(seen, robots, scope) and not belongs(seen, ROLE, scope)
+    assert exclusion(seen, ROLE, scope) == OTHER_USER
+    everybody = Scope("box", (ROLE,), {})
+    assert belongs(seen, ROLE, everybody)
+
+
+def test_processes_of_one_grant_are_one_instance() -> None:
+    """A child that was cut loose runs the same script; that of another role's grant is another."""
+    marks = dict(zip(MARKS, ("a", "worker", "7"), strict=True))
+    line = "python rpa_worker.py"
+    one, loose = proc(10, 1, line, env=marks), proc(20, 1, line, env=marks)
+    both = [one, loose]
+    assert pids(group(ROLE, both, Kinship(both), Scope("b"))) == [(10, 20)]
+    started = [proc(pid, 1, line, env=marks | {MARKS[1]: "watchdog"}) for pid in (30, 40)]
+    assert pids(group(ROLE, started, Kinship(started), Scope("b"))) == [(30,), (40,)]
 
 
 def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:

@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 from scene import ledger, outsider, running_on, shown, until
 
-from console.core.model import Command, EventKind, RoleState, Verb
+from console.core.model import Command, EventKind, Instance, Process, RoleState, Verb
 from console.monitors import worker
 from console.runtime.loop import Runtime
 from console.runtime.pulse import Pulse
@@ -211,3 +211,31 @@ async def test_who_follows_looks_itself_where_nobody_runs_the_monitors(box: Box)
     assert box.store.samples("worker") == []
     assert runtime._watching is not None
     runtime._watching.cancel()
+
+
+async def test_no_death_is_told_of_a_process_that_lives(box: Box) -> None:
+    """It may have left its role, as when the match of the role has changed."""
+    role = box.role("worker")
+    assert role is not None
+    runtime = Runtime(box, {"worker": worker}, holder=True)
+    with await asyncio.to_thread(outsider, box) as process:
+        try:
+            identity = proc.identify(process.pid)
+            assert identity is not None
+            lost = Instance("worker", (Process(identity, 1, (), box.now()),))
+            await runtime.sentry._mourn(role, lost, identity)
+            (told,) = ledger(box, EventKind.NOTICED)
+            assert f"PID {process.pid} lives" in told.reason
+            assert not ledger(box, EventKind.DIED)
+        finally:
+            process.kill()
+
+
+async def test_a_start_that_is_refused_again_is_a_repair_that_fails(box: Box) -> None:
+    """The daemon's troubles, which are reasons of the verdict, are made of what fails."""
+    box.record(EventKind.STARTED, "worker", "policy")  # it is wanted, and does not run
+    box.paths.decision("worker").mkdir()
+    async with running_on(Runtime(box, {"worker": worker}, holder=True)) as runtime:
+        failing = await until(lambda: runtime.sentry.log.failing)
+        assert "worker.decision: the lock cannot be opened" in failing["worker cannot be started"]
+    assert len(ledger(box, EventKind.REFUSED)) == 1

@@ -102,6 +102,18 @@ def test_our_own_ancestors_are_never_ended(make: Make) -> None:
     assert not a.events(EventKind.ASKED)
 
 
+def test_policy_tells_the_same_refusal_once(make: Make) -> None:
+    a = make()
+    path = a.box.paths.decision("worker")
+    path.mkdir()
+    refused = [a.do(Verb.ENSURE, actor=supervision.POLICY) for _ in range(3)]
+    assert not any(one.done for one in refused) and len({one.message for one in refused}) == 1
+    assert len(a.events(EventKind.REFUSED)) == 1
+    for _ in range(2):  # an operator's is told each time
+        a.do(Verb.ENSURE)
+    assert len(a.events(EventKind.REFUSED)) == 3
+
+
 @pytest.mark.parametrize("kind", ["symlink", "directory"])
 def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
     a = make()

@@ -392,6 +392,9 @@ def test_a_cut_loose_child_that_runs_the_script_is_part_of_its_worker(make: Make
     both = wait_for(running)
     assert a.only().pid == pid and set(a.only().pids) == set(both)
     assert a.ensure().pid == pid
+    with beside(a, "other") as box:  # which has no lease to tell it by
+        answer = do(box, Verb.ENSURE)
+        assert answer.done and answer.pid == pid
     assert a.do(Verb.KILL).done and all(map(dead, both))
 
 
