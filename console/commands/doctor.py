@@ -279,14 +279,14 @@ def _monitor(monitor: MonitorView, snapshot: Snapshot) -> Finding:
 def _server(patient: Patient) -> Iterator[Finding]:
     """The queue server, asked now."""
     from console.monitors._queue_server import ask
-    from console.system import listener
+    from console.system import sockets
     from console.system.accounts import described, user_id
     from console.system.http import HttpError
     from console.system.paths import trusted_uids
 
     url = patient.settings.queue.address
     ours = trusted_uids() | {user_id(role) for role in patient.settings.all_roles()}
-    for uid in sorted(listener.accounts(url) - ours):
+    for uid in sorted(sockets.accounts(url) - ours):
         words = f"{url}: a process of {described(uid)} listens there: what it says is believed"
         yield warning("queue server", words)
     try:

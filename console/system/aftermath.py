@@ -143,13 +143,13 @@ def leftovers(worker: Worker) -> Iterator[int]:
 def claimed(pid: str, spec: dict[str, Any]) -> bool:
     """Whether a process runs another role's script, or holds the queue's port."""
     from console.core.matching import runs
-    from console.system.listening import holding, listeners
+    from console.system.sockets import holding
 
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         argv = file.read(131_072).rstrip(b"\0").decode("utf-8", "replace").split("\0")
     if any(runs(argv, match, arguments) for match, arguments in spec["others"]):
         return True
-    return spec["port"] is not None and bool(holding([int(pid)], listeners(spec["port"])))
+    return spec["port"] is not None and bool(holding([int(pid)], spec["port"]))
 
 
 def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:

@@ -194,7 +194,7 @@ class Box:
         """The instance without the processes below its root that hold the queue's port."""
         if len(instance.pids) == 1:
             return instance
-        from console.system.listening import port_holders  # most workers are one process
+        from console.system.sockets import port_holders  # most workers are one process
 
         holders = port_holders(instance.role, self.settings.queue.url, instance.pids)
         if not holders:

@@ -15,11 +15,10 @@ from console.core.frozen import frozen, replace
 from console.core.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
 from console.core.model import Identity, Role
 from console.core.program import step
-from console.system import clock, foreign, listening, package, registry
+from console.system import clock, foreign, package, registry, sockets
 from console.system.accounts import user_id
 from console.system.box import Box, slot_name
 from console.system.foreign import NoAnswer
-from console.system.listening import QUEUE
 
 LOG_BYTES = 1_000_000
 _SLACK_S = 10.0
@@ -110,7 +109,7 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
         "entry": json.dumps(registry.entry(role, box.name, token))[1:],
         "machine": role.scope == "machine",
         "others": others,
-        "port": listening.local_port(box.settings.queue.url) if role.name != QUEUE else None,
+        "port": _spared_port(box, role),
         "marks": marks,
         "token": token,
         "actor": actor,
@@ -127,6 +126,11 @@ def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, 
         "grace_s": role.grace_s,
         "path": [entry for entry in sys.path if entry],
     }
+
+
+def _spared_port(box: Box, role: Role) -> int | None:
+    """The queue's port, whose holder the shim does not end; None for the queue itself."""
+    return None if role.name == sockets.QUEUE else sockets.local_port(box.settings.queue.url)
 
 
 def _account(role: Role) -> tuple[int, int, list[int]] | None:

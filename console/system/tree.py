@@ -12,7 +12,7 @@ from console.core.frozen import frozen
 from console.core.instances import MARKS, lineage
 from console.core.model import Identity, Instance, Lease, Owner
 from console.core.text import visible
-from console.system import clock, lease, listening, process
+from console.system import clock, lease, process, sockets
 from console.system.box import Box
 from console.system.process import Gone, Handle, ProcessError
 from console.system.survey import Survey
@@ -147,7 +147,7 @@ def _kept(
     members: Collection[Identity], root: int, role: str, box: Box, survey: Survey
 ) -> list[Identity]:
     pids = [one.pid for one in members]
-    holders = listening.port_holders(role, box.settings.queue.url, pids)
+    holders = sockets.port_holders(role, box.settings.queue.url, pids)
     return survey.kept(members, root, role, holders)
 
 

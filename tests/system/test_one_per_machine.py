@@ -18,7 +18,7 @@ from tally import Tally
 from console.core.instances import MARKS
 from console.core.model import Command, EventKind, Outcome, Verb
 from console.rig.box import free_port
-from console.system import listening, process, registry, start_lock
+from console.system import process, registry, sockets, start_lock
 from console.system.box import Box, open_box
 from console.system.guard import Guard
 from console.system.settings import Queue, RoleSettings, Settings
@@ -485,8 +485,7 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
     settings = Settings(queue=Queue(url=f"http://127.0.0.1:{port}"), roles=a.settings.roles)
     with open_box(settings, tmp_path / "state-3") as box:
         assert do(box, Verb.ENSURE).done
-        wait_for(lambda: listening.listeners(port))
-        (holder,) = listening.holding(pids(), listening.listeners(port))
+        (holder,) = wait_for(lambda: sockets.holding(pids(), port))
         try:
             (tree,) = box.observe([box.roles[0]], full=True)[0].instances
             assert holder not in tree.pids

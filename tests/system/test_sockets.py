@@ -1,4 +1,4 @@
-"""Whose process listens on a loopback port."""
+"""Which account listens on a loopback port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.listener import accounts
+from console.system.sockets import accounts, local_port
 
 OTHER = 23456
 CODE = f"""
@@ -36,6 +36,23 @@ def test_our_own_server_is_ours(family: str) -> None:
         assert accounts(f"http://192.0.2.1:{port}") == set()
         assert accounts(f"http://example.test:{port}") == set()
     assert accounts(f"http://127.0.0.1:{port}") == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://127.0.0.1:8091", 8091),
+        ("http://127.9.9.9:1/x", 1),
+        ("https://localhost", 443),
+        ("http://[::1]", 80),
+        ("http://localhost.example:80", None),
+        ("http://127.example:80", None),
+        ("http://127.0.0.1:99999", None),
+        ("http://10.0.0.1:80", None),
+    ],
+)
+def test_a_port_is_local_by_a_loopback_address_alone(url: str, port: int | None) -> None:
+    assert local_port(url) == port
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
