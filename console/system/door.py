@@ -19,6 +19,7 @@ from console.core.frozen import frozen
 from console.core.text import visible
 from console.system import files, foreign
 from console.system.files import FileError, Problem, explained
+from console.system.pathwalk import walk
 
 PRIVATE, GROUP, PUBLIC = 0o600, 0o640, 0o644
 """Modes of files: with words of a worker in them, for programs of the group, for everybody."""
@@ -26,7 +27,6 @@ _DIRECTORY = 0o755
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MOST_LINKS = 40
 _OVERFLOW_UID = 65534
 """The kernel's answer for an owner that has no number in our user namespace."""
 
@@ -270,21 +270,11 @@ def _findings(base: str, trusted: frozenset[int]) -> Iterator[tuple[bool, str]]:
 
 def _way(base: str) -> Iterator[tuple[str, os.stat_result]]:
     """The directories that are passed on the way to `base`, links resolved, `base` last."""
-    left, reached, links = base.split("/")[::-1], "/", 0
-    while left and links <= _MOST_LINKS:
-        name = left.pop()
-        reached = os.path.normpath(os.path.join(reached, name))
-        try:
+    with suppress(OSError):
+        for reached in walk(base):
             status = os.lstat(reached)
-        except OSError:
-            return
-        if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(reached)
-            links += 1
-            left += target.split("/")[::-1]
-            reached = "/" if target.startswith("/") else os.path.dirname(reached)
-        elif stat.S_ISDIR(status.st_mode) and (name or reached == "/"):
-            yield reached, status
+            if stat.S_ISDIR(status.st_mode):
+                yield reached, status
 
 
 def _ours(status: os.stat_result, trusted: frozenset[int]) -> bool:

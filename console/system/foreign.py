@@ -22,10 +22,10 @@ from console.core.text import duration
 from console.system import clock
 from console.system.files import FileError, Problem
 from console.system.paths import mount_of, remote_mounts
+from console.system.pathwalk import walk
 
 PATIENCE_S = 2.0
 RETRY_S = 10.0
-_MOST_LINKS = 40
 _PID_WIDTH = 20
 ROLE = MARKS[1]
 
@@ -130,19 +130,11 @@ def is_remote(path: str) -> bool:
     mounts = remote_mounts()
     if not mounts:
         return False
-    left, reached = path.split("/")[::-1], "/" if path.startswith("/") else os.getcwd()
-    links = 0
-    while left and links <= _MOST_LINKS:  # a loop of links: the operation itself reports it
-        reached = os.path.normpath(os.path.join(reached, left.pop()))
-        if any(reached == one or reached.startswith(f"{one}/") for one in mounts):
-            return True
-        try:
-            target = os.readlink(reached)
-        except (OSError, ValueError):
-            continue
-        links += 1
-        left += target.split("/")[::-1]
-        reached = "/" if target.startswith("/") else os.path.dirname(reached)
+    whole = path if path.startswith("/") else os.path.join(os.getcwd(), path)
+    with suppress(OSError):  # a loop of links: the operation itself reports it
+        for reached in walk(whole):
+            if any(reached == one or reached.startswith(f"{one}/") for one in mounts):
+                return True
     return False
 
 

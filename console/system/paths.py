@@ -8,6 +8,7 @@ from pathlib import Path
 
 from console.core.frozen import frozen
 from console.system.accounts import described
+from console.system.pathwalk import TooManyLinks, walk
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "coda", "lustre", "gfs2",
@@ -21,10 +22,6 @@ _LOCAL_FUSE = {
     "fuse.encfs", "fuse.cryfs", "fuse.gocryptfs",
 }  # fmt: skip
 """Programs that keep what they show on this machine; whatever else FUSE shows may be anywhere."""
-
-
-MOST_LINKS = 40
-"""As many as the kernel follows."""
 
 
 class PathError(Exception):
@@ -189,7 +186,10 @@ def check_ancestors(directory: Path) -> None:
     """
     trusted = trusted_uids()
     try:
-        found = [(place, place.lstat()) for place in _on_the_way(directory)]
+        *above, _ = [Path(one) for one in walk(str(directory.absolute()))]
+        found = [(place, place.lstat()) for place in above]
+    except TooManyLinks as error:
+        raise PathError(str(error)) from error
     except OSError as error:
         raise PathError(f"{error.filename or directory}: {error.strerror}") from error
     for place, status in found:
@@ -206,28 +206,6 @@ def check_ancestors(directory: Path) -> None:
                 f"{place}: every user may write to it, and could put another directory in the "
                 f"place of {directory}; run: chmod o-w {place}"
             )
-
-
-def _on_the_way(directory: Path) -> list[Path]:
-    """The directories and links through which `directory` is reached, itself left out if it is one.
-
-    A link is followed: what it leads through counts, too.
-    """
-    found: list[Path] = []
-    root, *names = directory.absolute().parts
-    left, place, links = names[::-1], Path(root), 0
-    while left:
-        found.append(place)
-        name = left.pop()
-        place = place.parent if name == ".." else place / name
-        if place.is_symlink():
-            if (links := links + 1) > MOST_LINKS:
-                raise PathError(f"{directory}: leads through too many links")
-            found.append(place)
-            target = Path(os.readlink(place))
-            left += reversed(target.parts)
-            place = Path(left.pop()) if target.is_absolute() else place.parent
-    return found
 
 
 def network_filesystem(directory: Path, resolve: bool = True) -> str | None:
