@@ -232,7 +232,7 @@ def latest(history: Sequence[Sample]) -> tuple[Outcomes, Moment | None]:
 
 
 @frozen
-class Trouble:
+class Shortfall:
     """What the failing tasks amount to."""
 
     words: str
@@ -240,9 +240,9 @@ class Trouble:
     critical: bool = False
 
 
-def trouble(
+def shortfall(
     history: Sequence[Sample], now: Moment, warning: float = WARNING, critical: float = CRITICAL
-) -> Trouble | None:
+) -> Shortfall | None:
     """The worst that the last tasks and the last hour say, or None. Rates are percent.
 
     Failures that are more than an hour old, or followed by 20 successes, say nothing of now.
@@ -250,20 +250,20 @@ def trouble(
     known, newest = latest(history)
     if newest is not None and now.since(newest) <= SUCCESS_S:
         if known.row >= FEW:
-            return Trouble(f"the last {known.row} tasks failed", True, True)
+            return Shortfall(f"the last {known.row} tasks failed", True, True)
         if known.n >= FEW and known.failed >= FEW:
-            return Trouble(f"{known.failed} of the last {known.n} tasks failed", critical=True)
+            return Shortfall(f"{known.failed} of the last {known.n} tasks failed", critical=True)
         rate = 100.0 * known.good_most / known.n_most if known.n_most >= LAST else 100.0
         if rate < warning and known.failed:
             words = f"{rate:.1f} % of the last {known.n_most} tasks succeeded"
-            return Trouble(words + _under(rate, warning, critical), critical=rate < critical)
+            return Shortfall(words + _under(rate, warning, critical), critical=rate < critical)
     if known.n >= LAST and not known.failed:
         return None  # whatever failed before, it is over
     good, ended = tasks_ended(recent(history, SUCCESS_S))
     rate = 100.0 * good / ended if ended >= LAST else 100.0
     if rate < warning:
         words = f"{rate:.1f} % of {ended:.0f} tasks succeeded in the last hour"
-        return Trouble(words + _under(rate, warning, critical), critical=rate < critical)
+        return Shortfall(words + _under(rate, warning, critical), critical=rate < critical)
     return None
 
 

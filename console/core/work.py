@@ -8,7 +8,7 @@ from itertools import pairwise, takewhile
 
 from console.core.foreign import count, number, text
 from console.core.frozen import frozen
-from console.core.loss import Loss, newest_loss
+from console.core.loss import Loss, answers, newest_loss
 from console.core.model import Moment, Sample
 from console.core.stall import Signs, signs
 from console.core.stats import increase, increases
@@ -56,7 +56,7 @@ class Work:
 def work(histories: Mapping[str, Sequence[Sample]]) -> Work:
     """Everything that only a new look can change. Histories are oldest first, by monitor."""
     queue, canary = histories.get("queue", ()), histories.get("canary", ())
-    answered = next((one for one in reversed(queue) if _answers(one)), None)
+    answered = next((one for one in reversed(queue) if answers(one)), None)
     good, ended = tasks_ended(one for one in recent(queue, SUCCESS_S) if one.error is None)
     since, finished = _finished(queue)
     passed = next((one for one in reversed(canary) if one.data.get("ok") is True), None)
@@ -103,10 +103,6 @@ def recent(samples: Sequence[Sample], within_s: float) -> list[Sample]:
     return [*near][::-1]
 
 
-def _answers(look: Sample) -> bool:
-    return look.error is None and look.data.get("problem") is None
-
-
 def _latency(canary: Sequence[Sample]) -> float | None:
     ok = bool(canary) and canary[-1].data.get("ok") is True
     return number(canary[-1].data.get("latency_s")) if ok else None
@@ -130,7 +126,7 @@ def _drain(queue: Sequence[Sample], answered: Sample | None) -> float | None:
     size = count(answered.data.get("size")) if answered else None
     if not size:
         return 0.0 if size == 0 else None
-    looks = [one for one in recent(queue, PACE_S) if _answers(one)]
+    looks = [one for one in recent(queue, PACE_S) if answers(one)]
     done, took, seen = 0, 0.0, 0
     for before, after in pairwise(looks):
         busy = count(before.data.get("size")) or count(before.data.get("inflight"))

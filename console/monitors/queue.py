@@ -10,7 +10,7 @@ from console.core.foreign import count, local_time, number, table, text, zones_a
 from console.core.frozen import replace
 from console.core.learning import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.outcomes import CRITICAL, WARNING, Trouble, trouble
+from console.core.outcomes import CRITICAL, WARNING, Shortfall, shortfall
 from console.core.stats import wilson
 from console.core.text import duration, visible
 from console.core.work import SUCCESS_S, recent, tasks_ended
@@ -194,17 +194,17 @@ def judge(
 
 def _failing(
     history: Sequence[Sample], now: Moment, settings: Settings, known: Thresholds
-) -> Trouble | None:
+) -> Shortfall | None:
     """What the failing tasks amount to: by the usual limits, else by a configured or learnt one."""
     wanted = settings.monitors.queue.success_rate
     warning = WARNING if wanted is None else min(WARNING, wanted)
-    found = trouble(history, now, warning, min(CRITICAL, warning))
+    found = shortfall(history, now, warning, min(CRITICAL, warning))
     if found is None:
         # One failure in an hour is within the target, however perfect the baseline was.
         learnt = known.success_rate
         least = None if learnt is None else min(learnt, settings.baseline.success_rate)
         few = _too_few(history, limit(wanted, least, None))
-        return Trouble(few) if few else None
+        return Shortfall(few) if few else None
     told = history[-1].data
     errors = outcomes.decode_errors(told)
     return replace(found, words=f"{found.words}: {outcomes.quoted(errors)}") if errors else found

@@ -168,22 +168,17 @@ def foreign_user(role: Role) -> str | None:
 
 def hopeless(role: Role) -> str | None:
     """Why the role's command cannot be started, as far as that can be told without trying."""
+    from shutil import which  # with every kind of archive in tow
+
     if reason := foreign_user(role) or unanswering(role):
         return reason
     if role.cwd is not None and not os.path.isdir(role.cwd):
         return f"{role.cwd}: the working directory does not exist"
     program = os.path.expanduser(role.command[0])
     place = os.path.join(role.cwd or "/", program) if os.sep in program else program
-    if not _executable(place, role.env.get("PATH", os.environ.get("PATH", os.defpath))):
+    if which(place, path=role.env.get("PATH")) is None:
         return f"{program}: is not there or cannot be executed"
     return None
-
-
-def _executable(program: str, path: str) -> bool:
-    """Whether a program can be executed; without a slash it is looked for along `path`."""
-    places = [""] if os.sep in program else path.split(os.pathsep)
-    candidates = (os.path.join(place, program) for place in places)
-    return any(os.path.isfile(one) and os.access(one, os.X_OK) for one in candidates)
 
 
 def unanswering(role: Role) -> str | None:

@@ -26,12 +26,9 @@ from console.system.paths import Paths
 ROOT = Path(__file__).resolve().parents[1]
 _LOADED = ("core", "system", "runtime", "monitors")
 _COPIED = ("core", "system")
-_LATER = {
-    "console.system.logind", "console.system.portable", "console.system.shim",
-    "console.system.unit",
-}  # fmt: skip
+_LATER = {"console.system.logind", "console.system.shim", "console.system.unit"}
 """Modules that the daemon never needs."""
-_ALSO = ("marshal", "select", "signal", "subprocess", "tomli_w", "tomllib", "portalocker")
+_ALSO = ("marshal", "select", "shutil", "signal", "subprocess", "tomli_w", "tomllib", "portalocker")
 _VERSION = re.compile(r'^__version__ = "([^"]*)"', re.MULTILINE)
 
 
@@ -112,7 +109,10 @@ def shim(paths: Paths) -> str:
 
 
 def _copy(copy: Path) -> None:
-    """Make the copy whole under another name first. Raises OSError."""
+    """Make the copy, whole under another name first. Raises OSError.
+
+    Another process may have made it meanwhile.
+    """
     draft = copy.with_name(f".{copy.name}.{os.getpid()}")
     os.makedirs(draft / "console", mode=0o700)
     try:
@@ -121,10 +121,11 @@ def _copy(copy: Path) -> None:
             (draft / "console" / part).mkdir(mode=0o700)
             for path in (ROOT / part).glob("*.py"):
                 _copy_file(path, draft / "console" / part)
-        with suppress(FileExistsError):
-            os.rename(draft, copy)
-    finally:
+        os.rename(draft, copy)
+    except OSError:
         _remove(draft)
+        if not copy.exists():
+            raise
 
 
 def _copy_file(path: Path, directory: Path) -> None:
@@ -133,15 +134,9 @@ def _copy_file(path: Path, directory: Path) -> None:
 
 
 def _remove(directory: Path) -> None:
-    """A whole directory, as `shutil.rmtree` does, which takes long to load."""
-    for place, names, files in os.walk(directory, topdown=False):
-        with suppress(OSError):
-            for name in files:
-                os.unlink(os.path.join(place, name))
-            for name in names:
-                os.rmdir(os.path.join(place, name))
-    with suppress(OSError):
-        os.rmdir(directory)
+    import shutil  # seldom needed
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def forget_copies(paths: Paths) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.model import Moment, Sample
-from console.core.outcomes import by_counters, decode, encode, items, outcomes, quoted, trouble
+from console.core.outcomes import by_counters, decode, encode, items, outcomes, quoted, shortfall
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 
@@ -98,15 +98,15 @@ def looks(*counters: tuple[float, int, int]) -> list[Sample]:
 def test_what_failing_tasks_amount_to(
     history: list[Sample], down: bool | None, critical: bool | None, words: str
 ) -> None:
-    found = trouble(history, NOW)
+    found = shortfall(history, NOW)
     told = (None, None, "") if found is None else (found.down, found.critical, found.words)
     assert told == (down, critical, words)
 
 
 def test_failures_of_two_hours_ago_are_over() -> None:
     tail = results((False, 20))["tail"] | {"age_s": 3000.0}
-    assert trouble([Sample("queue", NOW.plus(-500), {"tail": tail})], NOW)
-    assert trouble([Sample("queue", NOW.plus(-700), {"tail": tail})], NOW) is None
+    assert shortfall([Sample("queue", NOW.plus(-500), {"tail": tail})], NOW)
+    assert shortfall([Sample("queue", NOW.plus(-700), {"tail": tail})], NOW) is None
 
 
 def test_the_counters_are_read_over_one_hour() -> None:
