@@ -36,7 +36,7 @@ $(BENCH)/installed: pyproject.toml
 	@touch $@
 
 screenshots: $(VENV)/developing
-	$(BIN)/python -m console.ui.pictures screenshots
+	$(BIN)/python -m screenshots.generator.generate screenshots
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -76,7 +76,9 @@ def main() -> None:
         open_streams()
         speak_utf8()
         order_import_path()
-        from console import cli  # loading takes time: an interrupt meanwhile ends without a trace
+        from console.cli import (
+            main as cli,  # loading takes time: an interrupt meanwhile ends without a trace
+        )
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

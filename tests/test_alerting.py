@@ -35,15 +35,15 @@ from console.core.model import (
     Verb,
     Verdict,
 )
-from console.runtime import actions
-from console.runtime.alerting import Alerting, file_name
+from console.runtime import commands
+from console.runtime.alerts.alerting import Alerting, file_name
+from console.runtime.alerts.hook_notifier import RAISED, RESOLVED, TOLD, Teller
+from console.runtime.daemon_duties import Night
 from console.runtime.loop import Runtime
-from console.runtime.night import Night
-from console.runtime.telling import RAISED, RESOLVED, TOLD, Teller
-from console.runtime.view import View
-from console.system import hook
+from console.runtime.snapshots.store_view import View
 from console.system.box import Box, open_box
-from console.system.settings import Alerts, Settings
+from console.system.config.schema import Alerts, Settings
+from console.system.host import hook_command
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 WORKER = Role("worker", "rpa_worker.py", ("x",))
@@ -134,12 +134,12 @@ def test_what_a_person_has_noted_is_seen_and_marked(box: Box, outputs: Path) -> 
     alerting = Alerting(box)
     for _ in range(2):
         alerting.look(down(box))
-    assert actions.acknowledge(box, "worker.down", "cli:ana").changed
-    again = actions.acknowledge(box, "", "cli:bo")
+    assert commands.acknowledge(box, "worker.down", "cli:ana").changed
+    again = commands.acknowledge(box, "", "cli:bo")
     assert (again.done, again.changed, again.message) == (
         True, False, "acknowledged already: worker.down",
     )  # fmt: skip
-    refused = actions.acknowledge(box, "queue.down", "cli:bo")
+    refused = commands.acknowledge(box, "queue.down", "cli:bo")
     assert (refused.done, refused.code) == (False, 1) and "worker.down" in refused.message
     alerting.look(down(box))
     assert alerting.stand[0].acknowledged == "cli:ana"
@@ -200,7 +200,7 @@ def test_a_key_from_a_tampered_ledger_leads_nowhere_else() -> None:
 
 
 async def call(code: str, timeout_s: float = 5.0, **env: str) -> str | None:
-    return await hook.call([*PYTHON, code], b'{"a": 1}\n', env, timeout_s)
+    return await hook_command.call([*PYTHON, code], b'{"a": 1}\n', env, timeout_s)
 
 
 async def test_a_hook_gets_the_alert_and_its_environment(tmp_path: Path) -> None:
@@ -250,7 +250,10 @@ def _alive(pid: int) -> bool:
 
 async def test_a_hook_that_talks_for_ever_and_reads_nothing_is_ended() -> None:
     code = "import os\nwhile True: os.write(2, b'x' * 65536)"
-    assert await hook.call([*PYTHON, code], b"y" * 1_000_000, {}, 1.0) == "did not end within 1 s"
+    assert (
+        await hook_command.call([*PYTHON, code], b"y" * 1_000_000, {}, 1.0)
+        == "did not end within 1 s"
+    )
 
 
 async def test_a_hook_that_leaves_a_child_with_its_pipes_does_not_hold_us_up() -> None:
@@ -262,7 +265,7 @@ async def test_a_hook_that_leaves_a_child_with_its_pipes_does_not_hold_us_up() -
 
 @pytest.mark.parametrize("command", [["/does/not/exist"], ["/"], ["\0"]])
 async def test_a_hook_that_cannot_be_started(command: list[str]) -> None:
-    assert str(await hook.call(command, b"", {}, 1.0)).startswith("cannot be started: ")
+    assert str(await hook_command.call(command, b"", {}, 1.0)).startswith("cannot be started: ")
 
 
 # --- telling --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Who may know whom. The rooms of the house are kept apart by these tests alone."""
+"""Which folder may import which; no linter checks it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 or room(path) == "rig", f"{path}: relative import"
+            assert node.level == 0 or room(path) == "demo", f"{path}: relative import"
             yield node.module or "", node.lineno
 
 
@@ -76,8 +76,8 @@ def test_textual_is_only_under_ui() -> None:
     assert offences(others, lambda name: name.split(".")[0] in {"textual", "rich"}) == []
 
 
-def test_the_machine_is_only_under_system_and_rig() -> None:
-    others = [path for path in FILES if room(path) not in {"system", "rig", "commands"}]
+def test_the_machine_is_only_under_system_and_demo() -> None:
+    others = [path for path in FILES if room(path) not in {"system", "demo"}]
 
     def forbidden(name: str) -> bool:
         return name.split(".")[0] in MACHINE and name != "urllib.parse"
@@ -92,7 +92,7 @@ def test_the_screen_knows_the_core_alone() -> None:
     assert offences(in_room("ui"), forbidden) == []
 
 
-def test_the_web_is_only_under_web_and_knows_nobody_else() -> None:
+def test_aiohttp_is_only_under_web_which_knows_no_other_folder() -> None:
     others = [path for path in FILES if room(path) != "web"]
     assert offences(others, lambda name: name.split(".")[0] == "aiohttp") == []
 
@@ -102,23 +102,84 @@ def test_the_web_is_only_under_web_and_knows_nobody_else() -> None:
     assert offences(in_room("web"), forbidden) == []
 
 
-def test_nobody_below_knows_the_runtime_or_the_screen() -> None:
+def test_lower_folders_do_not_know_the_upper_ones() -> None:
     def forbidden(name: str) -> bool:
-        return name.startswith(("console.runtime", "console.ui", "console.cli", "console.commands"))
+        return name.startswith(("console.runtime", "console.ui", "console.cli"))
 
     assert offences(in_room("core", "system", "monitors"), forbidden) == []
 
 
-def test_the_rig_stands_by_itself() -> None:
+def test_the_demo_stands_by_itself() -> None:
     def forbidden(name: str) -> bool:
-        return name.startswith("console") and not name.startswith("console.rig")
+        return name.startswith("console") and not name.startswith("console.demo")
 
-    assert offences(in_room("rig"), forbidden) == []
+    assert offences(in_room("demo"), forbidden) == []
+
+
+def test_no_import_cycle_between_files() -> None:
+    assert cycles(file_imports()) == []
+
+
+def test_no_import_cycle_between_folders() -> None:
+    """Within each folder, its files and sub-folders import each other in one direction."""
+    levels: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    for importer, imported in file_imports().items():
+        for name in imported:
+            one, other = importer.split("."), name.split(".")
+            shared = next(
+                (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None
+            )
+            if shared is not None:
+                level = levels.setdefault(tuple(one[:shared]), {})
+                level.setdefault(one[shared], set()).add(other[shared])
+    assert {".".join(at): found for at, graph in levels.items() if (found := cycles(graph))} == {}
+
+
+def test_a_cycle_is_found() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]]
+
+
+def file_imports() -> dict[str, set[str]]:
+    """Which file imports which, by module names; imports within functions are included."""
+    modules = {name(path): path for path in FILES}
+    found: dict[str, set[str]] = {}
+    for importer, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                below = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+                found.setdefault(importer, set()).update(below or {node.module} & modules.keys())
+    return found
+
+
+def name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of nodes that reach each other, each sorted."""
+    reach = {node: reachable(graph, node) for node in graph}
+    groups = {
+        tuple(sorted(other for other in reach[node] if node in reach.get(other, ())))
+        for node in graph
+        if node in reach[node]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        todo += [
+            node for node in graph.get(todo.pop(), ()) if node not in seen and not seen.add(node)
+        ]
+    return seen
 
 
 def test_records_are_made_cheaply() -> None:
     """`@dataclass` costs ten times as much to define, in every command."""
-    ours = [path for path in FILES if room(path) not in {"rig", "web"}]
+    ours = [path for path in FILES if room(path) not in {"demo", "web"}]
     dear = ("\n@dataclass\n", "\n@dataclass(")
     assert [path for path in ours if any(one in path.read_text("utf-8") for one in dear)] == []
 
@@ -131,7 +192,7 @@ def test_records_are_made_cheaply() -> None:
 def test_nothing_but_the_console_imports_textual(arguments: list[str], tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from console.cli import rpa_console\n"
+        "from console.cli.main import rpa_console\n"
         "rpa_console.main(standalone_mode=False)\n"
         "loaded = sorted({'textual', 'rich', 'portalocker'} & set(sys.modules))\n"
         "sys.exit(', '.join(loaded) or 0)\n"

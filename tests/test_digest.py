@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from console.core.memory import remember
 from console.core.model import EventKind, HealthState, Identity, RoleState, Sample
-from console.core.snapshot import Facts, MonitorFacts, compose
+from console.core.snapshot.builder import Facts, MonitorFacts, compose
+from console.core.supervision.role_history import remember
 from console.monitors import discover, worker
-from console.runtime import collecting
-from console.runtime.digest import LEDGER
-from console.runtime.view import View
+from console.runtime.baseline import runs
+from console.runtime.snapshots.ledger_digest import LEDGER
+from console.runtime.snapshots.store_view import View
 from console.system.box import Box, open_box
-from console.system.door import write_atomically
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
+from console.system.files.outside_files import write_atomically
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_role_stays_parked_however_much_is_written_after_it(box: Box) -> None:
 
 
 def test_a_run_goes_on_without_news(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    collecting.start(box, "cli:ana")
+    runs.start(box, "cli:ana")
     one = view(box)
     first = one.compose().baseline
     assert one.compose().baseline is first

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ASK = "from console.commands.screen import _unicode; print(_unicode())"
+ASK = "from console.cli.commands.tui import _unicode; print(_unicode())"
 
 
 @pytest.mark.parametrize(

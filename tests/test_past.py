@@ -22,12 +22,12 @@ from console.core.model import (
     Sample,
     Verdict,
 )
-from console.core.record import Seen, encode
+from console.core.supervision.role_codec import Seen, encode
 from console.monitors import discover
-from console.runtime.past import Past
+from console.runtime.snapshots.time_travel import Past
 from console.system.box import Box, open_box
 from console.system.clock import Clock, driven_by
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
 
 ONE, TWO = Identity(4001, 1_000, "b"), Identity(4002, 2_000, "b")
 

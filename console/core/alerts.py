@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
-from console.core.causes import consequences
+from console.core.baseline.thresholds import Thresholds
 from console.core.frozen import frozen, replace
-from console.core.health import NECESSARY
-from console.core.learning import Thresholds
 from console.core.model import (
     Alert,
     Event,
@@ -25,7 +23,9 @@ from console.core.model import (
     Severity,
     Snapshot,
 )
-from console.core.text import visible
+from console.core.root_causes import consequences
+from console.core.text.formatting import visible
+from console.core.verdict import NECESSARY
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 KINDS = (EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED, EventKind.ALERT_ACKNOWLEDGED)

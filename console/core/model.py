@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from console.core.frozen import frozen
-from console.core.redact import command_line
+from console.core.secret_redaction import command_line
 
 # --- time -----------------------------------------------------------------------------------
 

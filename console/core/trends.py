@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from console.core.foreign import count, number
 from console.core.frozen import frozen
+from console.core.metrics.statistics import increases, percentile
 from console.core.model import Event, EventKind, Moment, Sample, Verdict
-from console.core.restarts import restarts
-from console.core.stats import increases, percentile
+from console.core.supervision.restarts import restarts
+from console.core.text.json_values import count, number
 
 HOUR_S = 3600.0
 SPANS = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from console.core.learning import Thresholds
+    from console.core.baseline.thresholds import Thresholds
     from console.core.model import Health, Moment, Sample
     from console.system.box import Box
-    from console.system.settings import Settings
+    from console.system.config.schema import Settings
 
 
 class Monitor(Protocol):

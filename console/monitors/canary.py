@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.core.foreign import number, table, text
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.text import duration, visible
-from console.monitors._limits import limit
-from console.monitors._queue_server import ask
+from console.core.text.formatting import duration, visible
+from console.core.text.json_values import number, table, text
+from console.monitors._queue_client import ask
+from console.monitors._thresholds import limit
 from console.system import clock
-from console.system.aside import aside
-from console.system.http import HttpError
-from console.system.settings import Settings
+from console.system.config.schema import Settings
+from console.system.host.json_http import HttpError
+from console.system.threads import aside
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -47,7 +47,7 @@ async def probe(box: Box) -> Sample:
 
     While the one before still waits or is in work, no second one is sent.
     """
-    from console.monitors._tasks import watch
+    from console.monitors._watched_tasks import watch
 
     seen: dict[str, Any] = dict.fromkeys(FIELDS)
     before = await _outstanding(box)
@@ -64,7 +64,7 @@ async def _outstanding(box: Box) -> tuple[str, Moment] | None:
 
     Another process may have sent it.
     """
-    from console.monitors._tasks import watch
+    from console.monitors._watched_tasks import watch
 
     known = watch(box.name, box.settings).canary
     if known is not None:
@@ -83,7 +83,7 @@ async def _still_waits(box: Box, before: tuple[str, Moment], seen: dict[str, Any
 
     One that the server does not know any more went with a server that began anew.
     """
-    from console.monitors._tasks import watch
+    from console.monitors._watched_tasks import watch
 
     task_id, sent = before
     try:
@@ -103,7 +103,7 @@ async def _still_waits(box: Box, before: tuple[str, Moment], seen: dict[str, Any
 
 
 async def _run(box: Box, began: float, seen: dict[str, Any]) -> None:
-    from console.monitors._tasks import remember_canary, watch
+    from console.monitors._watched_tasks import remember_canary, watch
 
     settings = box.settings
     try:
@@ -177,7 +177,7 @@ async def _where(box: Box, task_id: str, within: str, trouble: str) -> dict[str,
 
     Where it is queued and another task is in work, `busy_task` and `busy_s` name that one.
     """
-    from console.monitors._tasks import listed, oldest_first
+    from console.monitors._watched_tasks import listed, oldest_first
 
     settings = box.settings
     try:
@@ -197,7 +197,7 @@ async def _where(box: Box, task_id: str, within: str, trouble: str) -> dict[str,
 
 def _busy(box: Box, leases: Sequence[Mapping[str, Any]], within: str) -> dict[str, Any]:
     """What the worker is busy with, if a task is in work."""
-    from console.monitors._tasks import watch
+    from console.monitors._watched_tasks import watch
 
     aged = [(number(one.get("age_sec")), one) for one in leases]
     known = [(age, one) for age, one in aged if age is not None]

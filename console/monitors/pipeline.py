@@ -16,16 +16,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core.foreign import as_list, local_time, number, table, text
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
+from console.core.metrics.file_age import SLEPT, ago
+from console.core.metrics.statistics import percentile
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.stats import percentile
-from console.core.text import duration, visible
-from console.core.written import SLEPT, ago
+from console.core.text.formatting import duration, visible
+from console.core.text.json_values import as_list, local_time, number, table, text
 from console.system import clock
-from console.system.aside import aside
-from console.system.files import FileError, Problem
-from console.system.settings import Settings
+from console.system.config.schema import Settings
+from console.system.files.safe_files import FileError, Problem
+from console.system.threads import aside
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -91,9 +91,9 @@ async def _find(box: Box) -> tuple[str, Mapping[str, Any] | FileError, float | N
     except FileError as error:
         status = error
     if mode == "auto":
-        from console.monitors import _collecting  # who only judges needs none of it
+        from console.monitors import _pipeline_collector  # who only judges needs none of it
 
-        mode = "collect" if _collecting.ours(status) else "read"
+        mode = "collect" if _pipeline_collector.ours(status) else "read"
     return mode, status, written
 
 
@@ -198,9 +198,9 @@ def _anomaly(name: str, season: Mapping[str, Any]) -> str:
 
 async def _collect(box: Box, path: Path) -> dict[str, Any]:
     """Write the status file, and read what it says."""
-    from console.monitors import _collecting
+    from console.monitors import _pipeline_collector
 
-    status, now, problem = await _collecting.collect(box, path, every(box.settings))
+    status, now, problem = await _pipeline_collector.collect(box, path, every(box.settings))
     seen = _seen(status, now) | {"generated_at": now.at}
     return seen | {"problem": problem} if problem else seen
 

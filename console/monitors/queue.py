@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.core import outcomes
-from console.core.foreign import count, local_time, number, table, text, zones_apart
+from console.core.baseline.thresholds import Thresholds
 from console.core.frozen import replace
-from console.core.learning import Thresholds
+from console.core.metrics import task_outcomes
+from console.core.metrics.queue_metrics import SUCCESS_S, recent, tasks_ended
+from console.core.metrics.statistics import wilson
+from console.core.metrics.task_outcomes import CRITICAL, WARNING, Shortfall, shortfall
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.outcomes import CRITICAL, WARNING, Shortfall, shortfall
-from console.core.stats import wilson
-from console.core.text import duration, visible
-from console.core.work import SUCCESS_S, recent, tasks_ended
-from console.monitors._limits import Limit, limit
-from console.monitors._queue_server import ask, knock
+from console.core.text.formatting import duration, visible
+from console.core.text.json_values import count, local_time, number, table, text, zones_apart
+from console.monitors._queue_client import ask, knock
+from console.monitors._thresholds import Limit, limit
 from console.system import clock
-from console.system.aside import aside
-from console.system.http import HttpError
-from console.system.settings import Settings
+from console.system.config.schema import Settings
+from console.system.host.json_http import HttpError
+from console.system.threads import aside
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -106,7 +106,11 @@ def _stats(answer: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]
 
 def _look_closer(box: Box, seen: dict[str, Any]) -> None:
     """What waits and what is in work, where few enough to be listed, and what became of it."""
-    from console.monitors._tasks import listed, oldest_first, watch  # those that only judge do not
+    from console.monitors._watched_tasks import (  # those that only judge do not
+        listed,
+        oldest_first,
+        watch,
+    )
 
     began = box.now()
     waiting: list[Mapping[str, Any]] | None = None if seen["size"] else []
@@ -206,8 +210,10 @@ def _failing(
         few = _too_few(history, limit(wanted, least, None))
         return Shortfall(few) if few else None
     told = history[-1].data
-    errors = outcomes.decode_errors(told)
-    return replace(found, words=f"{found.words}: {outcomes.quoted(errors)}") if errors else found
+    errors = task_outcomes.decode_errors(told)
+    return (
+        replace(found, words=f"{found.words}: {task_outcomes.quoted(errors)}") if errors else found
+    )
 
 
 def _too_few(history: Sequence[Sample], least: Limit | None) -> str:

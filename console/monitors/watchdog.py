@@ -7,15 +7,15 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core import written
-from console.core.foreign import as_list, count, flag, local_time, number, table, text
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
+from console.core.metrics import file_age
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.text import duration, visible
+from console.core.text.formatting import duration, visible
+from console.core.text.json_values import as_list, count, flag, local_time, number, table, text
 from console.system import clock
-from console.system.aside import aside
-from console.system.files import FileError, Problem
-from console.system.settings import Settings
+from console.system.config.schema import Settings
+from console.system.files.safe_files import FileError, Problem
+from console.system.threads import aside
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "watchdog"
 FIELDS = (
     "pid", "ticks", "started_at", "instances", "heartbeat_at", "anomalies", "health_ok",
-    "queue_size", "path", "problem", "recommendations", written.SLEPT,
+    "queue_size", "path", "problem", "recommendations", file_age.SLEPT,
 )  # fmt: skip
 MOST = 5
 """Recommendations that are kept."""
@@ -48,7 +48,7 @@ async def probe(box: Box) -> Sample:
     """Its oldest process, and what its status file says."""
     path = _path(box)
     seen: dict[str, Any] = dict.fromkeys(FIELDS) | {"anomalies": [], "path": str(path)}
-    seen[written.SLEPT] = clock.slept()
+    seen[file_age.SLEPT] = clock.slept()
     instances = await box.instances(NAME)
     seen["instances"] = len(instances)
     if instances:
@@ -115,7 +115,7 @@ def _judge_heartbeat(
     """A process that started after its file was written has `stale_s` to write its first one."""
     stale_s = settings.monitors.watchdog.stale_s
     told = history[-1]
-    age = written.ago(history, "heartbeat_at")
+    age = file_age.ago(history, "heartbeat_at")
     started = number(last.data.get("started_at"))
     young = started is not None and last.moment.at - started <= stale_s
     problem = text(told.data.get("problem"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.core.foreign import table
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.record import Seen, encode
-from console.system.aside import aside
-from console.system.settings import Settings
+from console.core.supervision.role_codec import Seen, encode
+from console.core.text.json_values import table
+from console.system.config.schema import Settings
+from console.system.threads import aside
 
 if TYPE_CHECKING:
     from console.system.box import Box

@@ -9,18 +9,20 @@ import signal
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from console.core.forgetting import forgettable
+from console.core.event_pruning import forgettable
 from console.core.model import Event, EventKind
 from console.monitors import discover
-from console.runtime import init
+from console.runtime import container_init
 from console.runtime.loop import Runtime
-from console.runtime.sweeping import sweep
-from console.runtime.waiting import on_the_second
-from console.system import daemon, lean, package, retention, schema
+from console.runtime.memory_sweep import sweep
+from console.runtime.timers import on_the_second
+from console.system import daemon_role
 from console.system.box import Box
-from console.system.lock import Grant, same_file
-from console.system.notify import notify, ping_every_s
-from console.system.store import StoreError
+from console.system.host import package_files, process_memory
+from console.system.host.sd_notify import notify, ping_every_s
+from console.system.locks.ofd_lock import Grant, same_file
+from console.system.store import retention, schema
+from console.system.store.store import StoreError
 
 PRUNE_S, DAY_S = 3600.0, 86_400.0
 HEARTBEAT_S = 5.0
@@ -36,12 +38,12 @@ def run_daemon(box: Box, lost: str = "") -> bool:
     `lost`: what has become of the state of the run before, for the ledger. Raises StateLost,
     LeaseError, StoreError.
     """
-    grant = daemon.claim(box.paths, box.store)
+    grant = daemon_role.claim(box.paths, box.store)
     if grant is None:
         return False
-    package.preload()
-    package.forget_copies(box.paths)
-    package.shim(box.paths)  # made now: the package may be gone when a repair needs it
+    package_files.preload()
+    package_files.forget_copies(box.paths)
+    package_files.shim(box.paths)  # made now: the package may be gone when a repair needs it
     box.tell(EventKind.DAEMON_STARTED, "", "daemon", f"PID {os.getpid()}")
     if lost:
         box.tell(EventKind.NOTICED, "", "daemon", lost)
@@ -63,7 +65,7 @@ def run_daemon(box: Box, lost: str = "") -> bool:
 
 def _end_workers(box: Box) -> None:
     """As PID 1: the kernel would kill the workers with us; they have their grace period first."""
-    if init.is_init() and (names := init.pass_on(box)):
+    if container_init.is_init() and (names := container_init.pass_on(box)):
         words = f"PID 1 of a container ends: its workers were ended first: {', '.join(names)}"
         box.tell(EventKind.NOTICED, "", "daemon", words)
         with contextlib.suppress(StoreError):
@@ -97,11 +99,13 @@ async def _until_told(box: Box, grant: Grant) -> None:
     await asyncio.to_thread(runtime.view.refresh)
     with contextlib.suppress(StoreError):  # before the first look of ours is the newest
         await asyncio.to_thread(_look_at_the_clocks, box)
-    lean.settle()
+    process_memory.settle()
     work = asyncio.create_task(runtime.run())
     upkeep = asyncio.create_task(_upkeep(box))
     beat = asyncio.create_task(_beat(box, grant))
-    reaping = asyncio.create_task(init.reap() if init.is_init() else asyncio.sleep(0))
+    reaping = asyncio.create_task(
+        container_init.reap() if container_init.is_init() else asyncio.sleep(0)
+    )
     notify("READY=1", "STATUS=running the monitors")
     waiting = asyncio.create_task(told.wait())
     done, _ = await asyncio.wait({work, beat, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -124,7 +128,7 @@ async def _beat(box: Box, grant: Grant) -> None:
     while True:
         if not same_file(grant.descriptor, grant.path):
             raise StateLost(f"{box.paths.state}: was removed or replaced while the daemon ran")
-        daemon.beat(box.paths)
+        daemon_role.beat(box.paths)
         notify("WATCHDOG=1")
         await asyncio.sleep(on_the_second(pause))
 

@@ -24,25 +24,25 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.core.snapshot import last_seen
+from console.core.snapshot.builder import last_seen
 from console.monitors import Monitor, worker
-from console.runtime import actions
-from console.runtime.deathwatch import Deathwatch
-from console.runtime.following import Following
-from console.runtime.probing import Prober
-from console.runtime.reloading import Reloading
-from console.runtime.sentry import Sentry
-from console.runtime.stalling import Stalling
-from console.runtime.sweeping import sweep
-from console.runtime.timetable import left_s
-from console.runtime.view import View
-from console.runtime.waiting import EARLY_S, Bell, on_the_second
+from console.runtime import commands
+from console.runtime.config_reload import Reloading
+from console.runtime.memory_sweep import sweep
+from console.runtime.monitoring.sample_collector import Prober
+from console.runtime.monitoring.schedule import left_s
+from console.runtime.snapshots.store_view import View
+from console.runtime.supervision.stall_recorder import Stalling
+from console.runtime.supervision.supervisor import Sentry
+from console.runtime.timers import EARLY_S, Bell, on_the_second
+from console.runtime.watchers.exit_watcher import Deathwatch
+from console.runtime.watchers.store_watcher import Following
 from console.system.box import Box
-from console.system.guard import Guard
-from console.system.proc import ProcessError
+from console.system.guard.guard import Guard
+from console.system.processes.procfs import ProcessError
 
 if TYPE_CHECKING:
-    from console.runtime.settling import Settling
+    from console.runtime.supervision.verdict_recorder import Settling
 
 Publish = Callable[[Snapshot], None]
 
@@ -117,12 +117,12 @@ class Runtime:
     def _act(self, group: asyncio.TaskGroup) -> None:
         """What whoever runs the monitors does with what they see."""
         # Who follows acts on nothing, and is to be on the screen at once.
-        from console.runtime.first_work import FirstWork
-        from console.runtime.losses import Losses
-        from console.runtime.night import Night
-        from console.runtime.repaired import Repaired
-        from console.runtime.settling import Settling
-        from console.runtime.troubles import Troubles
+        from console.runtime.daemon_duties import Night
+        from console.runtime.monitoring.first_task_poller import FirstWork
+        from console.runtime.monitoring.post_repair_canary import Repaired
+        from console.runtime.supervision.queue_loss_recorder import Losses
+        from console.runtime.supervision.repair_troubles import Troubles
+        from console.runtime.supervision.verdict_recorder import Settling
 
         group.create_task(self.sentry.run(), name="sentry")
         troubles = Troubles(self.box, self.sentry.log, self.view.trouble)
@@ -312,6 +312,6 @@ class Runtime:
 
     async def submit(self, command: Command) -> Outcome:
         """Carry out a command as the peer that we are. Never raises for what may go wrong."""
-        outcome = await actions.carry_out(self, command)
+        outcome = await commands.carry_out(self, command)
         self.look_now("worker")
         return outcome

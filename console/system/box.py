@@ -10,7 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core import redact
+from console.core import secret_redaction
 from console.core.frozen import frozen, replace, slotted
 from console.core.model import (
     Event,
@@ -24,24 +24,26 @@ from console.core.model import (
     Role,
     Sample,
 )
-from console.system import clock, daemon, lease, process
+from console.system import clock, daemon_role
 from console.system.accounts import user_id
-from console.system.aside import aside
-from console.system.attribution import attribute
-from console.system.in_force import Configured
-from console.system.lines import Lines
-from console.system.meter import Meter
+from console.system.config.schema import Settings
+from console.system.config.watched_file import Configured
+from console.system.locks import lease
 from console.system.paths import PathError, Paths
-from console.system.settings import Settings
-from console.system.store import Store, StoreError
-from console.system.survey import Survey, survey
+from console.system.processes import process_table
+from console.system.processes.lease_attribution import attribute
+from console.system.processes.role_survey import Survey, survey
+from console.system.processes.usage import Meter
+from console.system.store.event_outbox import Lines
+from console.system.store.store import Store, StoreError
+from console.system.threads import aside
 
 if TYPE_CHECKING:
-    from console.core.rollup import Rollup
-    from console.core.series import Series
-    from console.system.door import Door
-    from console.system.links import Links
-    from console.system.recent import Recent
+    from console.core.metrics.rollups import Rollup
+    from console.core.metrics.time_series import Series
+    from console.system.files.outside_files import Door
+    from console.system.files.symbolic_links import Links
+    from console.system.store.sample_cache import Recent
 
 
 RECENT_S = 60.0
@@ -81,7 +83,7 @@ class Box:
     paths: Paths
     store: Store
     config: Path | None = None
-    table: process.Table = field(default_factory=process.Table)
+    table: process_table.Table = field(default_factory=process_table.Table)
     meter: Meter = field(default_factory=Meter)
     links: Links | None = None
     lines: Lines = field(init=False)
@@ -94,7 +96,7 @@ class Box:
     def __post_init__(self) -> None:
         self.lines = Lines(self.store)
         self.configured = Configured(self.config, self.settings)
-        redact.use(_patterns(self.settings))
+        secret_redaction.use(_patterns(self.settings))
 
     @property
     def name(self) -> str:
@@ -114,7 +116,9 @@ class Box:
     @property
     def door(self) -> Door:
         """The way to write below `outputs`, and to read there."""
-        from console.system.door import Door  # who only looks at processes needs none
+        from console.system.files.outside_files import (
+            Door,  # who only looks at processes needs none
+        )
 
         users = (user_id(role) for role in self.roles if role.user is not None)
         return Door(self.outputs, frozenset(uid for uid in users if uid >= 0))
@@ -128,14 +132,14 @@ class Box:
 
     def reconfigure(self, settings: Settings) -> None:
         """Go by other settings from here on."""
-        redact.use(_patterns(settings))
+        secret_redaction.use(_patterns(settings))
         self.settings, self._roles = settings, ()
         self.config = self.configured.path
 
     def role(self, name: str) -> Role | None:
         """The role called `name`."""
-        if name == daemon.NAME:
-            return daemon.role(self.paths.state, self.config)
+        if name == daemon_role.NAME:
+            return daemon_role.role(self.paths.state, self.config)
         return next((role for role in self.settings.all_roles() if role.name == name), None)
 
     def now(self) -> Moment:
@@ -185,7 +189,7 @@ class Box:
         if role.match_cwd is None and "/" not in role.match:
             return role
         if self.links is None:
-            from console.system.links import Links
+            from console.system.files.symbolic_links import Links
 
             self.links = Links()
         return self.links.resolve(role)
@@ -194,7 +198,9 @@ class Box:
         """The instance without the processes below its root that hold the queue's port."""
         if len(instance.pids) == 1:
             return instance
-        from console.system.sockets import port_holders  # most workers are one process
+        from console.system.processes.port_owners import (
+            port_holders,  # most workers are one process
+        )
 
         holders = port_holders(instance.role, self.settings.queue.url, instance.pids)
         if not holders:
@@ -225,7 +231,7 @@ class Box:
         """Whether a look found somebody not long ago, and they all live: asked without a thread."""
         roots = [one.identity for one in known.instances]
         recent = self.now().since(known.moment) <= RECENT_S
-        return recent and 0 < len(roots) <= FEW and all(map(process.alive, roots))
+        return recent and 0 < len(roots) <= FEW and all(map(process_table.alive, roots))
 
     # --- remembering -----------------------------------------------------------------------
 
@@ -237,15 +243,15 @@ class Box:
     async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
         """The last `length_s` seconds of a monitor's looks, only these figures. StoreError."""
         if self.recent is None:
-            from console.system.recent import Recent
+            from console.system.store.sample_cache import Recent
 
             self.recent = Recent(self.store)
         return await aside(self.recent.window, monitor, keys, self.now(), length_s)
 
     async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
         """A field's past hours, rolled up, oldest first. Raises StoreError."""
-        from console.core.rollup import HOUR_S
-        from console.system import retention
+        from console.core.metrics.rollups import HOUR_S
+        from console.system.store import retention
 
         since = self.now().at - since_s
         return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
@@ -254,7 +260,7 @@ class Box:
         """Write the deaths that shims could not write themselves. Raises StoreError."""
         with contextlib.suppress(OSError):
             if names := os.listdir(self.paths.certificates):
-                from console.system.certificate import take_up
+                from console.system.shim.death_certificate import take_up
 
                 take_up(self.store, self.paths.certificates, names)
 
@@ -284,7 +290,7 @@ def _patterns(settings: Settings) -> Callable[[str], str] | None:
     """What the configuration adds to what is redacted."""
     if not settings.screen.redact:
         return None
-    from console.system.redaction import compiled
+    from console.system.config.redaction_patterns import compiled
 
     return compiled(settings.screen.redact)
 

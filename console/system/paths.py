@@ -8,7 +8,7 @@ from pathlib import Path
 
 from console.core.frozen import frozen
 from console.system.accounts import described
-from console.system.pathwalk import TooManyLinks, walk
+from console.system.path_resolution import TooManyLinks, walk
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "coda", "lustre", "gfs2",

@@ -14,21 +14,21 @@ from textual.screen import Screen
 
 from console.core.frozen import replace
 from console.core.model import Command, Moment, Outcome, Snapshot, Verb, Verdict
-from console.core.program import step
-from console.core.text import clock, visible
-from console.ui.ages import Ticking, alike
-from console.ui.board import Board
-from console.ui.commands import table
-from console.ui.consequence import Question
-from console.ui.deeds import DEEDS
+from console.core.text.command_hint import step
+from console.core.text.formatting import clock, visible
+from console.ui.commands.handlers import DEEDS
 from console.ui.dialogs.confirm import Confirm
-from console.ui.news import News
-from console.ui.pace import AGES_S, rest_s, weighty
-from console.ui.paint import Line, Look, line
-from console.ui.theme import FALLBACK, load_all, shipped_themes
-from console.ui.travel import Travel
-from console.ui.typeahead import TypeaheadApp
-from console.ui.wiring import Feed, Publish, Wiring
+from console.ui.dialogs.confirm_text import Question
+from console.ui.keymap import table
+from console.ui.main_screen import Board
+from console.ui.ports import Feed, Publish, Wiring
+from console.ui.redraw.render_cache import Ticking, alike
+from console.ui.redraw.throttle import AGES_S, rest_s, weighty
+from console.ui.render.status_line import News
+from console.ui.render.styled_lines import Line, Look, line
+from console.ui.render.theme import FALLBACK, load_all, shipped_themes
+from console.ui.textual_ext.key_queue import TypeaheadApp
+from console.ui.time_travel import Travel
 
 __all__ = ["ConsoleApp", "Feed", "Publish", "Wiring"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from console.core.text import visible
+from console.core.text.formatting import visible
 from console.ui.app import ConsoleApp
 
 RESET = (

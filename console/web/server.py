@@ -14,9 +14,9 @@ from pathlib import Path
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 
-from console.web.doors import BACKLOG, HEAD_S, BriefLog, Doors, Visitor
-from console.web.gate import PROTOCOL, make_key, refuse_console, refuse_page
-from console.web.terminal import Size, Terminal, parse_size
+from console.web.access_control import PROTOCOL, make_key, refuse_console, refuse_page
+from console.web.connection_limits import BACKLOG, HEAD_S, BriefLog, Doors, Visitor
+from console.web.pty_session import Size, Terminal, parse_size
 
 HOST = "127.0.0.1"
 MOST = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from console.rig.box import SCRIPTS
+from console.demo.environment import SCRIPTS
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from console.system.paths import Paths
-from console.system.store import Store
+from console.system.store.store import Store
 from tests.bench import machine
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import ROLES, Box, Change, empty_box, start

@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from console.rig import scripting
-from console.rig.box import SCRIPTS
+from console.demo import script_support
+from console.demo.environment import SCRIPTS
 from tests.bench import rivals
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import Box, empty_box, milliseconds, quiet_box
@@ -165,8 +165,8 @@ def work_for(box: Box) -> Iterator[None]:
     def feed() -> None:
         while not over.wait(0.2):
             try:
-                scripting.call(url, "/api/tasks/create", {"type": "health_check", "data": {}})
-            except scripting.NoAnswer:
+                script_support.call(url, "/api/tasks/create", {"type": "health_check", "data": {}})
+            except script_support.NoAnswer:
                 continue
 
     thread = threading.Thread(target=feed)

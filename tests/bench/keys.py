@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from console.core.model import Event, EventKind
 from console.system import clock
 from console.system.paths import Paths
-from console.system.store import Store
+from console.system.store.store import Store
 from tests.bench import machine, peers
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import Box, empty_box

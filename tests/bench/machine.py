@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.system.proc import ran
+from console.system.processes.procfs import ran
 
 TICK = os.sysconf("SC_CLK_TCK")
 YOUNG_S = 11.0

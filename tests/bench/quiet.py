@@ -16,8 +16,8 @@ from typing import Any
 
 import tomli_w
 
-from console.rig.box import free_port, write_box
-from console.rig.keeper import MARK, end_box, mark
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import MARK, end_box, mark
 
 OURS = str(Path(sys.executable).with_name("rpa-console"))
 ROLES = ("queue", "worker", "watchdog", "pipeline")

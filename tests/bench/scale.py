@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
+from console.demo.environment import free_port
+from console.demo.script_support import NoAnswer, call
 from console.monitors import discover
-from console.rig.box import free_port
-from console.rig.scripting import NoAnswer, call
 from console.runtime.loop import Runtime
-from console.runtime.view import View
+from console.runtime.snapshots.store_view import View
 from console.system.box import Box, open_box
-from console.system.configuration import load
-from console.system.process import Table
+from console.system.config.loader import load
+from console.system.processes.process_table import Table
 from tests.bench import machine
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import empty_box

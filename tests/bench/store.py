@@ -11,7 +11,7 @@ import apsw
 
 from console.core.model import EventKind
 from console.system import clock
-from console.system.store import Store
+from console.system.store.store import Store
 
 DAY_S = 86_400
 SAMPLES: dict[str, tuple[int, dict[str, object]]] = {

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 
-from console.core.baseline import BaselineTargets, baseline
+from console.core.baseline.evaluation import BaselineTargets, baseline
 from console.core.model import (
     DaemonView,
     Event,
@@ -28,8 +28,8 @@ from console.core.model import (
     Sample,
     Snapshot,
 )
-from console.core.record import Seen
-from console.core.snapshot import Facts, MonitorFacts, compose
+from console.core.snapshot.builder import Facts, MonitorFacts, compose
+from console.core.supervision.role_codec import Seen
 
 ZONE = timezone(timedelta(hours=9))
 BOOT = "b1"

@@ -14,7 +14,7 @@ from console.core.model import (
     Role,
     Verb,
 )
-from console.core.supervision import POLICY
+from console.core.supervision.state_machine import POLICY
 
 BOOT = "boot"
 ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py"))

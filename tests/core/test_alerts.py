@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.alerts import Watch, current, findings, standing, step
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
 from console.core.model import (
     Alert,
     BaselineView,

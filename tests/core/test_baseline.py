@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.baseline import BaselineTargets, baseline
+from console.core.baseline.evaluation import BaselineTargets, baseline
 from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")

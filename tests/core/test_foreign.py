@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.foreign import as_list, count, flag, local_time, number, table, text, zones_apart
 from console.core.model import Moment
+from console.core.text.json_values import (
+    as_list,
+    count,
+    flag,
+    local_time,
+    number,
+    table,
+    text,
+    zones_apart,
+)
 
 NOW = Moment(1_762_165_640.0)  # 2025-11-03T10:27:20Z
 SEOUL = ZoneInfo("Asia/Seoul")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core import alerts
-from console.core.forgetting import forgettable
-from console.core.memory import POLICY, remember
+from console.core.event_pruning import forgettable
 from console.core.model import Event, EventKind, Identity, Moment, Role
+from console.core.supervision.role_history import POLICY, remember
 
 NOW = Moment(2e9, 9e6, "b2")
 WORKER = Role("worker", "rpa_worker.py")

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from console.core.document import Times
-from console.core.handover import compose
-from console.core.handover_json import document
-from console.core.happened import happened
-from console.core.markdown import escape, evidence, markdown
+from console.core.handover.builder import compose
+from console.core.handover.json_export import document
+from console.core.handover.markdown import escape, evidence, markdown
+from console.core.handover.model import Times
+from console.core.handover.timeline import happened
 from console.core.model import Event, EventKind, Identity, Moment, RoleState, Snapshot, Verdict
-from console.core.since import DAY_S, ago, parse
-from console.core.text import visible
+from console.core.text.formatting import visible
+from console.core.text.time_parsing import DAY_S, ago, parse
 
 K = EventKind
 START = at("18:30:00")

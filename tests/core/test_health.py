@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from console.core.alerts import Watch, step
-from console.core.explaining import about, overall
-from console.core.health import HUNG_S, judgement, timely, verdict
+from console.core.explain.verdict_chain import about, overall
 from console.core.model import (
     Alert,
     DaemonView,
@@ -32,6 +31,7 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
+from console.core.verdict import HUNG_S, judgement, timely, verdict
 
 NOW = Moment(1_000_000.0, 5_000.0, "boot")
 RUNS = DaemonView(True, 7)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.instances import (
+from console.core.model import Identity, Instance, Moment, Process, Role
+from console.core.processes.instances import (
     BOX_VARIABLE,
     MARKS,
     OTHER_USER,
@@ -22,7 +23,6 @@ from console.core.instances import (
     lineage,
     surplus,
 )
-from console.core.model import Identity, Instance, Moment, Process, Role
 
 BOOT = "b"
 ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py"))
@@ -84,11 +84,12 @@ def test_two_roots_are_two_oldest_first() -> None:
     assert pids(surplus(newest, found)) == [(30,)]
 
 
-def test_a_shim_guards_an_instance_of_its_own() -> None:
-    shim = "python -I -S /x/console/system/shim.py worker 3 4 5"
+@pytest.mark.parametrize("program", ["shim/program.py", "shim.py"])
+def test_a_shim_starts_an_instance_of_its_own(program: str) -> None:
+    """The second path is that of version 0.1.0, whose shims may still run after an upgrade."""
     seen = [
         proc(10, 1, "python rpa_worker.py"),
-        proc(11, 10, shim),
+        proc(11, 10, f"python -I -S /x/console/system/{program} worker 3 4 5 6"),
         proc(12, 11, "python rpa_worker.py"),
     ]
     assert pids(grouped(seen)) == [(10,), (12,)]
@@ -159,7 +160,7 @@ def test_lineage_and_code() -> None:
 
 
 LINES = ["python rpa_worker.py", "sh -c|python rpa_worker.py", "bash", "vim rpa_worker.py",
-         "python -I -S /x/console/system/shim.py worker 3 4 5"]  # fmt: skip
+         "python -I -S /x/console/system/shim/program.py worker 3 4 5"]  # fmt: skip
 
 
 @st.composite

@@ -10,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core import early
-from console.core.baseline import BaselineTargets, baseline
-from console.core.learning import Thresholds, in_force, learn, thresholds
+from console.core.baseline import early_decision
+from console.core.baseline.evaluation import BaselineTargets, baseline
+from console.core.baseline.run_document import (
+    began,
+    changed,
+    compare,
+    conclusion,
+    restore,
+    result,
+    shown,
+    targets,
+)
+from console.core.baseline.thresholds import Thresholds, in_force, learn, thresholds
 from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
-from console.core.runs import began, changed, compare, conclusion, restore, result, shown, targets
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
 HOUR = BaselineTargets(hours=1, worker_every_s=60, queue_every_s=60, canary_every_s=300)
@@ -55,12 +64,12 @@ def looks(until: int = 3600) -> list[Sample]:
     ],
 )
 def test_how_many_tasks_may_still_fail(good: int, ended: int, words: str) -> None:
-    assert early.share(good, ended, 95) == words
+    assert early_decision.share(good, ended, 95) == words
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 99))
 def test_the_promise_about_tasks_is_kept(good: int, bad: int, target: int) -> None:
-    words = early.share(good, good + bad, target)
+    words = early_decision.share(good, good + bad, target)
     if words:
         number = int("".join(char for char in words if char.isdigit()))
         gain, loss = (0, number) if words.startswith("passes") else (number, 0)
@@ -84,15 +93,15 @@ def test_the_promise_about_tasks_is_kept(good: int, bad: int, target: int) -> No
     ],
 )
 def test_how_many_canaries_may_still_be_slow(n_slow: int, n: int, to_come: int, words: str) -> None:
-    assert early.slow(n_slow, n, to_come) == words
+    assert early_decision.slow(n_slow, n, to_come) == words
 
 
 def test_time_away_and_restarts() -> None:
-    assert early.away(0, 0) == "passes unless the worker is away once"
-    assert early.away(10, 60) == "passes unless the worker is away 50 s more"
-    assert early.away(0, 216) == "passes unless the worker is away 4 min more"
-    assert early.tally(0, 0, "restart") == "passes unless there is 1 more restart"
-    assert early.tally(1, 3, "restart") == "passes unless there are 3 more restarts"
+    assert early_decision.away(0, 0) == "passes unless the worker is away once"
+    assert early_decision.away(10, 60) == "passes unless the worker is away 50 s more"
+    assert early_decision.away(0, 216) == "passes unless the worker is away 4 min more"
+    assert early_decision.tally(0, 0, "restart") == "passes unless there is 1 more restart"
+    assert early_decision.tally(1, 3, "restart") == "passes unless there are 3 more restarts"
 
 
 def notes(view: BaselineView) -> dict[str, str]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.matching import (
+from console.core.model import Identity, Moment, Process, Role
+from console.core.processes.argv_matching import (
     MAX_CODE,
     in_directory,
     refuse_match,
@@ -18,7 +19,6 @@ from console.core.matching import (
     script_path,
     split_match,
 )
-from console.core.model import Identity, Moment, Process, Role
 
 WORKERS = """
 python rpa_worker.py --server http://127.0.0.1:8091 --interval 0.5 --log-level INFO
@@ -364,7 +364,7 @@ def test_a_match_that_catches_everything_is_refused(match: str) -> None:
 @pytest.mark.parametrize(
     "match",
     ["rpa-console", "rpa-console.py", "rpa-console.exe", "/opt/bin/rpa-console", "console",
-     "console.py", " console ", "console.cli", "console.__main__", "console/__main__.py",
+     "console.py", " console ", "console.cli.main", "console.__main__", "console/__main__.py",
      "__main__.py", "__main__", "shim.py", "console/system/shim.py"],
 )  # fmt: skip
 def test_the_console_itself_is_refused(match: str) -> None:

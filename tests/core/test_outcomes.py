@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.core.metrics.task_outcomes import (
+    by_counters,
+    decode,
+    encode,
+    items,
+    outcomes,
+    quoted,
+    shortfall,
+)
 from console.core.model import Moment, Sample
-from console.core.outcomes import by_counters, decode, encode, items, outcomes, quoted, shortfall
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 

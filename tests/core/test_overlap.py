@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.instances import Scope, belongs
 from console.core.model import Identity, Moment, Process, Role
-from console.core.overlap import overlap, overlaps
+from console.core.processes.instances import Scope, belongs
+from console.core.processes.rule_overlap import overlap, overlaps
 
 
 def role(name: str, match: str, *words: str, **more: Any) -> Role:

@@ -18,7 +18,7 @@ from console.core.model import (
     Owner,
     Process,
 )
-from console.core.record import ARGV_LIMIT, Seen, decode, encode
+from console.core.supervision.role_codec import ARGV_LIMIT, Seen, decode, encode
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 identities = st.builds(Identity, st.integers(1, 2**22), st.integers(0, 2**60), words)

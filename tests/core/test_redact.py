@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core import redact
+from console.core import secret_redaction
 from console.core.model import Identity, Moment, Process
-from console.core.text import visible
+from console.core.text.formatting import visible
 
 SECRET = "Hunter2x9"
 
@@ -50,10 +50,10 @@ SECRET = "Hunter2x9"
     ],
 )
 def test_a_secret_is_replaced(text: str) -> None:
-    shown = redact.redact(text)
+    shown = secret_redaction.redact(text)
     assert SECRET not in shown
-    assert redact.MASK in shown
-    assert redact.redact(shown) == shown
+    assert secret_redaction.MASK in shown
+    assert secret_redaction.redact(shown) == shown
     assert SECRET not in visible(text)
 
 
@@ -76,16 +76,16 @@ def test_a_secret_is_replaced(text: str) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert redact.redact(text) == text
-    assert redact.command_line(text.split(" ")) == text
+    assert secret_redaction.redact(text) == text
+    assert secret_redaction.command_line(text.split(" ")) == text
 
 
 def test_a_value_may_be_a_word_of_its_own_with_spaces_in_it() -> None:
     argv = ["python", "bot.py", "--password", "a b c", "--secret", "--quick", "TOKEN=a b", "-v"]
-    assert redact.words(argv) == [
+    assert secret_redaction.words(argv) == [
         "python", "bot.py", "--password", "***", "--secret", "--quick", "TOKEN=***", "-v",
     ]  # fmt: skip
-    assert redact.words(["/usr/bin/curl", "-u", "bot:a b", "u"]) == [
+    assert secret_redaction.words(["/usr/bin/curl", "-u", "bot:a b", "u"]) == [
         "/usr/bin/curl", "-u", "bot:***", "u",
     ]  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_a_document_is_redacted_by_the_names_of_its_keys_too() -> None:
         "token": 3,
         "deep": [{"password": "p"}, 1, None, "http://a:b@c"],
     }
-    assert redact.values(document) == {
+    assert secret_redaction.values(document) == {
         "env": {"API_KEY": "***", "LANG": "C"},
         "command": ["x", "--token", "***"],
         "token": 3,
@@ -120,19 +120,19 @@ def test_a_secret_that_a_limit_cuts_is_recognised() -> None:
 
 def test_patterns_can_be_added_and_taken_away() -> None:
     try:
-        redact.use(lambda text: text.replace("blue", "***"))
-        assert redact.redact("a blue word") == "a *** word"
+        secret_redaction.use(lambda text: text.replace("blue", "***"))
+        assert secret_redaction.redact("a blue word") == "a *** word"
         assert visible("a blue word") == "a *** word"
     finally:
-        redact.use(None)
-    assert redact.redact("a blue word") == "a blue word"
+        secret_redaction.use(None)
+    assert secret_redaction.redact("a blue word") == "a blue word"
 
 
 @given(st.text("abT token=-:/@\"'&;.*eyJ", max_size=200))
 def test_redacting_never_fails_and_nothing_is_lost_by_doing_it_again(text: str) -> None:
-    shown = redact.redact(text)
+    shown = secret_redaction.redact(text)
     assert isinstance(shown, str)
-    assert redact.command_line(text.split(" ")) is not None
+    assert secret_redaction.command_line(text.split(" ")) is not None
 
 
 @pytest.mark.parametrize(
@@ -141,5 +141,5 @@ def test_redacting_never_fails_and_nothing_is_lost_by_doing_it_again(text: str) 
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (20_000 // len(piece))
     began = time.process_time()
-    redact.redact(text)
+    secret_redaction.redact(text)
     assert time.process_time() - began < 2.0

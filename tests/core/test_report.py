@@ -18,8 +18,8 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.core.report import EXIT, event_data, event_line, status, status_text
-from console.ui.scripted import NOW, night
+from console.core.status_document import EXIT, event_data, event_line, status, status_text
+from screenshots.generator.fixture_night import NOW, night
 
 HOSTILE = "\x1b]0;pwn\x07[red]\u202e\n"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.core.memory import remember
 from console.core.model import Event, EventKind, Identity, Moment, Role
-from console.core.restarts import restarts
+from console.core.supervision.restarts import restarts
+from console.core.supervision.role_history import remember
 
 ADOPTED, ASKED, DIED = EventKind.ADOPTED, EventKind.ASKED, EventKind.DIED
 ENDED, STARTED = EventKind.ENDED, EventKind.STARTED

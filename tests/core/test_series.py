@@ -8,9 +8,9 @@ from math import isnan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.core.foreign import number
+from console.core.metrics.time_series import Series
 from console.core.model import Moment, Sample
-from console.core.series import Series
+from console.core.text.json_values import number
 
 NOW = Moment(4e9, 2e6, "b1")
 KEYS = ("size", "failed")

@@ -24,8 +24,8 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.core.record import Seen, encode
-from console.core.snapshot import SHOWN_EVENTS, Facts, MonitorFacts, compose
+from console.core.snapshot.builder import SHOWN_EVENTS, Facts, MonitorFacts, compose
+from console.core.supervision.role_codec import Seen, encode
 
 NOW = Moment(1_000_000.0, 5_000.0, "boot")
 WORKER = Role("worker", "rpa_worker.py", command=("python", "rpa_worker.py"))

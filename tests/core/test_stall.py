@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from story import at
 
+from console.core.metrics.stall_detection import evidence, signs
 from console.core.model import Sample
-from console.core.stall import evidence, signs
 
 NOW = 10_000
 OLD = 0

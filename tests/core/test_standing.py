@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from story import PERSON, ROLE, asked, at, died, started, who
 
+from console.core.explain.death_chain import Step, why
+from console.core.explain.explain import explain
 from console.core.model import Event, EventKind, Role, Verb
-from console.core.standing import explain
-from console.core.why import Step, why
 
 POLICY = "policy"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.stats import increase, increases, mean_sigma, percentile, wilson
+from console.core.metrics.statistics import increase, increases, mean_sigma, percentile, wilson
 
 finite = st.floats(-1e9, 1e9)
 counters = st.lists(st.integers(0, 10_000), min_size=1, max_size=30)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from console.core.metrics.clock_trust import PROVEN_S, Steady, steady
 from console.core.model import Moment
-from console.core.steady import PROVEN_S, Steady, steady
 
 DAY = 86_400.0
 AT = 1_762_165_640.0

@@ -20,7 +20,7 @@ from console.core.model import (
     RoleState,
     Verb,
 )
-from console.core.supervision import (
+from console.core.supervision.state_machine import (
     POLICY,
     Repair,
     patience_s,

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from story import BOOT, PERSON, ROLE, instance, who
 
 from console.core.model import Event, EventKind, Instance, Lease, LeaseState, Moment
-from console.core.supervision import POLICY, Memory, Repair, remember, repair, state
+from console.core.supervision.state_machine import POLICY, Memory, Repair, remember, repair, state
 
 
 class Supervised(RuleBasedStateMachine):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.model import Moment
-from console.core.text import clock, coarse, day_clock, duration, size, utc, visible
+from console.core.text.formatting import clock, coarse, day_clock, duration, size, utc, visible
 
 
 @given(st.text(st.characters(codec=None), max_size=300))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core import views
+from console.core.metrics.queue_metrics import work
 from console.core.model import Health, HealthState, Moment, QueueView, Sample
-from console.core.views import pipeline_view, watchdog_view
-from console.core.work import work
+from console.core.snapshot import views
+from console.core.snapshot.views import pipeline_view, watchdog_view
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 OK = Health(HealthState.OK)

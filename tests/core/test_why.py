@@ -9,9 +9,9 @@ from badnight import ZONE, at, ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.core.explain.death_chain import Step, why
 from console.core.model import Event, EventKind, Identity, Moment, RestartPolicy, Role
-from console.core.text import visible
-from console.core.why import Step, why
+from console.core.text.formatting import visible
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
 ROLE = Role("worker", "rpa_worker.py", ("python", "rpa_worker.py"))

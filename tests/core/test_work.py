@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from console.core.loss import loss, newest_loss
+from console.core.metrics.queue_loss import loss, newest_loss
+from console.core.metrics.queue_metrics import tasks_ended, work
 from console.core.model import Moment, Sample
-from console.core.work import tasks_ended, work
 
 
 def look(when: float, **data: Any) -> Sample:

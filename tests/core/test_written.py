@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from console.core.metrics.file_age import SLEPT, ago
 from console.core.model import Moment, Sample
-from console.core.written import SLEPT, ago
 
 WALL, TICK = 1_000_000.0, 500.0
 

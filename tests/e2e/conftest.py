@@ -16,8 +16,8 @@ import psutil
 import pytest
 import tomli_w
 
-from console.rig.box import free_port, write_box
-from console.rig.keeper import MARK, end_box, mark, members
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import MARK, end_box, mark, members
 
 # A shell's background job ignores Ctrl-C, and so does, from then on, whatever it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,8 +25,8 @@ import apsw
 import tomli_w
 
 from console.core.model import EventKind
-from console.rig.box import free_port, write_box
-from console.rig.keeper import end_box
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import end_box
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_S = {"worker": 1.0, "canary": 1.0, "queue": 0.1, "pipeline": 0.1, "watchdog": 0.1}

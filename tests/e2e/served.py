@@ -17,8 +17,8 @@ import psutil
 import pyte
 from browser import until
 
-from console.rig.box import free_port, write_box
-from console.rig.keeper import end_box
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import end_box
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}

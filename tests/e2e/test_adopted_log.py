@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from console.commands.screen import _logs
+from console.cli.commands.tui import _logs
 from console.system.box import open_box
-from console.system.configuration import parse
+from console.system.config.loader import parse
 
 
 async def test_the_log_of_an_adopted_worker_is_the_file_that_it_writes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from console.rig.scripting import call
+from console.demo.script_support import call
 
 
 def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:

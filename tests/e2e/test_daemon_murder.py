@@ -9,7 +9,7 @@ import pytest
 from daemon_murder import Judge, murder, scene
 
 from console.core.model import Moment, Sample
-from console.system.store import Store
+from console.system.store.store import Store
 
 KILLS = 10
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from console.commands.doctor import Patient, examine
-from console.system.checks import State, hides
-from console.system.settings import Queue, Settings
+from console.cli.commands.doctor import Patient, examine
+from console.system.config.schema import Queue, Settings
+from console.system.doctor_checks import State, hides
 
 Wait = Callable[..., Any]
 
@@ -134,7 +134,7 @@ def test_hidepid(options: list[str], uid: int, groups: set[int], hidden: str | N
 def test_a_file_system_without_an_inode_is_said_to_be(tmp_path: Path) -> None:
     code = (
         "import pathlib, itertools\n"
-        "from console.system.checks import disk\n"
+        "from console.system.doctor_checks import disk\n"
         f"place = pathlib.Path({str(tmp_path)!r})\n"
         "try:\n"
         "    for number in itertools.count():\n"

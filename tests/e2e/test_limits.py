@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from console.core import limits
+from console.core import resource_limits
 
 OTHER = "23456"
 CAPABILITIES = "+dac_read_search,+dac_override"
@@ -55,7 +55,7 @@ def test_a_full_table_of_processes_leaves_a_verdict_and_names_the_limit(
     line = [
         "setpriv", "--reuid", OTHER, "--regid", OTHER, "--clear-groups", "--inh-caps",
         CAPABILITIES, "--ambient-caps", CAPABILITIES, "prlimit", "--nproc=1",
-        sys.executable, "-P", str(Path(limits.__file__).parents[1] / "__main__.py"),
+        sys.executable, "-P", str(Path(resource_limits.__file__).parents[1] / "__main__.py"),
         "--state-dir", str(home / "state"), command,
     ]  # fmt: skip
     env = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
@@ -67,7 +67,7 @@ def test_a_full_table_of_processes_leaves_a_verdict_and_names_the_limit(
 
 def failing(expression: str, **env: str) -> subprocess.CompletedProcess[str]:
     code = f"""
-import errno, console.cli as cli
+import errno, console.cli.main as cli
 def broken(**_):
     secret = "a local variable"
     {expression}

@@ -12,7 +12,7 @@ RUN = """
 import sys
 sys.platform = {platform!r}
 sys.argv = ["rpa-console", "--state-dir", {state!r}, *{words!r}]
-from console.cli import main
+from console.cli.main import main
 main()
 """
 

@@ -27,7 +27,7 @@ def run(tmp_path: Path, keys: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def test_every_command_is_listed_with_its_key(tmp_path: Path) -> None:
-    from console.ui.commands import COMMANDS
+    from console.ui.keymap import COMMANDS
 
     ran = run(tmp_path, '{ ensure = "E", zoom = "+" }', "config", "keys")
     assert ran.returncode == 0, ran.stderr

@@ -23,9 +23,9 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.runtime.alerting import Alerting
+from console.runtime.alerts.alerting import Alerting
 from console.system.box import Box, open_box
-from console.system.settings import Settings
+from console.system.config.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

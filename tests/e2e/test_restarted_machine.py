@@ -11,7 +11,8 @@ from typing import Any
 import apsw
 import pytest
 
-from console.system import clock, lock
+from console.system import clock
+from console.system.locks import ofd_lock
 
 Wait = Callable[..., Any]
 WORDS = "the machine was restarted at "
@@ -26,7 +27,7 @@ def restarted(box: Any, wait_for: Wait) -> Any:
     shim = int(json.loads(record.read_text())["shim"].partition(":")[0])
     for one in (shim, pid):
         os.kill(one, signal.SIGKILL)
-    wait_for(lambda: not lock.held(box.state / "locks" / "worker.lock"))
+    wait_for(lambda: not ofd_lock.held(box.state / "locks" / "worker.lock"))
     now, before = clock.boot_id(), "00000000-aaaa-bbbb-cccc-000000000000"
     told = json.loads(record.read_text().replace(now, before))
     told["since"][0] -= 9_000

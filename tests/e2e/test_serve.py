@@ -119,7 +119,7 @@ def test_what_cannot_be_served_is_said(served: Served, tmp_path: Path) -> None:
     assert code == 1 and "address already in use" in words
     code, words = refused(tmp_path / "b", "--read-only", "serve", "--writable")
     assert code == 1 and "read-only" in words
-    script = "import sys; sys.modules['aiohttp'] = None; from console.cli import main; main()"
+    script = "import sys; sys.modules['aiohttp'] = None; from console.cli.main import main; main()"
     line = [sys.executable, "-c", script, "--state-dir", str(tmp_path / "state"), "serve"]
     ran = subprocess.run(line, env=ENV, capture_output=True, text=True, timeout=30, check=False)
     assert ran.returncode == 2 and "rpa-console[web]" in ran.stderr

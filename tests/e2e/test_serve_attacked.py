@@ -14,9 +14,9 @@ import psutil
 import pytest
 from served import ENV, Served, command, gone, picture, serving
 
-from console.rig.box import free_port, write_box
-from console.rig.keeper import end_box
-from console.web.doors import HEAD_S
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import end_box
+from console.web.connection_limits import HEAD_S
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.rig.box import free_port, write_box
-from console.rig.keeper import end_box
+from console.demo.environment import free_port, write_box
+from console.demo.reaper import end_box
 
 ROOT = Path(__file__).resolve().parents[2]
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from console.core.model import Moment, Sample
-from console.system.store import Store
+from console.system.store.store import Store
 
 Wait = Callable[..., Any]
 SELDOM = {"queue": {"every_s": 300}, "canary": {"enabled": False}}

@@ -105,7 +105,7 @@ def test_following_shows_what_happens_and_loses_nothing(box: Any) -> None:
 def test_who_leaves_at_once_waits_for_a_thread_that_works() -> None:
     script = (
         "import sys, threading\n"
-        "from console.cli import main\n"
+        "from console.cli.main import main\n"
         "def work():\n    threading.main_thread().join(1.0)\n    print('worked')\n"
         "threading.Thread(target=work).start()\n"
         "main()\n"
@@ -123,7 +123,7 @@ def test_who_leaves_at_once_waits_for_a_thread_that_works() -> None:
 
 def test_what_is_written_last_arrives_whole() -> None:
     """Nothing goes through the objects of a command at its end, its buffers are emptied though."""
-    script = "import sys\nfrom console.cli import main\nsys.stdout.write('x' * 5000)\nmain()\n"
+    script = "import sys\nfrom console.cli.main import main\nsys.stdout.write('x' * 5000)\nmain()\n"
     ran = subprocess.run(
         [sys.executable, "-c", script, "nonsense"],
         capture_output=True,

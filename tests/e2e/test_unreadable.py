@@ -93,7 +93,7 @@ def test_a_file_in_place_of_the_directory_is_refused(box: Any) -> None:
 
 AS_NOBODY = """
 import encodings.utf_8_sig, os, sys, tempfile, tomllib
-from console.cli import main, rpa_console
+from console.cli.main import main, rpa_console
 with tempfile.TemporaryDirectory() as place:  # imports what nobody could not read any more
     rpa_console.main(["--state-dir", place, "status", "--json"], standalone_mode=False)
     rpa_console.main(["--state-dir", place, "ensure"], standalone_mode=False)

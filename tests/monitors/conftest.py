@@ -16,17 +16,17 @@ from typing import Any
 import msgspec
 import pytest
 
-import console.rig
+import console.demo
+from console.core.metrics.rollups import Rollup
+from console.core.metrics.time_series import Series
 from console.core.model import Instance, Moment, Sample
-from console.core.rollup import Rollup
-from console.core.series import Series
-from console.rig.box import free_port
+from console.demo.environment import free_port
 from console.system import clock
-from console.system.door import Door
-from console.system.http import HttpError, fetch
-from console.system.settings import Queue, Settings
+from console.system.config.schema import Queue, Settings
+from console.system.files.outside_files import Door
+from console.system.host.json_http import HttpError, fetch
 
-SCRIPTS = Path(console.rig.__file__).parent
+SCRIPTS = Path(console.demo.__file__).parent
 
 
 @dataclass

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
 from console.core.model import HealthState, Moment, Sample
-from console.monitors import _tasks, canary, queue
-from console.system.settings import Canary, Monitors, Settings
+from console.monitors import _watched_tasks, canary, queue
+from console.system.config.schema import Canary, Monitors, Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 TASK = {"task_id": "t1"}
@@ -30,7 +30,7 @@ async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
 
 def forget() -> None:
     """What this process knows of any queue."""
-    _tasks._KNOWN.clear()
+    _watched_tasks._KNOWN.clear()
 
 
 async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.text import visible
+from console.core.text.formatting import visible
 from console.monitors import Monitor, discover
-from console.system.settings import Settings
+from console.system.config.schema import Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 MONITORS = discover()

@@ -12,7 +12,7 @@ import pytest
 
 from console.core.model import HealthState, Moment, Sample
 from console.monitors import pipeline
-from console.system.settings import Monitors, Pipeline, Settings
+from console.system.config.schema import Monitors, Pipeline, Settings
 
 NOW = Moment(1_762_165_640.0, 500_000.0, "b1")
 STATUS = "realtime_pipeline_status.json"

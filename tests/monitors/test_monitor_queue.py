@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from console.core.learning import Thresholds
+from console.core.baseline.thresholds import Thresholds
 from console.core.model import HealthState, Moment, Sample
 from console.monitors import queue
-from console.system.settings import Depth, Monitors, Settings
+from console.system.config.schema import Depth, Monitors, Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from console.core.metrics.queue_metrics import work
+from console.core.metrics.stall_detection import evidence, signs
+from console.core.metrics.task_outcomes import decode
 from console.core.model import HealthState, Sample
-from console.core.outcomes import decode
-from console.core.stall import evidence, signs
-from console.core.work import work
-from console.monitors import _results, queue
-from console.system.http import HttpError, fetch
+from console.monitors import _queue_results, queue
+from console.system.host.json_http import HttpError, fetch
 
 
 async def look(box: Any, history: list[Sample] | None = None) -> Sample:
@@ -158,11 +158,11 @@ async def test_a_list_is_read_at_first_and_after_failures_only(box: Any, script:
     assert tail is not None and (tail.n, tail.failed, tail.n_most) == (20, 20, 100)
 
 
-@pytest.mark.parametrize("completed", [_results.MOST + 1, 30])
+@pytest.mark.parametrize("completed", [_queue_results.MOST + 1, 30])
 async def test_too_many_results_are_not_read_and_that_is_told(
     box: Any, script: Any, completed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_results, "LIMIT", 5_000)
+    monkeypatch.setattr(_queue_results, "LIMIT", 5_000)
     box.with_queue(script.url)
     answers(script, completed, 30, [bad(n) for n in range(30)])
     history = [await look(box)]
@@ -176,7 +176,7 @@ async def test_too_many_results_are_not_read_and_that_is_told(
 async def test_the_last_error_of_a_watched_task_is_known_without_the_list(
     box: Any, script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_results, "MOST", 5)
+    monkeypatch.setattr(_queue_results, "MOST", 5)
     box.with_queue(script.url)
     answers(script, 30, 30)
     script.json("/api/stats", {"inflight": 1, "completed": 30, "failed": 30, "successful": 0})

@@ -11,7 +11,7 @@ import pytest
 
 from console.core.model import HealthState, Identity, Instance, Moment, Process, Sample
 from console.monitors import watchdog
-from console.system.settings import Settings
+from console.system.config.schema import Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from console.monitors._queue_server import ask
-from console.system.configuration import ConfigError, parse
-from console.system.http import HttpError
-from console.system.settings import Settings
+from console.monitors._queue_client import ask
+from console.system.config.loader import ConfigError, parse
+from console.system.config.schema import Settings
+from console.system.host.json_http import HttpError
 
 PASSWORD = "s3cret%2Fp%40ss"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scene import settings
 
-from console.rig.keeper import end_box
+from console.demo.reaper import end_box
 from console.system.box import Box, open_box
 
 

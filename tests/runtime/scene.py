@@ -24,7 +24,7 @@ from console.core.model import (
 )
 from console.runtime.loop import Runtime
 from console.system.box import Box
-from console.system.settings import Restart, RoleSettings, Settings
+from console.system.config.schema import Restart, RoleSettings, Settings
 
 PYTHON = [sys.executable, "-I", "-S"]
 

@@ -21,17 +21,20 @@ import pytest
 from simmachine import Being, Life, Machine
 from simtime import Time
 
-import console.rig
+import console.demo
 from console.core.model import Event, EventKind, Snapshot
-from console.monitors import _queue_server
+from console.monitors import _queue_client
 from console.runtime import daemon as edge
-from console.runtime import following, night, sentry, sweeping
+from console.runtime import daemon_duties, memory_sweep
 from console.runtime import loop as runtime_loop
 from console.runtime.loop import Runtime
-from console.system import daemon, registry
+from console.runtime.supervision import supervisor
+from console.runtime.watchers import store_watcher
+from console.system import daemon_role
 from console.system.box import Box, open_box
-from console.system.http import Answer, HttpError, Tail
-from console.system.settings import Depth, Monitors, Pipeline, RoleSettings, Settings, Watchdog
+from console.system.config.schema import Depth, Monitors, Pipeline, RoleSettings, Settings, Watchdog
+from console.system.host.json_http import Answer, HttpError, Tail
+from console.system.processes import worker_registry
 
 URL = "http://127.0.0.1:8091"
 REFUSED = "refused"
@@ -186,7 +189,7 @@ class SimBox:
     async def on_duty(self) -> AsyncIterator[None]:
         """The daemon at work, as its own edge has it, until the block ends."""
         self.machine.own = self.machine.start(PYTHON, "-m", "console", "daemon", "run")
-        grant = daemon.claim(self.box.paths, self.box.store)
+        grant = daemon_role.claim(self.box.paths, self.box.store)
         assert grant is not None
         self._tell(EventKind.DAEMON_STARTED)
         others = asyncio.all_tasks()
@@ -231,10 +234,10 @@ def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
         real_time.tzset()
         box = SimBox(place, time, _rig(patch, time))
         patch.setattr(box.rig.scripting, "call", box.call)
-        patch.setattr(_queue_server, "fetch", box.fetch)
-        patch.setattr(_queue_server, "fetch_tail", box.fetch_tail)
+        patch.setattr(_queue_client, "fetch", box.fetch)
+        patch.setattr(_queue_client, "fetch_tail", box.fetch_tail)
         (place / "workers").mkdir()  # its processes have no records among those of the machine
-        patch.setattr(registry, "directory", lambda: place / "workers")
+        patch.setattr(worker_registry, "directory", lambda: place / "workers")
         _slowly(patch)
         _tapped(patch, box)
         with (
@@ -249,7 +252,7 @@ def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
 
 def _rig(patch: pytest.MonkeyPatch, time: Time) -> SimpleNamespace:
     """The rig's own modules, on the clock of the simulation."""
-    patch.syspath_prepend(str(Path(console.rig.__file__).parent))
+    patch.syspath_prepend(str(Path(console.demo.__file__).parent))
     names = (
         "scripting", "task_book", "queue_answers", "rpa_worker", "task_watchdog",
         "realtime_pipeline", "task_trickle",
@@ -272,12 +275,12 @@ def _rig(patch: pytest.MonkeyPatch, time: Time) -> SimpleNamespace:
 
 def _slowly(patch: pytest.MonkeyPatch) -> None:
     """Nothing is looked for as often as on a machine where it may come unannounced."""
-    patch.setattr(following, "Stirring", _deaf)  # it is no matter of chance when one looks
-    patch.setattr(following, "LOOK_S", 5.0)
+    patch.setattr(store_watcher, "Stirring", _deaf)  # it is no matter of chance when one looks
+    patch.setattr(store_watcher, "LOOK_S", 5.0)
     patch.setattr(runtime_loop, "REFRESH_S", 60.0)
-    patch.setattr(sentry, "PULSE_S", 10.0)
-    patch.setattr(night, "HANDOVER_S", 600.0)
-    patch.setattr(sweeping, "SWEEP_S", 600.0)
+    patch.setattr(supervisor, "PULSE_S", 10.0)
+    patch.setattr(daemon_duties, "HANDOVER_S", 600.0)
+    patch.setattr(memory_sweep, "SWEEP_S", 600.0)
 
 
 def _deaf(directory: Path) -> None:

@@ -21,9 +21,13 @@ import pytest
 from simtime import Time
 
 from console.core.model import Identity, Moment, Owner, Process, Role
-from console.system import aftermath, clock, launch, lease, proc, process
+from console.system import clock
 from console.system.box import Box, slot_name
-from console.system.proc import Gone
+from console.system.guard import shim_launcher
+from console.system.locks import lease
+from console.system.processes import process_table, procfs
+from console.system.processes.procfs import Gone
+from console.system.shim import cleanup, program
 
 HZ = 100
 TIDY_S = 0.03
@@ -151,12 +155,12 @@ class Machine:
 
     def launch(
         self, box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
-    ) -> launch.Report:
+    ) -> shim_launcher.Report:
         """A shim and its worker, and what they leave in files, locks and ledger."""
         held = os.dup(locks[0])  # a shim lets go of the other one once its worker has started
-        spec = launch._spec(box, role, slot, token, actor)
+        spec = shim_launcher._spec(box, role, slot, token, actor)
         name, since = slot_name(role, slot), clock.now()
-        shim = self.start(sys.executable, "-I", "-S", str(lease.SHIM), role.name)
+        shim = self.start(sys.executable, "-I", "-S", str(program.__file__), role.name)
         worker = self.start(*role.command, env=dict(spec["marks"]), ppid=shim.pid)  # type: ignore[call-overload]
         worker.held = shim.held = path = box.paths.lease(name)
         owner = Owner(worker.identity, token, since, shim.identity, actor)
@@ -167,13 +171,13 @@ class Machine:
                 spec=spec, identity=str(worker.identity), status=status, err_start=0,
                 started=(since.at, since.tick), oom_kills=sys.maxsize,
             )  # fmt: skip
-            aftermath.certify(dead)  # type: ignore[arg-type]
+            cleanup.certify(dead)  # type: ignore[arg-type]
             os.close(held)
             self.die(shim, 0)
 
         worker.mourners.append(lambda status: self.time.after(TIDY_S, lambda: tidy(status)))
         self.time.wait(role.settle_s)
-        return launch.Report(worker.identity, settled=worker.alive, failed=not worker.alive)
+        return shim_launcher.Report(worker.identity, settled=worker.alive, failed=not worker.alive)
 
     # --- the doors -------------------------------------------------------------------------
 
@@ -181,22 +185,24 @@ class Machine:
     def behind_the_doors(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
         """Our code meets this machine instead of the real one, until the block ends."""
         exchanged: dict[Any, Any] = {
-            process.Handle: type("Handle", (_Handle,), {"machine": self}),
-            process.wait_dead: self._wait_dead,
-            process.details: lambda one, variables: replace(
+            process_table.Handle: type("Handle", (_Handle,), {"machine": self}),
+            process_table.wait_dead: self._wait_dead,
+            process_table.details: lambda one, variables: replace(
                 one, env=self.beings[one.pid].env, uid=os.geteuid()
             ),
-            proc.stat_of: self._stat_of,
-            proc.identify: lambda pid: b.identity if (b := self.beings.get(pid)) else None,
-            proc.alive: lambda identity: self.find(identity) is not None,
-            proc.environment: self._environment,
-            proc.standing: lambda pid: (os.geteuid(), False),
-            proc.usage: self._usage,
+            procfs.stat_of: self._stat_of,
+            procfs.identify: lambda pid: b.identity if (b := self.beings.get(pid)) else None,
+            procfs.alive: lambda identity: self.find(identity) is not None,
+            procfs.environment: self._environment,
+            procfs.standing: lambda pid: (os.geteuid(), False),
+            procfs.usage: self._usage,
             lease.holders: self._holders,
-            lease.is_shim: lambda pid: (b := self.beings.get(pid)) and str(lease.SHIM) in b.argv,
-            launch.launch: self.launch,
-            aftermath.moment: lambda: (self.time.wall(), self.time.tick()),
-            aftermath.oom_kills: lambda: 0,
+            lease.is_shim: lambda pid: (
+                (b := self.beings.get(pid)) and str(program.__file__) in b.argv
+            ),
+            shim_launcher.launch: self.launch,
+            cleanup.moment: lambda: (self.time.wall(), self.time.tick()),
+            cleanup.oom_kills: lambda: 0,
         }
         modules = [one for name, one in sys.modules.items() if name.startswith("console.")]
         for module in modules:

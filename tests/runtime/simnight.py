@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 from simbox import SimBox, simulated
 from simtime import Loop
 
-from console.core import handover
-from console.core.handover_json import document
-from console.core.markdown import markdown
+from console.core.handover import builder
+from console.core.handover.json_export import document
+from console.core.handover.markdown import markdown
 from console.core.model import Command, Event, Identity, Outcome, Sample, Snapshot, Verb
-from console.core.since import DAY_S, ago
-from console.runtime import collecting
-from console.runtime.look import look_once
-from console.system.guard import Guard
+from console.core.text.time_parsing import DAY_S, ago
+from console.runtime.baseline import runs
+from console.runtime.snapshots.one_shot import look_once
+from console.system.guard.guard import Guard
 
 ZONE = "Asia/Seoul"
 BEGAN = datetime(2026, 1, 14, 6, 0, tzinfo=ZoneInfo(ZONE)).timestamp()
@@ -91,7 +91,7 @@ async def evening(box: SimBox) -> None:
     box.torn = False
     box.machine.signal(pipeline, signal.SIGCONT)
     await till(box, "22:00")
-    assert collecting.start(box.box, ANA, 6.0).done
+    assert runs.start(box.box, ANA, 6.0).done
     await till(box, "23:30")
     box.machine.signal(box.worker(), signal.SIGSTOP)
     await till(box, "23:38")
@@ -123,7 +123,7 @@ def live(place: Path) -> Told:
             snapshot, events = loop.run_until_complete(whole(box))
         finally:
             loop.close()
-        told = handover.compose(snapshot, events, ago(DAY_S, snapshot.moment), ZoneInfo(ZONE))
+        told = builder.compose(snapshot, events, ago(DAY_S, snapshot.moment), ZoneInfo(ZONE))
         samples = [one for name in ("canary", "worker", "queue", "watchdog", "pipeline")
                    for one in box.box.store.samples(name)]  # fmt: skip
         return Told(markdown(told, ZoneInfo(ZONE)), document(told), events, samples, box.shown)

@@ -14,8 +14,8 @@ from simnight import BO, ask
 from simtime import Loop
 
 from console.core.model import EventKind, Snapshot, Verb, Verdict
-from console.core.report import event_line, status_text
-from console.runtime.look import look_once
+from console.core.status_document import event_line, status_text
+from console.runtime.snapshots.one_shot import look_once
 
 K = EventKind
 SEOUL, BERLIN = "Asia/Seoul", "Europe/Berlin"

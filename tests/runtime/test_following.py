@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from console.core.model import EventKind
-from console.runtime.following import Following
-from console.runtime.view import View
+from console.runtime.snapshots.store_view import View
+from console.runtime.watchers.store_watcher import Following
 from console.system.box import Box
-from console.system.store import Store
+from console.system.store.store import Store
 
 LONG_S = 30.0
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from console.core import views
-from console.core.baseline import BaselineTargets, baseline
+from console.core.baseline.evaluation import BaselineTargets, baseline
+from console.core.metrics.queue_metrics import work
 from console.core.model import Health, HealthState, Moment, Sample
-from console.core.snapshot import last_seen
-from console.core.work import work
+from console.core.snapshot import views
+from console.core.snapshot.builder import last_seen
 from console.monitors import discover
-from console.runtime import keeping
-from console.runtime.keeping import NEWEST, OLD, WHOLE, History
-from console.system.files import Problem
-from console.system.settings import Settings
+from console.runtime.snapshots import sample_history
+from console.runtime.snapshots.sample_history import NEWEST, OLD, WHOLE, History
+from console.system.config.schema import Settings
+from console.system.files.safe_files import Problem
 
 MONITORS = discover()
 BEGAN = Moment(1_762_165_640.0, 5_000.0, "b1")
@@ -118,7 +118,7 @@ def test_what_was_seen_last_stays_whole_while_nothing_can_be_seen() -> None:
 def test_a_long_blindness_is_bounded_and_its_end_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeping, "MOST", 50)
+    monkeypatch.setattr(sample_history, "MOST", 50)
     history, blind = History("worker"), Sample("worker", BEGAN.plus(100), error="hung")
     history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
     history.extend([blind] * 30)

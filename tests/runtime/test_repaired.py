@@ -23,7 +23,7 @@ from console.core.model import (
     Snapshot,
     Verdict,
 )
-from console.runtime.repaired import Repaired
+from console.runtime.monitoring.post_repair_canary import Repaired
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 SILENT = Health(HealthState.FAILING, "no answer: refused", kind="silent")

@@ -23,15 +23,15 @@ from console.core.model import (
 )
 from console.monitors import discover
 from console.runtime import daemon as running
-from console.runtime import sweeping
-from console.runtime.actions import toggle_baseline
+from console.runtime import memory_sweep
+from console.runtime.commands import toggle_baseline
 from console.runtime.loop import CALM, REFRESH_S, Runtime
-from console.runtime.view import View
-from console.system import clock, daemon
+from console.runtime.snapshots.store_view import View
+from console.system import clock, daemon_role
 from console.system.box import Box, open_box
-from console.system.settings import Baseline, Retention
-from console.ui.paint import Frame
+from console.system.config.schema import Baseline, Retention
 from console.ui.panes import monitors as monitors_pane
+from console.ui.render.styled_lines import Frame
 
 # --- monitors -------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ from console.ui.panes import monitors as monitors_pane
 async def test_a_monitor_that_fails_is_unknown_and_takes_nobody_along(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.runtime.view.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("console.runtime.snapshots.store_view.TIMEOUT_S", 0.3)
     stuck = threading.Event()
 
     async def raises(box: Box) -> dict[str, Any]:
@@ -74,8 +74,8 @@ async def test_who_hangs_or_raises_for_too_long_is_overdue_with_the_reason(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each attempt is written down, and is no look for all that."""
-    monkeypatch.setattr("console.runtime.view.TIMEOUT_S", 0.2)
-    monkeypatch.setattr("console.core.health.SLACK_S", 0.3)
+    monkeypatch.setattr("console.runtime.snapshots.store_view.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("console.core.verdict.SLACK_S", 0.3)
     stuck = threading.Event()
 
     async def raises(box: Box) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def test_what_is_healthy_stands_longer_unless_nobody_watches_any_more(box: Box) 
     runtime = Runtime(box, {"queue": Scripted("queue", fine)})
     well = Snapshot("host", "box", box.now(), Verdict.HEALTHY)
     assert runtime._outlived(REFRESH_S)
-    grant = daemon.claim(box.paths, box.store)
+    grant = daemon_role.claim(box.paths, box.store)
     assert grant is not None
     for verdict in Verdict:
         runtime._snapshot = replace(well, verdict=verdict)
@@ -287,9 +287,9 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
 
 @pytest.mark.parametrize("whose", ["the daemon's", "a console's"])
 async def test_no_thread_grows_old(box: Box, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "SWEEP_S", 0.05)
+    monkeypatch.setattr(memory_sweep, "SWEEP_S", 0.05)
     console = Runtime(box, {"worker": Scripted("worker", fine)}).feeds()["worker"]
-    work = sweeping.sweep() if whose == "the daemon's" else console(lambda _: None)
+    work = memory_sweep.sweep() if whose == "the daemon's" else console(lambda _: None)
     task = asyncio.create_task(work)
     await asyncio.sleep(0.01)
     first = await asyncio.to_thread(threading.current_thread)

@@ -16,11 +16,11 @@ from scene import ledger, outsider, running_on, shown, until
 from console.core.model import Command, EventKind, Instance, Process, RoleState, Verb
 from console.monitors import worker
 from console.runtime.loop import Runtime
-from console.runtime.pulse import Pulse
-from console.system import proc
+from console.runtime.supervision.process_scanner import Pulse
 from console.system.box import Box, open_box
-from console.system.guard import Guard
-from console.system.settings import Restart
+from console.system.config.schema import Restart
+from console.system.guard.guard import Guard
+from console.system.processes import procfs
 
 
 async def test_a_worker_of_others_is_adopted_and_mourned(box: Box) -> None:
@@ -86,7 +86,7 @@ async def test_who_was_passed_over_is_seen_once_he_has_become_a_worker(box: Box)
 async def test_a_death_that_was_asked_for_is_told_as_that(box: Box) -> None:
     """No shim certifies the end of an adopted worker: who asked for it is in the ledger."""
     with await asyncio.to_thread(outsider, box) as process:
-        identity = proc.identify(process.pid)
+        identity = procfs.identify(process.pid)
         about = ("worker", "cli:ana", "", identity, None, {"verb": "kill"})
         box.record(EventKind.ADOPTED, "worker", "outside", "found running", identity)
         box.record(EventKind.ASKED, *about)
@@ -101,7 +101,7 @@ async def test_who_died_before_the_watch_saw_them_is_mourned_too(box: Box) -> No
     async with running_on(Runtime(box, {"worker": worker}, holder=True)):
         await until(lambda: box.store.samples("worker"))
         with await asyncio.to_thread(outsider, box) as process:
-            identity = proc.identify(process.pid)
+            identity = procfs.identify(process.pid)
             process.kill()
         ghost = (EventKind.ADOPTED, "worker", "cli:ana", "found running", identity)
         await asyncio.to_thread(box.record, *ghost)
@@ -220,7 +220,7 @@ async def test_no_death_is_told_of_a_process_that_lives(box: Box) -> None:
     runtime = Runtime(box, {"worker": worker}, holder=True)
     with await asyncio.to_thread(outsider, box) as process:
         try:
-            identity = proc.identify(process.pid)
+            identity = procfs.identify(process.pid)
             assert identity is not None
             lost = Instance("worker", (Process(identity, 1, (), box.now()),))
             await runtime.sentry._mourn(role, lost, identity)

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 from scene import running_on, until
 
-import console.rig
+import console.demo
 from console.core.model import Command, Event, EventKind, RoleState, Verb
+from console.demo.environment import free_port
 from console.monitors import queue, worker
-from console.rig.box import free_port
 from console.runtime.loop import Runtime
 from console.system.box import Box, open_box
-from console.system.settings import Depth, Monitors, Restart, RoleSettings, Settings
-from console.system.settings import Queue as Server
+from console.system.config.schema import Depth, Monitors, Restart, RoleSettings, Settings
+from console.system.config.schema import Queue as Server
 
-RIG = Path(console.rig.__file__).parent
+RIG = Path(console.demo.__file__).parent
 TOLD = (EventKind.STARTED, EventKind.STALLED, EventKind.ASKED, EventKind.DIED, EventKind.READY)
 
 

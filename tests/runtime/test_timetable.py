@@ -11,8 +11,8 @@ from scene import Scripted, fine, running_on, until
 from console.core.model import Sample
 from console.monitors import Monitor
 from console.runtime.loop import STAGGER_S, Runtime
-from console.runtime.timetable import left_s
-from console.runtime.view import View
+from console.runtime.monitoring.schedule import left_s
+from console.runtime.snapshots.store_view import View
 from console.system.box import Box
 
 

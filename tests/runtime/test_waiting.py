@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.runtime.waiting import EARLY_S, Bell, on_the_second
+from console.runtime.timers import EARLY_S, Bell, on_the_second
 
 LONG_S = 30.0
 

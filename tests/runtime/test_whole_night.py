@@ -21,7 +21,7 @@ import simnight
 from simnight import SUSPEND_S, Told
 
 from console.core.model import Event, EventKind
-from console.core.report import status, status_text
+from console.core.status_document import status, status_text
 
 K = EventKind
 AGAIN = (

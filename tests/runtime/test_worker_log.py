@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from console.core.model import Health, HealthState
-from console.core.record import Seen
-from console.runtime.worker_log import WorkerLog
+from console.core.supervision.role_codec import Seen
+from console.runtime.supervision.worker_log import WorkerLog
 from console.system.box import Box
 
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]\[(DEBUG|INFO|WARN|ERROR)\] (.+)")

@@ -29,12 +29,12 @@ from beings import (
     words,
 )  # fmt: skip
 
-from console.core.instances import BOX_VARIABLE
 from console.core.model import Command, Event, EventKind, Instance, Outcome, Verb
-from console.system import process
+from console.core.processes.instances import BOX_VARIABLE
 from console.system.box import Box, Observation, open_box
-from console.system.guard import Guard
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
+from console.system.guard.guard import Guard
+from console.system.processes import process_table
 
 Make = Callable[..., "Arena"]
 __all__ = ["STARTED", "Arena", "arena", "dead", "holds_open", "kill", "pids", "wait_for", "words"]
@@ -230,7 +230,7 @@ class Arena:
         states = [str(path) for path in self.place.glob("state*")]
         for _ in range(100):
             shims = [p for p in pids() if holds_open(p, self.place)]
-            boxes = {p: process.environment(p, {BOX_VARIABLE}) for p in pids()}
+            boxes = {p: process_table.environment(p, {BOX_VARIABLE}) for p in pids()}
             marked = [p for p, box in boxes.items() if box.get(BOX_VARIABLE) in states]
             others = [p for p in STARTED if not dead(p) and foreign(p)]
             rest = {*self.living(), *shims, *marked, *others} - {os.getpid()}

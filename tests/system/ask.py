@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from console.core.model import Command, Verb
 from console.system.box import open_box
-from console.system.guard import Guard
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
+from console.system.guard.guard import Guard
 
 verb, script, place = sys.argv[1:4]
 settings = Settings(roles={"worker": RoleSettings(match=script, grace_s=1.0)})

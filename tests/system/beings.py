@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from console.core.processes.shim_program import is_shim
+
 T = TypeVar("T")
 
 
@@ -102,7 +104,7 @@ def words(pid: int) -> list[bytes]:
 
 def holds_open(pid: int, place: Path) -> bool:
     """Whether a shim has a file of the arena open."""
-    if not any(word.endswith(b"/console/system/shim.py") for word in words(pid)):
+    if not is_shim([os.fsdecode(word) for word in words(pid)]):
         return False
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):

@@ -33,8 +33,8 @@ from console.monitors import discover
 from console.runtime.loop import Runtime
 from console.system import clock
 from console.system.box import open_box
-from console.system.configuration import load
-from console.system.guard import Guard
+from console.system.config.loader import load
+from console.system.guard.guard import Guard
 
 CALLERS, CONSOLES = 4, 3
 VERBS = [Verb.ENSURE] * 5 + [Verb.RESTART] * 2 + [Verb.END_DUPLICATES] * 2 + [Verb.KILL]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from console.core.model import Moment, Sample
-from console.system.store import StoreError
+from console.system.store.store import StoreError
 
 
 def sample(number: float, monitor: str = "queue") -> Sample:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from console.system import process
-from console.system.process import Gone, Handle, Table
+from console.system.processes import process_table
+from console.system.processes.process_table import Gone, Handle, Table
 
 LAST = Path("/proc/sys/kernel/ns_last_pid")
 SLEEP = ["/bin/sleep", "600"]
@@ -47,7 +47,7 @@ def main(rounds: int) -> int:
     for number in range(rounds):
         at_once = number % 2 == 1
         meant = spawn(300)
-        identity = process.identify(meant)
+        identity = process_table.identify(meant)
         assert identity is not None
         early = Handle(identity)
         table.look()
@@ -56,7 +56,7 @@ def main(rounds: int) -> int:
             time.sleep(0.011)
         stranger = spawn(300)
         reused += stranger == meant
-        twins = process.identify(stranger) == identity
+        twins = process_table.identify(stranger) == identity
         same += twins
         cached += not twins and any(p.identity == identity for p in table.look())
         with contextlib.suppress(Gone):

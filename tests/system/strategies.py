@@ -17,7 +17,7 @@ from beings import foreign
 
 from console.core.model import Command, Verb
 from console.system.box import open_box
-from console.system.guard import Guard
+from console.system.guard.guard import Guard
 
 Strategy = Callable[[Arena], str]
 """Answers `[exit code, PID, words]` as JSON."""

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from arena import wait_for
 
-from console.core.instances import MARKS, Kinship, Scope
 from console.core.model import (
     EventKind,
     Identity,
@@ -27,14 +26,17 @@ from console.core.model import (
     Process,
     Role,
 )
-from console.system import clock, daemon, lease, process
-from console.system.attribution import attribute
+from console.core.processes.instances import MARKS, Kinship, Scope
+from console.system import clock, daemon_role
 from console.system.box import FEW, RECENT_S, Box, open_box, slot_name
-from console.system.meter import MOST, Meter
+from console.system.config.schema import RoleSettings, Settings
+from console.system.locks import lease
 from console.system.paths import PathError
-from console.system.settings import RoleSettings, Settings
-from console.system.store import StoreError
-from console.system.survey import Survey
+from console.system.processes import process_table
+from console.system.processes.lease_attribution import attribute
+from console.system.processes.role_survey import Survey
+from console.system.processes.usage import MOST, Meter
+from console.system.store.store import StoreError
 
 NOW = Moment(1_000.0, 1_000.0, "boot")
 WORKER = Role("worker", "rpa_worker.py")
@@ -159,7 +161,7 @@ def test_we_are_never_a_worker_ourselves(box: Box) -> None:
     """A console, and the shell that calls it, may well name the script."""
     script = (
         "import sys; from pathlib import Path; from console.system.box import open_box;"
-        "from console.system.settings import Settings;"
+        "from console.system.config.schema import Settings;"
         f"box = open_box(Settings(), Path({str(box.paths.state)!r})).__enter__();"
         "print([one.pid for one in box.observe(box.roles)[0].instances], __import__('os').getpid())"
     )
@@ -174,7 +176,7 @@ def test_we_are_never_a_worker_ourselves(box: Box) -> None:
 
 def test_cpu_is_a_rate_between_two_looks_and_memory_is_now() -> None:
     meter = Meter()
-    identity = process.identify(os.getpid())
+    identity = process_table.identify(os.getpid())
     assert identity is not None
     own = Instance("worker", (Process(identity, 1, (), clock.now()),))
     first = meter.read(own)
@@ -202,33 +204,33 @@ def test_a_meter_forgets_the_dead() -> None:
 
 
 def test_one_process_runs_the_monitors(box: Box) -> None:
-    grant = daemon.claim(box.paths, box.store)
+    grant = daemon_role.claim(box.paths, box.store)
     assert grant is not None
-    assert daemon.claim(box.paths, box.store) is None
-    held = lease.look(box.paths.lease(daemon.NAME), box.paths.owner(daemon.NAME))
+    assert daemon_role.claim(box.paths, box.store) is None
+    held = lease.look(box.paths.lease(daemon_role.NAME), box.paths.owner(daemon_role.NAME))
     assert held.state is LeaseState.HELD
     assert held.owner is not None
     assert held.owner.identity.pid == os.getpid()
     grant.close()
-    held = lease.look(box.paths.lease(daemon.NAME), box.paths.owner(daemon.NAME))
+    held = lease.look(box.paths.lease(daemon_role.NAME), box.paths.owner(daemon_role.NAME))
     assert held.state is LeaseState.FREE
-    again = daemon.claim(box.paths, box.store)
+    again = daemon_role.claim(box.paths, box.store)
     assert again is not None
     again.close()
 
 
 def test_the_daemon_is_started_like_any_other_role(tmp_path: Path) -> None:
-    role = daemon.role(tmp_path / "state", tmp_path / "config.toml")
+    role = daemon_role.role(tmp_path / "state", tmp_path / "config.toml")
     assert role.command[-2:] == ("daemon", "run")
     assert str(tmp_path / "config.toml") in role.command
-    assert "--config" not in daemon.role(tmp_path, None).command
+    assert "--config" not in daemon_role.role(tmp_path, None).command
     assert role.cwd == "/"
 
 
 def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
-    assert daemon.heartbeat(box.paths) is None
-    daemon.beat(box.paths)
-    beat = daemon.heartbeat(box.paths)
+    assert daemon_role.heartbeat(box.paths) is None
+    daemon_role.beat(box.paths)
+    beat = daemon_role.heartbeat(box.paths)
     assert beat is not None
     assert beat.boot == box.now().boot
     assert 0 <= box.now().since(beat) < 5
@@ -237,11 +239,11 @@ def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
 # --- what another look has seen already ------------------------------------------------------
 
 
-class Blind(process.Table):
+class Blind(process_table.Table):
     """A table that cannot be looked at any more."""
 
     def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
-        raise process.ProcessError("looked again")
+        raise process_table.ProcessError("looked again")
 
 
 @contextmanager
@@ -267,7 +269,7 @@ async def test_who_was_seen_a_moment_ago_and_lives_is_not_looked_for(box: Box) -
         assert await box.instances("watchdog") == seen
         one.kill()
         one.wait(10)
-        with pytest.raises(process.ProcessError, match="looked again"):
+        with pytest.raises(process_table.ProcessError, match="looked again"):
             await box.instances("watchdog")
 
 
@@ -275,7 +277,7 @@ async def test_that_nobody_was_there_is_asked_again_and_so_is_what_is_old(box: B
     box.observe(box.roles)
     known = box._seen["watchdog"]
     box.table = Blind()
-    alone = process.identify(os.getpid())
+    alone = process_table.identify(os.getpid())
     assert alone is not None
     ours = Instance("watchdog", (Process(alone, 1, (), clock.now()),))
     old = box.now().plus(-RECENT_S - 1)
@@ -286,7 +288,7 @@ async def test_that_nobody_was_there_is_asked_again_and_so_is_what_is_old(box: B
         replace(known, instances=(ours,) * (FEW + 1)),
     ):
         box._seen["watchdog"] = seen
-        with pytest.raises(process.ProcessError, match="looked again"):
+        with pytest.raises(process_table.ProcessError, match="looked again"):
             await box.instances("watchdog")
     box._seen["watchdog"] = replace(known, instances=(ours,))
     assert await box.instances("watchdog") == (ours,)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.system.door import PUBLIC, Door, unsafe_directory
-from console.system.files import FileError, Problem
+from console.system.files.outside_files import PUBLIC, Door, unsafe_directory
+from console.system.files.safe_files import FileError, Problem
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 OTHER = 12_345

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.system.door import append_rotating, write_atomically
-from console.system.files import FileError, Problem, read_json, tail
+from console.system.files.outside_files import append_rotating, write_atomically
+from console.system.files.safe_files import FileError, Problem, read_json, tail
 
 as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -261,8 +261,8 @@ def test_a_log_that_is_no_file(tmp_path: Path) -> None:
 
 ON_A_SMALL_DISK = """
 import pathlib, sys
-from console.system.door import append_rotating, write_atomically
-from console.system.files import FileError, read_json
+from console.system.files.outside_files import append_rotating, write_atomically
+from console.system.files.safe_files import FileError, read_json
 disk = pathlib.Path(sys.argv[1])
 path, log = disk / "status.json", disk / "monitor.log"
 write_atomically(path, '"old"')

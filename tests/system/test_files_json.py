@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.system.files import BadJson, decode
+from console.system.files.safe_files import BadJson, decode
 
 sound = st.recursive(
     st.none()

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hung import hung, needs_fuse
 
-from console.runtime.worker_log import WorkerLog
-from console.system import foreign
+from console.runtime.supervision.worker_log import WorkerLog
 from console.system.box import open_box
-from console.system.door import Door, unsafe_directory, write_atomically
-from console.system.files import FileError, Problem
-from console.system.foreign import NoAnswer
-from console.system.in_force import Configured
-from console.system.settings import Settings
+from console.system.config.schema import Settings
+from console.system.config.watched_file import Configured
+from console.system.files import hanging_storage
+from console.system.files.hanging_storage import NoAnswer
+from console.system.files.outside_files import Door, unsafe_directory, write_atomically
+from console.system.files.safe_files import FileError, Problem
 
 
 def _fail() -> None:
@@ -25,7 +25,7 @@ def _fail() -> None:
 
 
 def test_what_is_done_in_another_process_comes_back(tmp_path: Path) -> None:
-    place = foreign.Place(str(tmp_path))
+    place = hanging_storage.Place(str(tmp_path))
     assert place.call(os.path.join, ("a", "b"), 5.0) == "a/b"
     assert place.call(os.urandom, (1_000_000,), 5.0) != b""
     with pytest.raises(FileError, match="half written: at the end") as caught:
@@ -40,7 +40,7 @@ def test_what_is_done_in_another_process_comes_back(tmp_path: Path) -> None:
 def test_the_process_keeps_no_descriptor_of_its_parent(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        open_there = foreign.Place("x").call(os.listdir, ("/proc/self/fd",), 5.0)
+        open_there = hanging_storage.Place("x").call(os.listdir, ("/proc/self/fd",), 5.0)
     assert len(open_there) <= 5  # 0 to 2, the pipe, and the directory itself
 
 
@@ -50,8 +50,10 @@ def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path)
     link = tmp_path / "link"
     link.symlink_to("m/outputs")
     with hung(directory):
-        assert foreign.is_remote(str(directory / "outputs")) and foreign.is_remote(str(link))
-        assert not foreign.is_remote(str(tmp_path))
+        assert hanging_storage.is_remote(str(directory / "outputs")) and hanging_storage.is_remote(
+            str(link)
+        )
+        assert not hanging_storage.is_remote(str(tmp_path))
         for _ in range(3):
             with pytest.raises(NoAnswer, match=f"does not answer since .*mount {directory}, fuse"):
                 write_atomically(directory / "outputs" / "file", "text")
@@ -60,7 +62,7 @@ def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path)
             write_atomically(directory / "outputs" / "file", "text")
         assert time.monotonic() - began < 1.0
         assert "does not answer" in (unsafe_directory(directory / "outputs") or "")
-        assert any(str(directory) in words for words in foreign.silent())
+        assert any(str(directory) in words for words in hanging_storage.silent())
         tasks = Path("/proc/self/task")
         states = [
             (one / "stat").read_text().rpartition(")")[2].split()[0] for one in tasks.iterdir()
@@ -68,7 +70,7 @@ def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path)
         assert "D" not in states, "a thread of ours hangs: this process could not end"
     write_atomically(directory / "outputs" / "file", "text")
     assert (directory / "outputs" / "file").read_text() == "text"
-    assert foreign.silent(retry=True) == ()
+    assert hanging_storage.silent(retry=True) == ()
 
 
 @needs_fuse

@@ -10,7 +10,7 @@ import pytest
 from arena import Make, dead, kill, wait_for
 
 from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
-from console.core.supervision import POLICY
+from console.core.supervision.state_machine import POLICY
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 

@@ -12,11 +12,11 @@ import portalocker
 import pytest
 from arena import PYTHON, STARTED, Make, dead, kill, wait_for
 
-from console.core import supervision
+from console.core.explain.death_chain import why
 from console.core.model import Command, Event, EventKind, LeaseState, Verb
-from console.core.why import why
-from console.system import decision, lock
-from console.system.guard import Guard
+from console.core.supervision import state_machine
+from console.system.guard.guard import Guard
+from console.system.locks import command_lock, ofd_lock
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -106,7 +106,7 @@ def test_policy_tells_the_same_refusal_once(make: Make) -> None:
     a = make()
     path = a.box.paths.decision("worker")
     path.mkdir()
-    refused = [a.do(Verb.ENSURE, actor=supervision.POLICY) for _ in range(3)]
+    refused = [a.do(Verb.ENSURE, actor=state_machine.POLICY) for _ in range(3)]
     assert not any(one.done for one in refused) and len({one.message for one in refused}) == 1
     assert len(a.events(EventKind.REFUSED)) == 1
     for _ in range(2):  # an operator's is told each time
@@ -139,7 +139,7 @@ def test_a_role_that_takes_longer_than_the_usual_patience_is_waited_for(
     make: Make, monkeypatch: pytest.MonkeyPatch, verb: Verb
 ) -> None:
     """A settle time above the usual patience is allowed: starter and joining caller wait."""
-    monkeypatch.setattr(supervision, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(state_machine, "PATIENCE_S", 0.2)
     a = make(settle_s=1.0, grace_s=0.5)
     if verb is Verb.RESTART:
         a.ensure()
@@ -154,11 +154,11 @@ def test_patience_ends_with_who_is_at_work(
     make: Make, linux: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the kernel's own call and by portalocker: one and the same lock."""
-    monkeypatch.setattr(decision, "LINUX", linux)
+    monkeypatch.setattr(command_lock, "LINUX", linux)
     a = make()
     a.guard.patience_s = 0.2
     path = a.box.paths.decision("worker")
-    descriptor = lock.open_lock(path)
+    descriptor = ofd_lock.open_lock(path)
     portalocker.lock(descriptor, portalocker.LockFlags.EXCLUSIVE)
     try:
         outcome = a.do(Verb.ENSURE)

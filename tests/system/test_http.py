@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from console.system.http import HttpError, _resolve, fetch
+from console.system.host.json_http import HttpError, _resolve, fetch
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -235,7 +235,7 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_importing_it_costs_nothing() -> None:
-    code = "import sys, console.system.http; sys.exit('http.client' in sys.modules)"
+    code = "import sys, console.system.host.json_http; sys.exit('http.client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -248,7 +248,7 @@ def test_a_number_needs_no_resolver() -> None:
 
 
 def test_a_plain_name_loads_no_tables_of_other_writings() -> None:
-    code = "import sys; from console.system.http import HttpError, _resolve\n"
+    code = "import sys; from console.system.host.json_http import HttpError, _resolve\n"
     code += "import time; _resolve('localhost', 80, time.monotonic() + 60)\n"
     code += "sys.exit('encodings.idna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from console.system import in_force
-from console.system.configuration import parse
-from console.system.differing import differences, digested
-from console.system.in_force import Configured, InForce
-from console.system.settings import Settings
+from console.system import daemon_settings
+from console.system.config.difference import differences, digested
+from console.system.config.loader import parse
+from console.system.config.schema import Settings
+from console.system.config.watched_file import Configured
+from console.system.daemon_settings import DaemonSettings
 
 
 @pytest.mark.parametrize(
@@ -53,11 +54,11 @@ def test_what_is_long_is_cut() -> None:
 
 
 def test_the_record_reads_back(tmp_path: Path) -> None:
-    record = InForce(
+    record = DaemonSettings(
         7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", True, digested(Settings())
     )
-    in_force.write(tmp_path, record)
-    assert in_force.read(tmp_path) == record
+    daemon_settings.write(tmp_path, record)
+    assert daemon_settings.read(tmp_path) == record
     assert (tmp_path / "daemon.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -70,14 +71,14 @@ def test_the_record_reads_back(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_record_that_is_none_is_not_believed(tmp_path: Path, text: str) -> None:
     (tmp_path / "daemon.json").write_text(text)
-    found = in_force.read(tmp_path)
+    found = daemon_settings.read(tmp_path)
     assert found is None or found.pid == 0
 
 
 def test_no_record_is_no_trouble(tmp_path: Path) -> None:
-    assert in_force.read(tmp_path) is None
+    assert daemon_settings.read(tmp_path) is None
     (tmp_path / "daemon.json").mkdir()
-    assert in_force.read(tmp_path) is None
+    assert daemon_settings.read(tmp_path) is None
 
 
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

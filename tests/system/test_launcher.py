@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from console.core.model import Identity, Moment, Process
-from console.system.launcher import launcher
+from console.system.processes.launch_origin import launcher
 
 
 def seen(pid: int, ppid: int) -> Process:

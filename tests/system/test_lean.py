@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from console.system.lean import Threads
+from console.system.host.process_memory import Threads
 
-LEAN = "from console.system.lean import be_lean\nbe_lean()\n"
+LEAN = "from console.system.host.process_memory import be_lean\nbe_lean()\n"
 THREADS = """
 import threading
 together = threading.Barrier(5)
@@ -35,7 +35,7 @@ TLS = """
 import asyncio, sys
 asyncio.run(asyncio.sleep(0))
 assert "ssl" not in sys.modules and "_ssl" not in sys.modules
-from console.system.http import HttpError, fetch
+from console.system.host.json_http import HttpError, fetch
 try:
     fetch(sys.argv[1])
 except HttpError as error:
@@ -43,7 +43,7 @@ except HttpError as error:
 """
 RINGS = """
 import gc, sys, weakref
-from console.system.lean import settle, tidy
+from console.system.host.process_memory import settle, tidy
 class Ring:
     def __init__(self): self.itself = self
 kept = [Ring() for _ in range(10_000)]
@@ -59,7 +59,7 @@ print(before - sys.getallocatedblocks() > 1_500)
 """
 KEEPING = """
 import asyncio, ctypes, threading
-from console.system.lean import Threads
+from console.system.host.process_memory import Threads
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g used free keep".split()]
 libc = ctypes.CDLL(None)
@@ -148,6 +148,6 @@ def test_what_is_left_over_goes_at_once_and_what_stays_is_not_looked_at() -> Non
 
 
 def test_the_configuration_is_read_without_what_typing_has_as_well() -> None:
-    loaded = "import console.system.configuration, sys; print({0!r} in sys.modules)"
+    loaded = "import console.system.config.loader, sys; print({0!r} in sys.modules)"
     assert run(loaded.format("msgspec")) == "True"
     assert run(loaded.format("typing_extensions")) == "False"

@@ -11,13 +11,13 @@ import pytest
 from arena import Make, dead, kill, wait_for
 
 from console.core.model import LeaseState, Verb
-from console.system import lease, lock
-from console.system.lease import LeaseError
+from console.system.locks import lease, ofd_lock
+from console.system.locks.lease import LeaseError
 
 HOLD = """
 import sys
 from pathlib import Path
-from console.system import lock
+from console.system.locks import ofd_lock as lock
 grant = lock.take(Path(sys.argv[1]))
 print("taken" if grant else "held", flush=True)
 sys.stdin.read()
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 def holder(path: Path) -> subprocess.Popen[str]:
     """A process that takes the lock, says so, and keeps it until its input ends."""
-    root = str(Path(lock.__file__).parents[2])
+    root = str(Path(ofd_lock.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
@@ -44,25 +44,27 @@ def said(process: subprocess.Popen[str]) -> str:
 
 def test_one_takes_it_and_looking_does_not(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    assert not lock.held(path), "a file that is not there is not held"
+    assert not ofd_lock.held(path), "a file that is not there is not held"
     with holder(path) as first:
         assert said(first) == "taken"
-        assert lock.held(path) and lock.take(path) is None
-        assert lock.holders(path) == (first.pid,)
+        assert ofd_lock.held(path) and ofd_lock.take(path) is None
+        assert ofd_lock.holders(path) == (first.pid,)
         first.kill()
-    wait_for(lambda: not lock.held(path))
-    grant = lock.take(path)
-    assert grant is not None and lock.holders(path) == (os.getpid(),)
+    wait_for(lambda: not ofd_lock.held(path))
+    grant = ofd_lock.take(path)
+    assert grant is not None and ofd_lock.holders(path) == (os.getpid(),)
     grant.close()
     assert path.exists() and path.read_bytes() == b"", "never unlinked, never written"
 
 
 def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    lock.open_lock(path)
-    probe = "import sys\nfrom pathlib import Path\nfrom console.system import lock\n"
+    ofd_lock.open_lock(path)
+    probe = (
+        "import sys\nfrom pathlib import Path\nfrom console.system.locks import ofd_lock as lock\n"
+    )
     probe += "print('on', flush=True)\nwhile True: lock.held(Path(sys.argv[1]))"
-    root = str(Path(lock.__file__).parents[2])
+    root = str(Path(ofd_lock.__file__).parents[2])
     with subprocess.Popen(
         [sys.executable, "-c", probe, str(path)],
         stdout=subprocess.PIPE,
@@ -71,7 +73,7 @@ def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
     ) as prober:
         said(prober)
         for _ in range(2000):
-            grant = lock.take(path)
+            grant = ofd_lock.take(path)
             assert grant is not None, "a prober was taken for a holder"
             grant.close()
         prober.kill()
@@ -90,7 +92,7 @@ def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> N
         os.mkfifo(path)
     else:
         os.link(other, path)
-    for attempt in (lock.take, lock.held):
+    for attempt in (ofd_lock.take, ofd_lock.held):
         with pytest.raises(LeaseError, match=r"x\.lock"):
             attempt(path)
     assert kind == "dangling" or other.read_text() == "precious"
@@ -100,7 +102,7 @@ def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> N
 def test_a_wide_mode_is_narrowed(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.touch(0o644)
-    grant = lock.take(path)
+    grant = ofd_lock.take(path)
     assert grant is not None and path.stat().st_mode & 0o777 == 0o600
     grant.close()
 
@@ -111,7 +113,7 @@ def test_anothers_file_is_refused(tmp_path: Path) -> None:
     path.touch(0o600)
     os.chown(path, 65534, 65534)
     with pytest.raises(LeaseError, match="belongs to uid 65534"):
-        lock.take(path)
+        ofd_lock.take(path)
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "null", '{"identity": "x"}', "\0" * 99])
@@ -137,7 +139,7 @@ def test_it_survives_a_worker_that_closes_everything(make: Make) -> None:
     wait_for(lambda: a.lines("ready"))
     assert a.look().lease.state is LeaseState.HELD, "the shim holds it too"
     kill(a.shim())
-    wait_for(lambda: not lock.held(a.box.paths.lease("worker")))
+    wait_for(lambda: not ofd_lock.held(a.box.paths.lease("worker")))
     # Now nothing holds it, and still no second one: whoever takes the lease looks again.
     assert a.ensure().pid == pid
     assert a.do(Verb.ENSURE).pid == pid and not a.duplicates

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from console.core.model import Command, Event, EventKind, Identity, Moment, Outcome, Verb
-from console.system.lines import Lines
-from console.system.store import Store
+from console.system.store.event_outbox import Lines
+from console.system.store.store import Store
 
 
 def line(kind: EventKind, reason: str = "", pid: int = 1) -> Event:

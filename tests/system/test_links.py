@@ -13,8 +13,8 @@ import pytest
 from arena import wait_for
 
 from console.system.box import Box, open_box
-from console.system.links import Links
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
+from console.system.files.symbolic_links import Links
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def test_a_loop_of_links_is_no_error(place: Path) -> None:
 HUNG = """
 import ctypes, os, sys, time
 sys.path.insert(0, {root!r})
-from console.system.links import Links
+from console.system.files.symbolic_links import Links
 links, place = Links(), {place!r}
 known = place + "/m/sub"
 os.symlink(place, place + "/m")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console.commands.doctor import outlives
-from console.system import logind
+from console.cli.commands.doctor import outlives
+from console.system.host import logind
 
 MAIN, YES = "etc/logind.conf", "[Login]\nKillUserProcesses=yes\n"
 

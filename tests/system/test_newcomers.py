@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from arena import wait_for
 
-from console.system import clock, proc, process
-from console.system.process import LINUX, Table
-from console.system.stirring import Stirring
+from console.system import clock
+from console.system.host.inotify import Stirring
+from console.system.processes import process_table, procfs
+from console.system.processes.process_table import LINUX, Table
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="/proc and inotify are Linux's")
 
@@ -88,7 +89,7 @@ def test_an_old_process_that_becomes_another_program_is_told_in_half_a_minute(
     tells: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not tells:
-        monkeypatch.setattr(process, "ran", lambda _pid: None)
+        monkeypatch.setattr(process_table, "ran", lambda _pid: None)
     table, later = Table(), Later()
     with running("sh", "-c", "read one; read two; exec cat") as new, clock.driven_by(later):
         told(table, new.pid)
@@ -108,13 +109,13 @@ def test_an_old_process_that_becomes_another_program_is_told_in_half_a_minute(
 def test_who_does_not_run_has_run_as_long_as_before() -> None:
     with running("cat") as new:
         new.send_signal(signal.SIGSTOP)
-        assert wait_for(lambda: (proc.stat_of(new.pid) or "?")[0] == "T")
-        wait_for(lambda: proc.ran(new.pid) == proc.ran(new.pid))  # off its processor, too
-        before = proc.ran(new.pid)
-        assert before and before == proc.ran(new.pid)
+        assert wait_for(lambda: (procfs.stat_of(new.pid) or "?")[0] == "T")
+        wait_for(lambda: procfs.ran(new.pid) == procfs.ran(new.pid))  # off its processor, too
+        before = procfs.ran(new.pid)
+        assert before and before == procfs.ran(new.pid)
         new.send_signal(signal.SIGCONT)
-        assert wait_for(lambda: (proc.ran(new.pid) or 0) > before)
-    assert proc.ran(new.pid) is None
+        assert wait_for(lambda: (procfs.ran(new.pid) or 0) > before)
+    assert procfs.ran(new.pid) is None
 
 
 def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -> None:

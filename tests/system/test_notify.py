@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.notify import notify, ping_every_s
+from console.system.host.sd_notify import notify, ping_every_s
 
 
 @pytest.fixture

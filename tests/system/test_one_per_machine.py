@@ -15,13 +15,14 @@ from arena import PYTHON, STARTED, Arena, Make, dead, kill, pids, wait_for, word
 from battle import Round
 from tally import Tally
 
-from console.core.instances import MARKS
 from console.core.model import Command, EventKind, Outcome, Verb
-from console.rig.box import free_port
-from console.system import process, registry, sockets, start_lock
+from console.core.processes.instances import MARKS
+from console.demo.environment import free_port
 from console.system.box import Box, open_box
-from console.system.guard import Guard
-from console.system.settings import Queue, RoleSettings, Settings
+from console.system.config.schema import Queue, RoleSettings, Settings
+from console.system.guard.guard import Guard
+from console.system.locks import start_lock
+from console.system.processes import port_owners, process_table, worker_registry
 
 OTHER = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start another user's process")
@@ -109,7 +110,7 @@ def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
         a.ensure()
         os._exit(0)
     STARTED.append(caller)
-    wait_for(lambda: any(record.box == a.box.name for record in registry.known()))
+    wait_for(lambda: any(record.box == a.box.name for record in worker_registry.known()))
     kill(caller)
     with beside(a, "other") as box:
         answer = do(box, Verb.ENSURE)
@@ -172,16 +173,16 @@ def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None
 
 def test_records_of_the_dead_are_removed(make: Make) -> None:
     a = make()
-    pid, place = a.ensure().pid, registry.directory()
-    assert place and [one for one in registry.known() if one.identity.pid == pid]
+    pid, place = a.ensure().pid, worker_registry.directory()
+    assert place and [one for one in worker_registry.known() if one.identity.pid == pid]
     a.do(Verb.KILL)
-    assert not [one for one in registry.known() if one.identity.pid == pid]
+    assert not [one for one in worker_registry.known() if one.identity.pid == pid]
     a.ensure()
     assert not list(place.glob(f"{pid}.*.json"))
 
 
 def test_a_record_that_is_none_is_passed_over(make: Make) -> None:
-    a, place = make(), registry.directory()
+    a, place = make(), worker_registry.directory()
     assert place
     bad = [place / f"1.{number}.json" for number in range(4)]
     contents = [b"", b"[]", b'{"identity": 5, "box": 1, "rule": 2, "token": "x"}', b"\xff" * 99]
@@ -233,7 +234,7 @@ def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) 
     (state / "locks").mkdir(parents=True)
     marks = dict(zip(MARKS, (str(state), "worker", "7"), strict=True))
     theirs = another_users(str(a.script), env=marks)
-    identity = process.identify(theirs)
+    identity = process_table.identify(theirs)
     record = json.dumps({"identity": str(identity), "token": 7})
     (state / "locks" / "worker.owner.json").write_text(record)
     refused = a.do(Verb.ENSURE)
@@ -254,7 +255,7 @@ def test_another_users_worker_inherits_no_secret_of_root(
     pid = a.ensure().pid
     assert pid
     wanted = {"ROOTS_OWN", "ITS_OWN", "PATH", "HOME"}
-    found = process.environment(pid, wanted)
+    found = process_table.environment(pid, wanted)
     assert found.keys() == {"ITS_OWN", "PATH", "HOME"} and found["HOME"] != os.environ["HOME"]
 
 
@@ -263,8 +264,8 @@ def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
     a = make(user="nobody", command=["/bin/sleep", "600"], match="sleep_never_matches.py")
     a.place.chmod(0o755)
     pid = a.ensure().pid
-    assert pid and process.standing(pid)[0] == OTHER
-    assert process.environment(pid, {"USER"}) == {"USER": "nobody"}
+    assert pid and process_table.standing(pid)[0] == OTHER
+    assert process_table.environment(pid, {"USER"}) == {"USER": "nobody"}
     assert a.ensure().pid == pid
     assert a.do(Verb.KILL).done and dead(pid)
 
@@ -304,7 +305,7 @@ def as_user(question: Callable[[], bool]) -> bool:
 
 def test_what_cannot_be_started_again_is_not_ended(make: Make) -> None:
     a = make()
-    pid, place = a.ensure().pid, registry.directory()
+    pid, place = a.ensure().pid, worker_registry.directory()
     assert place
     lock = place / f"{a.script.stem}.start"
     kept = lock.rename(place / "kept")
@@ -333,7 +334,7 @@ def test_a_worker_stays_one_when_the_match_of_its_role_changes(make: Make, adopt
 
 
 def test_a_directory_of_records_is_made_private(make: Make) -> None:
-    a, place = make(), registry.directory()
+    a, place = make(), worker_registry.directory()
     assert place
     place.chmod(0o777)
     assert a.ensure().done
@@ -485,7 +486,7 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
     settings = Settings(queue=Queue(url=f"http://127.0.0.1:{port}"), roles=a.settings.roles)
     with open_box(settings, tmp_path / "state-3") as box:
         assert do(box, Verb.ENSURE).done
-        (holder,) = wait_for(lambda: sockets.holding(pids(), port))
+        (holder,) = wait_for(lambda: port_owners.holding(pids(), port))
         try:
             (tree,) = box.observe([box.roles[0]], full=True)[0].instances
             assert holder not in tree.pids
@@ -502,7 +503,7 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
 def test_a_foreign_proc_is_refused(make: Make) -> None:
     a = make()
     code = (
-        "from console.system.process import Table, ProcessError\n"
+        "from console.system.processes.process_table import Table, ProcessError\n"
         "try:\n    Table().look()\nexcept ProcessError as error:\n    print(error)"
     )
     done = subprocess.run(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from console.core.model import Identity
-from console.system import files, proc
-from console.system.output import NoOutput, written_by
+from console.system.files import safe_files
+from console.system.processes import procfs
+from console.system.processes.output_files import NoOutput, written_by
 
 CODE = "import sys\nprint('hello', file=sys.stderr, flush=True)\nsys.stdin.read()"
 
@@ -34,7 +35,7 @@ def bot(log: Path) -> Iterator[Identity]:
 
 
 def identity_of(pid: int) -> Identity:
-    found = proc.identify(pid)
+    found = procfs.identify(pid)
     assert found is not None
     return found
 
@@ -43,14 +44,14 @@ def test_a_file_is_followed_also_when_its_name_is_gone(bot: Identity, log: Path)
     path, name = written_by(bot, "err")
     assert name == str(log)
     end = 0
-    while not (page := files.tail(path, None)).lines:
+    while not (page := safe_files.tail(path, None)).lines:
         assert page.error is None
         end = page.end
     assert page.lines == ("hello",)
     log.unlink()
     path, name = written_by(bot, "err")
     assert "(deleted)" in name
-    assert files.tail(path, None).lines == ("hello",)
+    assert safe_files.tail(path, None).lines == ("hello",)
     assert end == 0
 
 
@@ -81,12 +82,15 @@ def test_another_accounts_process_is_not_read(bot: Identity) -> None:
     code = (
         "import os, sys; os.setgid(12345); os.setuid(12345)\n"
         "from console.core.model import Identity\n"
-        "from console.system.output import written_by, NoOutput\n"
+        "from console.system.processes.output_files import written_by, NoOutput\n"
         f"try: written_by(Identity({bot.pid}, {bot.ticks}, {bot.boot!r}), 'err')\n"
         "except NoOutput as error: print(error)\n"
     )
     # Everything is imported before the account changes: it may not be able to read our files.
-    code = "import console.system.output, console.system.process\n" + code
+    code = (
+        "import console.system.processes.output_files, console.system.processes.process_table\n"
+        + code
+    )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.pathwalk import TooManyLinks, walk
+from console.system.path_resolution import TooManyLinks, walk
 
 
 def below(place: Path, path: str) -> list[str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from console.system import daemon, pressure, room
+from console.system import daemon_role
+from console.system.host import resource_pressure
+from console.system.host.resource_pressure import Pressure, disk, memory, scarce
 from console.system.paths import Paths
-from console.system.pressure import Pressure, disk, memory, scarce
+from console.system.store import disk_space
 
 G = 1 << 30
 
@@ -53,7 +55,7 @@ def test_a_disk_that_fills_is_told_of_within_a_minute(
         (tmp_path / "ballast").write_bytes(b"x" * (4 * 1024 * 1024 - 100 * 1024))
         assert "is nearly full: " in disk(tmp_path) and "of 4.0M left" in disk(tmp_path)
         assert looked.told(tmp_path) == before  # a minute has not gone by
-        monkeypatch.setattr(pressure, "EVERY_S", 0.0)
+        monkeypatch.setattr(resource_pressure, "EVERY_S", 0.0)
         assert disk(tmp_path) in looked.told(tmp_path)
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
@@ -67,15 +69,15 @@ def test_a_disk_without_inodes_is_named_and_the_heart_beats_on(tmp_path: Path) -
     try:
         paths = Paths(tmp_path)
         paths.prepare()
-        daemon.beat(paths)
-        first = daemon.heartbeat(paths)
+        daemon_role.beat(paths)
+        first = daemon_role.heartbeat(paths)
         with pytest.raises(OSError):
             for number in range(100):
                 (tmp_path / str(number)).touch()
-        assert room.refusal(tmp_path) == room.NO_INODES
+        assert disk_space.refusal(tmp_path) == disk_space.NO_INODES
         assert "inodes left" in disk(tmp_path)
-        daemon.beat(paths)
-        second = daemon.heartbeat(paths)
+        daemon_role.beat(paths)
+        second = daemon_role.heartbeat(paths)
         assert first is not None and second is not None and second.tick > first.tick
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)

@@ -12,8 +12,9 @@ import pytest
 from arena import wait_for
 
 from console.core.model import Identity
-from console.system import clock, proc, process
-from console.system.process import Gone, Handle, Table
+from console.system import clock
+from console.system.processes import process_table, procfs
+from console.system.processes.process_table import Gone, Handle, Table
 
 ROUNDS = int(os.environ.get("RPA_STRANGERS", "40"))
 STRANGERS = Path(__file__).with_name("strangers.py")
@@ -25,22 +26,22 @@ def child() -> subprocess.Popen[bytes]:
 
 
 def test_an_identity_is_pid_ticks_and_boot() -> None:
-    me = process.identify(os.getpid())
+    me = process_table.identify(os.getpid())
     assert me is not None and me.pid == os.getpid() and me.boot == clock.boot_id()
-    assert Identity.parse(str(me)) == me and process.alive(me)
-    assert not process.alive(Identity(me.pid, me.ticks, "another boot"))
-    assert not process.alive(Identity(me.pid, me.ticks + 1, me.boot))
-    assert process.identify(2**22 + 1) is None
+    assert Identity.parse(str(me)) == me and process_table.alive(me)
+    assert not process_table.alive(Identity(me.pid, me.ticks, "another boot"))
+    assert not process_table.alive(Identity(me.pid, me.ticks + 1, me.boot))
+    assert process_table.identify(2**22 + 1) is None
 
 
 def test_a_signal_reaches_the_one_that_was_meant() -> None:
     with child() as one:
-        identity = process.identify(one.pid)
+        identity = process_table.identify(one.pid)
         assert identity is not None
         handle = Handle(identity)
         assert not handle.dead
         handle.send(signal.SIGTERM)
-        assert process.wait_dead([handle], 5.0) == [] and handle.dead
+        assert process_table.wait_dead([handle], 5.0) == [] and handle.dead
         assert one.wait(5) == -signal.SIGTERM
         with pytest.raises(Gone):
             handle.send(signal.SIGTERM)
@@ -51,7 +52,7 @@ def test_a_signal_reaches_the_one_that_was_meant() -> None:
 
 def test_another_ones_ticks_are_refused() -> None:
     with child() as one:
-        identity = process.identify(one.pid)
+        identity = process_table.identify(one.pid)
         assert identity is not None
         with pytest.raises(Gone):
             Handle(Identity(identity.pid, identity.ticks - 1, identity.boot))
@@ -64,12 +65,12 @@ def test_without_pidfd_the_identity_is_checked_before_each_signal(
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     with child() as one:
-        identity = process.identify(one.pid)
+        identity = process_table.identify(one.pid)
         assert identity is not None
         handle = Handle(identity)
-        assert not handle.dead and process.wait_dead([handle], 0.1) == [handle]
+        assert not handle.dead and process_table.wait_dead([handle], 0.1) == [handle]
         handle.send(signal.SIGKILL)
-        assert process.wait_dead([handle], 5.0) == []
+        assert process_table.wait_dead([handle], 5.0) == []
         one.wait(5)
         with pytest.raises(Gone):
             handle.send(signal.SIGKILL)
@@ -77,11 +78,11 @@ def test_without_pidfd_the_identity_is_checked_before_each_signal(
 
 def test_a_zombie_is_dead() -> None:
     one = child()
-    identity = process.identify(one.pid)
+    identity = process_table.identify(one.pid)
     assert identity is not None
     handle = Handle(identity)
     one.kill()
-    assert wait_for(lambda: handle.dead) and not process.alive(identity)
+    assert wait_for(lambda: handle.dead) and not process_table.alive(identity)
     assert [p.state for p in Table().look() if p.pid == one.pid] == ["Z"]
     one.wait(5)
     handle.close()
@@ -106,14 +107,14 @@ def test_names_with_brackets_and_newlines_do_not_confuse_it(tmp_path: Path) -> N
     odd = tmp_path / "a) R 1 (b\n"
     odd.symlink_to("/bin/sleep")
     with subprocess.Popen([str(odd), "600"]) as one:
-        stat = wait_for(lambda: proc.stat_of(one.pid))
+        stat = wait_for(lambda: procfs.stat_of(one.pid))
         assert stat[1] == os.getpid()
         one.kill()
 
 
 def test_usage_of_the_gone_is_nothing() -> None:
-    assert process.usage([2**22 + 1]) == (0.0, 0)
-    assert process.usage([os.getpid()])[1] > 1_000_000
+    assert process_table.usage([2**22 + 1]) == (0.0, 0)
+    assert process_table.usage([os.getpid()])[1] > 1_000_000
 
 
 def test_a_pid_that_is_given_away_again_is_a_stranger() -> None:

@@ -8,8 +8,8 @@ import apsw
 from shelf import sample
 
 from console.core.model import Moment, Sample
-from console.system.recent import Recent
-from console.system.store import Store
+from console.system.store.sample_cache import Recent
+from console.system.store.store import Store
 
 KEYS = ("size",)
 

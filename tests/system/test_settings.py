@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import tomli_w
 
-from console.commands.config import TEMPLATE
-from console.system import redaction
-from console.system.advice import warnings
-from console.system.configuration import MAX_BYTES, ConfigError, load, parse, schema
-from console.system.settings import Settings
+from console.cli.commands.config import TEMPLATE
+from console.system.config import redaction_patterns
+from console.system.config.advice import warnings
+from console.system.config.loader import MAX_BYTES, ConfigError, load, parse, schema
+from console.system.config.schema import Settings
 
 
 def refused(path: Path) -> str:
@@ -332,7 +332,7 @@ def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_takes_too_long_hides_the_text() -> None:
-    change = redaction.compiled(["(a|aa)+$"])
+    change = redaction_patterns.compiled(["(a|aa)+$"])
     assert change is not None
     assert change("a" * 5) == "***"
     assert change("a" * 200 + "!").startswith("*** (a pattern")

@@ -15,7 +15,9 @@ import pytest
 from arena import Make, dead, kill, wait_for
 
 from console.core.model import EventKind, LeaseState, Verb
-from console.system import guardian, launch, lock
+from console.system.guard import shim_launcher
+from console.system.locks import ofd_lock
+from console.system.shim import supervise
 
 USS_KB = 9_000
 
@@ -31,16 +33,22 @@ def test_it_is_small_and_owes_nothing_to_the_project(make: Make) -> None:
 
 
 def test_it_imports_little() -> None:
-    root = guardian.__file__.rpartition("/console/")[0]
-    code = f"import sys; sys.path.append({root!r}); import console.system.guardian\n"
+    root = supervise.__file__.rpartition("/console/")[0]
+    code = f"import sys; sys.path.append({root!r}); import console.system.shim.main\n"
     code += "print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     heavy = {"json", "typing", "contextlib", "asyncio", "pathlib", "subprocess", "re"}
-    heavy |= {"signal", "enum", "ctypes"}
     loaded = set(done.stdout.split())
     ours = {name for name in loaded if name.startswith("console.")}
-    assert ours == {"console.system", "console.system.guardian"} and not heavy & loaded
+    assert (
+        ours
+        == {
+            f"console.system{name}"
+            for name in ("", ".shim", ".shim.main", ".shim.supervise", ".shim.worker")
+        }
+        and not heavy & loaded
+    )
 
 
 def test_a_worker_that_cannot_be_named_does_not_run(make: Make) -> None:
@@ -99,7 +107,7 @@ def test_a_killed_shim_is_made_good_by_the_next_start(make: Make) -> None:
     pid = a.ensure().pid or 0
     kill(a.shim())
     kill(pid)
-    wait_for(lambda: dead(pid) and not lock.held(a.box.paths.lease("worker")))
+    wait_for(lambda: dead(pid) and not ofd_lock.held(a.box.paths.lease("worker")))
     assert not a.deaths()
     a.ensure()
     (death,) = a.deaths()
@@ -124,7 +132,7 @@ def test_a_terminal_that_goes_does_not_matter(make: Make, number: int) -> None:
 
 
 def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "LOG_BYTES", 200_000)
+    monkeypatch.setattr(shim_launcher, "LOG_BYTES", 200_000)
     a = make(modes="print50000000")
     a.ensure()
     log = a.box.paths.log("worker", "out")
@@ -135,63 +143,34 @@ def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatc
     assert not dead(a.only().pid), "the worker has not noticed"
 
 
-def wakes(pid: int) -> int:
-    """How often a process has gone to sleep."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
-
-
-def asleep(pid: int, seconds: float) -> bool:
-    """Whether nothing wakes a process for so long."""
-    before = wakes(pid)
-    time.sleep(seconds)
-    return wakes(pid) == before
-
-
-NOTICE = Path("/proc/sys/fs/dir-notify-enable")
-told_of_writes = pytest.mark.skipif(
-    not NOTICE.exists() or NOTICE.read_text().strip() != "1",
-    reason="this kernel does not tell of writes: a shim looks once a second",
-)
-
-
-@told_of_writes
-def test_a_shim_sleeps_while_nobody_writes_and_hears_who_does(
+def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "LOG_BYTES", 1_000)
+    monkeypatch.setattr(shim_launcher, "LOG_BYTES", 1_000)
     a = make()
     a.ensure()
     log = a.box.paths.log("worker", "out")
     for number in range(3):
-        wait_for(lambda: asleep(a.shim(), 2.5))  # longer than it ever waits to look again
         with log.open("a") as file:  # as the worker would
             file.write(f"{number}" * 2_000)
         wait_for(lambda: log.stat().st_size == 0)
         assert log.with_name(f"{log.name}.1").read_text() == f"{number}" * 1_000
 
 
-def test_where_nobody_tells_of_writes_there_may_always_have_been_one() -> None:
-    reading, writing = os.pipe()  # no directory: the kernel refuses, as one without dnotify does
-    try:
-        assert guardian.listen(reading) is True
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
-@told_of_writes
-def test_who_writes_beside_a_shim_seldom_wakes_it(make: Make) -> None:
-    a = make()
-    a.ensure()
-    wait_for(lambda: asleep(a.shim(), 2.5))
-    began, before = time.monotonic(), wakes(a.shim())
-    with a.box.paths.log("neighbour", "out").open("a", buffering=1) as neighbour:
-        while time.monotonic() - began < 5.0:
-            neighbour.write("busy\n")
-            time.sleep(0.01)
-    seconds = time.monotonic() - began
-    assert 0 < wakes(a.shim()) - before <= 2 + seconds
+@pytest.mark.parametrize(
+    ("before", "size", "seconds", "expected"),
+    [
+        (500, 500, 2.0, 2.0),
+        (1_000, 0, 0.25, 0.02),  # a log was emptied
+        (0, 100, 0.25, 0.25),  # 400 bytes a second: far from the limit
+        (0, 900, 0.25, 0.02),
+        (0, 5_000, 0.25, 0.02),
+    ],
+)
+def test_a_log_is_looked_at_again_before_it_exceeds_its_limit(
+    before: int, size: int, seconds: float, expected: float
+) -> None:
+    assert supervise.next_check_s(before, size, seconds, 1_000) == expected
 
 
 def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:

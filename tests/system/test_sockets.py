@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.sockets import accounts, local_port
+from console.system.processes.port_owners import accounts, local_port
 
 OTHER = 23456
 CODE = f"""

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import sample
 
-from console.core.memory import remember
 from console.core.model import Event, EventKind, Identity, Moment, Role, Sample
-from console.system.connection import LOG_BYTES
-from console.system.store import NEVER, PAGE, Store
+from console.core.supervision.role_history import remember
+from console.system.store.sqlite import LOG_BYTES
+from console.system.store.store import NEVER, PAGE, Store
 from tests.bench.store import fill, journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from console.core.model import Event, EventKind, Moment, Sample
-from console.system.store import Store, StoreError
+from console.system.store.store import Store, StoreError
 store = Store(Path(sys.argv[1]))
 number = int(sys.argv[2])
 while True:

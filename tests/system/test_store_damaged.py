@@ -10,8 +10,8 @@ import pytest
 from shelf import sample
 
 from console.core.model import Event, EventKind, Moment
-from console.system import salvage
-from console.system.store import Store, StoreDamaged, StoreForeign
+from console.system.store import recovery
+from console.system.store.store import Store, StoreDamaged, StoreForeign
 
 GARBAGE = b"this was a database once" * 400
 
@@ -42,7 +42,7 @@ def test_it_is_kept_byte_for_byte_and_a_new_one_is_begun(tmp_path: Path, how: st
     before = damage(path, how)
     store = Store(path, mends=True)
     store.mend_if_damaged()
-    (kept,) = salvage.kept_files(path)
+    (kept,) = recovery.kept_files(path)
     assert kept.read_bytes() == before
     told = store.events()
     assert (
@@ -66,7 +66,7 @@ def test_damage_met_in_passing_is_mended_as_well(tmp_path: Path) -> None:
     assert store.generation == 1
     store.add_samples([sample(9_999)])
     assert reader.samples("queue")[-1].moment.at == 9_999
-    assert len(salvage.kept_files(path)) == 1
+    assert len(recovery.kept_files(path)) == 1
     store.close()
     reader.close()
 
@@ -94,7 +94,7 @@ def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreForeign):
         Store(path, mends=True, stands_in=True)
-    assert salvage.kept_files(path) == []
+    assert recovery.kept_files(path) == []
 
 
 def test_of_many_who_find_it_only_one_moves_it(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_of_many_who_find_it_only_one_moves_it(tmp_path: Path) -> None:
         os.close(barrier)
         os.close(gate)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
-        assert [kept.read_bytes() for kept in salvage.kept_files(path)] == [GARBAGE]
+        assert [kept.read_bytes() for kept in recovery.kept_files(path)] == [GARBAGE]
         store = Store(path)
         kinds = [event.kind for event in store.events()]
         assert sorted(kinds) == [EventKind.DAEMON_STARTED] * 6 + [EventKind.NOTICED]
@@ -133,7 +133,7 @@ def _opener(path: Path, barrier: int, gate: int) -> int:
 def test_a_store_that_stands_in_comes_back_with_all_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.system.backing.RETRY_S", 0.0)
+    monkeypatch.setattr("console.system.store.database.RETRY_S", 0.0)
     path = tmp_path / "store.sqlite"
     path.mkdir()
     store = Store(path, stands_in=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from console.system.store import Store
+from console.system.store.store import Store
 
 ROUNDS, OPENERS = 20, 8
 

@@ -12,14 +12,14 @@ from typing import Any
 import apsw
 import pytest
 
+from console.core.metrics.rollups import Rollup
 from console.core.model import Event, EventKind, Moment, Sample
-from console.core.rollup import Rollup
 from console.runtime import daemon as upkeep
-from console.system import retention, schema
 from console.system.box import open_box
 from console.system.clock import Clock, driven_by
-from console.system.settings import Retention, Settings
-from console.system.store import Store
+from console.system.config.schema import Retention, Settings
+from console.system.store import retention, schema
+from console.system.store.store import Store
 from tests.bench.store import fill
 
 OLD_FILE = Path(__file__).parent / "files" / "store-version-1.sqlite"

@@ -13,8 +13,8 @@ from shelf import refused, sample
 
 from console.core.model import Moment, Sample
 from console.system import clock
-from console.system.connection import patience
-from console.system.store import Store, StoreError, sqlite_version
+from console.system.store.sqlite import patience
+from console.system.store.store import Store, StoreError, sqlite_version
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from console.core.model import Command, EventKind, Verb
-from console.system import lease
 from console.system.box import open_box
-from console.system.guard import Guard
-from console.system.settings import RoleSettings, Settings
+from console.system.config.schema import RoleSettings, Settings
+from console.system.guard.guard import Guard
+from console.system.locks import lease
 
 AGAIN = """
 import os, signal, subprocess, sys, time
@@ -73,12 +73,12 @@ def test_a_console_that_lost_its_lease_runs_the_monitors_no_longer(
 ) -> None:
     from console.core.model import Verdict
     from console.monitors import discover
-    from console.runtime.view import View
-    from console.system import daemon
+    from console.runtime.snapshots.store_view import View
+    from console.system import daemon_role
 
     state = tmp_path / "state"
     with open_box(Settings(), state) as box:
-        grant: Any = daemon.claim(box.paths, box.store)
+        grant: Any = daemon_role.claim(box.paths, box.store)
         view = View(box, discover(), True, grant)
         assert view.daemon().running and view.daemon().here and view.off("worker") is None
         if gone:

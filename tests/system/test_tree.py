@@ -8,9 +8,9 @@ import signal
 import pytest
 from arena import STARTED, Make, dead, kill, wait_for
 
-from console.core.instances import CUT_LOOSE
 from console.core.model import Command, EventKind, Verb
-from console.system import process
+from console.core.processes.instances import CUT_LOOSE
+from console.system.processes import process_table
 
 
 @pytest.mark.parametrize("shim", ["alive", "killed"])
@@ -82,9 +82,9 @@ def test_a_zombie_is_no_worker_and_no_obstacle(make: Make) -> None:
     a = make()
     pid = a.outside()
     os.kill(pid, signal.SIGKILL)
-    identity = process.identify(pid)
+    identity = process_table.identify(pid)
     wait_for(lambda: dead(pid))
-    assert identity and process.identify(pid) == identity, "nobody has reaped it"
+    assert identity and process_table.identify(pid) == identity, "nobody has reaped it"
     assert not a.look().instances
     assert a.ensure().pid != pid
     os.waitpid(pid, 0)
@@ -95,6 +95,6 @@ def test_nothing_is_signalled_when_one_member_is_out_of_reach(make: Make) -> Non
     a = make()
     pid = a.outside()
     a.box.table.look()
-    outcome = a.do(Verb.KILL, target=process.identify(os.getpid()))
+    outcome = a.do(Verb.KILL, target=process_table.identify(os.getpid()))
     assert not outcome.done and not dead(pid)
     assert not a.events(EventKind.ASKED)

@@ -18,8 +18,8 @@ from textual.pilot import Pilot
 from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
 from console.ui.app import ConsoleApp, Wiring
 from console.ui.dialogs.confirm import Confirm
-from console.ui.scripted import NOW, night
-from console.ui.wiring import Feed, Logs, Publish
+from console.ui.ports import Feed, Logs, Publish
+from screenshots.generator.fixture_night import NOW, night
 
 
 async def idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:

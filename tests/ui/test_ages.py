@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from console.core.model import Moment, QueueView, Role, RoleState, RoleView, Snapshot, Verdict
-from console.core.text import coarse
-from console.ui.ages import Noted, Standing, Ticking
-from console.ui.words import ago, until
+from console.core.text.formatting import coarse
+from console.ui.redraw.render_cache import Noted, Standing, Ticking
+from console.ui.render.state_labels import ago, until
 
 NOW = Moment(1_800_000_000.0, 5_000_000.0, "boot")
 AGES = [0.0, 3.2, 9.9, 10.0, 14.0, 29.5, 59.9, 60.0, 61.0, 3_599.0, 3_600.0, 86_399.0, 100_000.0]

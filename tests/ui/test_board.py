@@ -14,19 +14,19 @@ from textual.geometry import Region
 from textual.screen import Screen
 
 from console.core.model import HealthState, Identity, LookAlike, RoleState, Snapshot, Verdict
-from console.core.text import clock
+from console.core.text.formatting import clock
 from console.core.trends import Trends
 from console.ui import app as app_module
 from console.ui.dialogs.confirm import Confirm
-from console.ui.graph import axis
-from console.ui.layout import SLOTS, Wish, arrange
-from console.ui.paint import Choice, Frame, Look, changed, line, strip
-from console.ui.pane import Pane
 from console.ui.panes import PaneModule, discover, name_of
-from console.ui.scripted import night, worker
-from console.ui.scripted_day import until
-from console.ui.scripted_trouble import trouble
-from console.ui.wiring import Publish
+from console.ui.ports import Publish
+from console.ui.render.graphs import axis
+from console.ui.render.layout import SLOTS, Wish, arrange
+from console.ui.render.styled_lines import Choice, Frame, Look, changed, line, strip
+from console.ui.widgets.line_view import Pane
+from screenshots.generator.fixture_night import night, worker
+from screenshots.generator.fixture_trends import until
+from screenshots.generator.fixture_trouble import trouble
 
 SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (60, 20), (40, 10), (20, 5), (5, 3), (1, 1)]
 

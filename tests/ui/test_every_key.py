@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.instances import CUT_LOOSE
-from console.ui import consequence
-from console.ui.commands import COMMANDS, FIXED
-from console.ui.consequence import Question
+from console.core.processes.instances import CUT_LOOSE
+from console.ui.dialogs import confirm_text
 from console.ui.dialogs.confirm import Confirm
+from console.ui.dialogs.confirm_text import Question
 from console.ui.dialogs.help import Help
 from console.ui.dialogs.log import Log
 from console.ui.dialogs.palette import Palette
 from console.ui.dialogs.why import Why
-from console.ui.scripted import night
+from console.ui.keymap import COMMANDS, FIXED
+from screenshots.generator.fixture_night import night
 
 SIGHTS = {
     "help": "Help  (Esc closes)",
@@ -167,7 +167,7 @@ async def test_a_command_key_under_a_dialog_does_nothing() -> None:
         assert box.asked == []
 
 
-@pytest.mark.parametrize("ask", [consequence.kill, consequence.restart])
+@pytest.mark.parametrize("ask", [confirm_text.kill, confirm_text.restart])
 def test_what_is_not_ended_is_said_where_it_applies(ask: Callable[..., Question]) -> None:
     """An adopted worker's children bear no mark of ours."""
     for view in night().roles:

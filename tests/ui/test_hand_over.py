@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.document import Handover
-from console.core.handover import compose
-from console.core.markdown import markdown
+from console.core.handover.builder import compose
+from console.core.handover.markdown import markdown
+from console.core.handover.model import Handover
 from console.core.model import Event, EventKind, Moment, Snapshot
-from console.core.text import duration
+from console.core.text.formatting import duration
 from console.ui.dialogs.handover import HandOver, view
-from console.ui.scripted import NOW, night
-from console.ui.scripted_trouble import trouble
+from screenshots.generator.fixture_night import NOW, night
+from screenshots.generator.fixture_trouble import trouble
 
 LOOKED = NOW.plus(-3 * 3600)
 

@@ -23,10 +23,10 @@ from console.core.model import (
     Severity,
     Snapshot,
 )
-from console.ui.paint import _clean
-from console.ui.scripted import NOW, night, process
-from console.ui.scripted_trouble import trouble
-from console.ui.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
+from console.ui.render.styled_lines import _clean
+from console.ui.render.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
+from screenshots.generator.fixture_night import NOW, night, process
+from screenshots.generator.fixture_trouble import trouble
 
 PAYLOADS = [
     "\x1b]0;pwn\x07",

@@ -19,11 +19,11 @@ from console.core.model import (
     RoleState,
     Verb,
 )
-from console.ui.commands import COMMANDS, symbol
-from console.ui.deeds import DEEDS
+from console.ui.commands.handlers import DEEDS
 from console.ui.dialogs.confirm import Confirm
-from console.ui.scripted import night, worker
-from console.ui.scripted_trouble import trouble
+from console.ui.keymap import COMMANDS, symbol
+from screenshots.generator.fixture_night import night, worker
+from screenshots.generator.fixture_trouble import trouble
 
 WORKER = worker().identity
 ME = "console:ana@pts/3"

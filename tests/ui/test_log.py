@@ -9,12 +9,12 @@ import pytest
 from stage import Box, console, press, settle, shown
 
 from console.core.model import Found, LogPage, Moment, Snapshot
-from console.core.text import clock, folded
-from console.system import files, logs
-from console.ui.dialogs import log, window
+from console.core.text.formatting import clock, folded
+from console.system.files import log_search, safe_files
+from console.ui.dialogs import log, log_buffer
 from console.ui.dialogs.log import Log
-from console.ui.scripted import NOW, night
-from console.ui.wiring import Logs
+from console.ui.ports import Logs
+from screenshots.generator.fixture_night import NOW, night
 
 
 def page(first: int, count: int, size: int) -> LogPage:
@@ -121,8 +121,8 @@ async def test_memory_is_bounded() -> None:
         await pilot.pause(0.1)
         screen = pilot.app.screen
         assert isinstance(screen, Log)
-        assert len(screen.window.lines) <= window.KEPT
-        assert max(map(len, screen.window.lines)) <= window.LONGEST + 1
+        assert len(screen.window.lines) <= log_buffer.KEPT
+        assert max(map(len, screen.window.lines)) <= log_buffer.LONGEST + 1
 
 
 async def test_rotation_errors_and_nothing_yet() -> None:
@@ -166,15 +166,15 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def reading(path: Path, chunk: int = logs.CHUNK) -> Logs:
+def reading(path: Path, chunk: int = log_search.CHUNK) -> Logs:
     async def read(role: str, stream: str, offset: int | None) -> LogPage:
-        return files.tail(path, offset)
+        return safe_files.tail(path, offset)
 
     async def before(role: str, stream: str, end: int) -> LogPage:
-        return logs.before(path, end)
+        return log_search.before(path, end)
 
     async def find(role: str, stream: str, word: str, start: int, way: int) -> Found:
-        return logs.find(path, word, start, way, chunk)
+        return log_search.find(path, word, start, way, chunk)
 
     return Logs(read, before, find)
 
@@ -210,7 +210,7 @@ async def test_paging_goes_beyond_what_is_held(large: Path) -> None:
             screen.action_scroll(-100_000)
             await pilot.pause(0.05)
         assert screen.window.start < screen.bytes - 400_000
-        assert len(screen.window.lines) <= window.KEPT
+        assert len(screen.window.lines) <= log_buffer.KEPT
         first = screen.window.lines[0]
         assert first.startswith("row ") and "+0 new" in shown(pilot)
         await press(pilot, "home")
@@ -236,7 +236,7 @@ def test_every_occurrence_is_found_once_whatever_the_part(
     wanted = [n for n in range(60) if n % 9 == 4][::way]
     found, at = [], path.stat().st_size if way < 0 else 0
     while (hit := _next(path, at, way, chunk, needle)) is not None:
-        page = files.tail(path, hit)
+        page = safe_files.tail(path, hit)
         found.append(int(page.lines[0].split()[1]))
         at = hit if way < 0 else hit + len(page.lines[0].encode()) + 1
     assert found == wanted
@@ -245,8 +245,8 @@ def test_every_occurrence_is_found_once_whatever_the_part(
 def test_bytes_that_are_no_text_do_not_shift_what_is_found(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"\xff\xfe\xc3 ss\n" + "Straße ü\n".encode() + b"\xc3\n")
-    assert logs.find(path, "ü", 0, 1).line == 7
-    assert logs.find(path, "strasse ü", 0, 1).line == 7
+    assert log_search.find(path, "ü", 0, 1).line == 7
+    assert log_search.find(path, "strasse ü", 0, 1).line == 7
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_word_is_marked_where_it_stands(
 def _next(path: Path, at: int, way: int, chunk: int, needle: str) -> int | None:
     start: int | None = at
     while start is not None:
-        one = logs.find(path, needle.casefold(), start, way, chunk)
+        one = log_search.find(path, needle.casefold(), start, way, chunk)
         if one.line is not None:
             return one.line
         start = one.goes_on
@@ -277,5 +277,5 @@ def _next(path: Path, at: int, way: int, chunk: int, needle: str) -> int | None:
 
 
 def test_a_file_that_is_not_there_finds_nothing(tmp_path: Path) -> None:
-    assert logs.find(tmp_path / "none", "x", 0, 1) == Found(None, None, 0)
-    assert logs.before(tmp_path / "none", 10).error == "missing"
+    assert log_search.find(tmp_path / "none", "x", 0, 1) == Found(None, None, 0)
+    assert log_search.before(tmp_path / "none", 10).error == "missing"

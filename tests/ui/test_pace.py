@@ -18,11 +18,12 @@ from textual.pilot import Pilot
 
 from console.core.model import Moment, RoleState, Snapshot, Verdict
 from console.core.trends import Trends
-from console.ui import board, pace
+from console.ui import main_screen
 from console.ui.app import LONGEST_S
-from console.ui.pace import SHORTEST_S, rest_s, weighty
 from console.ui.panes import PaneModule
-from console.ui.scripted import NOW, night, worker
+from console.ui.redraw import throttle
+from console.ui.redraw.throttle import SHORTEST_S, rest_s, weighty
+from screenshots.generator.fixture_night import NOW, night, worker
 
 CALM = night()
 EARLY_S = 0.05
@@ -66,7 +67,7 @@ async def until(pilot: Pilot[int], what: Callable[[], bool]) -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """News waits for longer than any test takes: what is shown, no timer has shown."""
-    monkeypatch.setattr(pace, "SHORTEST_S", 600.0)
+    monkeypatch.setattr(throttle, "SHORTEST_S", 600.0)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_news_rests_until_a_second_after_a_frame(
     gone: float, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(throttle, "SHORTEST_S", 1.0)
     assert rest_s(NOW, NOW.plus(gone)) == left
     other = replace(NOW.plus(gone), boot="another")  # this boot has run for days
     assert rest_s(NOW, other) == (left if gone >= 0 else 0.0)
@@ -264,7 +265,7 @@ async def test_what_a_key_changes_is_painted_at_once_and_makes_no_pane_anew(
 ) -> None:
     monkeypatch.setattr(textual.screen, "UPDATE_PERIOD", 600.0)  # the next frame never comes
     box, made = Box(), list[str]()
-    draw = board.drawn
+    draw = main_screen.drawn
 
     def noting(module: PaneModule, *rest: Any) -> Any:
         made.append(module.TITLE)
@@ -275,7 +276,7 @@ async def test_what_a_key_changes_is_painted_at_once_and_makes_no_pane_anew(
         screen = box.app.board
         await press(pilot, "down", "up")  # what is selected for the first time has a line more
         screen._hasty_until = 0.0
-        monkeypatch.setattr(board, "drawn", noting)
+        monkeypatch.setattr(main_screen, "drawn", noting)
 
         async def unpainted() -> bool:
             await idle()  # a pause of the pilot's would paint

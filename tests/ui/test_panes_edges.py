@@ -6,9 +6,9 @@ import pytest
 
 from console.core.frozen import replace
 from console.core.model import Health, HealthState
-from console.ui.paint import Frame
 from console.ui.panes import baseline, monitors, queue
-from console.ui.scripted import night
+from console.ui.render.styled_lines import Frame
+from screenshots.generator.fixture_night import night
 
 
 def test_monitors_that_fail_are_told_apart_in_one_line() -> None:

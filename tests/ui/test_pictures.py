@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DRAW = """
 import asyncio, sys
 from pathlib import Path
-from console.ui.pictures import draw
-from console.ui.scripted import night
-from console.ui.scripted_trouble import trouble
+from screenshots.generator.generate import draw
+from screenshots.generator.fixture_night import night
+from screenshots.generator.fixture_trouble import trouble
 asyncio.run(draw(night(), Path(sys.argv[1]) / "console-80x24-dark.svg", (80, 24)))
 asyncio.run(draw(trouble(), Path(sys.argv[1]) / "trouble-120x40-dark.svg", (120, 40)))
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.ui.sifting import SiftError, sift
+from console.ui.widgets.row_filter import SiftError, sift
 
 
 @pytest.mark.parametrize(

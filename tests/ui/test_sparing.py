@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.ui.pane import Pane
+from console.ui.widgets.line_view import Pane
 
 WIDTH, HEIGHT = 120, 40
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from console.ui.pace import AGES_S
+from console.ui.redraw.throttle import AGES_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -26,11 +26,11 @@ import asyncio, os, signal, sys, time
 from dataclasses import replace
 from console.core.model import LogPage, Outcome
 from console.ui.app import ConsoleApp, Wiring
-from console.ui.scripted import NOW, night
+from screenshots.generator.fixture_night import NOW, night
 from console.ui.terminal import run
-from console.ui.wiring import Logs
-from console.ui.scripted_day import until
-from console.ui.scripted_story import killed
+from console.ui.ports import Logs
+from screenshots.generator.fixture_trends import until
+from screenshots.generator.fixture_story import killed
 
 secret = "local-variable-secret"
 begin = time.monotonic()

@@ -21,18 +21,18 @@ from console.core.model import (
     Verb,
 )
 from console.core.trends import SPANS, Trends
-from console.ui.commands import COMMANDS, FIXED, mistakes, named, symbol, table
-from console.ui.film import Film, Frame
-from console.ui.graph import LEGEND, even, meter, spark, strip_line
-from console.ui.paint import Frame as Place
-from console.ui.paint import Look, line
-from console.ui.paint import strip as drawn
+from console.ui.keymap import COMMANDS, FIXED, mistakes, named, symbol, table
 from console.ui.panes import events
 from console.ui.panes import trends as pane
 from console.ui.panes.queue import failures_left
-from console.ui.scripted import NOW, night
-from console.ui.scripted_day import day, until
-from console.ui.scripted_story import killed, story
+from console.ui.render.graphs import LEGEND, even, meter, spark, strip_line
+from console.ui.render.styled_lines import Frame as Place
+from console.ui.render.styled_lines import Look, line
+from console.ui.render.styled_lines import strip as drawn
+from screenshots.generator.animated_svg import Film, Frame
+from screenshots.generator.fixture_night import NOW, night
+from screenshots.generator.fixture_story import killed, story
+from screenshots.generator.fixture_trends import day, until
 
 
 class Traveller(Box):

@@ -13,7 +13,7 @@ from console.core.model import BaselineView, Verb
 from console.ui.dialogs import confirm
 from console.ui.dialogs.confirm import Confirm
 from console.ui.dialogs.palette import Palette
-from console.ui.scripted import night
+from screenshots.generator.fixture_night import night
 
 
 def stands(pilot: Pilot[int]) -> tuple[object, ...]:

@@ -13,8 +13,8 @@ from console.core.model import (
     Verdict,
     WatchdogView,
 )
-from console.ui.paint import Frame
 from console.ui.panes import pipeline, queue, watchdog
+from console.ui.render.styled_lines import Frame
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 

@@ -16,10 +16,10 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from console.core.model import Outcome, Snapshot
-from console.core.text import visible
-from console.ui.consequence import Question
-from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, Span, fit, line
+from console.core.text.formatting import visible
+from console.ui.dialogs.base import Sheet
+from console.ui.dialogs.confirm_text import Question
+from console.ui.render.styled_lines import Line, Look, Span, fit, line
 
 NARROW = 60
 """Cells, under which the keys take a line each."""

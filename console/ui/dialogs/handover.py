@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.core.document import Claim, Condition, Finding, Handover, Job, Metric, Times
-from console.core.happened import Line as Happened
-from console.core.markdown import MOST_LINES, evidence
+from console.core.explain.death_chain import Step
+from console.core.handover.markdown import MOST_LINES, evidence
+from console.core.handover.model import Claim, Condition, Finding, Handover, Job, Metric, Times
+from console.core.handover.timeline import Line as Happened
 from console.core.model import Moment, Severity
-from console.core.program import step
-from console.core.since import DAY_S, ago
-from console.core.text import clock, visible
-from console.core.why import Step
-from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, line
+from console.core.text.command_hint import step
+from console.core.text.formatting import clock, visible
+from console.core.text.time_parsing import DAY_S, ago
+from console.ui.dialogs.base import Sheet
+from console.ui.render.styled_lines import Line, Look, line
 
 _MARKS = {
     Severity.CRITICAL: ("✖", "bad"),

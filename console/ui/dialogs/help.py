@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.ui.commands import Entry, symbol
-from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, fit, line
+from console.ui.dialogs.base import Sheet
+from console.ui.keymap import Entry, symbol
 from console.ui.panes import PaneModule
+from console.ui.render.styled_lines import Line, Look, fit, line
 
 _MOVING = (
     ("Tab 1-8", "focus a pane; a folded one unfolds"),

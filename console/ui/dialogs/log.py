@@ -10,12 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from console.core.model import LogPage, Moment
-from console.core.text import clock, size, visible
+from console.core.text.formatting import clock, size, visible
+from console.ui.dialogs.base import Sheet
 from console.ui.dialogs.help import LOG, Keys
-from console.ui.dialogs.sheet import Sheet
-from console.ui.dialogs.window import FRAME, Window, foot, marked
-from console.ui.paint import Line, Look, line
-from console.ui.wiring import Logs
+from console.ui.dialogs.log_buffer import FRAME, Window, foot, marked
+from console.ui.ports import Logs
+from console.ui.render.styled_lines import Line, Look, line
 
 EVERY = 1.0
 CONTEXT = 3

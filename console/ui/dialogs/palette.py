@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from console.core.frozen import frozen
-from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, fit, line
+from console.ui.dialogs.base import Sheet
+from console.ui.render.styled_lines import Line, Look, fit, line
 
 LABEL = 14
 """Cells of a command's name; a theme's is longer, and has little beside it."""

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from console.core.explain.death_chain import Step
+from console.core.explain.explain import explain
 from console.core.model import Role, Snapshot
-from console.core.standing import explain
-from console.core.text import clock, visible
-from console.core.why import Step
-from console.ui.dialogs.sheet import Sheet
-from console.ui.paint import Line, Look, fit, line
+from console.core.text.formatting import clock, visible
+from console.ui.dialogs.base import Sheet
+from console.ui.render.styled_lines import Line, Look, fit, line
 
 EVERY_S = 1.0
 _STYLES = {"symptom": "bad", "action": "accent", "outcome": "strong"}

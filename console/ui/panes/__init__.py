@@ -18,8 +18,8 @@ from functools import cache
 from typing import Protocol, cast
 
 from console.core.model import Snapshot
-from console.ui.layout import Wish
-from console.ui.paint import Frame, Line, line
+from console.ui.render.layout import Wish
+from console.ui.render.styled_lines import Frame, Line, line
 
 LITTLE = 2
 """Lines."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 
 from console.core.model import BaselineView, MetricView, Moment, Snapshot
-from console.core.text import clock, coarse, visible
-from console.ui.graph import even, meter
-from console.ui.paint import Frame, Line, Span, fit, line, whole
-from console.ui.words import BASELINE, METRICS, OFF, UNKNOWN
+from console.core.text.formatting import clock, coarse, visible
+from console.ui.render.graphs import even, meter
+from console.ui.render.state_labels import BASELINE, METRICS, OFF, UNKNOWN
+from console.ui.render.styled_lines import Frame, Line, Span, fit, line, whole
 
 TITLE = "Baseline"
 KEY = "6"

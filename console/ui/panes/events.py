@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from console.core.model import Alert, Event, EventKind, Severity, Snapshot, Verdict
-from console.core.text import clock, coarse
-from console.ui.paint import Frame, Line, Span, fit, line
-from console.ui.words import VERDICTS
+from console.core.text.formatting import clock, coarse
+from console.ui.render.state_labels import VERDICTS
+from console.ui.render.styled_lines import Frame, Line, Span, fit, line
 
 TITLE = "Events"
 KEY = "8"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.cells import cell_len
 
 from console.core.model import HealthState, MonitorView, Snapshot
-from console.core.text import coarse
-from console.ui.paint import Frame, Line, fit, line
-from console.ui.words import calm, health, runner, until
+from console.core.text.formatting import coarse
+from console.ui.render.state_labels import calm, health, runner, until
+from console.ui.render.styled_lines import Frame, Line, fit, line
 
 TITLE = "Monitors"
 KEY = "2"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from console.core.model import PipelineView, Snapshot
-from console.ui.paint import Frame, Line, fit, line, whole
 from console.ui.panes.watchdog import anomalies
-from console.ui.words import ago, health
+from console.ui.render.state_labels import ago, health
+from console.ui.render.styled_lines import Frame, Line, fit, line, whole
 
 TITLE = "Pipeline"
 KEY = "5"

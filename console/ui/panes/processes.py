@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from console.core.model import Instance, LeaseState, Moment, RoleState, RoleView, Snapshot
-from console.core.text import clock, coarse, duration, size
-from console.ui.paint import Choice, Frame, Line, Span, fit, line, whole
-from console.ui.words import ago, held, look_alike_words, role_state, until
+from console.core.text.formatting import clock, coarse, duration, size
+from console.ui.render.state_labels import ago, held, look_alike_words, role_state, until
+from console.ui.render.styled_lines import Choice, Frame, Line, Span, fit, line, whole
 
 TITLE = "Processes"
 KEY = "1"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from console.core.metrics.task_outcomes import typed
 from console.core.model import HealthState, MetricView, QueueView, Snapshot
-from console.core.outcomes import typed
-from console.core.text import coarse, visible
-from console.ui.paint import Frame, Line, Span, fit, line, whole
-from console.ui.words import ago, by_now, calm, health
+from console.core.text.formatting import coarse, visible
+from console.ui.render.state_labels import ago, by_now, calm, health
+from console.ui.render.styled_lines import Frame, Line, Span, fit, line, whole
 
 TITLE = "Queue"
 KEY = "3"

@@ -7,8 +7,8 @@ from itertools import groupby
 from console.core import trends as core
 from console.core.model import Snapshot
 from console.core.trends import DAY_S, Curve, Trends
-from console.ui.graph import LEGEND, axis, even, spark, strip
-from console.ui.paint import Frame, Line, Span, fit, line
+from console.ui.render.graphs import LEGEND, axis, even, spark, strip
+from console.ui.render.styled_lines import Frame, Line, Span, fit, line
 
 TITLE = "Trends"
 KEY = "7"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from console.core.model import Snapshot
-from console.core.text import coarse
-from console.ui.paint import Frame, Line, Span, fit, line, whole
-from console.ui.words import ago, health
+from console.core.text.formatting import coarse
+from console.ui.render.state_labels import ago, health
+from console.ui.render.styled_lines import Frame, Line, Span, fit, line, whole
 
 TITLE = "Watchdog"
 KEY = "4"

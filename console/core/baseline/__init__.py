@@ -1,0 +1,1 @@
+"""Baseline runs: coverage, evaluation against targets, learnt thresholds."""

@@ -1,0 +1,1 @@
+"""The hand-over document: timeline, findings, and its formats."""

@@ -1,0 +1,1 @@
+"""Figures derived from samples: rates, rollups, outcomes of tasks, stalls."""

@@ -1,0 +1,1 @@
+"""Which process runs which role, decided from command lines and parents."""

@@ -1,0 +1,1 @@
+"""Builds the snapshot that every view shows."""

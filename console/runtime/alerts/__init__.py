@@ -1,0 +1,1 @@
+"""Raises alerts, writes their files and calls the hook."""

@@ -1,0 +1,1 @@
+"""Baseline runs and learnt thresholds as facts and files."""

@@ -1,0 +1,1 @@
+"""Schedules the monitors and collects their samples."""

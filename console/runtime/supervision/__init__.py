@@ -1,0 +1,1 @@
+"""Records starts and deaths, and applies the restart policy."""

@@ -1,0 +1,62 @@
+"""The credentials for the queue server: sent with each request, and shown nowhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from console.system.config.schema import Queue
+from console.system.host.json_http import HttpError
+
+MAX_BYTES = 4096
+
+
+def authorization(queue: Queue) -> dict[str, str]:
+    """The Authorization header, if any. Read at each request: a token may change. HttpError."""
+    if queue.token_env is not None:
+        value = os.environ.get(queue.token_env, "")
+        return _bearer(value, f"the environment variable {queue.token_env}")
+    if queue.token_file is not None:
+        return _bearer(_read(Path(queue.token_file)), f"the file {queue.token_file}")
+    return _basic(queue.url)
+
+
+def scrubbed(error: HttpError, headers: dict[str, str]) -> HttpError:
+    """The error without the credentials: a server may repeat them in its answer."""
+    words = str(error)
+    for value in headers.values():
+        words = words.replace(value.partition(" ")[2], "***")
+    return HttpError(words, error.status)
+
+
+def _bearer(value: str, source: str) -> dict[str, str]:
+    token = value.strip()
+    if not token:
+        raise HttpError(f"no token for the queue server: {source} is empty or not set")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise HttpError(f"{source} holds no token: one word of printable ASCII is expected")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _read(path: Path) -> str:
+    from console.system.files.safe_files import FileError, regular
+
+    try:
+        with regular(path) as (descriptor, _):
+            return os.read(descriptor, MAX_BYTES).decode("ascii", "replace")
+    except (FileError, OSError) as error:
+        raise HttpError(f"no token for the queue server: {path}: {error}") from None
+
+
+def _basic(url: str) -> dict[str, str]:
+    """`http://user:password@host`, percent-decoded (RFC 7617)."""
+    from urllib.parse import unquote_to_bytes, urlsplit
+
+    user_info, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return {}
+    from base64 import b64encode
+
+    user, _, password = user_info.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return {"Authorization": f"Basic {b64encode(pair).decode()}"}

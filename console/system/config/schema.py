@@ -1,0 +1,250 @@
+"""The shape of the configuration: every table, key, default and limit.
+
+Annotations are evaluated here, once: as text, msgspec would evaluate each of them again.
+"""
+
+import os
+from typing import Annotated, Literal
+
+from console.core.model import RestartPolicy, Role
+from console.core.processes.argv_matching import split_match
+from console.system.host.process_memory import without
+
+with without("typing_extensions"):  # msgspec would take it for `typing`: 3 ms of each command
+    import msgspec as msgspec
+    from msgspec import Meta, Struct, field
+
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+Count = Annotated[int, Meta(ge=1, le=100)]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Pattern = Annotated[str, Meta(min_length=1, max_length=1000)]
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+WELL_KNOWN = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
+"""The roles of a box without configuration, and what they match."""
+
+
+class Queue(Struct, frozen=True, forbid_unknown_fields=True):
+    """The queue server."""
+
+    url: Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)] = (
+        "http://127.0.0.1:8091"
+    )
+    timeout_s: Seconds = 3.0
+    lease_s: Seconds = 120.0
+    token_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """The environment variable with a token that is sent as `Authorization: Bearer`."""
+    token_file: Text | None = None
+    """The file with such a token."""
+
+    @property
+    def address(self) -> str:
+        """The URL without `user:password@`: what is asked, and what is shown."""
+        scheme, separator, rest = self.url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+class Restart(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a role that died is started again without a person."""
+
+    enabled: bool = True
+    backoff_s: Seconds = 5.0
+    backoff_max_s: Seconds = 60.0
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 3
+    window_s: Seconds = 600.0
+    healthy_s: Seconds = 60.0
+    unpark_s: Seconds = 3600.0
+    stalled: Literal["report", "restart"] = "report"
+
+
+class RoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One role: how to know its processes, and how to start one."""
+
+    match: Text = ""
+    command: list[Text] = []
+    cwd: Text | None = None
+    env: dict[str, str] = {}
+    match_args: list[Text] = []
+    """Words among the script's own arguments, in this order: tells roles with one script apart."""
+    match_cwd: Text | None = None
+    match_env: dict[str, str] = {}
+    user: Text | None = None
+    """Whose processes are meant, and as whom root starts one."""
+    scope: Literal["user", "machine"] = "user"
+    """`machine`: one among the processes of all users."""
+    containers: bool = False
+    """Whether workers in containers on this machine count as well."""
+    count: Count = 1
+    keep: Literal["oldest", "newest"] = "oldest"
+    grace_s: Seconds = 10.0
+    settle_s: Annotated[float, Meta(ge=0, le=600)] = 0.5
+    autostart: bool = True
+    """A daemon starts the role when it has never run in this state directory."""
+    restart: Restart = Restart()
+
+
+class Canary(Struct, frozen=True, forbid_unknown_fields=True):
+    """A real task through the queue."""
+
+    enabled: bool = True
+    every_s: Seconds = 1800.0
+    for_s: Seconds | None = None
+    deadline_s: Seconds = 30.0
+    slow_s: Seconds | None = None
+    """Slower than this is failing; None: what the last good baseline has shown."""
+
+
+class Every(Struct, frozen=True, forbid_unknown_fields=True):
+    """A monitor that only has an interval."""
+
+    enabled: bool = True
+    every_s: Seconds = 10.0
+
+
+class Depth(Every, frozen=True, forbid_unknown_fields=True):
+    """The queue's own limits; None: what the last good baseline has shown, else 5 and 20."""
+
+    warn_above: Annotated[int, Meta(ge=0)] | None = None
+    fail_above: Annotated[int, Meta(ge=0)] | None = None
+    success_rate: Annotated[float, Meta(ge=0, le=100)] | None = None
+
+
+class Worker(Struct, frozen=True, forbid_unknown_fields=True):
+    """Instances, leases, CPU and memory."""
+
+    enabled: bool = True
+    every_s: Seconds = 300.0
+
+
+class Watchdog(Struct, frozen=True, forbid_unknown_fields=True):
+    """The watchdog's process and its heartbeat."""
+
+    enabled: bool = True
+    every_s: Seconds = 30.0
+    stale_s: Seconds = 180.0
+    file: Text = "watchdog_status_latest.json"
+
+
+class Pipeline(Struct, frozen=True, forbid_unknown_fields=True):
+    """The realtime pipeline's status: read from another program's file, or collected by us."""
+
+    enabled: bool = True
+    every_s: Seconds = 30.0
+    stale_s: Seconds | None = None
+    """None: by the file's own rhythm, its next runs or its window, else ten minutes."""
+    mode: Literal["auto", "read", "collect"] = "auto"
+    file: Text = "realtime_pipeline_status.json"
+
+
+class Monitors(Struct, frozen=True, forbid_unknown_fields=True):
+    """The monitors."""
+
+    canary: Canary = Canary()
+    worker: Worker = Worker()
+    watchdog: Watchdog = Watchdog()
+    queue: Depth = Depth()
+    pipeline: Pipeline = Pipeline()
+
+
+class Baseline(Struct, frozen=True, forbid_unknown_fields=True):
+    """The normal baseline's length and targets."""
+
+    hours: Annotated[float, Meta(gt=0, le=48)] = 6.0
+    success_rate: Annotated[float, Meta(ge=0, le=100)] = 95.0
+    latency_s: Seconds = 5.0
+    uptime: Annotated[float, Meta(ge=0, le=100)] = 100.0
+    queue_size: Annotated[int, Meta(ge=1)] = 10
+    restarts: Annotated[int, Meta(ge=0)] = 0
+    coverage: Annotated[float, Meta(ge=0, le=100)] = 95.0
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the store keeps what it holds: with these, a year stays below 150 MB.
+
+    Every look for a fortnight (some 7 MB a day), then a figure a minute (0.4 MB a day), then one an
+    hour (10 kB a day); the ledger (some 20 kB a day).
+    """
+
+    samples_days: Annotated[float, Meta(gt=0, le=3650)] = 14.0
+    minutes_days: Annotated[float, Meta(gt=0, le=3650)] = 60.0
+    hours_days: Annotated[float, Meta(gt=0, le=3650)] = 400.0
+    events_days: Annotated[float, Meta(gt=0, le=3650)] = 400.0
+
+
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told when something goes wrong."""
+
+    hook: list[Text] = []
+    timeout_s: Seconds = 10.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    look_s: Seconds = 5.0
+
+
+class Screen(Struct, frozen=True, forbid_unknown_fields=True):
+    """The console's looks."""
+
+    box: Text | None = None
+    """What the box is called; its state directory if it has no name."""
+    theme: Name = "dark"
+    mouse: bool | Literal["auto"] = "auto"
+    """Whether the console takes the mouse; `auto`: not over SSH."""
+    keys: dict[str, Text] = {}
+    redact: Annotated[list[Pattern], Meta(max_length=50)] = []
+    """Regular expressions: what they match is shown, written and served as `***`."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration."""
+
+    outputs: Text | None = None
+    read_only: bool = False
+    queue: Queue = Queue()
+    roles: dict[Name, RoleSettings] = field(default_factory=dict)
+    monitors: Monitors = Monitors()
+    baseline: Baseline = Baseline()
+    retention: Retention = Retention()
+    alerts: Alerts = Alerts()
+    screen: Screen = Screen()
+
+    def all_roles(self) -> tuple[Role, ...]:
+        """The configured roles; worker and watchdog are watched even when nobody named them.
+
+        A watchdog that nobody named gives way to a role that can match the same process.
+        """
+        named = {name: _role(name, settings) for name, settings in self.roles.items()}
+        known = {name: _role(name, RoleSettings()) for name in WELL_KNOWN if name not in named}
+        if named and "watchdog" in known:
+            from console.core.processes.rule_overlap import overlap
+
+            if any(overlap(known["watchdog"], role) for role in named.values()):
+                del known["watchdog"]
+        order = dict.fromkeys((*WELL_KNOWN, *named))
+        return tuple((known | named)[name] for name in order if name in known or name in named)
+
+
+def _role(name: str, settings: RoleSettings) -> Role:
+    match, arguments = split_match(settings.match or WELL_KNOWN.get(name, ""))
+    return Role(
+        name=name,
+        match=match,
+        match_args=(*arguments, *settings.match_args),
+        command=tuple(settings.command),
+        cwd=_expand(settings.cwd),
+        env=settings.env,
+        match_cwd=_expand(settings.match_cwd),
+        match_env=settings.match_env,
+        user=settings.user,
+        scope=settings.scope,
+        containers=settings.containers,
+        count=settings.count,
+        keep=settings.keep,
+        grace_s=settings.grace_s,
+        settle_s=settings.settle_s,
+        autostart=settings.autostart,
+        policy=RestartPolicy(**msgspec.structs.asdict(settings.restart)),
+    )
+
+
+def _expand(path: str | None) -> str | None:
+    return os.path.expanduser(path) if path is not None else None

@@ -1,0 +1,1 @@
+"""Reads and writes files, in and outside the state directory."""

@@ -1,0 +1,1 @@
+"""Carries out ensure, restart and kill."""

@@ -1,0 +1,1 @@
+"""Kernel locks: of commands, of starts and of a worker's life."""

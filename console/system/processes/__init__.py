@@ -1,0 +1,1 @@
+"""Reads the process table, and the records of a user's workers."""

@@ -1,0 +1,1 @@
+"""Decides when a part of the screen is drawn again."""

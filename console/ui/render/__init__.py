@@ -1,0 +1,1 @@
+"""Styled lines, graphs, themes and the header; no widget."""

@@ -1,0 +1,1 @@
+"""Changes of Textual's own behaviour."""

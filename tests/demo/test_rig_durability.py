@@ -1,0 +1,90 @@
+"""What the queue server still knows after kill -9."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from console.demo.task_store import Book
+
+
+def test_accepted_tasks_survive_kills_in_mid_stream(bench: Any, tmp_path: Path) -> None:
+    """Each round kills the server under load; whatever was acknowledged must be there again."""
+    queue = bench.queue("--state", str(tmp_path / "state"))
+    accepted: set[str] = set()
+    for _ in range(5):
+        busy = threading.Event()
+        adders = [
+            threading.Thread(target=add_until_dead, args=(queue, accepted, busy)) for _ in "ab"
+        ]
+        before = len(accepted)
+        for adder in adders:
+            adder.start()
+        assert busy.wait(10)
+        queue.kill()
+        for adder in adders:
+            adder.join(10)
+        assert len(accepted) > before
+        queue.start()
+        listed = {task["task_id"] for task in queue.get("/api/tasks")["queue_normal"]}
+        assert accepted <= listed
+        assert (
+            len(listed) <= len(accepted) + 10
+        )  # at most one unacknowledged for each adder, per round
+
+
+def add_until_dead(queue: Any, accepted: set[str], busy: threading.Event) -> None:
+    """Add tasks until the server is gone; `busy` is set once a good many are acknowledged."""
+    for turn in range(5000):
+        try:
+            accepted.add(queue.add("wait", {"turn": turn}))
+        except (OSError, http.client.HTTPException):
+            return
+        if turn == 40:
+            busy.set()
+
+
+def test_a_leased_task_comes_back_and_a_done_one_does_not(bench: Any, tmp_path: Path) -> None:
+    queue = bench.queue("--state", str(tmp_path / "state"))
+    done, leased, waiting = (queue.add(kind) for kind in ("done", "leased", "waiting"))
+    assert queue.get("/api/tasks/next")["task_id"] == done
+    queue.post(f"/api/tasks/{done}/result", {"success": False, "error": "no"})
+    assert queue.get("/api/tasks/next")["task_id"] == leased
+    queue.kill()
+    queue.start()
+    listed = [task["task_id"] for task in queue.get("/api/tasks")["queue_normal"]]
+    assert listed == [leased, waiting]
+    assert queue.result(done)["error"] == "no"
+    stats = queue.get("/api/stats")
+    assert (stats["completed"], stats["failed"], stats["inflight"]) == (0, 0, 0)
+    assert queue.get("/api/results") == {"results": [], "count": 0}
+
+
+def test_a_port_or_a_book_in_use_is_refused(bench: Any, tmp_path: Path) -> None:
+    queue = bench.queue("--state", str(tmp_path / "state"))
+    for words in (("--port", str(queue.port)), ("--port", "0", "--state", str(tmp_path / "state"))):
+        assert bench.start("task_queue_server.py", *words).wait(10) == 1
+    told = bench.log("task_queue_server.py")
+    assert told.count("cannot serve") == 2 and "Traceback" not in told
+    assert queue.get("/api/health")["status"] == "ok"
+
+
+def test_counting_costs_the_same_with_many_results() -> None:
+    """On the book alone: through HTTP the noise would be larger than what is measured."""
+    book = Book(None, 120.0)
+
+    def cost() -> float:
+        begun = time.perf_counter()
+        for _ in range(200):
+            book.counts()
+        return time.perf_counter() - begun
+
+    before = min(cost() for _ in range(5))
+    for _ in range(5000):
+        book.answer_ping()
+    assert min(cost() for _ in range(5)) < 5 * before
+    assert len(book.results()) == 5000
+    book.close()
