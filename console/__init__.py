@@ -1,3 +1,3 @@
-"""rpa-console: see whether the automation is truly working, and make it right with one key."""
+"""rpa-console: a terminal console and supervisor for the workers of RPA (unattended automation)."""
 
 __version__ = "0.1.0"

@@ -16,31 +16,20 @@ from typing import Any
 
 import pytest
 
-from console.core.alerts import KINDS, standing
-from console.core.model import (
-    Alert,
-    Command,
-    Event,
-    EventKind,
-    Identity,
-    Instance,
-    Moment,
-    Process,
-    QueueView,
-    Role,
-    RoleState,
-    RoleView,
-    Severity,
-    Snapshot,
-    Verb,
-    Verdict,
-)
+from console.core.alerts import ALERT_KINDS, fold_open_alerts
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Role, RoleState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import Alert, QueueView, RoleView, Severity
 from console.runtime import commands
-from console.runtime.alerts.alerting import Alerting, file_name
-from console.runtime.alerts.hook_notifier import RAISED, RESOLVED, TOLD, Teller
-from console.runtime.daemon_duties import Night
+from console.runtime.alerts.alerting import AlertManager, alert_file_name
+from console.runtime.alerts.hook_notifier import NOTIFIED_FACT, RAISED, RESOLVED, HookNotifier
+from console.runtime.daemon_duties import DaemonDuties
 from console.runtime.loop import Runtime
-from console.runtime.snapshots.store_view import View
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box, open_box
 from console.system.config.schema import Alerts, Settings
 from console.system.host import hook_command
@@ -93,68 +82,71 @@ async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
 
 
 def test_an_alert_from_its_beginning_to_its_end(box: Box, outputs: Path) -> None:
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     file = outputs / "alerts" / "CRITICAL_worker.down.txt"
-    assert alerting.look(down(box)) == [] and not file.exists()
-    ((state, alert),) = alerting.look(down(box))
-    assert (state, alert.key, alert.event) == (RAISED, "worker.down", 1)
+    assert alerting.update(down(box)) == [] and not file.exists()
+    ((state, alert),) = alerting.update(down(box))
+    assert (state, alert.key, alert.event_id) == (RAISED, "worker.down", 1)
     told = file.read_text()
     assert told.startswith("CRITICAL: worker is down\nwhy\nsince ") and "ledger line 1" in told
-    assert alerting.look(seen(box, 1)) == []
-    ((state, _),) = alerting.look(seen(box, 1))
-    assert state == RESOLVED and not file.exists() and alerting.stand == ()
+    assert alerting.update(seen(box, 1)) == []
+    ((state, _),) = alerting.update(seen(box, 1))
+    assert state == RESOLVED and not file.exists() and alerting.open_alerts == ()
     events = box.store.events()
     assert [event.kind for event in events] == [EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED]
     assert (events[0].role, events[1].data["alert"]) == ("worker", 1)
 
 
 def test_a_restart_of_the_daemon_raises_nothing_again(box: Box, outputs: Path) -> None:
-    first = Alerting(box)
+    first = AlertManager(box)
     for _ in range(2):
-        first.look(down(box))
-    box.store.put(TOLD, {"worker.down": 1})  # as the teller does once the hook has ended well
-    second = Alerting(box)
-    assert [[s for s, _ in second.look(down(box))] for _ in range(3)] == [["known"], [], []]
+        first.update(down(box))
+    box.store.set_fact(
+        NOTIFIED_FACT, {"worker.down": 1}
+    )  # as the teller does once the hook has ended well
+    second = AlertManager(box)
+    assert [[s for s, _ in second.update(down(box))] for _ in range(3)] == [["known"], [], []]
     assert len(box.store.events()) == 1
 
 
 def test_a_file_that_a_killed_daemon_left_is_taken_away(box: Box, outputs: Path) -> None:
-    first = Alerting(box)
+    first = AlertManager(box)
     for view in (down(box), down(box), seen(box, 1), seen(box, 1)):
-        first.look(view)
+        first.update(view)
     left = outputs / "alerts" / "CRITICAL_worker.down.txt"
     left.write_text("left by a daemon that was killed in between")
     foreign = outputs / "alerts" / "CRITICAL_somebody-elses.txt"
     foreign.write_text("not ours")
-    Alerting(box).look(seen(box, 1))
+    AlertManager(box).update(seen(box, 1))
     assert not left.exists() and foreign.exists()
 
 
 def test_what_a_person_has_noted_is_seen_and_marked(box: Box, outputs: Path) -> None:
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     for _ in range(2):
-        alerting.look(down(box))
-    assert commands.acknowledge(box, "worker.down", "cli:ana").changed
-    again = commands.acknowledge(box, "", "cli:bo")
+        alerting.update(down(box))
+    assert commands.acknowledge_alerts(box, "worker.down", "cli:ana").changed
+    again = commands.acknowledge_alerts(box, "", "cli:bo")
     assert (again.done, again.changed, again.message) == (
         True, False, "acknowledged already: worker.down",
     )  # fmt: skip
-    refused = commands.acknowledge(box, "queue.down", "cli:bo")
+    refused = commands.acknowledge_alerts(box, "queue.down", "cli:bo")
     assert (refused.done, refused.code) == (False, 1) and "worker.down" in refused.message
-    alerting.look(down(box))
-    assert alerting.stand[0].acknowledged == "cli:ana"
+    alerting.update(down(box))
+    assert alerting.open_alerts[0].acknowledged == "cli:ana"
     assert (
-        "acknowledged by cli:ana" in (outputs / "alerts" / file_name(alerting.stand[0])).read_text()
+        "acknowledged by cli:ana"
+        in (outputs / "alerts" / alert_file_name(alerting.open_alerts[0])).read_text()
     )
-    view = View(box, {})
+    view = StoreView(box, {})
     view.refresh()
-    assert view.compose().alerts == alerting.stand
+    assert view.compose().alerts == alerting.open_alerts
 
 
 async def test_the_console_takes_note_by_a_command(box: Box) -> None:
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     for _ in range(2):
-        alerting.look(down(box))
+        alerting.update(down(box))
     command = Command(Verb.ACKNOWLEDGE, "worker.down", "console:ana")
     assert (await Runtime(box, {}).submit(command)).message == "acknowledged: worker.down"
 
@@ -162,45 +154,45 @@ async def test_the_console_takes_note_by_a_command(box: Box) -> None:
 def test_what_a_baseline_has_taught_is_judged_by(box: Box) -> None:
     text = "[thresholds]\nsuccess_rate = 92.5\nqueue_normal = 7\n"
     box.paths.thresholds.write_text(text)
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     slow = replace(seen(box, 1), queue=QueueView("u", size=9))
-    told = [alerting.look(slow) for _ in range(2)]
+    told = [alerting.update(slow) for _ in range(2)]
     assert [alert.key for _, alert in told[1]] == ["queue.long"]
 
 
 def test_outputs_that_cannot_be_written_stop_nothing(box: Box, outputs: Path) -> None:
     outputs.write_text("a file where a directory should be")
-    alerting = Alerting(box)
-    alerting.look(down(box))
-    assert alerting.look(down(box)) and box.store.events()
+    alerting = AlertManager(box)
+    alerting.update(down(box))
+    assert alerting.update(down(box)) and box.store.events()
     outputs.unlink()
-    alerting.look(down(box))
+    alerting.update(down(box))
     assert (outputs / "alerts" / "CRITICAL_worker.down.txt").exists()
 
 
 def test_a_store_that_takes_nothing_is_made_up_for(tmp_path: Path, box: Box) -> None:
-    alerting = Alerting(box)
-    alerting.look(down(box))
+    alerting = AlertManager(box)
+    alerting.update(down(box))
     box.store.close()
-    assert [state for state, _ in alerting.look(down(box))] == [RAISED]
-    assert alerting.look(down(box)) == [] and alerting.stand[0].event == 0
+    assert [state for state, _ in alerting.update(down(box))] == [RAISED]
+    assert alerting.update(down(box)) == [] and alerting.open_alerts[0].event_id == 0
     with open_box(box.settings, tmp_path / "state") as again:
         alerting.box = again
-        alerting.look(down(again))
+        alerting.update(down(again))
         assert [event.kind for event in again.store.events()] == [EventKind.ALERT_RAISED]
-        assert alerting.stand[0].event == 1
+        assert alerting.open_alerts[0].event_id == 1
 
 
 def test_a_key_from_a_tampered_ledger_leads_nowhere_else() -> None:
     alert = Alert("../../etc/x\0", Severity.WARNING, "t", "r", Moment(0))
-    assert "/" not in file_name(alert) and "\0" not in file_name(alert)
+    assert "/" not in alert_file_name(alert) and "\0" not in alert_file_name(alert)
 
 
 # --- the hook -------------------------------------------------------------------------------
 
 
 async def call(code: str, timeout_s: float = 5.0, **env: str) -> str | None:
-    return await hook_command.call([*PYTHON, code], b'{"a": 1}\n', env, timeout_s)
+    return await hook_command.run_hook([*PYTHON, code], b'{"a": 1}\n', env, timeout_s)
 
 
 async def test_a_hook_gets_the_alert_and_its_environment(tmp_path: Path) -> None:
@@ -251,7 +243,7 @@ def _alive(pid: int) -> bool:
 async def test_a_hook_that_talks_for_ever_and_reads_nothing_is_ended() -> None:
     code = "import os\nwhile True: os.write(2, b'x' * 65536)"
     assert (
-        await hook_command.call([*PYTHON, code], b"y" * 1_000_000, {}, 1.0)
+        await hook_command.run_hook([*PYTHON, code], b"y" * 1_000_000, {}, 1.0)
         == "did not end within 1 s"
     )
 
@@ -265,12 +257,12 @@ async def test_a_hook_that_leaves_a_child_with_its_pipes_does_not_hold_us_up() -
 
 @pytest.mark.parametrize("command", [["/does/not/exist"], ["/"], ["\0"]])
 async def test_a_hook_that_cannot_be_started(command: list[str]) -> None:
-    assert str(await hook_command.call(command, b"", {}, 1.0)).startswith("cannot be started: ")
+    assert str(await hook_command.run_hook(command, b"", {}, 1.0)).startswith("cannot be started: ")
 
 
 # --- telling --------------------------------------------------------------------------------
 
-ALERT = Alert("worker.down", Severity.CRITICAL, "worker is down", "why", Moment(1.0), event=4)
+ALERT = Alert("worker.down", Severity.CRITICAL, "worker is down", "why", Moment(1.0), event_id=4)
 Told = Callable[[], list[tuple[str, str]]]
 
 
@@ -289,7 +281,7 @@ def listener(tmp_path: Path) -> tuple[list[str], Told]:
     return [*PYTHON, code], told
 
 
-async def running(teller: Teller, body: Callable[[], Awaitable[None]]) -> None:
+async def running(teller: HookNotifier, body: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.create_task(teller.run())
     try:
         await body()
@@ -302,18 +294,18 @@ async def test_each_change_is_told_once(tmp_path: Path) -> None:
     command, told = listener(tmp_path)
     with opened(tmp_path, hook=command) as box:
         failures: list[str] = []
-        teller = Teller(box, lambda alert, why: failures.append(why))
+        teller = HookNotifier(box, lambda alert, why: failures.append(why))
 
         async def body() -> None:
-            teller.tell(RAISED, ALERT)
+            teller.notify(RAISED, ALERT)
             await until(told)
-            teller.tell(RAISED, ALERT)
-            teller.tell(RESOLVED, ALERT)
+            teller.notify(RAISED, ALERT)
+            teller.notify(RESOLVED, ALERT)
             await until(lambda: len(told()) == 2)
             for _ in range(50):  # it flaps on: the quiet time holds
-                teller.tell(RAISED, ALERT)
-                teller.tell(RESOLVED, ALERT)
-            teller.tell(RAISED, replace(ALERT, key="queue.down"))
+                teller.notify(RAISED, ALERT)
+                teller.notify(RESOLVED, ALERT)
+            teller.notify(RAISED, replace(ALERT, key="queue.down"))
             await until(lambda: len(told()) == 3)
 
         await running(teller, body)
@@ -328,11 +320,11 @@ async def test_each_change_is_told_once(tmp_path: Path) -> None:
 async def test_what_stands_after_the_quiet_time_is_told_then(tmp_path: Path) -> None:
     command, told = listener(tmp_path)
     with opened(tmp_path, hook=command) as box:
-        teller = Teller(box, lambda alert, why: None, quiet_s=0.5)
+        teller = HookNotifier(box, lambda alert, why: None, min_repeat_interval_s=0.5)
 
         async def body() -> None:
             for count, state in enumerate((RAISED, RESOLVED, RAISED), 1):
-                teller.tell(state, ALERT)
+                teller.notify(state, ALERT)
                 await until(lambda count=count: len(told()) == count)
 
         await running(teller, body)
@@ -343,10 +335,10 @@ async def test_a_hook_that_fails_is_tried_again_and_then_given_up(tmp_path: Path
     code = f"open({str(path)!r}, 'a').write('x'); raise SystemExit(9)"
     with opened(tmp_path, hook=[*PYTHON, code], retries=1) as box:
         failures: list[str] = []
-        teller = Teller(box, lambda alert, why: failures.append(why))
+        teller = HookNotifier(box, lambda alert, why: failures.append(why))
 
         async def body() -> None:
-            teller.tell(RAISED, ALERT)
+            teller.notify(RAISED, ALERT)
             await until(lambda: failures)
 
         await running(teller, body)
@@ -359,27 +351,27 @@ async def _night(box: Box, *looks: Snapshot, marked: dict[str, int]) -> None:
     async def each() -> Any:
         for look in looks:
             yield look
-        await until(lambda: box.store.get(TOLD) == marked)
+        await until(lambda: box.store.get_fact(NOTIFIED_FACT) == marked)
 
     async with asyncio.timeout(20):
-        await _attend(Night(box, lambda: None), each())
+        await _attend(DaemonDuties(box, lambda: None), each())
 
 
 async def test_what_a_killed_daemon_did_not_tell_is_told_by_the_next(tmp_path: Path) -> None:
     command, told = listener(tmp_path)
     with opened(tmp_path, hook=command) as box:
-        first = Alerting(box)
+        first = AlertManager(box)
         for after in (0, 2, 4):  # raised, in the ledger, and killed before the hook was called
-            first.look(down(box, after))
-        assert len(standing(box.store.events())) == 1
+            first.update(down(box, after))
+        assert len(fold_open_alerts(box.store.events())) == 1
         await _night(box, down(box, 6), down(box, 8), marked={"worker.down": 1})
         assert told() == [(RAISED, "worker.down")]
         await _night(box, down(box, 10), down(box, 12), marked={"worker.down": 1})
         assert told() == [(RAISED, "worker.down")]  # it is marked: not once more
-        second = Alerting(box)
+        second = AlertManager(box)
         for after in (14, 16, 18):  # resolved, and killed again
-            second.look(seen(box, 1, after=after))
-        assert standing(box.store.events()) == ()
+            second.update(seen(box, 1, after=after))
+        assert fold_open_alerts(box.store.events()) == ()
         well = [seen(box, 1, after=after) for after in (20, 22)]
         await _night(box, *well, marked={})
         await _night(box, *well, marked={})
@@ -392,7 +384,7 @@ async def test_what_a_killed_daemon_did_not_tell_is_told_by_the_next(tmp_path: P
 async def test_a_night_writes_alerts_and_the_hand_over(tmp_path: Path, outputs: Path) -> None:
     command, told = listener(tmp_path)
     with opened(tmp_path, hook=command) as box:
-        night = Night(box, lambda: None)
+        night = DaemonDuties(box, lambda: None)
 
         async def looks() -> Any:
             for after in range(6):
@@ -405,16 +397,16 @@ async def test_a_night_writes_alerts_and_the_hand_over(tmp_path: Path, outputs: 
         async with asyncio.timeout(20):
             await _attend(night, looks())
         assert told() == [(RAISED, "worker.down"), (RESOLVED, "worker.down")]
-        kinds = [event.kind for event in box.store.events(kinds=KINDS)]
+        kinds = [event.kind for event in box.store.events(kinds=ALERT_KINDS)]
         assert kinds == [EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED]
         text = (outputs / "handover.md").read_text()
         assert "**worker is down** (over)" in text and "The box is HEALTHY" in text
 
 
-async def _attend(night: Night, looks: Any) -> None:
-    task = asyncio.create_task(night.teller.run())
+async def _attend(night: DaemonDuties, looks: Any) -> None:
+    task = asyncio.create_task(night.hook_notifier.run())
     async for snapshot in looks:
-        await night.attend(snapshot)
+        await night.handle_snapshot(snapshot)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -422,10 +414,10 @@ async def _attend(night: Night, looks: Any) -> None:
 async def test_the_hand_over_is_written_once_a_minute_and_when_the_verdict_changes(
     box: Box, outputs: Path
 ) -> None:
-    night, file = Night(box, lambda: None), outputs / "handover.md"
+    night, file = DaemonDuties(box, lambda: None), outputs / "handover.md"
     times = []
     for view in (down(box), down(box, 30), seen(box, 1, after=40), seen(box, 1, after=101)):
-        await night.attend(view)
+        await night.handle_snapshot(view)
         times.append(file.stat().st_ino)  # each writing makes a new file
     assert [a != b for a, b in pairwise(times)] == [False, True, True]
 
@@ -436,24 +428,24 @@ async def test_what_goes_wrong_is_told_once_and_stops_nothing(tmp_path: Path, bo
     def broken() -> None:
         raise RuntimeError("no view")
 
-    night = Night(box, broken)
+    night = DaemonDuties(box, broken)
     for after in range(0, 300, 61):
-        await night.attend(down(box, after))
+        await night.handle_snapshot(down(box, after))
     told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
     assert len(told) == 2 and "upkeep: RuntimeError: no view" in told
-    assert [one.key for one in standing(box.store.events())] == ["worker.down"]
+    assert [one.key for one in fold_open_alerts(box.store.events())] == ["worker.down"]
 
 
 def test_an_alert_older_than_the_ledger_in_memory_still_stands(box: Box) -> None:
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     for _ in range(2):
-        alerting.look(down(box))
+        alerting.update(down(box))
     filler = Event(EventKind.CONFIRMED, box.now(), "worker", "cli")
     box.store.write(  # many at once, or this takes a minute
         ("INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
          " VALUES (?, ?, 0, '', 'worker', 'cli', '', '{}')", (filler.kind.value, filler.moment.at))
         for _ in range(3_000)
     )  # fmt: skip
-    view = View(box, {})
+    view = StoreView(box, {})
     view.refresh()
     assert [one.key for one in view.compose().alerts] == ["worker.down"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,12 @@ PURE = {
     "shlex", "statistics", "string", "textwrap", "typing", "unicodedata",
 }  # fmt: skip
 """What the core may import of the standard library: nothing that reads a clock or a machine."""
+DIALECT = re.compile(
+    r"^(?:What|Who|Whoever|Whose|Whatever|Whom)\b(?!.*\?$)|"
+    r"\b(?:nobody|somebody|anybody|whoever|whomever|no one)\b",
+    re.IGNORECASE,
+)
+"""A free relative clause as the subject, or a person without a name."""
 MACHINE = {"psutil", "portalocker", "apsw", "sqlite3", "socket", "fcntl", "http", "urllib"}
 
 
@@ -175,6 +184,41 @@ def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
             node for node in graph.get(todo.pop(), ()) if node not in seen and not seen.add(node)
         ]
     return seen
+
+
+def test_docstrings_and_comments_are_plain_english() -> None:
+    """The share of units in dialect is at most 1 %; see CONTRIBUTING.md, "Language"."""
+    units = [unit for path in FILES for unit in prose(path)]
+    dialect = [unit for unit in units if DIALECT.search(unit)]
+    assert len(dialect) <= len(units) / 100, "\n".join(dialect)
+
+
+@pytest.mark.parametrize(
+    ("unit", "found"),
+    [
+        ("What is read is bounded.", True),
+        ("Who waits for it asks again.", True),
+        ("The caller waits; nobody else does.", True),
+        ("The bytes that were read.", False),
+        ("Return what the file holds, or None.", False),
+        ("Which: ensure, restart or kill?", False),
+    ],
+)
+def test_dialect_is_found(unit: str, found: bool) -> None:
+    assert bool(DIALECT.search(unit)) == found
+
+
+def prose(path: Path) -> Iterator[str]:
+    """Every docstring and comment of a file, each on one line."""
+    source = path.read_text("utf-8")
+    for node in ast.walk(ast.parse(source)):
+        for child in ast.iter_child_nodes(node):
+            text = child.value if isinstance(child, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield " ".join(text.value.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string.lstrip("# ")
 
 
 def test_records_are_made_cheaply() -> None:

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from console.core.baseline.run_document import began
-from console.core.model import Event, EventKind, Identity, Moment, Sample
-from console.monitors import discover
+from console.core.baseline.run_document import run_started_at
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.monitors import discover_monitors
 from console.runtime import commands
 from console.runtime.baseline import runs
-from console.runtime.baseline.conditions import conditions
-from console.runtime.snapshots.store_view import View
+from console.runtime.baseline.conditions import run_conditions
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box, open_box
 from console.system.config.loader import load
 from console.system.config.schema import Baseline, Monitors, RoleSettings, Settings, Worker
@@ -41,7 +44,7 @@ def past(box: Box, hours: float, bad: int = 0) -> Moment:
     """A run that was started so long ago, and everything that was seen since."""
     start = box.now().plus(-hours * 3600)
     run = {"started": [start.at, start.tick, start.boot], "hours": 6.0}
-    box.store.put(runs.RUN, {**run, "conditions": conditions(box.settings)})
+    box.store.set_fact(runs.RUN_FACT, {**run, "conditions": run_conditions(box.settings)})
     samples = []
     for index in range(int(hours * 3600 / 10) + 1):
         moment = start.plus(10 * index)
@@ -65,7 +68,7 @@ def test_one_run_at_a_time(box: Box) -> None:
     assert first.changed and "collecting for 7.5 h" in first.message
     second = runs.start(box, "cli:bo")
     assert (second.done, second.code) == (False, 1) and "since" in second.message
-    run = box.store.get(runs.RUN)
+    run = box.store.get_fact(runs.RUN_FACT)
     assert run["hours"] == 7.5 and run["conditions"]["baseline.latency_s"] == 5.0
     assert "baseline.hours" not in run["conditions"]
 
@@ -82,20 +85,20 @@ def test_many_who_start_at_once_start_one(tmp_path: Path, box: Box) -> None:
 
 def test_a_good_run_is_closed_and_teaches(box: Box) -> None:
     start = past(box, 6.01)
-    runs.attend(box)
+    runs.update_run(box)
     told = ended(box)
     assert (told["actor"], told["reason"]) == ("daemon", "complete: pass")
-    assert box.store.get(runs.RUN) is None
-    ((name, document),) = runs.history(box)
+    assert box.store.get_fact(runs.RUN_FACT) is None
+    ((name, document),) = runs.read_results(box)
     assert isinstance(document, dict) and name == _stamp(start)
     assert document["conclusion"] == "pass" and len(document["metrics"]) == 5
     assert document == told["result"]
     learnt = tomllib.loads(box.paths.thresholds.read_text())["thresholds"]
     assert (learnt["success_rate"], learnt["latency_s"]) == (100.0, 0.3)
-    thresholds = runs.learnt(box)
+    thresholds = runs.learned_thresholds(box)
     assert thresholds is not None and thresholds.queue_normal == 5
-    runs.attend(box)  # there is nothing left to close
-    assert len(runs.history(box)) == 1
+    runs.update_run(box)  # there is nothing left to close
+    assert len(runs.read_results(box)) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_thresholds_that_make_no_sense_are_told_and_kept(
 ) -> None:
     path = box.paths.thresholds
     path.write_bytes(content)
-    view = View(box, discover())
+    view = StoreView(box, discover_monitors())
     view.refresh()
     (notice,) = [one for one in view.compose().notices if str(path) in one]
     assert told in notice
@@ -121,7 +124,7 @@ def test_thresholds_that_make_no_sense_are_told_and_kept(
     assert "\x1b" not in notice
     assert path.read_bytes() == content
     past(box, 6.01)
-    runs.attend(box)
+    runs.update_run(box)
     assert path.with_suffix(".damaged").read_bytes() == content
     assert not any(str(path) in one for one in view.compose().notices)
 
@@ -132,8 +135,8 @@ def _stamp(moment: Moment) -> str:
 
 def test_the_result_stays_on_the_screen_until_the_next_run(box: Box) -> None:
     past(box, 6.01)
-    runs.attend(box)
-    view = View(box, {})
+    runs.update_run(box)
+    view = StoreView(box, {})
     view.refresh()
     shown = view.compose().baseline
     assert (shown.state, len(shown.metrics)) == ("complete", 5)
@@ -144,19 +147,19 @@ def test_the_result_stays_on_the_screen_until_the_next_run(box: Box) -> None:
 
 def test_a_run_that_fails_teaches_nothing(box: Box) -> None:
     past(box, 6.01, bad=1)
-    runs.attend(box)
+    runs.update_run(box)
     assert ended(box)["reason"] == "complete: fail"
-    assert not box.paths.thresholds.exists() and len(runs.history(box)) == 1
+    assert not box.paths.thresholds.exists() and len(runs.read_results(box)) == 1
 
 
 def test_a_run_goes_on_in_another_process(tmp_path: Path, box: Box) -> None:
     past(box, 1.0)
     with open_box(settings(), tmp_path / "state") as other:
-        run = other.store.get(runs.RUN)
-        view, _ = runs.measured(other, run, other.now())
+        run = other.store.get_fact(runs.RUN_FACT)
+        view, _ = runs.measure_run(other, run, other.now())
         assert view.state == "collecting" and view.progress == pytest.approx(1 / 6, abs=0.01)
-        runs.attend(other)
-        assert began(other.store.get(runs.RUN)) == began(run)
+        runs.update_run(other)
+        assert run_started_at(other.store.get_fact(runs.RUN_FACT)) == run_started_at(run)
 
 
 @pytest.mark.parametrize(
@@ -175,13 +178,13 @@ def test_a_changed_configuration_spoils_the_run(
     past(box, 1.0)
     with open_box(changed, tmp_path / "state") as other:
         for _ in range(3):
-            runs.attend(other)
+            runs.update_run(other)
         told = [e for e in other.store.events() if e.kind is EventKind.NOTICED]
         assert len(told) == 1 and words in told[0].reason and "password" not in told[0].reason
-        view, _ = runs.measured(other, other.store.get(runs.RUN), other.now())
+        view, _ = runs.measure_run(other, other.store.get_fact(runs.RUN_FACT), other.now())
         assert view.state == "invalid" and words in view.reason
-    runs.attend(box)  # changed back: what was measured under another one stays spoilt
-    view, _ = runs.measured(box, box.store.get(runs.RUN), box.now())
+    runs.update_run(box)  # changed back: what was measured under another one stays spoilt
+    view, _ = runs.measure_run(box, box.store.get_fact(runs.RUN_FACT), box.now())
     assert view.state == "invalid"
 
 
@@ -191,15 +194,15 @@ def test_a_target_edited_in_mid_run_is_told_once_and_judges_nothing(tmp_path: Pa
     path.write_text("[monitors.worker]\nevery_s = 60\n")
     with open_box(load(path), state, path) as box:
         past(box, 1.0)
-        runs.attend(box)
+        runs.update_run(box)
         with path.open("a") as file:
             file.write("[baseline]\nlatency_s = 0.01\n")
         for _ in range(3):
-            runs.attend(box)
+            runs.update_run(box)
         told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
         assert told == ["the baseline is invalid: baseline.latency_s was 5.0, is 0.01"]
         with open_box(load(path), state, path) as other:  # as `baseline status` opens it
-            view, _ = runs.measured(other, other.store.get(runs.RUN), other.now())
+            view, _ = runs.measure_run(other, other.store.get_fact(runs.RUN_FACT), other.now())
         latency = next(one for one in view.metrics if one.name == "latency_s")
         assert (view.state, latency.target) == ("invalid", "< 5")
         assert latency.verdict == "undecided" and "latency_s was 5.0" in view.reason
@@ -220,10 +223,10 @@ def test_a_file_that_breaks_in_mid_run_is_a_notice(tmp_path: Path) -> None:
     path.write_text(good := "[monitors.worker]\nevery_s = 60\n")
     with open_box(load(path), tmp_path / "state", path) as box:
         past(box, 1.0)
-        view = View(box, discover())
+        view = StoreView(box, discover_monitors())
 
         def shown() -> tuple[str, str]:
-            runs.attend(box)
+            runs.update_run(box)
             view.refresh()
             snapshot = view.compose()
             told = [one for one in snapshot.notices if one.startswith("configuration: ")]
@@ -244,11 +247,11 @@ def test_stopping_keeps_and_cancelling_forgets(box: Box) -> None:
     assert not runs.stop(box, "cli:ana").done and not runs.cancel(box, "cli:ana").done
     past(box, 0.5)
     assert "stopped: undecided" in runs.stop(box, "cli:ana").message
-    assert len(runs.history(box)) == 1
+    assert len(runs.read_results(box)) == 1
     past(box, 0.25)
     assert "nothing is kept" in runs.cancel(box, "cli:ana").message
-    assert len(runs.history(box)) == 1 and box.store.get(runs.RUN) is None
-    view = View(box, {})
+    assert len(runs.read_results(box)) == 1 and box.store.get_fact(runs.RUN_FACT) is None
+    view = StoreView(box, {})
     view.refresh()
     assert view.compose().baseline.state == "off"
 
@@ -257,9 +260,9 @@ def test_an_end_that_is_written_already_is_not_written_again(box: Box) -> None:
     start = past(box, 6.01)
     about = {"started": [start.at, start.tick, start.boot]}
     box.record(EventKind.BASELINE_ENDED, "", "daemon", "killed just then", None, None, about)
-    runs.attend(box)
+    runs.update_run(box)
     assert ended(box)["reason"] == "killed just then"
-    assert box.store.get(runs.RUN) is None and len(runs.history(box)) == 1
+    assert box.store.get_fact(runs.RUN_FACT) is None and len(runs.read_results(box)) == 1
 
 
 def test_the_key_does_one_and_the_other(box: Box) -> None:
@@ -273,7 +276,7 @@ def test_a_death_in_the_run_fails_it_for_good(box: Box) -> None:
     for kind, pid in ((EventKind.DIED, 7), (EventKind.STARTED, 8)):
         moment = box.now().plus(-3600)
         box.store.add_event(Event(kind, moment, "worker", identity=Identity(pid, 1, "b")))
-    runs.attend(box)
+    runs.update_run(box)
     metrics = {one["name"]: one for one in ended(box)["result"]["metrics"]}
     assert metrics["restarts"]["verdict"] == "fail"
     assert metrics["restarts"]["note"].startswith("a restart at ")
@@ -284,19 +287,19 @@ def test_a_death_in_the_run_fails_it_for_good(box: Box) -> None:
 )
 def test_a_thresholds_file_that_anybody_has_edited(box: Box, text: str) -> None:
     box.paths.thresholds.write_text(text)
-    found = runs.learnt(box)
+    found = runs.learned_thresholds(box)
     assert found is None or found.latency_s is None
 
 
 def test_a_broken_file_in_the_history_is_shown_as_such(box: Box) -> None:
-    runs.directory(box).mkdir()
-    (runs.directory(box) / "20251103T000000Z.toml").write_bytes(b"\xff\xfe")
-    assert runs.history(box) == [("20251103T000000Z", None)]
+    runs.results_directory(box).mkdir()
+    (runs.results_directory(box) / "20251103T000000Z.toml").write_bytes(b"\xff\xfe")
+    assert runs.read_results(box) == [("20251103T000000Z", None)]
 
 
 def test_where_nothing_can_be_written_the_ledger_has_it(box: Box) -> None:
     past(box, 6.01)
-    runs.directory(box).write_text("a file where a directory should be")
-    runs.attend(box)
+    runs.results_directory(box).write_text("a file where a directory should be")
+    runs.update_run(box)
     assert ended(box)["result"]["conclusion"] == "pass"
-    assert box.store.get(runs.RUN) is None
+    assert box.store.get_fact(runs.RUN_FACT) is None

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from console.core.model import EventKind, HealthState, Identity, RoleState, Sample
-from console.core.snapshot.builder import Facts, MonitorFacts, compose
-from console.core.supervision.role_history import remember
-from console.monitors import discover, worker
+from console.core.model.events import EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import RoleState
+from console.core.model.samples import HealthState, Sample
+from console.core.snapshot.builder import MonitorInputs, SnapshotInputs, build_snapshot
+from console.core.supervision.role_history import fold_events
+from console.monitors import discover_monitors, worker
 from console.runtime.baseline import runs
-from console.runtime.snapshots.ledger_digest import LEDGER
-from console.runtime.snapshots.store_view import View
+from console.runtime.snapshots.ledger_digest import MAX_ROLE_EVENTS
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box, open_box
 from console.system.config.schema import RoleSettings, Settings
 from console.system.files.outside_files import write_atomically
@@ -28,8 +31,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
         yield opened
 
 
-def view(box: Box) -> View:
-    one = View(box, discover())
+def view(box: Box) -> StoreView:
+    one = StoreView(box, discover_monitors())
     one.refresh()
     return one
 
@@ -42,9 +45,9 @@ def look(box: Box, ago: float, **data: object) -> Sample:
 def test_nothing_is_added_up_twice_without_news(box: Box) -> None:
     box.store.add_samples(look(box, 600 - n, successful=n, completed=n) for n in range(300))
     one = view(box)
-    first, known = one.compose(), one._digest._work[1]
+    first, known = one.compose(), one._digest._queue_metrics[1]
     again = one.compose()
-    assert one._digest._work[1] is known
+    assert one._digest._queue_metrics[1] is known
     assert (first.queue, first.roles) == (again.queue, again.roles)
     assert first.queue.success_rate == 100.0
     box.store.add_samples([look(box, 0, successful=299, failed=299, completed=598)])
@@ -61,12 +64,14 @@ def test_what_is_kept_is_what_would_be_found_anew(box: Box) -> None:
         one.refresh()
     (role,) = (role for role in box.roles if role.name == "worker")
     events = box.store.events()
-    assert one._digest.memories["worker"] == remember(events, role)
-    assert view(box)._digest.memories == one._digest.memories
+    assert one._digest.role_histories["worker"] == fold_events(events, role)
+    assert view(box)._digest.role_histories == one._digest.role_histories
     now = box.now()
-    facts = Facts("h", "b", "u", box.roles, {"queue": MonitorFacts("queue", 10.0)}, events)
-    known = replace(facts, memories=one._digest.memories)
-    assert compose(known, now).roles == compose(facts, now).roles
+    facts = SnapshotInputs(
+        "h", "b", "u", box.roles, {"queue": MonitorInputs("queue", 10.0)}, events
+    )
+    known = replace(facts, role_histories=one._digest.role_histories)
+    assert build_snapshot(known, now).roles == build_snapshot(facts, now).roles
 
 
 def test_a_role_stays_parked_however_much_is_written_after_it(box: Box) -> None:
@@ -76,8 +81,8 @@ def test_a_role_stays_parked_however_much_is_written_after_it(box: Box) -> None:
         "INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
         " VALUES ('noticed', 1, 1, '', '', '', '', '{}')"
     )
-    box.store.write((sql, ()) for _ in range(LEDGER + 500))
-    box.store.add_samples([worker.look(box)])
+    box.store.write((sql, ()) for _ in range(MAX_ROLE_EVENTS + 500))
+    box.store.add_samples([worker.take_sample(box)])
     found = view(box).compose().role("worker")
     assert found is not None
     assert (found.state, found.reason) == (RoleState.PARKED, "3 automatic restarts")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ASK = "from console.cli.commands.tui import _unicode; print(_unicode())"
+ASK = "from console.cli.commands.tui import _can_show_unicode; print(_can_show_unicode())"
 
 
 @pytest.mark.parametrize(

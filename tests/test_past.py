@@ -7,26 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from console.core.model import (
-    Event,
-    EventKind,
-    HealthState,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Owner,
-    Process,
-    RoleState,
-    Sample,
-    Verdict,
-)
-from console.core.supervision.role_codec import Seen, encode
-from console.monitors import discover
-from console.runtime.snapshots.time_travel import Past
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Owner, RoleState
+from console.core.model.samples import HealthState, Sample
+from console.core.model.snapshot import Verdict
+from console.core.model.time import Moment
+from console.core.supervision.role_codec import RoleObservation, encode_observation
+from console.monitors import discover_monitors
+from console.runtime.snapshots.time_travel import TimeTravelReader
 from console.system.box import Box, open_box
-from console.system.clock import Clock, driven_by
+from console.system.clock import Clock, override_clock
 from console.system.config.schema import RoleSettings, Settings
 
 ONE, TWO = Identity(4001, 1_000, "b"), Identity(4002, 2_000, "b")
@@ -51,7 +42,10 @@ def sample(box: Box, monitor: str, moment: Moment, data: dict) -> None:
 def saw(box: Box, moment: Moment, *instances: Instance) -> None:
     owner = Owner(instances[0].identity, 1, moment) if instances else None
     lease = Lease(LeaseState.HELD, owner) if owner else Lease(LeaseState.FREE)
-    roles = {"worker": encode(Seen(instances, lease)), "watchdog": encode(Seen())}
+    roles = {
+        "worker": encode_observation(RoleObservation(instances, lease)),
+        "watchdog": encode_observation(RoleObservation()),
+    }
     sample(box, "worker", moment, {"roles": roles})
 
 
@@ -61,7 +55,7 @@ def told(box: Box, kind: EventKind, moment: Moment, identity: Identity | None = 
 
 
 @pytest.fixture
-def night(box: Box) -> tuple[Past, Moment]:
+def night(box: Box) -> tuple[TimeTravelReader, Moment]:
     """Born 2 h ago, killed 1 h ago, replaced 6 s later; the queue was looked at all the time."""
     now = box.now()
     told(box, EventKind.DAEMON_STARTED, now.plus(-7300))
@@ -77,10 +71,10 @@ def night(box: Box) -> tuple[Past, Moment]:
     told(box, EventKind.DIED, now.plus(-3600), ONE)
     told(box, EventKind.VERDICT_CHANGED, now.plus(-3599))
     told(box, EventKind.STARTED, now.plus(-3594), TWO)
-    return Past(box, discover()), now
+    return TimeTravelReader(box, discover_monitors()), now
 
 
-def test_before_the_death_it_ran(night: tuple[Past, Moment]) -> None:
+def test_before_the_death_it_ran(night: tuple[TimeTravelReader, Moment]) -> None:
     past, now = night
     shown = past.snapshot(now.plus(-3650))
     assert shown is not None and shown.moment.at == pytest.approx(now.at - 3650)
@@ -92,7 +86,7 @@ def test_before_the_death_it_ran(night: tuple[Past, Moment]) -> None:
     assert shown.daemon.running
 
 
-def test_at_the_death_it_was_gone(night: tuple[Past, Moment]) -> None:
+def test_at_the_death_it_was_gone(night: tuple[TimeTravelReader, Moment]) -> None:
     past, now = night
     shown = past.snapshot(now.plus(-3596))
     worker = shown and shown.role("worker")
@@ -102,7 +96,7 @@ def test_at_the_death_it_was_gone(night: tuple[Past, Moment]) -> None:
     assert worker.last_death is not None
 
 
-def test_what_was_overdue_then_is_unknown_then(night: tuple[Past, Moment]) -> None:
+def test_what_was_overdue_then_is_unknown_then(night: tuple[TimeTravelReader, Moment]) -> None:
     past, now = night
     shown = past.snapshot(now.plus(-1800))
     assert shown is not None
@@ -111,7 +105,7 @@ def test_what_was_overdue_then_is_unknown_then(night: tuple[Past, Moment]) -> No
     assert worker is not None and worker.state is RoleState.UNKNOWN
 
 
-def test_from_event_to_event_and_back_to_now(night: tuple[Past, Moment]) -> None:
+def test_from_event_to_event_and_back_to_now(night: tuple[TimeTravelReader, Moment]) -> None:
     past, now = night
     at, ages = now, []
     while (shown := past.snapshot(at, -1)) is not None:
@@ -124,13 +118,17 @@ def test_from_event_to_event_and_back_to_now(night: tuple[Past, Moment]) -> None
     assert ages[5:] == [7200, 3600, 3599, 3594]
 
 
-def test_nothing_was_known_before_and_nothing_is_of_the_future(night: tuple[Past, Moment]) -> None:
+def test_nothing_was_known_before_and_nothing_is_of_the_future(
+    night: tuple[TimeTravelReader, Moment],
+) -> None:
     past, now = night
     assert past.snapshot(now.plus(-90_000)) is None
     assert past.snapshot(now.plus(3600)) is None
 
 
-def test_a_baseline_that_was_under_way_then(night: tuple[Past, Moment], box: Box) -> None:
+def test_a_baseline_that_was_under_way_then(
+    night: tuple[TimeTravelReader, Moment], box: Box
+) -> None:
     past, now = night
     began = now.plus(-3000)
     run = {"started": [began.at, began.tick, began.boot], "hours": 6.0}
@@ -142,17 +140,17 @@ def test_a_baseline_that_was_under_way_then(night: tuple[Past, Moment], box: Box
 
 
 def test_the_graphs_read_on_and_end_where_they_are_asked_to(
-    night: tuple[Past, Moment], box: Box
+    night: tuple[TimeTravelReader, Moment], box: Box
 ) -> None:
     past, now = night
     whole = past.trends()
-    assert len([one for one in whole.readings if one.depth is not None]) == 120
-    assert len(whole.restarts) == 1
+    assert len([one for one in whole.points if one.queue_size is not None]) == 120
+    assert len(whole.restart_times) == 1
     sample(box, "queue", box.now(), {"size": 7})
-    assert past.trends().readings[-1].depth == 7
+    assert past.trends().points[-1].queue_size == 7
     then = past.trends(now.plus(-3597))
-    assert then.restarts == () and then.ends == now.at - 3597
-    assert max(one.at for one in then.readings) <= then.ends
+    assert then.restart_times == () and then.ends_at == now.at - 3597
+    assert max(one.at for one in then.points) <= then.ends_at
 
 
 # --- clocks that were set -------------------------------------------------------------------
@@ -165,7 +163,7 @@ def look(box: Box, at: float, tick: float, boot: str, size: int) -> Moment:
     return moment
 
 
-def sizes(past: Past, around: Moment, way: int, steps: int) -> list[int | None]:
+def sizes(past: TimeTravelReader, around: Moment, way: int, steps: int) -> list[int | None]:
     """What the queue's size was at each of some steps from event to event."""
     found: list[int | None] = []
     for _ in range(steps):
@@ -179,7 +177,7 @@ def sizes(past: Past, around: Moment, way: int, steps: int) -> list[int | None]:
 
 @pytest.mark.parametrize("set_s", [-3600.0, -63_072_000.0, 63_072_000.0])
 def test_steps_follow_the_order_of_events_though_the_clock_was_set(box: Box, set_s: float) -> None:
-    now, past = box.now(), Past(box, discover())
+    now, past = box.now(), TimeTravelReader(box, discover_monitors())
     ages = [100.0, 90.0, 80.0, 70.0, 60.0, 50.0]
     for number, age in enumerate(ages):
         off = set_s if age in (80.0, 70.0) else 0.0  # wrong for a while, then set right
@@ -188,12 +186,12 @@ def test_steps_follow_the_order_of_events_though_the_clock_was_set(box: Box, set
     first = past.snapshot(now.plus(-100.0))
     assert first is not None and sizes(past, first.moment, 1, 9) == [1, 2, 3, 4, 5]
     seen = past.trends()
-    assert [one.depth for one in seen.readings] == [0, 1, 2, 3, 4, 5]
-    assert [round(now.at - one.at) for one in seen.readings] == ages
+    assert [one.queue_size for one in seen.points] == [0, 1, 2, 3, 4, 5]
+    assert [round(now.at - one.at) for one in seen.points] == ages
 
 
 def test_a_boot_that_began_in_1970_hides_nothing_of_the_boots_before(box: Box) -> None:
-    now, past = box.now(), Past(box, discover())
+    now, past = box.now(), TimeTravelReader(box, discover_monitors())
     for number in range(3):
         look(box, now.at - 500 + number * 100, 900.0 + number * 100, "before", number)
     look(box, 20.0, now.tick - 40, now.boot, 3)  # no clock yet
@@ -204,7 +202,7 @@ def test_a_boot_that_began_in_1970_hides_nothing_of_the_boots_before(box: Box) -
 
 
 def test_an_hour_that_the_clock_has_shown_twice_is_the_later_one(box: Box) -> None:
-    now, past = box.now(), Past(box, discover())
+    now, past = box.now(), TimeTravelReader(box, discover_monitors())
     look(box, now.at - 30, now.tick - 200, now.boot, 1)  # an hour too late on the wall
     look(box, now.at - 40, now.tick - 40, now.boot, 2)
     typed = past.snapshot(Moment(now.at - 25))
@@ -213,13 +211,13 @@ def test_an_hour_that_the_clock_has_shown_twice_is_the_later_one(box: Box) -> No
 
 def test_the_graphs_are_drawn_anew_when_the_clock_is_set(box: Box) -> None:
     time = Shifted()
-    with driven_by(time):
-        past, now = Past(box, discover()), box.now()
+    with override_clock(time):
+        past, now = TimeTravelReader(box, discover_monitors()), box.now()
         look(box, now.at - 60, now.tick - 60, now.boot, 1)
         before = past.trends()
         time.ahead_s = 3600.0
         after = past.trends()
-    assert round(after.readings[0].at - before.readings[0].at) == 3600
+    assert round(after.points[0].at - before.points[0].at) == 3600
 
 
 class Shifted(Clock):
@@ -227,5 +225,5 @@ class Shifted(Clock):
 
     ahead_s = 0.0
 
-    def wall(self) -> float:
-        return super().wall() + self.ahead_s
+    def wall_time(self) -> float:
+        return super().wall_time() + self.ahead_s

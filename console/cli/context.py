@@ -20,43 +20,47 @@ if TYPE_CHECKING:
 
 @frozen
 class Options:
-    """The global options, as given."""
+    """The global options as given on the command line."""
 
-    config: Path | None
-    state: Path | None
+    config_path: Path | None
+    state_dir: Path | None
     read_only: bool
 
     def find_config(self) -> Path | None:
-        """The configuration file: the one that was named, or the user's own if there is one."""
-        from console.system.paths import NoHome, default_config
+        """Return the configuration file: the named one, else the user's default file if it exists.
 
-        if self.config is not None:
-            return _place(self.config)
+        Return None if there is neither.
+        """
+        from console.system.paths import NoHomeDirectoryError, default_config_file
+
+        if self.config_path is not None:
+            return _absolute_path(self.config_path)
         try:
-            default = default_config()
-        except NoHome:
+            default = default_config_file()
+        except NoHomeDirectoryError:
             return None
         try:
             return default if default.exists() else None
         except OSError:
-            return default  # who reads it is told why that cannot be
+            return default  # the code that reads the file reports the error
 
-    def find_state(self) -> Path:
-        """The state directory."""
-        from console.system.paths import NoHome, default_state
+    def find_state_dir(self) -> Path:
+        """Return the state directory. Ends the program if it cannot be determined."""
+        from console.system.paths import NoHomeDirectoryError, default_state_directory
 
         try:
-            return _place(self.state or default_state())
-        except NoHome as error:
+            return _absolute_path(self.state_dir or default_state_directory())
+        except NoHomeDirectoryError as error:
             fail(str(error), USAGE)
 
     @contextmanager
-    def box(
-        self, ephemeral: bool = False, mends: bool = False, stands_in: bool = False
+    def open_box(
+        self, ephemeral: bool = False, repair: bool = False, memory_fallback: bool = False
     ) -> Iterator[Box]:
-        """The box these options name; what is wrong with it ends the program with a clear word.
+        """Open the box that these options name, as a context manager.
 
-        The arguments are those of `open_box`.
+        An error in configuration, paths or store ends the program with a message. The parameters
+        are those of `console.system.box.open_box`.
         """
         from console.system.box import open_box
         from console.system.config.loader import ConfigError, load
@@ -66,39 +70,42 @@ class Options:
         try:
             config = self.find_config()
             settings = load(config)
-            state, mends = self.find_state(), mends and not (self.read_only or settings.read_only)
-            with open_box(settings, state, config, ephemeral, mends, stands_in) as box:
+            state, repair = (
+                self.find_state_dir(),
+                repair and not (self.read_only or settings.read_only),
+            )
+            with open_box(settings, state, config, ephemeral, repair, memory_fallback) as box:
                 yield box
         except ConfigError as error:
             fail(str(error), USAGE)
         except (PathError, StoreError) as error:
             fail(str(error), UNREADABLE)
 
-    def given(self) -> list[str]:
-        """The options that name the box, as words of a command line."""
-        config, state = self.config, self.state
-        named = ["--config", os.path.abspath(os.path.expanduser(config))] if config else []
+    def to_arguments(self) -> list[str]:
+        """Return the options that name the box, as command-line arguments."""
+        config, state = self.config_path, self.state_dir
+        arguments = ["--config", os.path.abspath(os.path.expanduser(config))] if config else []
         if state:
-            named += ["--state-dir", os.path.abspath(os.path.expanduser(state))]
-        return named
+            arguments += ["--state-dir", os.path.abspath(os.path.expanduser(state))]
+        return arguments
 
-    def writable(self, box: Box | None = None) -> None:
-        """Refuse what would change anything, where that was asked for."""
+    def require_writable(self, box: Box | None = None) -> None:
+        """End the program with FAILURE if the options or the settings of `box` are read-only."""
         if self.read_only or (box is not None and box.settings.read_only):
             fail("read-only: nothing was done", FAILURE)
 
 
-def _place(path: Path) -> Path:
-    """The path, absolute, of a file or directory that was named."""
+def _absolute_path(path: Path) -> Path:
+    """Return the absolute path of a named file or directory; end the program if it is not UTF-8."""
     try:
         os.fspath(path).encode()
-    except UnicodeEncodeError:  # SQLite, systemd and JSON have every path in UTF-8
+    except UnicodeEncodeError:  # SQLite, systemd and JSON need UTF-8 paths
         fail(f"{path}: its name is not valid UTF-8; choose another place", USAGE)
     return Path(os.path.expanduser(path)).absolute()
 
 
-def actor(via: str = "cli") -> str:
-    """Who is asking: `cli:ana@pts/3`."""
+def current_actor(interface: str = "cli") -> str:
+    """Return the actor of a command: interface, user and terminal, as in `cli:ana@pts/3`."""
     import getpass
 
     try:
@@ -107,10 +114,10 @@ def actor(via: str = "cli") -> str:
         name = str(os.getuid()) if hasattr(os, "getuid") else "?"
     for stream in (0, 1, 2):
         try:
-            return f"{via}:{name}@{os.ttyname(stream).removeprefix('/dev/')}"
+            return f"{interface}:{name}@{os.ttyname(stream).removeprefix('/dev/')}"
         except OSError:
             continue
-    return f"{via}:{name}"
+    return f"{interface}:{name}"
 
 
 pass_options = click.make_pass_decorator(Options)

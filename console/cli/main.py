@@ -1,7 +1,7 @@
-"""The command line: global options, and commands that are imported only when they are asked for.
+"""The command line: global options, and commands whose modules are imported on demand.
 
-Data goes to standard output, words to standard error. Exit codes: 0 healthy or done, 1 not healthy
-or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 interrupted.
+Data goes to standard output, messages to standard error. Exit codes: 0 healthy or done, 1 not
+healthy or refused, 2 usage or configuration, 3 state cannot be read, 4 timed out, 130 interrupted.
 """
 
 # ruff: noqa: E402
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-gc.set_threshold(100_000)  # what a command makes is needed until it ends: none is looked for
+gc.set_threshold(100_000)  # a command needs its objects until it ends: avoid collections
 
 import io
 import os
@@ -23,7 +23,7 @@ import click
 
 from console import __version__
 from console.cli.context import Options
-from console.cli.output import fail, hang_up, say
+from console.cli.output import discard_stdout, fail, print_message
 from console.core import resource_limits
 from console.core.exit_codes import FAILURE, INTERRUPTED, OK, UNREADABLE, USAGE
 from console.core.text import command_hint
@@ -31,7 +31,7 @@ from console.core.text import command_hint
 if TYPE_CHECKING:
     pass
 
-_COMMANDS = {
+_COMMAND_MODULES = {
     "status": "status",
     "ensure": "role_control",
     "restart": "role_control",
@@ -49,31 +49,41 @@ _COMMANDS = {
     "serve": "serve",
     "completion": "completion",
 }
-"""Command -> the file of `console/cli/commands` that holds it."""
+"""Command -> the module of `console/cli/commands` that defines it."""
 
 
-_ACTING = (None, "ensure", "restart", "kill", "daemon", "canary", "baseline", "demo", "serve")
-"""The commands that start, end or watch processes; None: the console."""
+_LINUX_ONLY_COMMANDS = (
+    None,
+    "ensure",
+    "restart",
+    "kill",
+    "daemon",
+    "canary",
+    "baseline",
+    "demo",
+    "serve",
+)
+"""The commands that start, end or monitor processes. None stands for the console."""
 
 
 class LazyGroup(click.Group):
-    """Imports a command's file when the command is asked for."""
+    """A command group that imports a command's module when the command is requested."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_COMMAND_MODULES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name not in _COMMAND_MODULES:
             return None
         from importlib import import_module
 
-        module = import_module(f"console.cli.commands.{_COMMANDS[name]}")
+        module = import_module(f"console.cli.commands.{_COMMAND_MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
 
 
-PATH = click.Path(path_type=Path, readable=False)
-"""Whether it can be read is found out, and said in our words, by who reads it."""
+PATH_TYPE = click.Path(path_type=Path, readable=False)
+"""Click does not check readability: the code that reads the path reports the error itself."""
 
 
 @click.group(
@@ -84,11 +94,11 @@ PATH = click.Path(path_type=Path, readable=False)
     "3 state cannot be read, 4 timed out, 130 interrupted.",
 )
 @click.option(
-    "--config", type=PATH, envvar="RPA_CONSOLE_CONFIG", metavar="FILE",
+    "--config", type=PATH_TYPE, envvar="RPA_CONSOLE_CONFIG", metavar="FILE",
     help="Configuration file (environment: RPA_CONSOLE_CONFIG).",
 )  # fmt: skip
 @click.option(
-    "--state-dir", type=PATH, envvar="RPA_CONSOLE_STATE_DIR", metavar="DIR",
+    "--state-dir", type=PATH_TYPE, envvar="RPA_CONSOLE_STATE_DIR", metavar="DIR",
     help="Where locks, logs and the store are (environment: RPA_CONSOLE_STATE_DIR).",
 )  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Look, and refuse whatever would change anything.")
@@ -115,11 +125,11 @@ def rpa_console(
     Without a command the console opens.
     """
     context.obj = Options(config, state_dir, read_only)
-    command_hint.use(context.obj.given())
-    if context.invoked_subcommand in _ACTING and not sys.platform.startswith("linux"):
-        from console.system.processes.procfs import unsupported
+    command_hint.set_global_options(context.obj.to_arguments())
+    if context.invoked_subcommand in _LINUX_ONLY_COMMANDS and not sys.platform.startswith("linux"):
+        from console.system.processes.procfs import platform_error
 
-        fail(unsupported() or "", USAGE)
+        fail(platform_error() or "", USAGE)
     if context.invoked_subcommand is None:
         from console.cli.commands.tui import open_console
 
@@ -127,32 +137,32 @@ def rpa_console(
 
 
 def main() -> None:
-    """Do as the command line says."""
-    if not _debugging():
-        sys.unraisablehook = lambda _: None  # a traceback from the end of an object helps no one
-        threading.excepthook = lambda about: _tell_unforeseen(about.exc_value)
+    """Run the command line and exit the process with its code."""
+    if not _is_debug_mode():
+        sys.unraisablehook = lambda _: None  # no traceback of an error in a finalizer
+        threading.excepthook = lambda about: _print_unexpected_error(about.exc_value)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # The terminal's encoding, also in UTF-8 mode; a narrow locale loses no command.
-            stream.reconfigure(encoding=_spoken(stream), errors="backslashreplace")
+            # Use the terminal's encoding, also in UTF-8 mode. Escape unencodable characters.
+            stream.reconfigure(encoding=_terminal_encoding(stream), errors="backslashreplace")
     try:
         code = rpa_console.main(prog_name="rpa-console", standalone_mode=False)
     except click.exceptions.Abort:
-        say("interrupted")
+        print_message("interrupted")
         code = INTERRUPTED
     except click.ClickException as error:
         words = io.StringIO()
         error.show(words)
-        say(words.getvalue().rstrip("\n"))
+        print_message(words.getvalue().rstrip("\n"))
         code = error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        code = _unforeseen(error)
-    _leave(code if isinstance(code, int) else OK)
+        code = _report_unexpected_error(error)
+    _exit_process(code if isinstance(code, int) else OK)
 
 
-def _spoken(stream: io.TextIOWrapper) -> str:
+def _terminal_encoding(stream: io.TextIOWrapper) -> str:
     if sys.flags.utf8_mode and "PYTHONIOENCODING" not in os.environ:
         import locale
 
@@ -160,50 +170,57 @@ def _spoken(stream: io.TextIOWrapper) -> str:
     return stream.encoding
 
 
-def _debugging() -> bool:
+def _is_debug_mode() -> bool:
     return os.environ.get("RPA_CONSOLE_DEBUG", "") not in ("", "0")
 
 
-def _unforeseen(error: Exception) -> int:
-    """Tell in one line what no command has foreseen; the exit code."""
-    if _debugging():
+def _report_unexpected_error(error: Exception) -> int:
+    """Print one line about an error that no command has handled; return the exit code."""
+    if _is_debug_mode():
         sys.excepthook(type(error), error, error.__traceback__)
     code = UNREADABLE
-    if reason := resource_limits.reached(error):
-        _tell(reason)
-    elif isinstance(error, OSError):  # standard output on a full disk, above all
+    if reason := resource_limits.limit_message(error):
+        _print_error_safely(reason)
+    elif isinstance(error, OSError):  # for example, standard output on a full disk
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        _tell(f"{where}{error.strerror or error}")
+        _print_error_safely(f"{where}{error.strerror or error}")
         code = FAILURE
     else:
-        _tell_unforeseen(error)
+        _print_unexpected_error(error)
     with suppress(OSError):
-        hang_up()
+        discard_stdout()
     return code
 
 
-def _tell_unforeseen(error: BaseException | None) -> None:
+def _print_unexpected_error(error: BaseException | None) -> None:
     words = f"{type(error).__name__}: {error}"[:500]
-    more = "" if _debugging() else "; run with RPA_CONSOLE_DEBUG=1 to see the traceback"
-    _tell((error and resource_limits.reached(error)) or f"internal error: {words}{more}")
+    more = "" if _is_debug_mode() else "; run with RPA_CONSOLE_DEBUG=1 to see the traceback"
+    _print_error_safely(
+        (error and resource_limits.limit_message(error)) or f"internal error: {words}{more}"
+    )
 
 
-def _tell(words: str) -> None:
-    """`say`, where perhaps nothing more can be imported, opened or kept in memory."""
+def _print_error_safely(message: str) -> None:
+    """Call `print_message`, or write to descriptor 2 if that fails.
+
+    The process may be unable to import modules, open files or allocate memory.
+    """
     try:
-        say(f"rpa-console: {words}")
+        print_message(f"rpa-console: {message}")
     except Exception:
         with suppress(OSError):
-            os.write(2, b"rpa-console: " + words.encode("ascii", "backslashreplace") + b"\n")
+            os.write(2, b"rpa-console: " + message.encode("ascii", "backslashreplace") + b"\n")
 
 
-def _leave(code: int) -> NoReturn:
-    """End at once: all is closed and written, and the kernel takes back what is left faster than
-    Python goes through it. A thread that still works is waited for, though.
+def _exit_process(exit_code: int) -> NoReturn:
+    """Flush the standard streams and exit without finalizing the interpreter.
+
+    By now all files are written and closed, and the kernel frees the memory faster than Python
+    does. If other threads are alive, exit with `sys.exit`, which waits for them.
     """
     if threading.active_count() > 1:
-        sys.exit(code)
+        sys.exit(exit_code)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError):  # closed by who called us; nobody is left to tell
+        with suppress(AttributeError, OSError):  # the caller has closed the stream
             stream.flush()
-    os._exit(code)
+    os._exit(exit_code)

@@ -14,50 +14,66 @@ import click
 from console.core.exit_codes import OK
 
 
-def say(words: str) -> None:
-    """Words for a person: standard error. They may quote a file that somebody else wrote."""
-    from console.core.text.formatting import visible
+def print_message(message: str) -> None:
+    """Print a message on standard error, with secrets masked and control characters escaped.
 
-    click.echo("\n".join(visible(line) for line in words.split("\n")), err=True)
+    The message may quote a file of another user or program.
+    """
+    from console.core.text.formatting import sanitize_text
 
-
-def fail(words: str, code: int) -> NoReturn:
-    """End with a clear word and an exit code."""
-    say(f"rpa-console: {words}")
-    raise click.exceptions.Exit(code)
+    click.echo("\n".join(sanitize_text(line) for line in message.split("\n")), err=True)
 
 
-def put(text: str) -> None:
-    """Print data on standard output, without secrets and without what a terminal obeys."""
+def fail(message: str, exit_code: int) -> NoReturn:
+    """End the program with an error message and an exit code."""
+    print_message(f"rpa-console: {message}")
+    raise click.exceptions.Exit(exit_code)
+
+
+def print_redacted(text: str) -> None:
+    """Print data on standard output, with secrets masked and control characters escaped.
+
+    A closed pipe ends the program.
+    """
     from console.core.secret_redaction import redact
-    from console.core.text.formatting import visible
+    from console.core.text.formatting import sanitize_text
 
-    put_raw("\n".join(visible(line, len(line)) for line in redact(text).split("\n")))
+    print_raw("\n".join(sanitize_text(line, len(line)) for line in redact(text).split("\n")))
 
 
-def put_raw(text: str) -> None:
-    """Print text of our own as it is: a script, an address. A closed pipe ends the program."""
+def print_raw(text: str) -> None:
+    """Print the program's own text, such as a script or an address, unchanged.
+
+    A closed pipe ends the program.
+    """
     try:
         click.echo(text)
     except BrokenPipeError:
-        hang_up()
+        discard_stdout()
         raise click.exceptions.Exit(OK) from None
 
 
-def hang_up() -> None:
-    """Standard output leads nowhere from here on: Python flushes it once more at its end."""
+def discard_stdout() -> None:
+    """Redirect standard output to /dev/null, because Python flushes it once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def put_json(value: Any, indent: int | None = 2) -> None:
-    """Print a document on standard output, without secrets; other scripts stay readable."""
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a document as JSON on standard output, with secrets masked.
+
+    Non-ASCII letters stay readable if standard output is UTF-8; otherwise they are escaped.
+    """
     import json
 
-    from console.core.secret_redaction import values
-    from console.core.text.formatting import json_escaped
+    from console.core.secret_redaction import redact_values
+    from console.core.text.formatting import escape_json
 
-    put_raw(json_escaped(json.dumps(values(value), ensure_ascii=not _utf8(), indent=indent)))
+    print_raw(
+        escape_json(
+            json.dumps(redact_values(value), ensure_ascii=not _is_stdout_utf8(), indent=indent)
+        )
+    )
 
 
-def _utf8() -> bool:
+def _is_stdout_utf8() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -1,1 +1,1 @@
-"""The pure core: no I/O, no clock, no randomness, no third party; `now` is an argument."""
+"""Pure core: no I/O, no clock, no randomness, no third-party package. The caller passes `now`."""

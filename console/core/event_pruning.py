@@ -1,78 +1,115 @@
-"""Which old lines of the ledger may go: those without which every fold of it says the same."""
+"""Finds the old events that can be deleted without changing any fold of the event log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from console.core import alerts
-from console.core.model import Event, EventKind, Moment, Role
-from console.core.supervision.role_history import POLICY, Memory, remember
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Role
+from console.core.model.time import Moment
+from console.core.supervision.role_history import POLICY_ACTOR, RoleHistory, fold_events
 
-_LAST = (
+_NEWEST_KEPT_GROUPS = (
     (EventKind.VERDICT_CHANGED,),
     (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED),
     (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED),
 )
-"""Of each of these groups the newest line is asked for, however old it is."""
-_CHARGE = (EventKind.ASKED, EventKind.CONFIRMED, EventKind.RELEASED)
-_BORN = (EventKind.STARTED, EventKind.ADOPTED)
-_GONE = (EventKind.DIED, EventKind.ENDED)
+"""The newest event of each of these groups is kept, however old it is."""
+_REQUEST_KINDS = (EventKind.ASKED, EventKind.CONFIRMED, EventKind.RELEASED)
+_START_KINDS = (EventKind.STARTED, EventKind.ADOPTED)
+_END_KINDS = (EventKind.DIED, EventKind.ENDED)
 
 
-def forgettable(old: Sequence[Event], roles: Iterable[Role], now: Moment) -> list[int]:
-    """The ids of those among the ledger's oldest lines that nothing needs any more.
+def find_prunable_event_ids(
+    oldest_events: Sequence[Event], roles: Iterable[Role], now: Moment
+) -> list[int]:
+    """Return the ids of those of the oldest events that are no longer needed.
 
-    `old` are the ledger's first lines, in order and without a gap. What stays of them adds up to
-    what all of them did: each role's memory (wanted, asked, parked, last start and death), the
-    alerts that stand, the verdict, and the starts of what may still be running.
+    `oldest_events` are the first events of the log, in order and without a gap. The kept ones fold
+    to the same result as all of them: the history of each role (wanted, request, parked, last start
+    and death), the open alerts, the verdict, and the starts of instances that may still run.
     """
-    needed = {event.id for event in (*_memories(old, roles), *_standing(old), *_newest(old))}
-    needed |= {event.id for event in _living(old, now)}
-    return [event.id for event in old if event.id not in needed]
+    needed = {
+        event.id
+        for event in (
+            *_role_history_events(oldest_events, roles),
+            *_open_alert_events(oldest_events),
+            *_newest_group_events(oldest_events),
+        )
+    }
+    needed |= {event.id for event in _living_start_events(oldest_events, now)}
+    return [event.id for event in oldest_events if event.id not in needed]
 
 
-def _memories(old: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
-    known = {role.name: role for role in roles}
-    for name in {event.role for event in old if event.role}:
-        role = known.get(name, Role(name, ""))
-        ledger = [event for event in old if event.role == name]
-        memory = remember(ledger, role)
-        needed = [memory.asked, memory.parked, memory.started, memory.died, memory.stalled]
-        needed += {one.kind: one for one in ledger if one.kind in _CHARGE and _asked(one)}.values()
-        few = [event for event in ledger if event in needed]
-        # Some ledgers are odder than this foresees: those are kept as they are.
-        yield from few if _state(remember(few, role)) == _state(memory) else ledger
+def _role_history_events(oldest_events: Sequence[Event], roles: Iterable[Role]) -> Iterator[Event]:
+    roles_by_name = {role.name: role for role in roles}
+    for name in {event.role for event in oldest_events if event.role}:
+        role = roles_by_name.get(name, Role(name, ""))
+        role_events = [event for event in oldest_events if event.role == name]
+        history = fold_events(role_events, role)
+        needed = [
+            history.pending_request,
+            history.parked,
+            history.last_start,
+            history.last_death,
+            history.stall_event,
+        ]
+        needed += {
+            request.kind: request
+            for request in role_events
+            if request.kind in _REQUEST_KINDS and _is_request(request)
+        }.values()
+        kept = [event for event in role_events if event in needed]
+        # An unforeseen sequence of events is kept whole.
+        yield from (
+            kept
+            if _lasting_state(fold_events(kept, role)) == _lasting_state(history)
+            else role_events
+        )
 
 
-def _state(memory: Memory) -> tuple[object, ...]:
-    """What of a memory old lines still decide; counts are of a few minutes, or of the ledger."""
-    past = memory.started, memory.died, memory.stalled
-    return memory.known, memory.wanted, memory.asked, memory.parked, *past
+def _lasting_state(role_history: RoleHistory) -> tuple[object, ...]:
+    """Return the fields that old events still determine.
+
+    The other fields are counts: of a few minutes, or of the whole log.
+    """
+    last_events = role_history.last_start, role_history.last_death, role_history.stall_event
+    return (
+        role_history.has_history,
+        role_history.wanted,
+        role_history.pending_request,
+        role_history.parked,
+        *last_events,
+    )
 
 
-def _asked(event: Event) -> bool:
-    """Changes what is wanted of a role: policy does as it is told, it asks for nothing."""
-    return event.kind is EventKind.ASKED or event.actor != POLICY
+def _is_request(event: Event) -> bool:
+    """Return True if `event`, one of `_REQUEST_KINDS`, changes the wanted state of the role.
+
+    Policy makes no requests of its own, so its events do not, except for ASKED.
+    """
+    return event.kind is EventKind.ASKED or event.actor != POLICY_ACTOR
 
 
-def _standing(old: Sequence[Event]) -> Iterator[Event]:
-    """The line that raised each alert that stands, and whatever was said of it since."""
-    stand = {alert.key: alert.event for alert in alerts.standing(old)}
-    for event in old:
-        raised = stand.get(str(event.data.get("key", "")))
-        if raised is not None and event.id >= raised and event.kind in alerts.KINDS:
+def _open_alert_events(oldest_events: Sequence[Event]) -> Iterator[Event]:
+    """Yield the event that raised each open alert, and the later events about that alert."""
+    raised_ids = {alert.key: alert.event_id for alert in alerts.fold_open_alerts(oldest_events)}
+    for event in oldest_events:
+        raised_id = raised_ids.get(str(event.data.get("key", "")))
+        if raised_id is not None and event.id >= raised_id and event.kind in alerts.ALERT_KINDS:
             yield event
 
 
-def _newest(old: Sequence[Event]) -> Iterator[Event]:
-    for kinds in _LAST:
-        yield from [event for event in old if event.kind in kinds][-1:]
+def _newest_group_events(oldest_events: Sequence[Event]) -> Iterator[Event]:
+    for kinds in _NEWEST_KEPT_GROUPS:
+        yield from [event for event in oldest_events if event.kind in kinds][-1:]
 
 
-def _living(old: Sequence[Event], now: Moment) -> Iterator[Event]:
-    """The starts of this boot that no death has followed."""
-    gone = {event.identity for event in old if event.kind in _GONE}
-    for event in old:
-        born = event.kind in _BORN and event.identity not in gone
-        if born and event.identity is not None and event.identity.boot == now.boot:
+def _living_start_events(oldest_events: Sequence[Event], now: Moment) -> Iterator[Event]:
+    """Yield the starts of this boot without a recorded death or end."""
+    ended_identities = {event.identity for event in oldest_events if event.kind in _END_KINDS}
+    for event in oldest_events:
+        is_living_start = event.kind in _START_KINDS and event.identity not in ended_identities
+        if is_living_start and event.identity is not None and event.identity.boot == now.boot:
             yield event

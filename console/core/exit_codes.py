@@ -1,4 +1,4 @@
-"""The exit codes of the command line, which an outcome of a command bears as well."""
+"""Exit codes of the command line; the outcome of a command carries one as well."""
 
 OK = 0
 """Healthy, or done."""
@@ -7,6 +7,6 @@ FAILURE = 1
 USAGE = 2
 """The command line or the configuration is wrong."""
 UNREADABLE = 3
-"""The state cannot be read, a limit of the system is reached, or an internal error."""
+"""The state cannot be read, a system limit is reached, or an internal error occurred."""
 TIMED_OUT = 4
 INTERRUPTED = 130

@@ -1,6 +1,6 @@
-"""Which finding is a cause, and what merely follows from it.
+"""Separates the causes among the findings from their consequences.
 
-One cause leads the verdict. Its symptoms are told under it: where the queue server does not answer,
+One cause leads the verdict. Its symptoms are listed under it: if the queue server does not answer,
 the canary fails as well, and the watchdog reports it.
 """
 
@@ -9,89 +9,115 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from console.core.frozen import frozen, replace
-from console.core.model import Verdict
+from console.core.model.snapshot import Verdict
 
-ORDER = (Verdict.DOWN, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.HEALTHY)
-SERVER, WORKER, WATCHING = "queue.silent", "worker.out", "daemon.out"
-CAUSES = {
-    "server": (SERVER,),
-    "canary": (SERVER, WORKER),
-    "queue.long": (WORKER,),
-    "server_down": (SERVER,),
-    "queue_stuck": (WORKER, SERVER),
-    "consumers_not_consuming": (WORKER, SERVER),
-    "overdue": (WATCHING,),
+VERDICTS_WORST_FIRST = (Verdict.DOWN, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.HEALTHY)
+CAUSE_QUEUE_SILENT, CAUSE_WORKER_OUT, CAUSE_DAEMON_OUT = "queue.silent", "worker.out", "daemon.out"
+CAUSES_BY_SYMPTOM = {
+    "server": (CAUSE_QUEUE_SILENT,),
+    "canary": (CAUSE_QUEUE_SILENT, CAUSE_WORKER_OUT),
+    "queue.long": (CAUSE_WORKER_OUT,),
+    "server_down": (CAUSE_QUEUE_SILENT,),
+    "queue_stuck": (CAUSE_WORKER_OUT, CAUSE_QUEUE_SILENT),
+    "consumers_not_consuming": (CAUSE_WORKER_OUT, CAUSE_QUEUE_SILENT),
+    "overdue": (CAUSE_DAEMON_OUT,),
 }
-"""Symptom -> what it follows from, the graver cause first."""
-ALERTS = {
+"""Symptom -> possible causes, the graver one first."""
+CAUSES_BY_ALERT = {
     "canary.failing": ("queue.down", "worker.down", "worker.stalled"),
     "queue.long": ("worker.down", "worker.stalled"),
 }
-"""The same for alerts, by their keys."""
+"""Alert key -> keys of the alerts that may cause it."""
 
 
 @frozen
 class Finding:
-    """Something that counts against the box."""
+    """A problem that affects the verdict."""
 
     verdict: Verdict
     reason: str
     subject: str
-    """The role or monitor that it is about, or `daemon`."""
-    cause: str = ""
-    """What it is, where other findings may follow from it."""
-    symptoms: tuple[str, ...] = ()
-    """What it is, where it follows from a cause: from all of them, if there are several."""
+    """The role or monitor concerned, or `daemon`."""
+    cause_key: str = ""
+    """The cause that this finding is, if other findings may follow from it."""
+    symptom_keys: tuple[str, ...] = ()
+    """The symptoms that this finding shows. It is a consequence only if each has a present
+    cause."""
 
 
 @frozen
 class Judgement:
-    """The verdict, its causes worst first, and what follows from them."""
+    """The verdict, its causes, worst first, and their consequences."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
-    follows: tuple[str, ...] = ()
-    root: str = ""
+    consequences: tuple[str, ...] = ()
+    root_subject: str = ""
     """The subject of the first cause."""
 
 
-def judge(findings: Sequence[Finding]) -> Judgement:
-    """Fold what follows from a cause under it. There is at least one finding."""
-    known: dict[str, Finding] = {}
-    for one in findings:  # roles come first: a role is the cause of what its monitor sees
-        if one.cause:
-            known.setdefault(one.cause, one)
-    folded: dict[int, Finding] = {}
-    for index, one in enumerate(findings):
-        roots = [_root(symptom, known) for symptom in one.symptoms]
-        if roots and (root := roots[0]) is not None and all(roots) and root is not one:
-            folded[index] = root
-    led = {id(root) for root in folded.values()}
-    causes = [one for index, one in enumerate(findings) if index not in folded]
-    worst = min((one.verdict for one in findings), key=ORDER.index)
-    # A cause is at least as grave as what follows from it.
-    graver = [_raised(one, [s for i, s in enumerate(findings) if folded.get(i) is one])
-              for one in causes]  # fmt: skip
-    ranked = sorted(
-        zip(causes, graver, strict=True),
-        key=lambda pair: (ORDER.index(pair[1].verdict), id(pair[0]) not in led),
-    )
-    follows = [
-        f"{findings[index].reason} (follows from {root.subject})" for index, root in folded.items()
+def rank_findings(findings: Sequence[Finding]) -> Judgement:
+    """Return the judgement: each consequence is listed under its cause.
+
+    `findings` must have at least one element.
+    """
+    findings_by_cause: dict[str, Finding] = {}
+    for finding in findings:  # roles come first: a role's state causes its monitor's finding
+        if finding.cause_key:
+            findings_by_cause.setdefault(finding.cause_key, finding)
+    root_by_index: dict[int, Finding] = {}
+    for index, finding in enumerate(findings):
+        roots = [_find_cause(symptom, findings_by_cause) for symptom in finding.symptom_keys]
+        if roots and (root := roots[0]) is not None and all(roots) and root is not finding:
+            root_by_index[index] = root
+    leading_ids = {id(root) for root in root_by_index.values()}
+    causes = [finding for index, finding in enumerate(findings) if index not in root_by_index]
+    worst = min((finding.verdict for finding in findings), key=VERDICTS_WORST_FIRST.index)
+    # A cause is at least as grave as its consequences.
+    graded = [
+        _with_worst_verdict(
+            finding,
+            [other for i, other in enumerate(findings) if root_by_index.get(i) is finding],
+        )
+        for finding in causes
     ]
-    reasons = tuple(dict.fromkeys(one.reason for one, _ in ranked))
-    return Judgement(worst, reasons, tuple(dict.fromkeys(follows)), ranked[0][0].subject)
+    ranked = sorted(
+        zip(causes, graded, strict=True),
+        key=lambda pair: (
+            VERDICTS_WORST_FIRST.index(pair[1].verdict),
+            id(pair[0]) not in leading_ids,
+        ),
+    )
+    consequences = [
+        f"{findings[index].reason} (follows from {root.subject})"
+        for index, root in root_by_index.items()
+    ]
+    reasons = tuple(dict.fromkeys(finding.reason for finding, _ in ranked))
+    return Judgement(worst, reasons, tuple(dict.fromkeys(consequences)), ranked[0][0].subject)
 
 
-def _raised(cause: Finding, symptoms: Sequence[Finding]) -> Finding:
-    worst = min((one.verdict for one in (cause, *symptoms)), key=ORDER.index)
-    return replace(cause, verdict=worst)
+def _with_worst_verdict(cause: Finding, symptoms: Sequence[Finding]) -> Finding:
+    worst_verdict = min(
+        (finding.verdict for finding in (cause, *symptoms)), key=VERDICTS_WORST_FIRST.index
+    )
+    return replace(cause, verdict=worst_verdict)
 
 
-def _root(symptom: str, known: dict[str, Finding]) -> Finding | None:
-    return next((known[cause] for cause in CAUSES.get(symptom, ()) if cause in known), None)
+def _find_cause(symptom: str, findings_by_cause: dict[str, Finding]) -> Finding | None:
+    return next(
+        (
+            findings_by_cause[cause]
+            for cause in CAUSES_BY_SYMPTOM.get(symptom, ())
+            if cause in findings_by_cause
+        ),
+        None,
+    )
 
 
-def consequences(keys: Collection[str]) -> frozenset[str]:
-    """Which of these alerts follow from others of them."""
-    return frozenset(key for key in keys if any(one in keys for one in ALERTS.get(key, ())))
+def find_dependent_alerts(alert_keys: Collection[str]) -> frozenset[str]:
+    """Return those of these alerts that follow from others of them."""
+    return frozenset(
+        key
+        for key in alert_keys
+        if any(cause in alert_keys for cause in CAUSES_BY_ALERT.get(key, ()))
+    )

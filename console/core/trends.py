@@ -1,6 +1,6 @@
-"""What the last day looked like: readings, verdicts and restarts, cut into cells of equal time.
+"""Cuts the last day's samples, verdicts and restarts into cells of equal length, for the graphs.
 
-Cells begin at multiples of their length, so that a graph that goes on moves seldom.
+Cells begin at multiples of their length, so that a running graph rarely shifts.
 """
 
 from __future__ import annotations
@@ -10,48 +10,51 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from console.core.frozen import frozen
-from console.core.metrics.statistics import increases, percentile
-from console.core.model import Event, EventKind, Moment, Sample, Verdict
-from console.core.supervision.restarts import restarts
-from console.core.text.json_values import count, number
+from console.core.metrics.statistics import counter_increases, percentile
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import Sample
+from console.core.model.snapshot import Verdict
+from console.core.model.time import Moment
+from console.core.supervision.restarts import iter_restarts
+from console.core.text.json_values import as_count, as_number
 
 HOUR_S = 3600.0
-SPANS = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S)
-"""What can be looked at, in seconds."""
-DAY_S = SPANS[-1]
-DRAWN = 4
-"""Curves of a kind that are kept: each of them keeps the whole day that it was drawn from."""
-FEW = 5
-"""Of fewer canaries no percentile is said."""
-_STEPS = (
+SPANS_S = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S)
+"""The selectable time spans, in seconds."""
+DAY_S = SPANS_S[-1]
+CURVE_CACHE_SIZE = 4
+"""Cached curves of each kind. Each one keeps its whole day of points in memory."""
+MIN_LATENCIES = 5
+"""Minimum number of canaries for a percentile."""
+_CELL_LENGTHS_S = (
     10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2400, 3600,
     7200, 10800, 14400, 21600, 43200, 86400,
 )  # fmt: skip
-"""Lengths that can be counted in."""
-_WORST = (Verdict.DOWN, Verdict.DEGRADED)
+"""Round cell lengths, in seconds."""
+_BAD_VERDICTS = (Verdict.DOWN, Verdict.DEGRADED)
 
 
 @frozen
-class Reading:
-    """What one look tells the graphs; a look that tells nothing was a look all the same."""
+class TrendPoint:
+    """The values of one sample for the graphs. Even without values it proves an observation."""
 
     at: float
-    depth: int | None = None
-    latency: float | None = None
-    done: tuple[int, int] | None = None
-    """Counters of the tasks that succeeded and failed, since the server began."""
+    queue_size: int | None = None
+    latency_s: float | None = None
+    task_counters: tuple[int, int] | None = None
+    """(Succeeded, failed) tasks, counted since the server started."""
 
 
 @frozen
 class Trends:
-    """A day until `ends`. Compared by what it is, not by what it holds: it is large."""
+    """The day until `ends_at`. Compared by identity, because it is large."""
 
-    ends: float
-    readings: tuple[Reading, ...] = ()
+    ends_at: float
+    points: tuple[TrendPoint, ...] = ()
     """Oldest first."""
-    verdicts: tuple[tuple[float, str], ...] = ()
-    """When the verdict became what, oldest first."""
-    restarts: tuple[float, ...] = ()
+    verdict_changes: tuple[tuple[float, str], ...] = ()
+    """(Time, new verdict), oldest first."""
+    restart_times: tuple[float, ...] = ()
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -59,164 +62,188 @@ class Trends:
 
 @frozen
 class Curve:
-    """A series in cells: None where nothing is known."""
+    """A series of cell values; None where the value is unknown."""
 
-    step_s: float
-    begins: float
+    cell_length_s: float
+    starts_at: float
     values: tuple[float | None, ...]
 
     @property
-    def known(self) -> tuple[float, ...]:
+    def known_values(self) -> tuple[float, ...]:
         return tuple(value for value in self.values if value is not None)
 
     @property
-    def last(self) -> float | None:
-        return self.known[-1] if self.known else None
+    def last_known(self) -> float | None:
+        return self.known_values[-1] if self.known_values else None
 
 
 @frozen
-class Cell:
-    """A few minutes of the night strip."""
+class StripCell:
+    """One cell of the verdict strip."""
 
     verdict: Verdict | None
-    """The worst that was said within; None: before anything was known."""
-    restarted: bool = False
+    """The worst verdict within the cell; None before the first observation."""
+    has_restart: bool = False
 
 
-# --- from the store's records ---------------------------------------------------------------
+# --- points ---------------------------------------------------------------------------------
 
 
-def reading(sample: Sample, now: Moment) -> Reading:
-    """What a sample of any monitor tells, on the wall clock as it goes `now`."""
-    at, data = sample.moment.read_at(now), sample.data
+def to_trend_point(sample: Sample, now: Moment) -> TrendPoint:
+    """Return the point of a sample of any monitor, its time by the wall clock as set at `now`."""
+    at, data = sample.moment.unix_time_by(now), sample.data
     if sample.error is not None:
-        return Reading(at)
+        return TrendPoint(at)
     if sample.monitor == "canary":
-        return Reading(
-            at, latency=number(data.get("latency_s")) if data.get("ok") is True else None
+        return TrendPoint(
+            at, latency_s=as_number(data.get("latency_s")) if data.get("ok") is True else None
         )
     if sample.monitor != "queue":
-        return Reading(at)
-    good, bad = count(data.get("successful")), count(data.get("failed"))
-    done = None if good is None or bad is None else (good, bad)
-    return Reading(at, count(data.get("size")), done=done)
+        return TrendPoint(at)
+    succeeded, failed = as_count(data.get("successful")), as_count(data.get("failed"))
+    task_counters = None if succeeded is None or failed is None else (succeeded, failed)
+    return TrendPoint(at, as_count(data.get("size")), task_counters=task_counters)
 
 
-def trends(readings: Iterable[Reading], events: Iterable[Event], until: Moment) -> Trends:
-    """Everything the graphs need of the day until then."""
-    ends = until.at
-    events = [event for event in events if event.moment.read_at(until) <= ends]
-    told = (event for event in events if event.kind is EventKind.VERDICT_CHANGED)
+def build_trends(points: Iterable[TrendPoint], events: Iterable[Event], until: Moment) -> Trends:
+    """Return the data for the graphs of the day until `until`."""
+    ends_at = until.at
+    events = [event for event in events if event.moment.unix_time_by(until) <= ends_at]
+    changes = (event for event in events if event.kind is EventKind.VERDICT_CHANGED)
     verdicts = tuple(
-        (event.moment.read_at(until), str(event.data.get("verdict"))) for event in told
+        (event.moment.unix_time_by(until), str(event.data.get("verdict"))) for event in changes
     )
-    inside = tuple(one for one in readings if ends - DAY_S <= one.at <= ends)
-    again = tuple(one.moment.read_at(until) for one in restarts(events))
-    return Trends(ends, inside, verdicts, again)
+    points_of_day = tuple(point for point in points if ends_at - DAY_S <= point.at <= ends_at)
+    restart_times = tuple(event.moment.unix_time_by(until) for event in iter_restarts(events))
+    return Trends(ends_at, points_of_day, verdicts, restart_times)
 
 
-def percentiles(trends: Trends, span_s: float) -> tuple[float, float, float] | None:
-    """Median and 95th percentile of the canaries' latencies, nearest rank, and their span.
+def compute_latency_percentiles(trends: Trends, span_s: float) -> tuple[float, float, float] | None:
+    """Return (median, 95th percentile, span in seconds) of the canaries' latencies, or None.
 
-    Canaries are seldom: over the shortest span, `span_s` or more, in which there were `FEW`.
+    Percentiles are by nearest rank. Canaries are rare: the span is the shortest one of at least
+    `span_s` with `MIN_LATENCIES` canaries.
     """
-    for span in (one for one in SPANS if one >= span_s):
-        inside = [one for one in trends.readings if one.at > trends.ends - span]
-        known = [one.latency for one in inside if one.latency is not None]
-        half, most = percentile(known, 50), percentile(known, 95)
-        if len(known) >= FEW and half is not None and most is not None:
-            return half, most, span
+    for span in (item for item in SPANS_S if item >= span_s):
+        points = [item for item in trends.points if item.at > trends.ends_at - span]
+        latencies = [item.latency_s for item in points if item.latency_s is not None]
+        median, p95 = percentile(latencies, 50), percentile(latencies, 95)
+        if len(latencies) >= MIN_LATENCIES and median is not None and p95 is not None:
+            return median, p95, span
     return None
 
 
 # --- cells ----------------------------------------------------------------------------------
 
 
-def step(span_s: float, width: int) -> float:
-    """The shortest round time of which at most `width` make up the span."""
-    return next((float(s) for s in _STEPS if span_s / s <= width), span_s)
+def choose_cell_length(span_s: float, max_cells: int) -> float:
+    """Return the shortest round length of which at most `max_cells` make up `span_s`."""
+    return next((float(s) for s in _CELL_LENGTHS_S if span_s / s <= max_cells), span_s)
 
 
-def _grid(trends: Trends, span_s: float, width: int) -> tuple[float, float, int]:
-    """Where the first cell begins, how long one is, how many there are."""
-    length = step(span_s, max(1, width))
+def _cell_grid(trends: Trends, span_s: float, max_cells: int) -> tuple[float, float, int]:
+    """Return (start of the first cell, cell length, number of cells)."""
+    length = choose_cell_length(span_s, max(1, max_cells))
     cells = max(1, math.ceil(span_s / length))
-    return (math.floor(trends.ends / length) + 1 - cells) * length, length, cells
+    return (math.floor(trends.ends_at / length) + 1 - cells) * length, length, cells
 
 
-def _sorted_in(readings: Sequence[Reading], grid: tuple[float, float, int]) -> list[list[Reading]]:
-    begins, length, cells = grid
-    held: list[list[Reading]] = [[] for _ in range(cells)]
-    for one in readings:
-        index = math.floor((one.at - begins) / length)
+def _group_by_cell(
+    points: Sequence[TrendPoint], grid: tuple[float, float, int]
+) -> list[list[TrendPoint]]:
+    starts_at, length, cells = grid
+    points_by_cell: list[list[TrendPoint]] = [[] for _ in range(cells)]
+    for point in points:
+        index = math.floor((point.at - starts_at) / length)
         if 0 <= index < cells:
-            held[index].append(one)
-    return held
+            points_by_cell[index].append(point)
+    return points_by_cell
 
 
-@lru_cache(maxsize=DRAWN)
-def latency(trends: Trends, span_s: float, width: int) -> Curve:
-    """The slowest canary of each cell, in seconds."""
-    grid = _grid(trends, span_s, width)
-    held = _sorted_in(trends.readings, grid)
-    worst = (max((r.latency for r in cell if r.latency is not None), default=None) for cell in held)
-    return Curve(grid[1], grid[0], tuple(worst))
+@lru_cache(maxsize=CURVE_CACHE_SIZE)
+def latency_curve(trends: Trends, span_s: float, max_cells: int) -> Curve:
+    """Return the latency of the slowest canary in each cell, in seconds."""
+    grid = _cell_grid(trends, span_s, max_cells)
+    points_by_cell = _group_by_cell(trends.points, grid)
+    slowest = (
+        max((point.latency_s for point in cell if point.latency_s is not None), default=None)
+        for cell in points_by_cell
+    )
+    return Curve(grid[1], grid[0], tuple(slowest))
 
 
-@lru_cache(maxsize=DRAWN)
-def depth(trends: Trends, span_s: float, width: int) -> Curve:
-    """The longest queue of each cell."""
-    grid = _grid(trends, span_s, width)
-    held = _sorted_in(trends.readings, grid)
-    longest = (max((r.depth for r in cell if r.depth is not None), default=None) for cell in held)
+@lru_cache(maxsize=CURVE_CACHE_SIZE)
+def queue_size_curve(trends: Trends, span_s: float, max_cells: int) -> Curve:
+    """Return the longest queue size in each cell."""
+    grid = _cell_grid(trends, span_s, max_cells)
+    points_by_cell = _group_by_cell(trends.points, grid)
+    longest = (
+        max((point.queue_size for point in cell if point.queue_size is not None), default=None)
+        for cell in points_by_cell
+    )
     return Curve(grid[1], grid[0], tuple(longest))
 
 
-@lru_cache(maxsize=DRAWN)
-def success(trends: Trends, span_s: float, width: int) -> Curve:
-    """Percent of the tasks that ended in each cell which succeeded; None where none ended."""
-    grid = _grid(trends, span_s, width)
-    begins, length, _ = grid
-    told = [one for one in trends.readings if one.done is not None]
-    before = [one for one in told if one.at < begins][-1:]
-    held = _sorted_in(told, grid)
+@lru_cache(maxsize=CURVE_CACHE_SIZE)
+def success_rate_curve(trends: Trends, span_s: float, max_cells: int) -> Curve:
+    """Return the percentage of successful tasks in each cell; None where no task ended."""
+    grid = _cell_grid(trends, span_s, max_cells)
+    starts_at, length, _ = grid
+    counted = [point for point in trends.points if point.task_counters is not None]
+    before = [point for point in counted if point.at < starts_at][-1:]
+    points_by_cell = _group_by_cell(counted, grid)
     values: list[float | None] = []
-    for cell in held:
-        good, bad = increases([one.done for one in (*before, *cell) if one.done]) or (0.0, 0.0)
-        values.append(100.0 * good / (good + bad) if good + bad else None)
+    for cell in points_by_cell:
+        succeeded, failed = counter_increases(
+            [point.task_counters for point in (*before, *cell) if point.task_counters]
+        ) or (0.0, 0.0)
+        values.append(100.0 * succeeded / (succeeded + failed) if succeeded + failed else None)
         before = cell[-1:] or before
-    return Curve(length, begins, tuple(values))
+    return Curve(length, starts_at, tuple(values))
 
 
-@lru_cache(maxsize=DRAWN)
-def night(trends: Trends, width: int) -> tuple[float, float, tuple[Cell, ...]]:
-    """The day in at most `width` cells: when the first begins, how long one is, and the cells."""
-    grid = begins, length, cells = _grid(trends, DAY_S, width)
-    looked = [bool(cell) for cell in _sorted_in(trends.readings, grid)]
-    found = []
+@lru_cache(maxsize=CURVE_CACHE_SIZE)
+def verdict_strip(trends: Trends, max_cells: int) -> tuple[float, float, tuple[StripCell, ...]]:
+    """Return the day as (start of the first cell, cell length, at most `max_cells` cells)."""
+    grid = starts_at, length, cells = _cell_grid(trends, DAY_S, max_cells)
+    has_points = [bool(cell) for cell in _group_by_cell(trends.points, grid)]
+    strip = []
     for index in range(cells):
-        first = begins + index * length
-        last = min(first + length, trends.ends)
-        # The cell that has only begun may well come before the next look.
-        seen = looked[index] or (index == cells - 1 and index > 0 and looked[index - 1])
-        verdict = _verdict(trends, first, last) if seen else Verdict.UNKNOWN
-        if not seen and not any(looked[:index]):
+        cell_start = starts_at + index * length
+        cell_end = min(cell_start + length, trends.ends_at)
+        # The newest cell may be too young to have a sample: it counts if the cell before has one.
+        is_observed = has_points[index] or (
+            index == cells - 1 and index > 0 and has_points[index - 1]
+        )
+        verdict = _worst_verdict(trends, cell_start, cell_end) if is_observed else Verdict.UNKNOWN
+        if not is_observed and not any(has_points[:index]):
             verdict = None
-        restarted = any(first <= at < first + length for at in trends.restarts)
-        found.append(Cell(verdict, restarted))
-    return begins, length, tuple(found)
+        has_restart = any(cell_start <= at < cell_start + length for at in trends.restart_times)
+        strip.append(StripCell(verdict, has_restart))
+    return starts_at, length, tuple(strip)
 
 
-def _verdict(trends: Trends, first: float, last: float) -> Verdict | None:
-    """The worst within; unknown only where that was said for most of the time."""
-    held: dict[Verdict, float] = {}
-    told = [(at, word) for at, word in trends.verdicts if at <= last and word in set(Verdict)]
-    for index, (at, word) in enumerate(told):
-        ends = told[index + 1][0] if index + 1 < len(told) else last
-        if (lasted := ends - max(at, first)) > 0:
-            held[Verdict(word)] = held.get(Verdict(word), 0.0) + lasted
-    bad = [verdict for verdict in _WORST if verdict in held]
-    if bad:
-        return bad[0]
-    said = Verdict(told[-1][1]) if told else None
-    return max(held, key=lambda verdict: held[verdict], default=said)
+def _worst_verdict(trends: Trends, starts_at: float, ends_at: float) -> Verdict | None:
+    """Return the worst verdict between the times; None if none was recorded by then.
+
+    `down` and `degraded` count however short they were. `unknown` counts only if it lasted longest.
+    """
+    seconds_by_verdict: dict[Verdict, float] = {}
+    changes = [
+        (at, verdict_name)
+        for at, verdict_name in trends.verdict_changes
+        if at <= ends_at and verdict_name in set(Verdict)
+    ]
+    for index, (at, verdict_name) in enumerate(changes):
+        until = changes[index + 1][0] if index + 1 < len(changes) else ends_at
+        if (duration_s := until - max(at, starts_at)) > 0:
+            seconds_by_verdict[Verdict(verdict_name)] = (
+                seconds_by_verdict.get(Verdict(verdict_name), 0.0) + duration_s
+            )
+    bad_verdicts = [verdict for verdict in _BAD_VERDICTS if verdict in seconds_by_verdict]
+    if bad_verdicts:
+        return bad_verdicts[0]
+    last_verdict = Verdict(changes[-1][1]) if changes else None
+    return max(
+        seconds_by_verdict, key=lambda verdict: seconds_by_verdict[verdict], default=last_verdict
+    )

@@ -1,94 +1,109 @@
-"""From views to one verdict in words, worst first; and when a monitor is late."""
+"""Computes the verdict with its reasons, worst first, and detects overdue monitors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from console.core.model import (
-    DaemonView,
-    Health,
-    HealthState,
-    LeaseState,
-    Moment,
-    MonitorView,
-    RoleState,
-    RoleView,
-    Sample,
-    Verdict,
+from console.core.model.roles import LeaseState, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Verdict
+from console.core.model.time import Moment
+from console.core.model.views import DaemonView, MonitorView, RoleView
+from console.core.root_causes import (
+    CAUSE_DAEMON_OUT,
+    CAUSE_QUEUE_SILENT,
+    CAUSE_WORKER_OUT,
+    Finding,
+    Judgement,
+    rank_findings,
 )
-from console.core.root_causes import SERVER, WATCHING, WORKER, Finding, Judgement, judge
-from console.core.text.formatting import duration
+from console.core.text.formatting import format_duration
 from console.core.text.json_values import as_list
 
-LATE = 1.5
-"""A monitor is overdue when the last look that saw something is older than this many intervals,
-and `SLACK_S`, and the time after which a look is given up."""
-SLACK_S = 10.0
-HUNG_S = 20.0
-"""A daemon that beats every five seconds and has not for so long does not turn any more."""
-NECESSARY = ("worker", "queue")
-"""Without these roles nothing is automated: their absence is `down`, any other's `degraded`."""
+OVERDUE_FACTOR = 1.5
+"""A monitor is overdue if its last sample without an error is older than this many intervals plus
+`OVERDUE_SLACK_S` plus the probe's timeout."""
+OVERDUE_SLACK_S = 10.0
+HEARTBEAT_TIMEOUT_S = 20.0
+"""A daemon beats every five seconds; without a heartbeat for this long it hangs."""
+ESSENTIAL_ROLES = ("worker", "queue")
+"""Without these roles there is no automation: their absence is `down`, that of others
+`degraded`."""
 
 
-def timely(
+def check_overdue(
     health: Health, history: Sequence[Sample], every_s: float, now: Moment, timeout_s: float = 0.0
 ) -> Health:
-    """`health`, unless nothing has been seen for too long: then overdue, whatever was said last.
+    """Return `health`, or an overdue health if the monitor has not sampled for too long.
 
-    A look that timed out or raised has seen nothing. `history` is oldest first; where none has
-    ever seen anything, the first that tried counts.
+    A sample with an error (a timeout or an exception) does not count. `history` is oldest first; if
+    all its samples have errors, the age of the first one counts. A monitor is unknown if it has no
+    sample, or if its newest sample has an error.
     """
     if health.state is HealthState.OFF:
         return health
     if not history:
         return Health(HealthState.UNKNOWN, "has not looked yet")
-    seen = next((one for one in reversed(history) if one.error is None), history[0])
-    age, due, error = now.since(seen.moment), duration(every_s), history[-1].error
-    if age > every_s * LATE + SLACK_S + timeout_s:
-        last = "last looked" if error is None else f"{error}; last saw something"
-        return Health(HealthState.OVERDUE, f"{last} {duration(age)} ago, due every {due}")
+    last_good = next((sample for sample in reversed(history) if sample.error is None), history[0])
+    age_s, interval_text, error = (
+        now.since(last_good.moment),
+        format_duration(every_s),
+        history[-1].error,
+    )
+    if age_s > every_s * OVERDUE_FACTOR + OVERDUE_SLACK_S + timeout_s:
+        prefix = "last looked" if error is None else f"{error}; last saw something"
+        return Health(
+            HealthState.OVERDUE, f"{prefix} {format_duration(age_s)} ago, due every {interval_text}"
+        )
     if error is not None:
         return Health(HealthState.UNKNOWN, error)
     return health
 
 
-def verdict(
+def compute_verdict(
     roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict, and every cause that counts against the box, worst first."""
-    told = judgement(roles, monitors, daemon, now)
-    return told.verdict, told.reasons
+    """Return the verdict and all its causes, worst first."""
+    judgement = compute_judgement(roles, monitors, daemon, now)
+    return judgement.verdict, judgement.reasons
 
 
-def judgement(
+def compute_judgement(
     roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
 ) -> Judgement:
-    """The verdict with its causes, worst first, and what follows from them."""
+    """Return the verdict with its causes, worst first, and their consequences."""
     roles = tuple(roles)
-    # What a role's own finding says in full need not be said by its monitor again.
-    said = {"worker", *(view.role.name for view in roles if view.found < view.role.count)}
-    findings = [*_roles(roles), *_monitors(monitors, said), *_daemon(daemon, now)]
+    # These roles have findings of their own, so their monitors need not repeat them.
+    covered = {
+        "worker",
+        *(view.role.name for view in roles if view.instance_count < view.role.count),
+    }
+    findings = [
+        *_role_findings(roles),
+        *_monitor_findings(monitors, covered),
+        *_daemon_findings(daemon, now),
+    ]
     if not findings:
         return Judgement(Verdict.HEALTHY, ("all roles run, all monitors are content",))
-    return judge(findings)
+    return rank_findings(findings)
 
 
-def _roles(roles: Iterable[RoleView]) -> Iterator[Finding]:
+def _role_findings(roles: Iterable[RoleView]) -> Iterator[Finding]:
     for view in roles:
         name, wanted = view.role.name, view.role.count
-        absent = Verdict.DOWN if name in NECESSARY else Verdict.DEGRADED
-        out = {"worker": WORKER, "queue": SERVER}.get(name, "")
+        absence_verdict = Verdict.DOWN if name in ESSENTIAL_ROLES else Verdict.DEGRADED
+        cause_key = {"worker": CAUSE_WORKER_OUT, "queue": CAUSE_QUEUE_SILENT}.get(name, "")
         if view.state is RoleState.UNKNOWN:
             yield Finding(Verdict.UNKNOWN, f"{name}: {view.reason}", name)
-        elif view.found < wanted and view.state is RoleState.STARTING:
-            yield Finding(Verdict.DEGRADED, f"{name}: starting: {view.reason}", name, out)
-        elif view.found < wanted:
-            yield Finding(absent, f"{name}: {_missing(view)}", name, out)
-        elif view.found > wanted:
-            words = f"{name}: {view.found} instances where {wanted} is wanted"
+        elif view.instance_count < wanted and view.state is RoleState.STARTING:
+            yield Finding(Verdict.DEGRADED, f"{name}: starting: {view.reason}", name, cause_key)
+        elif view.instance_count < wanted:
+            yield Finding(absence_verdict, f"{name}: {_absence_text(view)}", name, cause_key)
+        elif view.instance_count > wanted:
+            words = f"{name}: {view.instance_count} instances where {wanted} is wanted"
             yield Finding(Verdict.DEGRADED, words, name)
         elif view.state is RoleState.STALLED:
-            yield Finding(absent, f"{name}: stalled: {view.reason}", name, out)
+            yield Finding(absence_verdict, f"{name}: stalled: {view.reason}", name, cause_key)
         if view.lease.state is LeaseState.ORPHANED:
             pids = ", ".join(map(str, view.lease.holders)) or "?"
             yield Finding(Verdict.DEGRADED, f"{name}: lease orphaned, held by PID {pids}", name)
@@ -96,42 +111,44 @@ def _roles(roles: Iterable[RoleView]) -> Iterator[Finding]:
             yield Finding(Verdict.DEGRADED, f"{name}: {view.lease.reason}", name)
 
 
-def _missing(view: RoleView) -> str:
+def _absence_text(view: RoleView) -> str:
     wanted = view.role.count
-    found = f"{view.found} of {wanted} run" if view.found else "not running"
+    count_text = f"{view.instance_count} of {wanted} run" if view.instance_count else "not running"
     if view.state in (RoleState.PARKED, RoleState.BACKOFF):
-        return f"{found}; {view.state.value.lower()}: {view.reason}"
-    return f"{found}: {view.reason}" if view.reason else found
+        return f"{count_text}; {view.state.value.lower()}: {view.reason}"
+    return f"{count_text}: {view.reason}" if view.reason else count_text
 
 
-def _monitors(monitors: Iterable[MonitorView], said: set[str]) -> Iterator[Finding]:
+def _monitor_findings(
+    monitors: Iterable[MonitorView], covered_monitors: set[str]
+) -> Iterator[Finding]:
     for view in monitors:
         name, reason = view.name, view.health.reason
         match view.health.state:
-            case HealthState.FAILING if name in said:
+            case HealthState.FAILING if name in covered_monitors:
                 continue
             case HealthState.FAILING:
-                serious = view.health.severe and name in ("canary", "queue")
-                silent = name == "queue" and view.health.kind == "silent"
+                is_severe = view.health.severe and name in ("canary", "queue")
+                is_silent = name == "queue" and view.health.kind == "silent"
                 yield Finding(
-                    Verdict.DOWN if serious else Verdict.DEGRADED,
+                    Verdict.DOWN if is_severe else Verdict.DEGRADED,
                     f"{name}: {reason}",
                     name,
-                    SERVER if silent else "",
-                    _symptoms(view),
+                    CAUSE_QUEUE_SILENT if is_silent else "",
+                    _symptom_keys(view),
                 )
             case HealthState.OVERDUE:
                 yield Finding(
-                    Verdict.UNKNOWN, f"{name} monitor: {reason}", name, symptoms=("overdue",)
+                    Verdict.UNKNOWN, f"{name} monitor: {reason}", name, symptom_keys=("overdue",)
                 )
             case HealthState.UNKNOWN:
                 yield Finding(Verdict.UNKNOWN, f"{name} monitor: {reason}", name)
 
 
-def _symptoms(view: MonitorView) -> tuple[str, ...]:
-    """What a failing monitor says that may follow from another finding."""
+def _symptom_keys(view: MonitorView) -> tuple[str, ...]:
+    """Return the symptoms of a failing monitor that may follow from another finding."""
     data = view.last.data if view.last is not None else {}
-    if view.name == "canary":  # a wrong answer is the worker's own
+    if view.name == "canary":  # a wrong answer is the worker's own fault
         return ("canary",) if data.get("failed_at") in ("accepted", "taken", "finished") else ()
     if view.name == "queue":
         return {"long": ("queue.long",), "silent": ("server",)}.get(view.health.kind, ())
@@ -140,14 +157,14 @@ def _symptoms(view: MonitorView) -> tuple[str, ...]:
     return ()
 
 
-def _daemon(daemon: DaemonView, now: Moment) -> Iterator[Finding]:
+def _daemon_findings(daemon: DaemonView, now: Moment) -> Iterator[Finding]:
     for trouble in daemon.troubles:
-        if trouble.key != "package":  # what is loaded goes on
-            yield Finding(Verdict.DEGRADED, trouble.words, "daemon")
-    if not daemon.running and not daemon.here:
+        if trouble.key != "package":  # the loaded code keeps running
+            yield Finding(Verdict.DEGRADED, trouble.message, "daemon")
+    if not daemon.running and not daemon.in_this_process:
         reason = daemon.reason or "nobody runs the monitors"
-        yield Finding(Verdict.UNKNOWN, reason, "daemon", WATCHING)
-    elif daemon.heartbeat is not None and now.since(daemon.heartbeat) > HUNG_S:
-        silent = duration(now.since(daemon.heartbeat))
-        words = f"the monitors' daemon (PID {daemon.pid}) hangs: no heartbeat for {silent}"
-        yield Finding(Verdict.UNKNOWN, words, "daemon", WATCHING)
+        yield Finding(Verdict.UNKNOWN, reason, "daemon", CAUSE_DAEMON_OUT)
+    elif daemon.heartbeat is not None and now.since(daemon.heartbeat) > HEARTBEAT_TIMEOUT_S:
+        silence = format_duration(now.since(daemon.heartbeat))
+        words = f"the monitors' daemon (PID {daemon.pid}) hangs: no heartbeat for {silence}"
+        yield Finding(Verdict.UNKNOWN, words, "daemon", CAUSE_DAEMON_OUT)

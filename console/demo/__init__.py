@@ -1,1 +1,1 @@
-"""A whole small box to run against: queue server, worker, watchdog, pipeline, and their faults."""
+"""A complete small box: queue server, worker, watchdog, pipeline, and faults to inject."""

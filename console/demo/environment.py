@@ -1,4 +1,4 @@
-"""Lays out a box in a directory of its own: its configuration, and room for what it writes."""
+"""Creates a box in its own directory: the configuration and the directories that it writes to."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from pathlib import Path
 
 import tomli_w
 
-from console.demo.reaper import DEMO_MARK, mark
+from console.demo.reaper import DEMO_ENV_MARKER, marker_value
 
-SCRIPTS = Path(__file__).resolve().parent
+SCRIPTS_DIR = Path(__file__).resolve().parent
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
+def find_free_port() -> int:
+    """Return a loopback port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def write_box(directory: Path, port: int, python: str = sys.executable) -> Path:
-    """Make a box whose queue listens on the port; return the path of its configuration."""
+def create_box(directory: Path, port: int, python: str = sys.executable) -> Path:
+    """Create a box whose queue server listens on `port`; return the path of its configuration.
+
+    Raises OSError.
+    """
     directory = directory.absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     config = directory / "config.toml"
-    config.write_text(tomli_w.dumps(settings(directory, port, python)), encoding="utf-8")
-    for room in ("outputs", "state", "queue"):
-        (directory / room).mkdir(mode=0o700, exist_ok=True)
+    config.write_text(tomli_w.dumps(build_config(directory, port, python)), encoding="utf-8")
+    for name in ("outputs", "state", "queue"):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
     return config
 
 
-def settings(directory: Path, port: int, python: str) -> dict[str, object]:
-    """The configuration's content."""
+def build_config(directory: Path, port: int, python: str) -> dict[str, object]:
+    """Return the content of the configuration file."""
     url, outputs = f"http://127.0.0.1:{port}", str(directory / "outputs")
     arguments: dict[str, tuple[str, list[str]]] = {
         "worker": ("rpa_worker.py", ["--server", url, "--interval", "0.2"]),
@@ -49,21 +52,21 @@ def settings(directory: Path, port: int, python: str) -> dict[str, object]:
             "realtime_pipeline.py",
             ["--server", url, "--interval", "5", "--outputs", outputs],
         ),
-        "trickle": ("task_trickle.py", ["--server", url]),
+        "trickle": ("task_generator.py", ["--server", url]),
     }
     roles = {
         name: {
             "match": script,
-            # Other boxes' programs bear the same names: without the mark they are none of ours,
-            # and with it none of theirs.
-            "match_env": {DEMO_MARK: mark(directory)},
-            # No module in the caller's PYTHONPATH is imported in place of one that they need.
-            "env": {DEMO_MARK: mark(directory), "PYTHONPATH": ""},
-            "command": [python, str(SCRIPTS / script), *words],
+            # Other boxes run scripts of the same names. The marker separates the processes: a
+            # role matches those of its own box only.
+            "match_env": {DEMO_ENV_MARKER: marker_value(directory)},
+            # No module in the caller's PYTHONPATH may shadow a module that the scripts import.
+            "env": {DEMO_ENV_MARKER: marker_value(directory), "PYTHONPATH": ""},
+            "command": [python, str(SCRIPTS_DIR / script), *options],
             "cwd": str(directory),
             "count": 1,
         }
-        for name, (script, words) in arguments.items()
+        for name, (script, options) in arguments.items()
     }
     return {
         "outputs": outputs,

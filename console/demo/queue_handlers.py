@@ -1,4 +1,4 @@
-"""What the queue server answers to each request; knows the book, and nothing of sockets."""
+"""Computes the queue server's response to each request. Contains no socket code."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or __package__:
     from . import script_support, task_store
-else:  # run by path, with this directory on the search path
+else:  # run by path: its own directory is on the search path
     import script_support
     import task_store
 
 
-class Refused(Exception):
-    """A request that cannot be answered as asked."""
+class RequestError(Exception):
+    """A request that the server refuses; `status` is the HTTP status of the response."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -23,76 +23,79 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One request, read whole."""
+    """One complete HTTP request."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     body: bytes
-    worker: str
+    worker_name: str
 
-    def fields(self) -> dict[str, Any]:
-        """The body as a JSON object that can be written as JSON again."""
+    def parse_json_object(self) -> dict[str, Any]:
+        """Return the body, a JSON object that can be encoded as JSON again.
+
+        Raises RequestError for any other body.
+        """
         try:
             value = json.loads(self.body)
             json.dumps(value, allow_nan=False)
         except (ValueError, RecursionError) as error:
-            raise Refused(400, "the body is not valid JSON") from error
+            raise RequestError(400, "the body is not valid JSON") from error
         if not isinstance(value, dict):
-            raise Refused(400, "the body must be a JSON object")
+            raise RequestError(400, "the body must be a JSON object")
         return value
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What goes back over the wire."""
+class Response:
+    """One HTTP response."""
 
     status: int
-    text: str
-    kind: str = "application/json"
+    body: str
+    content_type: str = "application/json"
 
 
-def reply(value: object, status: int = 200) -> Answer:
-    """An answer in JSON."""
-    return Answer(status, json.dumps(value))
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a response with `value` encoded as JSON."""
+    return Response(status, json.dumps(value))
 
 
-def respond(book: task_store.Book, request: Request) -> Answer:
-    """The answer to one request."""
+def handle_request(store: task_store.TaskStore, request: Request) -> Response:
+    """Return the response to one request. Raises RequestError."""
     match request.method, request.path.strip("/").split("/"):
         case "GET", ["api", "health"]:
-            return health(book)
+            return get_health(store)
         case "GET", ["api", "stats"]:
-            return stats(book)
+            return get_stats(store)
         case "GET", ["api", "tasks"]:
-            return tasks(book)
+            return get_tasks(store)
         case "GET", ["api", "inflight"]:
-            leases = book.inflight()
-            return reply({"inflight": leases, "count": len(leases)})
+            leases = store.inflight()
+            return json_response({"inflight": leases, "count": len(leases)})
         case "GET", ["api", "results"]:
-            texts = book.results()
-            return Answer(200, f'{{"results": [{", ".join(texts)}], "count": {len(texts)}}}')
+            texts = store.results_json()
+            return Response(200, f'{{"results": [{", ".join(texts)}], "count": {len(texts)}}}')
         case "GET", ["api", "results", task_id]:
-            return result(book, task_id)
+            return get_result(store, task_id)
         case "GET" | "POST", ["api", "tasks", "next"]:
-            return reply(book.lease(request.worker) or {"task": None})
+            return json_response(store.lease_next(request.worker_name) or {"task": None})
         case "POST", ["api", "tasks", "create"]:
-            body = request.fields()
+            body = request.parse_json_object()
             priority = request.query.get("priority", ["normal"])[-1]
-            return create(book, body.get("type"), body.get("data", {}), priority)
+            return create_task(store, body.get("type"), body.get("data", {}), priority)
         case "POST", ["api", "enqueue"]:
-            body = request.fields()
+            body = request.parse_json_object()
             kind, data = body.get("task_type"), body.get("params", {})
-            return create(book, kind, data, body.get("priority", "normal"))
+            return create_task(store, kind, data, body.get("priority", "normal"))
         case "POST", ["api", "tasks", task_id, "result"]:
-            return finish(book, task_id, request.fields())
-    raise Refused(404, "no such path")
+            return record_result(store, task_id, request.parse_json_object())
+    raise RequestError(404, "no such path")
 
 
-def health(book: task_store.Book) -> Answer:
-    """The server's own word that it is well."""
-    sizes, _, _, counters = book.counts()
-    return reply(
+def get_health(store: task_store.TaskStore) -> Response:
+    """Return the health document: status `ok` and the sizes of the queues."""
+    sizes, _, _, counters = store.counts()
+    return json_response(
         {
             "status": "ok",
             "service": "task-queue-server",
@@ -104,11 +107,11 @@ def health(book: task_store.Book) -> Answer:
     )
 
 
-def stats(book: task_store.Book) -> Answer:
-    """The counters since this process started."""
-    sizes, inflight, workers, done = book.counts()
+def get_stats(store: task_store.TaskStore) -> Response:
+    """Return the counters since this process started."""
+    sizes, inflight, workers, done = store.counts()
     rate = 100.0 * done.successful / done.completed if done.completed else 0.0
-    return reply(
+    return json_response(
         {
             "pending": sum(sizes.values()),
             **{f"pending_{priority}": size for priority, size in sizes.items()},
@@ -118,64 +121,73 @@ def stats(book: task_store.Book) -> Answer:
             "failed": done.completed - done.successful,
             "success_rate": round(rate, 2),
             "workers": workers,
-            "avg_duration_ms": round(done.duration_ms / done.timed, 3) if done.timed else 0,
+            "avg_duration_ms": round(done.duration_ms / done.timed_results, 3)
+            if done.timed_results
+            else 0,
             "timestamp": task_store.local_now(),
         }
     )
 
 
-def tasks(book: task_store.Book) -> Answer:
-    """Every queued task."""
-    queues = book.tasks()
+def get_tasks(store: task_store.TaskStore) -> Response:
+    """Return every queued task, by priority."""
+    queues = store.tasks()
     listed = {f"queue_{priority}": queue for priority, queue in queues.items()}
-    return reply({**listed, "total_queue_size": sum(map(len, queues.values()))})
+    return json_response({**listed, "total_queue_size": sum(map(len, queues.values()))})
 
 
-def result(book: task_store.Book, task_id: str) -> Answer:
-    """One result, once there is one."""
-    text = book.result(task_id)
+def get_result(store: task_store.TaskStore, task_id: str) -> Response:
+    """Return the result of one task. Raises RequestError as long as there is none."""
+    text = store.result_json(task_id)
     if text is None:
-        raise Refused(404, "no result yet")
-    return Answer(200, text)
+        raise RequestError(404, "no result yet")
+    return Response(200, text)
 
 
-def create(book: task_store.Book, kind: object, data: object, priority: object) -> Answer:
-    """Accept a task; a ping is recorded as answered and then, as on the real server, fails."""
-    if not isinstance(kind, str) or not kind:
-        raise Refused(400, "the task's type must be a non-empty string")
+def create_task(
+    store: task_store.TaskStore, task_type: object, data: object, priority: object
+) -> Response:
+    """Queue a task. Raises RequestError.
+
+    A `ping` is recorded as a completed task, and its request then fails, as on the real server.
+    """
+    if not isinstance(task_type, str) or not task_type:
+        raise RequestError(400, "the task's type must be a non-empty string")
     if not isinstance(data, dict):
-        raise Refused(400, "the task's data must be an object")
+        raise RequestError(400, "the task's data must be an object")
     if not isinstance(priority, str) or priority not in task_store.PRIORITIES:
-        raise Refused(400, f"the priority must be one of {', '.join(task_store.PRIORITIES)}")
-    if kind == "ping":
-        book.answer_ping()
-        return Answer(500, "Internal Server Error", "text/plain; charset=utf-8")
-    task_id, position = book.accept(kind, data, priority)
-    return reply(
+        raise RequestError(400, f"the priority must be one of {', '.join(task_store.PRIORITIES)}")
+    if task_type == "ping":
+        store.record_ping_result()
+        return Response(500, "Internal Server Error", "text/plain; charset=utf-8")
+    task_id, position = store.enqueue(task_type, data, priority)
+    return json_response(
         {
             "task_id": task_id,
-            "message": f"{kind} accepted",
+            "message": f"{task_type} accepted",
             "priority": priority,
             "queue_position": position,
         }
     )
 
 
-def finish(book: task_store.Book, task_id: str, body: dict[str, Any]) -> Answer:
-    """Accept a worker's result."""
+def record_result(store: task_store.TaskStore, task_id: str, body: dict[str, Any]) -> Response:
+    """Record a worker's result. Raises RequestError."""
     success, data, error = body.get("success"), body.get("data"), body.get("error")
     if not isinstance(success, bool):
-        raise Refused(400, "success must be true or false")
+        raise RequestError(400, "success must be true or false")
     if not isinstance(data, dict | None) or not isinstance(error, str | None):
-        raise Refused(400, "data must be an object and error a string, or either null")
-    item = {
+        raise RequestError(400, "data must be an object and error a string, or either null")
+    result = {
         "task_id": task_id,
         "success": success,
         "data": data or {},
         "error": error,
         "submitted_at": task_store.local_now(),
     }
-    told = script_support.number((data or {}).get("duration_ms", body.get("duration_ms")))
-    if not book.finish(task_id, item, told if told is not None and told >= 0 else None):
-        raise Refused(404, "no such task")
-    return reply({"message": "result recorded", "success": True})
+    duration_ms = script_support.as_number((data or {}).get("duration_ms", body.get("duration_ms")))
+    if not store.record_result(
+        task_id, result, duration_ms if duration_ms is not None and duration_ms >= 0 else None
+    ):
+        raise RequestError(404, "no such task")
+    return json_response({"message": "result recorded", "success": True})

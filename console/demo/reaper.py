@@ -1,4 +1,4 @@
-"""Sees to it that nothing of a box is left once its owner is gone, however the owner ended."""
+"""Ends every process of a box and removes it once its owner has ended, even by SIGKILL."""
 
 from __future__ import annotations
 
@@ -16,127 +16,149 @@ from pathlib import Path
 
 import psutil
 
-MARK = "RPA_CONSOLE_BOX"
-DEMO_MARK = "RPA_CONSOLE_DEMO"
-GRACE_S = 1.0
-POLITE_ROUNDS = 3  # after these, whatever still appears gets no grace: it would start successors
-MOST_ROUNDS = 50
-QUIET_LOOKS = 5  # a process between fork and exec does not bear the mark yet: look again
+BOX_ENV_MARKER = "RPA_CONSOLE_BOX"
+DEMO_ENV_MARKER = "RPA_CONSOLE_DEMO"
+GRACE_PERIOD_S = 1.0
+GRACEFUL_ROUNDS = 3  # later rounds have no grace period, in which a process starts successors
+MAX_ROUNDS = 50
+# A process between fork and exec does not have the marker yet: one empty round proves nothing.
+REQUIRED_EMPTY_ROUNDS = 5
 log = logging.getLogger("reaper")
 
 
 @dataclass(frozen=True)
-class Held:
-    """A process of the box, held by a pidfd where there are any: its PID may change hands."""
+class HeldProcess:
+    """A process of the box, held by a pidfd where the system has them.
+
+    The kernel may reuse a PID for another process; a pidfd always means the same process.
+    """
 
     pid: int
     argv: list[str]
-    started: float
+    started_at: float
     process: psutil.Process
-    fd: int | None
+    pidfd: int | None
 
     def send(self, signum: int) -> bool:
-        """Signal this very process; False when it has ended."""
+        """Send a signal to this process; return False if it has ended."""
         try:
-            if self.fd is None:
-                self.process.send_signal(signum)  # compares the start time first
+            if self.pidfd is None:
+                self.process.send_signal(signum)  # psutil compares the start time first
             else:
-                signal.pidfd_send_signal(self.fd, signum)
+                signal.pidfd_send_signal(self.pidfd, signum)
         except (ProcessLookupError, psutil.NoSuchProcess):
             return False
         return True
 
-    def ended(self, within: float = 0.0) -> bool:
-        """Whether it has ended, or does within some seconds."""
-        if self.fd is None:
-            return not psutil.wait_procs([self.process], timeout=within)[1]
+    def has_ended(self, timeout_s: float = 0.0) -> bool:
+        """Return True if the process has ended, or ends within `timeout_s` seconds."""
+        if self.pidfd is None:
+            return not psutil.wait_procs([self.process], timeout=timeout_s)[1]
         watch = select.poll()
-        watch.register(self.fd, select.POLLIN)
-        return bool(watch.poll(max(0.0, within) * 1000))
+        watch.register(self.pidfd, select.POLLIN)
+        return bool(watch.poll(max(0.0, timeout_s) * 1000))
 
     def release(self) -> None:
-        """Let go of the process."""
-        if self.fd is not None:
-            os.close(self.fd)
+        """Close the pidfd."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
 
 
-def mark(directory: Path) -> str:
-    """The value of the mark that every process of the box carries in its environment."""
+def marker_value(directory: Path) -> str:
+    """Return the value of the environment marker that every process of the box carries."""
     return str(directory.absolute() / "state")
 
 
-def members(directory: Path) -> list[Held]:
-    """Every process of the box but the caller, oldest first, each to be released."""
-    marks = {mark(directory), mark(directory.resolve())}
-    found = (_hold(pid, marks) for pid in psutil.pids() if pid != os.getpid())
-    return sorted((held for held in found if held is not None), key=lambda held: held.started)
+def hold_box_processes(directory: Path) -> list[HeldProcess]:
+    """Return every process of the box except the caller, oldest first.
+
+    The caller must release each of them.
+    """
+    markers = {marker_value(directory), marker_value(directory.resolve())}
+    processes = (_hold_if_member(pid, markers) for pid in psutil.pids() if pid != os.getpid())
+    return sorted(
+        (process for process in processes if process is not None),
+        key=lambda process: process.started_at,
+    )
 
 
-def _hold(pid: int, marks: set[str]) -> Held | None:
-    """Hold one process if it is of the box; held first and looked at then, so both are the same."""
-    fd = _pidfd(pid)
+def _hold_if_member(pid: int, marker_values: set[str]) -> HeldProcess | None:
+    """Hold one process and return it if it belongs to the box; else return None.
+
+    The pidfd is opened before the inspection, so that both refer to the same process.
+    """
+    fd = _open_pidfd(pid)
     try:
         process = psutil.Process(pid)
-        if process.uids().real == os.getuid() and process.environ().get(MARK) in marks:
-            return Held(pid, process.cmdline(), process.create_time(), process, fd)
+        if (
+            process.uids().real == os.getuid()
+            and process.environ().get(BOX_ENV_MARKER) in marker_values
+        ):
+            return HeldProcess(pid, process.cmdline(), process.create_time(), process, fd)
     except (psutil.Error, OSError):
-        pass  # it has ended, or is not ours to look at
+        pass  # the process has ended, or may not be inspected
     if fd is not None:
         os.close(fd)
     return None
 
 
-def _pidfd(pid: int) -> int | None:
-    """A pidfd where this system has any; without, psutil's comparison of start times has to do."""
+def _open_pidfd(pid: int) -> int | None:
+    """Return a pidfd, or None if the system has none or the process cannot be opened.
+
+    Without a pidfd, psutil's comparison of start times has to suffice.
+    """
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
 
 
-def end_box(directory: Path) -> list[int]:
-    """End every process of the box, then remove its directory; return the PIDs that were ended."""
+def stop_and_remove_box(directory: Path) -> list[int]:
+    """End every process of the box, then remove its directory; return the ended PIDs."""
     ended: list[int] = []
-    quiet = 0
-    for turn in range(MOST_ROUNDS):
-        found = members(directory)
+    empty_rounds = 0
+    for round_number in range(MAX_ROUNDS):
+        processes = hold_box_processes(directory)
         try:
-            _end(found, GRACE_S if turn < POLITE_ROUNDS else 0.0)
-            ended += [held.pid for held in found if held.ended()]
+            _terminate(processes, GRACE_PERIOD_S if round_number < GRACEFUL_ROUNDS else 0.0)
+            ended += [process.pid for process in processes if process.has_ended()]
         finally:
-            for held in found:
-                held.release()
-        quiet = 0 if found else quiet + 1
-        if quiet == QUIET_LOOKS:
+            for process in processes:
+                process.release()
+        empty_rounds = 0 if processes else empty_rounds + 1
+        if empty_rounds == REQUIRED_EMPTY_ROUNDS:
             break
-        if not found:
+        if not processes:
             time.sleep(0.1)
-    remove(directory)
+    remove_box_directory(directory)
     return ended
 
 
-def _end(found: list[Held], grace_s: float) -> None:
-    """Ask the processes to end, and end those that do not within the grace period."""
-    if grace_s:
-        for held in found:
-            held.send(signal.SIGTERM)
-            held.send(signal.SIGCONT)  # a stopped process cannot obey
-        _await(found, grace_s)
-    for held in found:
-        if not held.ended():
-            held.send(signal.SIGKILL)
-    _await(found, GRACE_S)
+def _terminate(found: list[HeldProcess], grace_period_s: float) -> None:
+    """Send SIGTERM, and SIGKILL to the processes that outlive the grace period.
+
+    With a grace period of 0, send SIGKILL at once.
+    """
+    if grace_period_s:
+        for process in found:
+            process.send(signal.SIGTERM)
+            process.send(signal.SIGCONT)  # a stopped process cannot handle SIGTERM
+        _wait_for_exit(found, grace_period_s)
+    for process in found:
+        if not process.has_ended():
+            process.send(signal.SIGKILL)
+    _wait_for_exit(found, GRACE_PERIOD_S)
 
 
-def _await(found: Iterable[Held], limit: float) -> None:
-    """Wait until all have ended, or the limit is over."""
-    deadline = time.monotonic() + limit
-    for held in found:
-        held.ended(deadline - time.monotonic())
+def _wait_for_exit(found: Iterable[HeldProcess], timeout_s: float) -> None:
+    """Wait until all processes have ended, or `timeout_s` seconds have passed."""
+    deadline = time.monotonic() + timeout_s
+    for process in found:
+        process.has_ended(deadline - time.monotonic())
 
 
-def remove(directory: Path) -> None:
-    """Remove a box's directory; a directory that is not a box goes only if it is empty."""
+def remove_box_directory(directory: Path) -> None:
+    """Remove a box's directory. A directory that is not a box is removed only if it is empty."""
     if not (directory / "config.toml").is_file():
         try:
             directory.rmdir()
@@ -151,8 +173,8 @@ def remove(directory: Path) -> None:
     log.error("could not remove %s", directory)
 
 
-def await_end_of(descriptor: int) -> None:
-    """Block until nobody holds the other end of the pipe any more."""
+def wait_for_eof(descriptor: int) -> None:
+    """Block until the last write end of the pipe is closed."""
     while os.read(descriptor, 4096):
         pass
 
@@ -169,8 +191,8 @@ def main() -> None:
     )
     directory = options.directory.absolute()
     os.chdir("/")
-    await_end_of(options.life_fd)
-    ended = end_box(directory)
+    wait_for_eof(options.life_fd)
+    ended = stop_and_remove_box(directory)
     log.info("ended %s", ended)
 
 

@@ -1,4 +1,4 @@
-"""What the box's scripts share: one bounded call, one whole write, one way to start and to end."""
+"""Helpers of the box's scripts: HTTP requests, atomic file writes, start-up and exit."""
 
 from __future__ import annotations
 
@@ -16,62 +16,74 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-LARGEST_ANSWER = 64 << 20
+MAX_RESPONSE_BYTES = 64 << 20
 
 
-class NoAnswer(Exception):
-    """The server did not give a usable answer; `status` is its HTTP status where there was one."""
+class RequestFailed(Exception):
+    """Raised if the server gives no usable answer.
+
+    `status` is the HTTP status of the answer; None if there was none.
+    """
 
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
 
 
-def call(
+def call_server(
     server: str,
     path: str,
     body: dict[str, Any] | None = None,
     *,
     method: str = "",
     headers: dict[str, str] | None = None,
-    timeout: float = 5.0,
+    timeout_s: float = 5.0,
 ) -> dict[str, Any]:
-    """Ask the server once, never through a proxy, and return the JSON object it answers."""
+    """Send one request, never through a proxy; return the JSON object of the response.
+
+    Raises RequestFailed.
+    """
     payload = None if body is None else json.dumps(body).encode()
-    sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
+    all_headers = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
     connection: http.client.HTTPConnection | None = None
     try:
-        connection = http.client.HTTPConnection(urlsplit(server).netloc, timeout=timeout)
-        connection.request(method or ("POST" if body is not None else "GET"), path, payload, sent)
-        answer = connection.getresponse()
-        text = _read(answer, time.monotonic() + timeout)
-        if answer.status != 200:
-            raise NoAnswer(f"HTTP {answer.status} for {path}", answer.status)
-        value = json.loads(text)
+        connection = http.client.HTTPConnection(urlsplit(server).netloc, timeout=timeout_s)
+        connection.request(
+            method or ("POST" if body is not None else "GET"), path, payload, all_headers
+        )
+        response = connection.getresponse()
+        response_body = _read_body(response, time.monotonic() + timeout_s)
+        if response.status != 200:
+            raise RequestFailed(f"HTTP {response.status} for {path}", response.status)
+        value = json.loads(response_body)
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-        raise NoAnswer(f"{type(error).__name__}: {error}") from error
+        raise RequestFailed(f"{type(error).__name__}: {error}") from error
     finally:
         if connection is not None:
             connection.close()
     if not isinstance(value, dict):
-        raise NoAnswer(f"a JSON object was expected for {path}")
+        raise RequestFailed(f"a JSON object was expected for {path}")
     return value
 
 
-def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The whole body, given up when it is too large or trickles past the deadline."""
+def _read_body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Return the whole body.
+
+    Raises ValueError if it is larger than `MAX_RESPONSE_BYTES`, TimeoutError if it is not complete
+    when the monotonic clock reaches `deadline`.
+    """
     text = bytearray()
-    while chunk := answer.read1(1 << 16):
+    while chunk := response.read1(1 << 16):
         text += chunk
-        if len(text) > LARGEST_ANSWER:
+        if len(text) > MAX_RESPONSE_BYTES:
             raise ValueError("answer too large")
         if time.monotonic() > deadline:
             raise TimeoutError("answer too slow")
     return bytes(text)
 
 
-def number(value: object) -> float | None:
-    """The value as a finite float; None for anything that is no number (True is none)."""
+def as_number(value: object) -> float | None:
+    """Return the value as a finite float; None if it is not a finite number or is a bool."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -80,37 +92,43 @@ def number(value: object) -> float | None:
         return None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file so that a reader meets the old text or the new, never half of either."""
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file atomically: a reader sees the old text or the new text, never a part.
+
+    Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        temporary.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def start(level: str = "INFO") -> None:
-    """Log to stderr, and at SIGTERM or SIGINT end with exit code 0, whatever is waited for."""
+def set_up_script(level: str = "INFO") -> None:
+    """Log to stderr, and exit with code 0 at SIGTERM or SIGINT, also during a blocking call."""
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(message)s"
     )
-    for number_ in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number_, _end)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _exit_on_signal)
 
 
-def _end(signum: int, _frame: FrameType | None) -> None:
-    """Leave from wherever the program is; every `finally` on the way still runs."""
+def _exit_on_signal(signum: int, _frame: FrameType | None) -> None:
+    """Raise SystemExit at the current point of the program, so that `finally` clauses run."""
     signal.signal(signum, signal.SIG_IGN)
     raise SystemExit(0)
 
 
 def server_url(text: str) -> str:
-    """An argument that is an http://host[:port] address."""
+    """Return `text` without trailing slashes if it is an http://host[:port] address.
+
+    Raises ArgumentTypeError otherwise.
+    """
     parts = urlsplit(text)
     if parts.scheme != "http" or not parts.hostname:
         raise argparse.ArgumentTypeError(f"not an http:// address: {text!r}")
@@ -118,8 +136,11 @@ def server_url(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """An argument that is a positive, finite number of seconds."""
-    value = number(float(text))
+    """Return `text` as a positive, finite number of seconds.
+
+    Raises ArgumentTypeError or ValueError otherwise.
+    """
+    value = as_number(float(text))
     if value is None or value <= 0:
         raise argparse.ArgumentTypeError(f"not a positive number of seconds: {text!r}")
     return value

@@ -9,24 +9,24 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or __package__:
     from . import script_support
-else:  # run by path, with this directory on the search path
+else:  # run by path: its own directory is on the search path
     import script_support
 
-MOST_PENDING = 6
+MAX_PENDING_TASKS = 6
 log = logging.getLogger("trickle")
 
 
-def task(chance: random.Random) -> dict[str, Any]:
-    """One task of a random, harmless kind."""
-    match chance.choice(("health_check", "wait", "wait", "rpa_command")):
+def random_task(rng: random.Random) -> dict[str, Any]:
+    """Return one harmless task of a random type."""
+    match rng.choice(("health_check", "wait", "wait", "rpa_command")):
         case "wait":
-            return {"type": "wait", "data": {"seconds": round(chance.uniform(0.2, 1.5), 2)}}
+            return {"type": "wait", "data": {"seconds": round(rng.uniform(0.2, 1.5), 2)}}
         case "rpa_command":
-            echo = ["echo", f"invoice {chance.randint(1000, 9999)} filed"]
-            script = [sys.executable, "-c", f"print(sum(range({chance.randint(10, 99)})))"]
-            command = chance.choice((echo, echo, script))
+            echo = ["echo", f"invoice {rng.randint(1000, 9999)} filed"]
+            script = [sys.executable, "-c", f"print(sum(range({rng.randint(10, 99)})))"]
+            command = rng.choice((echo, echo, script))
             return {
                 "type": "rpa_command",
                 "data": {"action": "run", "params": {"command": command, "timeout": 10}},
@@ -34,16 +34,21 @@ def task(chance: random.Random) -> dict[str, Any]:
     return {"type": "health_check", "data": {}}
 
 
-def add(server: str, chance: random.Random) -> None:
-    """Queue one task, unless enough of them wait already or nobody can say how many do."""
-    pending = script_support.number(script_support.call(server, "/api/stats").get("pending"))
-    if pending is None or pending >= MOST_PENDING:
+def add_task(server: str, rng: random.Random) -> None:
+    """Queue one task. Raises RequestFailed.
+
+    Add nothing if `MAX_PENDING_TASKS` tasks wait, or if the server does not report their number.
+    """
+    pending = script_support.as_number(
+        script_support.call_server(server, "/api/stats").get("pending")
+    )
+    if pending is None or pending >= MAX_PENDING_TASKS:
         log.info("nothing added: %s tasks wait", "unknown" if pending is None else int(pending))
         return
-    new = task(chance)
-    priority = chance.choice(("urgent", "normal", "normal", "low"))
-    script_support.call(server, f"/api/tasks/create?priority={priority}", new)
-    log.info("%s added", new["type"])
+    task = random_task(rng)
+    priority = rng.choice(("urgent", "normal", "normal", "low"))
+    script_support.call_server(server, f"/api/tasks/create?priority={priority}", task)
+    log.info("%s added", task["type"])
 
 
 def main() -> None:
@@ -52,14 +57,14 @@ def main() -> None:
     parser.add_argument("--every", type=script_support.seconds, default=4.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    script_support.start()
-    chance = random.Random(options.seed)
+    script_support.set_up_script()
+    rng = random.Random(options.seed)
     while True:
         try:
-            add(options.server, chance)
-        except script_support.NoAnswer as reason:
+            add_task(options.server, rng)
+        except script_support.RequestFailed as reason:
             log.warning("nothing added: %s", reason)
-        time.sleep(options.every * chance.uniform(0.5, 1.5))
+        time.sleep(options.every * rng.uniform(0.5, 1.5))
 
 
 if __name__ == "__main__":

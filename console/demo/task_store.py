@@ -1,4 +1,7 @@
-"""The queue's memory: a task is on disk before it is acknowledged, and until it has a result."""
+"""Stores the tasks and results of the queue server.
+
+A task is on disk before it is acknowledged, and stays there until it has a result.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,8 @@ from typing import Any
 import apsw
 
 PRIORITIES = ("urgent", "normal", "low")
-KEPT_RESULTS = (
-    10_000  # of earlier runs; those of this run are all kept, for /api/results lists them
-)
+# Of earlier runs. The results of this run are all kept, because /api/results lists them.
+MAX_OLD_RESULTS = 10_000
 SCHEMA = """
 create table if not exists tasks(
     seq integer primary key autoincrement, task_id text unique not null,
@@ -31,58 +33,61 @@ Task = dict[str, Any]
 
 @dataclass(frozen=True)
 class Lease:
-    """A task that a worker has taken and not yet answered."""
+    """A task that a worker has taken and has not answered yet."""
 
     task: Task
     worker: str
     leased_at: float
-    due: float  # monotonic
+    expires_at: float  # monotonic clock
 
 
 @dataclass
 class Counters:
-    """What /api/stats counts; it starts from 0 with each server process."""
+    """The counters behind /api/stats; they start from 0 with each server process."""
 
     completed: int = 0
     successful: int = 0
-    timed: int = 0
+    timed_results: int = 0
     duration_ms: float = 0.0
 
 
 def local_now() -> str:
-    """Local time to the second, without a zone, as the real server writes it."""
+    """Return the local time to the second, without a zone, in the format of the real server."""
     return datetime.now().isoformat(timespec="seconds")
 
 
-class Book:
-    """Queues, leases and results of one server; every method may be called from any thread."""
+class TaskStore:
+    """Queues, leases and results of one server. Every method may be called from any thread."""
 
     def __init__(self, directory: Path | None, lease_s: float) -> None:
         self._lock = threading.Lock()
         self._lease_s = lease_s
         self._queues: dict[str, OrderedDict[str, Task]] = {p: OrderedDict() for p in PRIORITIES}
-        self._leases: OrderedDict[str, Lease] = OrderedDict()  # the first to run out comes first
+        self._leases: OrderedDict[str, Lease] = OrderedDict()  # in the order in which they expire
         self._counters = Counters()
-        self._db = _open(directory)
-        self._first = self._recall()
+        self._db = _open_database(directory)
+        self._last_old_result_seq = self._load_tasks()
 
-    def _recall(self) -> int:
-        """Queue what an earlier run accepted; return the number of that run's last result."""
+    def _load_tasks(self) -> int:
+        """Queue the unfinished tasks of earlier runs, and delete their surplus results.
+
+        Return the sequence number of their last result; 0 if there is none.
+        """
         for priority, body in self._db.execute("select priority, body from tasks order by seq"):
             task = json.loads(body)
             self._queues[priority][task["task_id"]] = task
-        last = int(self._db.execute("select coalesce(max(seq), 0) from results").get)
-        self._db.execute("delete from results where seq <= ?", (last - KEPT_RESULTS,))
-        return last
+        last_seq = int(self._db.execute("select coalesce(max(seq), 0) from results").get)
+        self._db.execute("delete from results where seq <= ?", (last_seq - MAX_OLD_RESULTS,))
+        return last_seq
 
     def close(self) -> None:
-        """Close the file once no thread is writing."""
+        """Close the database once no thread is writing."""
         with self._lock:
             self._db.close()
 
-    def accept(self, kind: str, data: Task, priority: str) -> tuple[str, int]:
-        """Queue a task durably; return its id and its place in the order of service."""
-        task = _task(kind, data, priority)
+    def enqueue(self, task_type: str, data: Task, priority: str) -> tuple[str, int]:
+        """Queue a task durably; return its id and its position in the order of service."""
+        task = _new_task(task_type, data, priority)
         row = (task["task_id"], priority, json.dumps(task))
         with self._lock:
             self._db.execute("insert into tasks(task_id, priority, body) values(?, ?, ?)", row)
@@ -90,56 +95,70 @@ class Book:
             ahead = PRIORITIES[: PRIORITIES.index(priority) + 1]
             return task["task_id"], sum(len(self._queues[p]) for p in ahead)
 
-    def lease(self, worker: str) -> Task | None:
-        """Hand the next task to a worker; it stays on disk until its result arrives."""
+    def lease_next(self, worker_name: str) -> Task | None:
+        """Lease the next task to a worker and return it; return None if no task waits.
+
+        The task stays on disk until its result arrives.
+        """
         with self._lock:
             self._requeue()
             queue = next((q for q in self._queues.values() if q), None)
             if queue is None:
                 return None
             task_id, task = queue.popitem(last=False)
-            due = time.monotonic() + self._lease_s
-            self._leases[task_id] = Lease(task, worker, time.time(), due)
+            expires_at = time.monotonic() + self._lease_s
+            self._leases[task_id] = Lease(task, worker_name, time.time(), expires_at)
             return task
 
-    def finish(self, task_id: str, item: Task, duration_ms: float | None) -> bool:
-        """Record a task's first result, ignoring repeated ones; False for an unknown task."""
+    def record_result(self, task_id: str, result: Task, duration_ms: float | None) -> bool:
+        """Record a task's first result and ignore repeated ones.
+
+        Return False for an unknown task. `duration_ms`: None if it is not known.
+        """
         with self._lock:
-            if not self._unanswered(task_id):
-                return self._result(task_id) is not None
-            self._record(task_id, item)
+            if not self._is_unfinished(task_id):
+                return self._read_result(task_id) is not None
+            self._replace_task_with_result(task_id, result)
             self._leases.pop(task_id, None)
             for queue in self._queues.values():
                 queue.pop(task_id, None)
             if duration_ms is not None:
-                self._counters.timed += 1
+                self._counters.timed_results += 1
                 self._counters.duration_ms += duration_ms
             return True
 
-    def answer_ping(self) -> None:
-        """Record the result of a task that the server answers itself: `success` and `data` only."""
-        with self._lock:
-            self._record(str(uuid.uuid4()), {"success": True, "data": {"message": "pong"}})
+    def record_ping_result(self) -> None:
+        """Record the result of a task that the server answers itself.
 
-    def result(self, task_id: str) -> str | None:
-        """One result as JSON text, or None until there is one."""
+        This result has only the keys `success` and `data`.
+        """
         with self._lock:
-            return self._result(task_id)
+            self._replace_task_with_result(
+                str(uuid.uuid4()), {"success": True, "data": {"message": "pong"}}
+            )
 
-    def results(self) -> list[str]:
-        """Every result of this run as JSON text, oldest first."""
+    def result_json(self, task_id: str) -> str | None:
+        """Return one result as JSON text, or None as long as there is none."""
+        with self._lock:
+            return self._read_result(task_id)
+
+    def results_json(self) -> list[str]:
+        """Return every result of this run as JSON text, oldest first."""
         with self._lock:
             query = "select body from results where seq > ? order by seq"
-            return [str(body) for (body,) in self._db.execute(query, (self._first,)).fetchall()]
+            return [
+                str(body)
+                for (body,) in self._db.execute(query, (self._last_old_result_seq,)).fetchall()
+            ]
 
     def tasks(self) -> dict[str, list[Task]]:
-        """The queued tasks by priority, each list in the order of service."""
+        """Return the queued tasks by priority, each list in the order of service."""
         with self._lock:
             self._requeue()
             return {priority: list(queue.values()) for priority, queue in self._queues.items()}
 
     def inflight(self) -> list[Task]:
-        """The leases that have not run out."""
+        """Return the leases that have not expired."""
         with self._lock:
             self._requeue()
             leases = list(self._leases.items())
@@ -156,7 +175,10 @@ class Book:
         ]
 
     def counts(self) -> tuple[dict[str, int], int, int, Counters]:
-        """Queue sizes, leases, workers that hold one, and the counters; never walks the results."""
+        """Return queue sizes, number of leases, number of workers with a lease, and the counters.
+
+        The cost does not depend on the number of results.
+        """
         with self._lock:
             self._requeue()
             sizes = {priority: len(queue) for priority, queue in self._queues.items()}
@@ -164,32 +186,35 @@ class Book:
             return sizes, len(self._leases), workers, Counters(**vars(self._counters))
 
     def _requeue(self) -> None:
-        """Queue again every task whose lease has run out: it may be done twice, never lost."""
+        """Queue every task whose lease has expired: it may be done twice, but is never lost."""
         now = time.monotonic()
-        while self._leases and next(iter(self._leases.values())).due <= now:
+        while self._leases and next(iter(self._leases.values())).expires_at <= now:
             task_id, lease = self._leases.popitem(last=False)
             self._queues[lease.task["priority"]][task_id] = lease.task
 
-    def _unanswered(self, task_id: str) -> bool:
-        """Whether the task is accepted and not yet answered."""
+    def _is_unfinished(self, task_id: str) -> bool:
+        """Return True if the task is accepted and has no result yet."""
         return task_id in self._leases or any(task_id in q for q in self._queues.values())
 
-    def _record(self, task_id: str, item: Task) -> None:
-        """Exchange the task for its result in one transaction, then count it."""
+    def _replace_task_with_result(self, task_id: str, result: Task) -> None:
+        """Replace the task by its result in one transaction, then update the counters."""
         with self._db:
             self._db.execute("delete from tasks where task_id = ?", (task_id,))
-            row = (task_id, json.dumps(item))
+            row = (task_id, json.dumps(result))
             self._db.execute("insert into results(task_id, body) values(?, ?)", row)
         self._counters.completed += 1
-        self._counters.successful += bool(item["success"])
+        self._counters.successful += bool(result["success"])
 
-    def _result(self, task_id: str) -> str | None:
+    def _read_result(self, task_id: str) -> str | None:
         row = self._db.execute("select body from results where task_id = ?", (task_id,)).fetchone()
         return None if row is None else str(row[0])
 
 
-def _open(directory: Path | None) -> apsw.Connection:
-    """The book's file, held by this process alone; in memory where no directory is given."""
+def _open_database(directory: Path | None) -> apsw.Connection:
+    """Open the database, locked for this process alone. Raises OSError.
+
+    Without a directory the database is in memory.
+    """
     try:
         if directory is None:
             db = apsw.Connection(":memory:")
@@ -204,11 +229,11 @@ def _open(directory: Path | None) -> apsw.Connection:
     return db
 
 
-def _task(kind: str, data: Task, priority: str) -> Task:
-    """A task as the queue hands it out."""
+def _new_task(task_type: str, data: Task, priority: str) -> Task:
+    """Return a new task in the form in which the queue hands it out."""
     return {
         "task_id": str(uuid.uuid4()),
-        "type": kind,
+        "type": task_type,
         "data": data,
         "priority": priority,
         "created_at": local_now(),

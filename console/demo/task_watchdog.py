@@ -1,4 +1,4 @@
-"""The watchdog: looks at the queue each interval and writes down what is wrong with it."""
+"""The watchdog: samples the queue at each interval and writes the anomalies that it finds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or __package__:
     from . import script_support
-else:  # run by path, with this directory on the search path
+else:  # run by path: its own directory is on the search path
     import script_support
 
-KEPT_COPIES = 50
-COPY = re.compile(r"watchdog_status_\d{8}_\d{12}\.json")
-ADVICE = {
+MAX_STATUS_COPIES = 50
+STATUS_COPY_NAME = re.compile(r"watchdog_status_\d{8}_\d{12}\.json")
+RECOMMENDATIONS = {
     "server_down": "start the queue server, or look at why it does not answer",
     "queue_stuck": "look at the oldest task: it has waited longer than it should",
     "consumers_not_consuming": "restart the worker: tasks wait and none is taken",
@@ -28,8 +28,8 @@ log = logging.getLogger("watchdog")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look at the server showed; None is what could not be learnt."""
+class QueueSample:
+    """One sample of the queue server; None stands for an unknown value."""
 
     health_ok: bool
     queue_size: int | None = None
@@ -38,37 +38,42 @@ class Look:
     oldest_age_s: float | None = None
 
 
-def look(server: str) -> Look:
-    """Ask the server how it is; one that does not answer is asked nothing more."""
+def sample_queue(server: str) -> QueueSample:
+    """Sample the server. If the health request fails, send no other request."""
     try:
-        health = script_support.call(server, "/api/health")
-    except script_support.NoAnswer as reason:
+        health = script_support.call_server(server, "/api/health")
+    except script_support.RequestFailed as reason:
         log.warning("no health: %s", reason)
-        return Look(False)
-    size, results = count(health.get("queue_size")), count(health.get("results_count"))
+        return QueueSample(False)
+    size, results = as_count(health.get("queue_size")), as_count(health.get("results_count"))
     try:
-        inflight = count(script_support.call(server, "/api/stats").get("inflight"))
-        oldest = oldest_age(script_support.call(server, "/api/tasks")) if size else None
-    except script_support.NoAnswer as reason:
+        inflight = as_count(script_support.call_server(server, "/api/stats").get("inflight"))
+        oldest = (
+            oldest_task_age_s(script_support.call_server(server, "/api/tasks")) if size else None
+        )
+    except script_support.RequestFailed as reason:
         log.warning("health only: %s", reason)
         inflight = oldest = None
-    return Look(health.get("status") == "ok", size, results, inflight, oldest)
+    return QueueSample(health.get("status") == "ok", size, results, inflight, oldest)
 
 
-def count(value: object) -> int | None:
-    """A whole number that is not negative."""
+def as_count(value: object) -> int | None:
+    """Return the value if it is a non-negative integer, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def oldest_age(tasks: dict[str, Any]) -> float | None:
-    """Seconds since the oldest queued task was created, by the server's local clock."""
-    listed = [tasks.get(f"queue_{priority}") for priority in ("urgent", "normal", "low")]
-    ages = [age(task) for queue in listed if isinstance(queue, list) for task in queue]
-    return max((one for one in ages if one is not None), default=None)
+def oldest_task_age_s(tasks: dict[str, Any]) -> float | None:
+    """Return the seconds since the oldest queued task was created; None if unknown.
+
+    The creation time is a reading of the server's local clock.
+    """
+    queues = [tasks.get(f"queue_{priority}") for priority in ("urgent", "normal", "low")]
+    ages = [task_age_s(task) for queue in queues if isinstance(queue, list) for task in queue]
+    return max((age for age in ages if age is not None), default=None)
 
 
-def age(task: object) -> float | None:
-    """Seconds since one task was created."""
+def task_age_s(task: object) -> float | None:
+    """Return the seconds since one task was created; None if its creation time is invalid."""
     try:
         created = datetime.fromisoformat(task["created_at"])  # type: ignore[index]
         return max(0.0, round((datetime.now(created.tzinfo) - created).total_seconds(), 1))
@@ -76,61 +81,69 @@ def age(task: object) -> float | None:
         return None
 
 
-def anomalies(now: Look, before: Look | None, stuck_s: float) -> list[str]:
-    """What is wrong, from this look and the one before it."""
-    if not now.health_ok:
+def find_anomalies(sample: QueueSample, previous: QueueSample | None, stuck_s: float) -> list[str]:
+    """Return the names of the anomalies in this sample, compared with the previous one."""
+    if not sample.health_ok:
         return ["server_down"]
-    found = []
-    if now.oldest_age_s is not None and now.oldest_age_s > stuck_s:
-        found.append("queue_stuck")
-    waiting = bool(now.queue_size and before and before.queue_size)
-    if waiting and before and now.inflight == 0 and now.results_count == before.results_count:
-        found.append("consumers_not_consuming")
-    return found
+    anomalies = []
+    if sample.oldest_age_s is not None and sample.oldest_age_s > stuck_s:
+        anomalies.append("queue_stuck")
+    waiting = bool(sample.queue_size and previous and previous.queue_size)
+    if (
+        waiting
+        and previous
+        and sample.inflight == 0
+        and sample.results_count == previous.results_count
+    ):
+        anomalies.append("consumers_not_consuming")
+    return anomalies
 
 
-def status(server: str, now: Look, found: list[str]) -> dict[str, Any]:
-    """The status file's content."""
+def build_status(server: str, sample: QueueSample, anomaly_names: list[str]) -> dict[str, Any]:
+    """Return the content of the status file."""
     return {
         "timestamp": datetime.now(UTC).isoformat(),
         "server_url": server,
-        "health_ok": now.health_ok,
-        "queue_size": now.queue_size,
-        "results_count": now.results_count,
-        "oldest_task_age_sec": now.oldest_age_s,
-        "anomalies": found,
-        "recommendations": [ADVICE[name] for name in found],
+        "health_ok": sample.health_ok,
+        "queue_size": sample.queue_size,
+        "results_count": sample.results_count,
+        "oldest_task_age_sec": sample.oldest_age_s,
+        "anomalies": anomaly_names,
+        "recommendations": [RECOMMENDATIONS[name] for name in anomaly_names],
         "self_test": False,
         "self_test_task_id": None,
     }
 
 
-def publish(outputs: Path, content: dict[str, Any]) -> None:
-    """Write the latest status and a dated copy, and drop the oldest copies."""
+def write_status(outputs: Path, content: dict[str, Any]) -> None:
+    """Write the latest status and a dated copy, and delete the oldest copies. Raises OSError."""
     text = json.dumps(content, indent=2) + "\n"
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S%f")
-    script_support.write_whole(outputs / f"watchdog_status_{stamp}.json", text)
-    script_support.write_whole(outputs / "watchdog_status_latest.json", text)
-    copies = sorted(path for path in outputs.iterdir() if COPY.fullmatch(path.name))
-    for old in copies[:-KEPT_COPIES]:
+    script_support.write_atomically(outputs / f"watchdog_status_{stamp}.json", text)
+    script_support.write_atomically(outputs / "watchdog_status_latest.json", text)
+    copies = sorted(path for path in outputs.iterdir() if STATUS_COPY_NAME.fullmatch(path.name))
+    for old in copies[:-MAX_STATUS_COPIES]:
         old.unlink(missing_ok=True)
 
 
-def watch(options: argparse.Namespace) -> None:
-    """Look for ever; a disk that refuses the file does not end the watch."""
-    before: Look | None = None
+def run_watchdog(options: argparse.Namespace) -> None:
+    """Sample and write the status forever.
+
+    A failure to write the status file is logged and does not end the loop.
+    """
+    previous: QueueSample | None = None
     while True:
-        now = look(options.server)
-        found = anomalies(now, before, options.stuck_s)
-        for name in found:
-            log.warning("%s: %s", name, ADVICE[name])
+        sample = sample_queue(options.server)
+        anomalies = find_anomalies(sample, previous, options.stuck_s)
+        for name in anomalies:
+            log.warning("%s: %s", name, RECOMMENDATIONS[name])
             if options.auto_recover:
                 log.info("auto-recover only recommends here, nothing is restarted: %s", name)
         try:
-            publish(options.outputs, status(options.server, now, found))
+            write_status(options.outputs, build_status(options.server, sample, anomalies))
         except OSError as error:
             log.error("status not written: %s", error)
-        before = now
+        previous = sample
         time.sleep(options.interval)
 
 
@@ -142,8 +155,8 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path())
     parser.add_argument("--stuck-s", type=script_support.seconds, default=60.0)
     options = parser.parse_args()
-    script_support.start()
-    watch(options)
+    script_support.set_up_script()
+    run_watchdog(options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The monitors: each file of this folder that does not begin with `_` is one."""
+"""The monitors: each file of this directory that does not begin with `_` is one."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from console.core.baseline.thresholds import Thresholds
-    from console.core.model import Health, Moment, Sample
+    from console.core.model.samples import Health, Sample
+    from console.core.model.time import Moment
     from console.system.box import Box
     from console.system.config.schema import Settings
 
 
 class Monitor(Protocol):
-    """The one shape of a monitor's module. Histories are oldest first."""
+    """Interface of a monitor's module. Histories are oldest first."""
 
     NAME: str
 
     def every(self, settings: Settings) -> float:
-        """Seconds between two looks."""
+        """Return the interval between two samples, in seconds."""
 
     def enabled(self, settings: Settings) -> bool:
-        """Whether it is wanted on this box."""
+        """Return True if the monitor is enabled on this box."""
 
     async def probe(self, box: Box) -> Sample:
-        """Look at the machine and say what was seen; what it raises becomes an unknown sample."""
+        """Return a new sample. An exception becomes a sample with an error, of unknown health."""
 
     def judge(
         self,
@@ -34,17 +35,17 @@ class Monitor(Protocol):
         settings: Settings,
         learnt: Thresholds | None = None,
     ) -> Health:
-        """Ok, failing or unknown, from the samples alone.
+        """Return the health (ok, failing or unknown), computed from the samples alone.
 
-        `learnt`: what the last good baseline has shown to be normal; settings win over it.
+        `learnt`: the thresholds of the last good baseline; settings take precedence over them.
         """
 
     def result(self, sample: Sample) -> str:
-        """The sample in a few words, clean for any screen."""
+        """Return the sample in a few words, safe for any screen."""
 
 
-def discover() -> dict[str, Monitor]:
-    """Every monitor by its name, in alphabetical order."""
+def discover_monitors() -> dict[str, Monitor]:
+    """Return all monitors by name, in alphabetical order of their files."""
     from importlib import import_module
 
     files = sorted(os.listdir(__path__[0]))

@@ -1,4 +1,4 @@
-"""Which limit a monitor judges by: what is configured, else what was learnt, else what is usual."""
+"""Chooses the limit of a monitor: the configured one, else the learnt one, else the default."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from console.core.frozen import frozen
 
 @frozen
 class Limit:
-    """A limit and whose it is."""
+    """A limit and its source."""
 
     value: float
-    whose: str = ""
-    """`configured`, `learnt`, or nothing where it is only what is usual."""
+    source: str = ""
+    """`configured`, `learnt`, or "" for a default."""
 
-    def words(self, side: str, unit: str = "") -> str:
-        """`, above the learnt 32`; nothing where there is nothing to explain."""
-        return f", {side} the {self.whose} {self.value:g}{unit}" if self.whose else ""
+    def describe(self, relation: str, unit: str = "") -> str:
+        """Return the limit as text: `, above the learnt 32`; "" for a default."""
+        return f", {relation} the {self.source} {self.value:g}{unit}" if self.source else ""
 
 
-def limit(configured: float | None, learnt: float | None, usual: float | None) -> Limit | None:
-    """The limit in force; None where nobody has set one."""
+def choose_limit(
+    configured: float | None, learnt: float | None, default: float | None
+) -> Limit | None:
+    """Return the limit in force, or None if there is none."""
     if configured is not None:
         return Limit(configured, "configured")
-    if learnt is not None and learnt != usual:
+    if learnt is not None and learnt != default:
         return Limit(learnt, "learnt")
-    return None if usual is None else Limit(usual)
+    return None if default is None else Limit(default)

@@ -1,4 +1,4 @@
-"""The watchdog: is its process there, is its heartbeat young, what does it complain about."""
+"""The watchdog: its process, its heartbeat, and the anomalies that it reports."""
 
 from __future__ import annotations
 
@@ -9,30 +9,39 @@ from typing import TYPE_CHECKING, Any
 
 from console.core.baseline.thresholds import Thresholds
 from console.core.metrics import file_age
-from console.core.model import Health, HealthState, Moment, Sample
-from console.core.text.formatting import duration, visible
-from console.core.text.json_values import as_list, count, flag, local_time, number, table, text
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.time import Moment
+from console.core.text.formatting import format_duration, sanitize_text
+from console.core.text.json_values import (
+    as_bool,
+    as_count,
+    as_list,
+    as_number,
+    as_object,
+    as_text,
+    parse_local_time,
+)
 from console.system import clock
 from console.system.config.schema import Settings
-from console.system.files.safe_files import FileError, Problem
-from console.system.threads import aside
+from console.system.files.safe_files import FileError, FileProblem
+from console.system.threads import run_in_thread
 
 if TYPE_CHECKING:
     from console.system.box import Box
 
 NAME = "watchdog"
-FIELDS = (
+SAMPLE_FIELDS = (
     "pid", "ticks", "started_at", "instances", "heartbeat_at", "anomalies", "health_ok",
-    "queue_size", "path", "problem", "recommendations", file_age.SLEPT,
+    "queue_size", "path", "problem", "recommendations", file_age.SLEPT_KEY,
 )  # fmt: skip
-MOST = 5
-"""Recommendations that are kept."""
-CLOCK_S = 60.0
-"""A heartbeat this far in the future, in seconds, is a clock that is wrong."""
+MAX_RECOMMENDATIONS = 5
+"""Maximum number of recommendations in a sample."""
+CLOCK_TOLERANCE_S = 60.0
+"""A heartbeat this many seconds in the future shows that a clock is wrong."""
 
 
 def every(settings: Settings) -> float:
-    """Seconds between two looks."""
+    """Return the interval between two samples, in seconds."""
     return settings.monitors.watchdog.every_s
 
 
@@ -40,41 +49,46 @@ def enabled(settings: Settings) -> bool:
     return settings.monitors.watchdog.enabled
 
 
-def _path(box: Box) -> Path:
-    return box.outputs / Path(box.settings.monitors.watchdog.file).expanduser()
+def _status_path(box: Box) -> Path:
+    return box.outputs_dir / Path(box.settings.monitors.watchdog.file).expanduser()
 
 
 async def probe(box: Box) -> Sample:
-    """Its oldest process, and what its status file says."""
-    path = _path(box)
-    seen: dict[str, Any] = dict.fromkeys(FIELDS) | {"anomalies": [], "path": str(path)}
-    seen[file_age.SLEPT] = clock.slept()
-    instances = await box.instances(NAME)
-    seen["instances"] = len(instances)
+    """Return a sample of the watchdog's oldest process and of its status file."""
+    path = _status_path(box)
+    sample_data: dict[str, Any] = dict.fromkeys(SAMPLE_FIELDS) | {
+        "anomalies": [],
+        "path": str(path),
+    }
+    sample_data[file_age.SLEPT_KEY] = clock.suspended_s()
+    instances = await box.find_instances(NAME)
+    sample_data["instances"] = len(instances)
     if instances:
-        first = min(instances, key=lambda instance: instance.root.started.tick)
-        seen.update(pid=first.pid, ticks=first.identity.ticks, started_at=first.root.started.at)
+        oldest = min(instances, key=lambda instance: instance.root.started.tick)
+        sample_data.update(
+            pid=oldest.pid, ticks=oldest.identity.ticks, started_at=oldest.root.started.at
+        )
     try:
-        status, written_at = await aside(box.door.read_json, path)
-        seen.update(_status(table(status), box.now(), written_at))
+        status, written_at = await run_in_thread(box.outside_directory.read_json, path)
+        sample_data.update(_parse_status(as_object(status), box.now(), written_at))
     except FileError as error:
-        seen["problem"] = str(error)
-    return Sample(NAME, box.now(), seen)
+        sample_data["problem"] = str(error)
+    return Sample(NAME, box.now(), sample_data)
 
 
-def _status(status: Mapping[str, Any], now: Moment, written_at: float) -> dict[str, Any]:
-    heartbeat = local_time(status.get("timestamp"), now, UTC, written_at)
-    named = (text(name, 100) for name in as_list(status.get("anomalies"))[:20])
+def _parse_status(status: Mapping[str, Any], now: Moment, written_at: float) -> dict[str, Any]:
+    heartbeat = parse_local_time(status.get("timestamp"), now, UTC, written_at)
+    anomaly_names = (as_text(name, 100) for name in as_list(status.get("anomalies"))[:20])
     return {
         "heartbeat_at": heartbeat,
-        "anomalies": [visible(name) for name in named if name],
+        "anomalies": [sanitize_text(name) for name in anomaly_names if name],
         "recommendations": [
-            visible(words, 200)
-            for one in as_list(status.get("recommendations"))[:MOST]
-            if (words := text(one, 200))
+            sanitize_text(text, 200)
+            for item in as_list(status.get("recommendations"))[:MAX_RECOMMENDATIONS]
+            if (text := as_text(item, 200))
         ],
-        "health_ok": flag(status.get("health_ok")),
-        "queue_size": count(status.get("queue_size")),
+        "health_ok": as_bool(status.get("health_ok")),
+        "queue_size": as_count(status.get("queue_size")),
         "problem": None if heartbeat is not None else "no heartbeat in it",
     }
 
@@ -82,80 +96,99 @@ def _status(status: Mapping[str, Any], now: Moment, written_at: float) -> dict[s
 def judge(
     history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
 ) -> Health:
-    """Failing without a process, with an old heartbeat, or when it reports an anomaly.
+    """Return the health: failing for no process, an outdated heartbeat or a reported anomaly.
 
-    A file met half written is forgiven once: the heartbeat of the look before counts.
+    A file that is read half-written is tolerated once: the heartbeat of the previous sample counts.
     """
     if not history:
         return Health(HealthState.UNKNOWN, "not looked yet")
     last = history[-1]
     if last.error is not None:
         return Health(HealthState.UNKNOWN, last.error)
-    if number(last.data.get("pid")) is None:
-        known = any(number(one.data.get("pid")) is not None for one in history)
-        return Health(HealthState.FAILING, _absent(last, settings, known))
-    half = (text(last.data.get("problem")) or "").startswith(Problem.HALF)
-    if half and len(history) > 1 and history[-2].error is None:
+    if as_number(last.data.get("pid")) is None:
+        has_been_seen = any(as_number(sample.data.get("pid")) is not None for sample in history)
+        return Health(HealthState.FAILING, _absence_text(last, settings, has_been_seen))
+    is_truncated = (as_text(last.data.get("problem")) or "").startswith(FileProblem.TRUNCATED)
+    if is_truncated and len(history) > 1 and history[-2].error is None:
         return _judge_heartbeat(last, history[:-1], now, settings)
     return _judge_heartbeat(last, history, now, settings)
 
 
-def _absent(sample: Sample, settings: Settings, known: bool) -> str:
-    """Nobody has to be told how to name a process that was there before."""
-    name_it = "name it with `[roles.watchdog] match`"
-    age = _age(sample)
-    if age is not None and not known and age <= settings.monitors.watchdog.stale_s:
-        return f"no process matches, yet its heartbeat is {duration(age)} old: {name_it}"
-    return f"not found: {name_it}" if age is None else f"no process; last heartbeat {duration(age)}"
+def _absence_text(sample: Sample, settings: Settings, has_been_seen: bool) -> str:
+    """Return why no process was found.
+
+    The hint on `[roles.watchdog] match` is omitted if a process was seen before: its name is known.
+    """
+    hint = "name it with `[roles.watchdog] match`"
+    age_s = _heartbeat_age_s(sample)
+    if age_s is not None and not has_been_seen and age_s <= settings.monitors.watchdog.stale_s:
+        return f"no process matches, yet its heartbeat is {format_duration(age_s)} old: {hint}"
+    return (
+        f"not found: {hint}"
+        if age_s is None
+        else f"no process; last heartbeat {format_duration(age_s)}"
+    )
 
 
 def _judge_heartbeat(
     last: Sample, history: Sequence[Sample], now: Moment, settings: Settings
 ) -> Health:
-    """A process that started after its file was written has `stale_s` to write its first one."""
+    """Return the health of a running watchdog by its heartbeat and its reported anomalies.
+
+    A process that started after its file was written has `stale_s` to write its first heartbeat.
+    """
     stale_s = settings.monitors.watchdog.stale_s
-    told = history[-1]
-    age = file_age.ago(history, "heartbeat_at")
-    started = number(last.data.get("started_at"))
-    young = started is not None and last.moment.at - started <= stale_s
-    problem = text(told.data.get("problem"))
-    if age is None or problem:
+    reported = history[-1]
+    age_s = file_age.file_age_s(history, "heartbeat_at")
+    started_at = as_number(last.data.get("started_at"))
+    is_young = started_at is not None and last.moment.at - started_at <= stale_s
+    problem = as_text(reported.data.get("problem"))
+    if age_s is None or problem:
         reason = f"no heartbeat: {problem or 'none told'}"
-        if young or (problem and not problem.startswith(Problem.MISSING)):
-            return Health(HealthState.UNKNOWN, visible(reason, 200))
-        return Health(HealthState.FAILING, visible(f"{reason}: {told.data.get('path')}", 300))
-    if age < -CLOCK_S:
-        return Health(HealthState.UNKNOWN, f"clock off: heartbeat {duration(-age)} in the future")
-    if age > stale_s:
-        state = HealthState.UNKNOWN if young else HealthState.FAILING
-        return Health(state, f"last heartbeat {duration(age)} ago")
-    anomalies = ", ".join(map(str, as_list(told.data.get("anomalies"))))
+        if is_young or (problem and not problem.startswith(FileProblem.MISSING)):
+            return Health(HealthState.UNKNOWN, sanitize_text(reason, 200))
+        return Health(
+            HealthState.FAILING, sanitize_text(f"{reason}: {reported.data.get('path')}", 300)
+        )
+    if age_s < -CLOCK_TOLERANCE_S:
+        return Health(
+            HealthState.UNKNOWN, f"clock off: heartbeat {format_duration(-age_s)} in the future"
+        )
+    if age_s > stale_s:
+        state = HealthState.UNKNOWN if is_young else HealthState.FAILING
+        return Health(state, f"last heartbeat {format_duration(age_s)} ago")
+    anomalies = ", ".join(map(str, as_list(reported.data.get("anomalies"))))
     if anomalies:
-        # Its report is as old as its heartbeat: what it tells of may be over.
-        words = visible(f"reports {anomalies}", 300) + _as_of(age + now.since(last.moment))
-        return Health(HealthState.FAILING, words, kind="reports")
+        # The report is as old as the heartbeat: the anomaly may be over.
+        report_text = sanitize_text(f"reports {anomalies}", 300) + _report_age_text(
+            age_s + now.since(last.moment)
+        )
+        return Health(HealthState.FAILING, report_text, kind="reports")
     return Health(HealthState.OK)
 
 
-def _as_of(age: float) -> str:
-    """` as of 40s ago`, in steps of ten seconds; nothing for a report of this moment."""
-    told = age // 10 * 10
-    return f" as of {duration(told)} ago" if told else ""
+def _report_age_text(age: float) -> str:
+    """Return ` as of 40s ago`, in steps of ten seconds; "" for a report under ten seconds old."""
+    rounded_s = age // 10 * 10
+    return f" as of {format_duration(rounded_s)} ago" if rounded_s else ""
 
 
-def _age(sample: Sample) -> float | None:
-    """Seconds between the heartbeat and the look, negative when it lies in the future."""
-    heartbeat = number(sample.data.get("heartbeat_at"))
+def _heartbeat_age_s(sample: Sample) -> float | None:
+    """Return the age of the heartbeat at the sample, in seconds; negative if it is in the future.
+
+    None if there is no heartbeat.
+    """
+    heartbeat = as_number(sample.data.get("heartbeat_at"))
     return None if heartbeat is None else sample.moment.at - heartbeat
 
 
 def result(sample: Sample) -> str:
-    """`PID 27428, heartbeat 12s old`, and what it reports."""
+    """Return `PID 27428, heartbeat 12s old`, and the reported anomalies."""
     if sample.error is not None:
-        return visible(sample.error, 200)
-    pid = number(sample.data.get("pid"))
-    age = _age(sample)
-    words = ["no process" if pid is None else f"PID {pid}"]
-    words.append("no heartbeat" if age is None else f"heartbeat {duration(age)} old")
-    words.extend(map(str, as_list(sample.data.get("anomalies"))))
-    return visible(", ".join(words), 200)
+        return sanitize_text(sample.error, 200)
+    pid = as_number(sample.data.get("pid"))
+    age = _heartbeat_age_s(sample)
+    parts = ["no process" if pid is None else f"PID {pid}"]
+    parts.append("no heartbeat" if age is None else f"heartbeat {format_duration(age)} old")
+    parts.extend(map(str, as_list(sample.data.get("anomalies"))))
+    return sanitize_text(", ".join(parts), 200)

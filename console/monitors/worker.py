@@ -1,4 +1,4 @@
-"""The workers: instances, leases, CPU and memory of every role."""
+"""The workers: instances, leases, CPU and memory of each role."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core.baseline.thresholds import Thresholds
-from console.core.model import Health, HealthState, Moment, Sample
-from console.core.supervision.role_codec import Seen, encode
-from console.core.text.json_values import table
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.time import Moment
+from console.core.supervision.role_codec import RoleObservation, encode_observation
+from console.core.text.json_values import as_object
 from console.system.config.schema import Settings
-from console.system.threads import aside
+from console.system.threads import run_in_thread
 
 if TYPE_CHECKING:
     from console.system.box import Box
@@ -19,7 +20,10 @@ NAME = "worker"
 
 
 def every(settings: Settings) -> float:
-    """Seconds between two looks; a death or a start is looked at as it happens."""
+    """Return the interval between two samples, in seconds.
+
+    A start or a death triggers a sample at once.
+    """
     return settings.monitors.worker.every_s
 
 
@@ -28,40 +32,55 @@ def enabled(settings: Settings) -> bool:
 
 
 async def probe(box: Box) -> Sample:
-    """Look at every role at once."""
-    return await aside(look, box)
+    """Observe all roles at once."""
+    return await run_in_thread(take_sample, box)
 
 
-def look(box: Box) -> Sample:
-    """The same, for a caller without a loop. Raises ProcessError."""
+def take_sample(box: Box) -> Sample:
+    """Return the sample of `probe`, for a caller without an event loop. Raises ProcessError."""
     data: dict[str, Any] = {"roles": {}}
-    for one in box.observe(box.roles):
-        usage = {instance.pid: box.meter.read(instance) for instance in one.instances}
-        data["roles"][one.role.name] = encode(Seen(one.instances, one.lease, usage, one.others))
-    data["instances"] = [{"pid": one["pid"]} for one in data["roles"][NAME]["instances"]]
+    for observation in box.observe(box.roles):
+        usage = {
+            instance.pid: box.usage_meter.measure(instance) for instance in observation.instances
+        }
+        data["roles"][observation.role.name] = encode_observation(
+            RoleObservation(
+                observation.instances, observation.worst_lease, usage, observation.look_alikes
+            )
+        )
+    data["instances"] = [
+        {"pid": observation["pid"]} for observation in data["roles"][NAME]["instances"]
+    ]
     return Sample(NAME, box.now(), data)
 
 
 def judge(
     history: Sequence[Sample], now: Moment, settings: Settings, learnt: Thresholds | None = None
 ) -> Health:
-    """Failing where the number found is not the number wanted."""
-    found = _found(history[-1]) if history else {}
-    wrong = [
-        f"{role.name} {found[role.name]}/{role.count}"
+    """Return the health: failing if a role has more or fewer instances than wanted."""
+    counts = _count_instances(history[-1]) if history else {}
+    mismatches = [
+        f"{role.name} {counts[role.name]}/{role.count}"
         for role in settings.all_roles()
-        if found.get(role.name, role.count) != role.count
+        if counts.get(role.name, role.count) != role.count
     ]
-    return Health(HealthState.FAILING, ", ".join(wrong)) if wrong else Health(HealthState.OK)
+    return (
+        Health(HealthState.FAILING, ", ".join(mismatches)) if mismatches else Health(HealthState.OK)
+    )
 
 
 def result(sample: Sample) -> str:
-    """`worker 1, watchdog 1`."""
-    return ", ".join(f"{name} {found}" for name, found in _found(sample).items())
+    """Return `worker 1, watchdog 1`."""
+    return ", ".join(f"{name} {count}" for name, count in _count_instances(sample).items())
 
 
-def _found(sample: Sample) -> dict[str, int]:
-    """How many instances of each role were seen: counted, not read, at every snapshot."""
-    roles = table(sample.data.get("roles")) if sample.error is None else {}
-    seen = ((name, table(one).get("instances")) for name, one in roles.items())
-    return {name: len(some) for name, some in seen if isinstance(some, list)}
+def _count_instances(sample: Sample) -> dict[str, int]:
+    """Return the number of instances per role.
+
+    The instances are counted without decoding them, because every snapshot needs the numbers.
+    """
+    roles = as_object(sample.data.get("roles")) if sample.error is None else {}
+    instances_by_role = ((name, as_object(role).get("instances")) for name, role in roles.items())
+    return {
+        name: len(instances) for name, instances in instances_by_role if isinstance(instances, list)
+    }

@@ -1,4 +1,5 @@
-"""The only loop and what it drives: monitors run or followed, the sentry, the night's duties.
+"""Event loop of the console and the daemon: monitors, supervisor, maintenance and commands.
 
-It knows every other room but the screen and the command line, which are handed what it offers.
+The package imports `console.core`, `console.monitors` and `console.system`. It imports neither the
+command line nor the screen: they are passed its objects.
 """

@@ -1,4 +1,4 @@
-"""What the daemon does with what it sees, besides showing it: alerts, baseline, hand-over."""
+"""Duties of the daemon that follow from snapshots: alerts, baseline runs, hand-over."""
 
 from __future__ import annotations
 
@@ -8,94 +8,105 @@ from dataclasses import field
 
 from console.core.frozen import slotted
 from console.core.handover import builder
-from console.core.handover.markdown import markdown
-from console.core.model import Alert, EventKind, Moment, Snapshot
+from console.core.handover.markdown import render_markdown
+from console.core.model.events import EventKind
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import Alert
 from console.core.text import time_parsing
-from console.runtime.alerts.alerting import ACTOR, Alerting
-from console.runtime.alerts.hook_notifier import Teller
+from console.runtime.alerts.alerting import ACTOR, AlertManager
+from console.runtime.alerts.hook_notifier import HookNotifier
 from console.runtime.baseline import runs
 from console.system.box import Box
 
-HANDOVER_S = 60.0
-EVENTS = 5_000
+HANDOVER_INTERVAL_S = 60.0
+MAX_HANDOVER_EVENTS = 5_000
 
 
 @slotted
-class Night:
-    """Goes on until morning: whatever goes wrong in one part is told, and stops no other."""
+class DaemonDuties:
+    """Duties that the daemon performs on its snapshots.
+
+    An error in one duty is recorded as an event and does not stop the others.
+    """
 
     box: Box
-    refresh: Callable[[], None]
-    """Has the view read what we have written."""
-    alerting: Alerting = field(init=False)
-    teller: Teller = field(init=False)
-    _looked: Moment | None = None
-    _written: tuple[Moment, str] | None = None
-    """When the hand-over was last written, and with which verdict."""
-    _told: set[str] = field(default_factory=set)
-    """Troubles that the ledger knows of."""
+    refresh_view: Callable[[], None]
+    """Makes the view read the events that the duties have written."""
+    alert_manager: AlertManager = field(init=False)
+    hook_notifier: HookNotifier = field(init=False)
+    _last_alert_check: Moment | None = None
+    _last_handover: tuple[Moment, str] | None = None
+    """Moment and verdict of the hand-over that was written last."""
+    _recorded_troubles: set[str] = field(default_factory=set)
+    """Troubles that are recorded as events."""
 
     def __post_init__(self) -> None:
-        self.alerting = Alerting(self.box)
-        self.teller = Teller(self.box, self._untold)
+        self.alert_manager = AlertManager(self.box)
+        self.hook_notifier = HookNotifier(self.box, self._on_hook_failed)
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
-        """Attend to every snapshot until cancelled."""
+        """Handle every snapshot until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.teller.run(), name="alert hook")
+            group.create_task(self.hook_notifier.run(), name="alert hook")
             async for snapshot in snapshots:
-                await self.attend(snapshot)
+                await self.handle_snapshot(snapshot)
 
-    async def attend(self, snapshot: Snapshot) -> None:
-        """One snapshot, if it is time to look."""
-        look_s = self.box.settings.alerts.look_s
-        if self._looked is None:  # the monitors are given one look's time to begin
-            self._looked = snapshot.moment
-        if snapshot.moment.since(self._looked) >= look_s:
-            self._looked = snapshot.moment
-            look, *_ = await self._try(
-                lambda: self.alerting.look(snapshot),
-                lambda: runs.attend(self.box),
-                self.refresh,
+    async def handle_snapshot(self, snapshot: Snapshot) -> None:
+        """Update alerts and the baseline run, and write the hand-over, each if it is due."""
+        interval_s = self.box.settings.alerts.look_s
+        if self._last_alert_check is None:  # one interval for the monitors to start
+            self._last_alert_check = snapshot.moment
+        if snapshot.moment.since(self._last_alert_check) >= interval_s:
+            self._last_alert_check = snapshot.moment
+            transitions, *_ = await self._run_isolated(
+                lambda: self.alert_manager.update(snapshot),
+                lambda: runs.update_run(self.box),
+                self.refresh_view,
             )
-            for state, alert in look if isinstance(look, list) else ():
-                self.teller.tell(state, alert)
-        if self._due(snapshot):
-            self._written = snapshot.moment, snapshot.verdict.value
-            await self._try(lambda: self._hand_over(snapshot))
+            for state, alert in transitions if isinstance(transitions, list) else ():
+                self.hook_notifier.notify(state, alert)
+        if self._is_handover_due(snapshot):
+            self._last_handover = snapshot.moment, snapshot.verdict.value
+            await self._run_isolated(lambda: self._write_handover(snapshot))
 
-    async def _try(self, *parts: Callable[[], object]) -> list[object]:
-        """Do the parts in a thread, one errand; what one raises is told, and stops no other."""
-        return await asyncio.to_thread(lambda: [self._done(part) for part in parts])
+    async def _run_isolated(self, *steps: Callable[[], object]) -> list[object]:
+        """Run the steps in one call into a thread, and return their results.
 
-    def _done(self, part: Callable[[], object]) -> object:
+        An error in a step is recorded, yields None and does not stop the others.
+        """
+        return await asyncio.to_thread(lambda: [self._run_step(step) for step in steps])
+
+    def _run_step(self, step: Callable[[], object]) -> object:
         try:
-            return part()
+            return step()
         except Exception as error:
-            self._trouble(f"{type(error).__name__}: {error}"[:300])
+            self._record_trouble(f"{type(error).__name__}: {error}"[:300])
             return None
 
-    def _trouble(self, words: str) -> None:
-        if words not in self._told and len(self._told) < 100:
-            self._told.add(words)
-            self.box.tell(EventKind.NOTICED, "", ACTOR, f"upkeep: {words}")
+    def _record_trouble(self, message: str) -> None:
+        if message not in self._recorded_troubles and len(self._recorded_troubles) < 100:
+            self._recorded_troubles.add(message)
+            self.box.record_or_queue(EventKind.NOTICED, "", ACTOR, f"upkeep: {message}")
 
-    def _untold(self, alert: Alert, trouble: str) -> None:
+    def _on_hook_failed(self, alert: Alert, trouble: str) -> None:
         reason = f"the alert hook was not told of {alert.key}: {trouble}"
-        self.box.tell(EventKind.NOTICED, "", ACTOR, reason, None, None, {"key": alert.key})
+        self.box.record_or_queue(
+            EventKind.NOTICED, "", ACTOR, reason, None, None, {"key": alert.key}
+        )
 
     # --- the hand-over ---------------------------------------------------------------------
 
-    def _due(self, snapshot: Snapshot) -> bool:
-        if self._written is None:
+    def _is_handover_due(self, snapshot: Snapshot) -> bool:
+        if self._last_handover is None:
             return True
-        at, verdict = self._written
-        return snapshot.verdict.value != verdict or snapshot.moment.since(at) >= HANDOVER_S
+        at, verdict = self._last_handover
+        return snapshot.verdict.value != verdict or snapshot.moment.since(at) >= HANDOVER_INTERVAL_S
 
-    def _hand_over(self, snapshot: Snapshot) -> None:
-        """Write the document that the next person reads. Raises FileError, StoreError."""
-        events = self.box.store.events(limit=EVENTS)
-        document = builder.compose(
-            snapshot, events, time_parsing.ago(time_parsing.DAY_S, snapshot.moment)
+    def _write_handover(self, snapshot: Snapshot) -> None:
+        """Write the hand-over, `handover.md`. Raises FileError, StoreError."""
+        events = self.box.store.events(limit=MAX_HANDOVER_EVENTS)
+        document = builder.build_handover(
+            snapshot, events, time_parsing.moment_ago(time_parsing.DAY_S, snapshot.moment)
         )
-        self.box.door.write("handover.md", markdown(document))
+        self.box.outside_directory.write("handover.md", render_markdown(document))

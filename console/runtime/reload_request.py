@@ -1,4 +1,4 @@
-"""Has a running daemon take over the configuration, and waits until it has."""
+"""Asks a running daemon to reload the configuration, and waits until it has."""
 
 from __future__ import annotations
 
@@ -7,56 +7,61 @@ import time
 from contextlib import closing
 
 from console.core.exit_codes import FAILURE, TIMED_OUT
-from console.core.model import LeaseState, Outcome
+from console.core.model.commands import Outcome
+from console.core.model.roles import LeaseState
 from console.system import clock, daemon_role, daemon_settings
 from console.system.box import Box
 from console.system.daemon_settings import DaemonSettings
 from console.system.locks import lease
-from console.system.processes.pidfd import Handle
-from console.system.processes.procfs import Gone, ProcessError
+from console.system.processes.pidfd import ProcessHandle
+from console.system.processes.procfs import ProcessError, ProcessGone
 
-PATIENCE_S = 15.0
-POLL_S = 0.05
+RELOAD_TIMEOUT_S = 15.0
+POLL_INTERVAL_S = 0.05
 
 
 def reload_daemon(box: Box) -> Outcome:
-    """Hand the configuration that `box` was opened with to the box's daemon."""
-    paths, config = box.paths, str(box.config) if box.config else None
-    held = lease.look(paths.lease(daemon_role.NAME), paths.owner(daemon_role.NAME))
-    if held.state is not LeaseState.HELD or held.owner is None:
+    """Have the daemon of the box apply the configuration that `box` was opened with."""
+    paths, config = box.paths, str(box.config_path) if box.config_path else None
+    daemon_lease = lease.read_lease(
+        paths.lease(daemon_role.ROLE_NAME), paths.owner(daemon_role.ROLE_NAME)
+    )
+    if daemon_lease.state is not LeaseState.HELD or daemon_lease.owner is None:
         return Outcome(False, "the monitors' daemon is not running", FAILURE)
-    identity = held.owner.identity
-    record = _record(box, identity.pid)
+    identity = daemon_lease.owner.identity
+    record = _read_daemon_settings(box, identity.pid)
     if record is None:
-        words = f"the daemon (PID {identity.pid}) cannot reload: stop it, and start it again"
-        return Outcome(False, words, FAILURE)
-    if not record.hears:
-        words = (
+        message = f"the daemon (PID {identity.pid}) cannot reload: stop it, and start it again"
+        return Outcome(False, message, FAILURE)
+    if not record.reloads_on_sighup:
+        message = (
             f"a console (PID {identity.pid}) runs the monitors: it takes the file over by itself"
         )
-        return Outcome(False, f"{words} within seconds", FAILURE)
+        return Outcome(False, f"{message} within seconds", FAILURE)
     if record.config is not None and record.config != config:
-        words = f"the daemon reads {record.config}, this command {config or 'no file'}"
-        return Outcome(False, f"{words}: nothing was done", FAILURE)
-    stamp = box.configured.in_force
-    found = daemon_settings.unlike(box, identity.pid)
+        message = f"the daemon reads {record.config}, this command {config or 'no file'}"
+        return Outcome(False, f"{message}: nothing was done", FAILURE)
+    stamp = box.watched_config.applied_stamp
+    differences = daemon_settings.settings_mismatch(box, identity.pid)
     try:
-        with closing(Handle(identity)) as handle:
-            handle.send(signal.SIGHUP)
-    except (Gone, ProcessError) as error:
+        with closing(ProcessHandle(identity)) as handle:
+            handle.send_signal(signal.SIGHUP)
+    except (ProcessGone, ProcessError) as error:
         return Outcome(False, f"the daemon cannot be told: {error}", FAILURE)
-    deadline = clock.tick() + PATIENCE_S
+    deadline = clock.tick() + RELOAD_TIMEOUT_S
     while clock.tick() < deadline:
-        record = _record(box, identity.pid)
-        if record is not None and record.stamp == stamp and not record.trouble:
-            words = "the daemon goes by the configuration" + (" now" if found else " already")
-            return Outcome(True, words, changed=bool(found))
-        time.sleep(POLL_S)
-    why = record.trouble if record else "it has ended meanwhile"
-    words = f"the daemon has not taken it over within {PATIENCE_S:g} s"
-    return Outcome(False, f"{words}: {why}" if why else words, TIMED_OUT)
+        record = _read_daemon_settings(box, identity.pid)
+        if record is not None and record.stamp == stamp and not record.not_applied_reason:
+            message = "the daemon goes by the configuration" + (
+                " now" if differences else " already"
+            )
+            return Outcome(True, message, changed=bool(differences))
+        time.sleep(POLL_INTERVAL_S)
+    reason = record.not_applied_reason if record else "it has ended meanwhile"
+    message = f"the daemon has not taken it over within {RELOAD_TIMEOUT_S:g} s"
+    return Outcome(False, f"{message}: {reason}" if reason else message, TIMED_OUT)
 
 
-def _record(box: Box, pid: int) -> DaemonSettings | None:
+def _read_daemon_settings(box: Box, pid: int) -> DaemonSettings | None:
     record = daemon_settings.read(box.paths.state)
     return record if record is not None and record.pid == pid else None

@@ -1,65 +1,66 @@
-"""Waits that end with news or after some time: what a process that sleeps does most of all."""
+"""Timed waits: aligned delays, and an event that ends a wait early."""
 
 from __future__ import annotations
 
 import asyncio
 from math import floor
 
-EARLY_S = 0.25
-"""So much too early a wait may end that is to end on a whole second; else it ends later."""
+EARLY_TOLERANCE_S = 0.25
+"""How many seconds early an aligned wait may end. Otherwise it ends on the next whole second."""
 
 
-def on_the_second(pause_s: float) -> float:
-    """About `pause_s`, to a whole second of the loop's clock: whoever waits wakes with all others.
+def align_delay(delay_s: float) -> float:
+    """Return about `delay_s` seconds, ending on a whole second of the loop's clock.
 
-    To wake costs as much as what most are woken for. What lasts less than a second is not changed.
+    Aligned waits end together, because a wake-up costs as much as most of the work that it starts.
+    A delay under one second is returned unchanged.
     """
-    if pause_s < 1.0:
-        return pause_s
+    if delay_s < 1.0:
+        return delay_s
     now = asyncio.get_running_loop().time()
-    return floor(now + pause_s + 1.0 - EARLY_S) - now
+    return floor(now + delay_s + 1.0 - EARLY_TOLERANCE_S) - now
 
 
-class Bell:
-    """Somebody rings it, one waits for it, and not for ever.
+class WakeupEvent:
+    """Event that one task waits for, with a timeout.
 
-    An `asyncio.timeout` around an `asyncio.Event` ends each wait in vain by a cancellation and an
-    exception: several times the cost of a timer, and as a rule nothing has happened.
+    `asyncio.timeout` around an `asyncio.Event` ends each wait that times out by a cancellation and
+    an exception. That costs several times as much as a timer, and most waits time out.
     """
 
     def __init__(self) -> None:
-        self.rung = False
+        self.is_triggered = False
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def ring(self) -> None:
-        """There is news."""
-        self.rung = True
-        self._wake()
+    def trigger(self) -> None:
+        """Set the event and end the current wait."""
+        self.is_triggered = True
+        self._end_wait()
 
-    def _wake(self) -> None:
+    def _end_wait(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def heard(self) -> None:
-        """The news is known."""
-        self.rung = False
+    def clear(self) -> None:
+        """Reset the event."""
+        self.is_triggered = False
 
-    async def wait(self, longest_s: float) -> None:
-        """Until it is rung, `longest_s` at most; not at all while news is waiting."""
-        if self.rung:
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until the event is set, at most `timeout_s` seconds; return at once if it is set."""
+        if self.is_triggered:
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        self._timer = loop.call_later(longest_s, self._wake)
+        self._timer = loop.call_later(timeout_s, self._end_wait)
         try:
             await self._waiter
         finally:
             self._timer.cancel()
             self._waiter = None
 
-    def hasten(self, left_s: float) -> None:
-        """Whoever waits now waits no longer than this, as if that were all the time there is."""
+    def shorten_wait(self, timeout_s: float) -> None:
+        """Replace the remaining timeout of the current wait, if any, by `timeout_s` seconds."""
         if self._waiter is not None and self._timer is not None:
             self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(left_s, self._wake)
+            self._timer = asyncio.get_running_loop().call_later(timeout_s, self._end_wait)

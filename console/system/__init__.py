@@ -1,1 +1,4 @@
-"""The only room that touches the machine: files, processes, locks, the store, the network."""
+"""Access to the machine: files, processes, locks, the store and the network.
+
+No other package of the program accesses the machine.
+"""

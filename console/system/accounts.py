@@ -1,15 +1,15 @@
-"""Accounts of the machine by number and name, and whose processes a role means."""
+"""User accounts by number and name, and the users whose processes belong to a role."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 
-from console.core.model import Role
+from console.core.model.roles import Role
 
 
-def user_id(role: Role) -> int:
-    """The user whose processes the role means; -1 where this machine has none of that name."""
+def role_user_id(role: Role) -> int:
+    """Return the uid whose processes belong to the role; -1 if the user does not exist here."""
     if role.user is None:
         return os.geteuid()
     import pwd
@@ -20,13 +20,13 @@ def user_id(role: Role) -> int:
         return -1
 
 
-def user_ids(roles: Iterable[Role]) -> dict[str, int]:
-    """Role -> user id, without the roles that mean every user; -1 where there is no such user."""
-    return {role.name: user_id(role) for role in roles if role.scope != "machine"}
+def role_user_ids(roles: Iterable[Role]) -> dict[str, int]:
+    """Return role -> uid, without roles for all users; -1 for a user that does not exist."""
+    return {role.name: role_user_id(role) for role in roles if role.scope != "machine"}
 
 
 def user_name(uid: int | None) -> str:
-    """The account's name, its number without one, `?` without a number."""
+    """Return the account's name; the number if it has no name; `?` for None."""
     if uid is None:
         return "?"
     import pwd
@@ -37,7 +37,7 @@ def user_name(uid: int | None) -> str:
         return str(uid)
 
 
-def described(uid: int) -> str:
-    """The account as messages name it: `uid 1000 (ana)`, or `uid 1000` without a name."""
+def describe_account(uid: int) -> str:
+    """Return the account for messages: `uid 1000 (ana)`, or `uid 1000` without a name."""
     name = user_name(uid)
     return f"uid {uid}" if name == str(uid) else f"uid {uid} ({name})"

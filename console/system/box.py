@@ -1,4 +1,4 @@
-"""One box: its settings, paths, store and clock, and what can be seen of its roles."""
+"""One box: its settings, paths, store and clock, and observations of its roles."""
 
 from __future__ import annotations
 
@@ -12,95 +12,88 @@ from typing import TYPE_CHECKING, Any
 
 from console.core import secret_redaction
 from console.core.frozen import frozen, replace, slotted
-from console.core.model import (
-    Event,
-    EventKind,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    LookAlike,
-    Moment,
-    Role,
-    Sample,
-)
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, LookAlike
+from console.core.model.roles import Lease, LeaseState, Role
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system import clock, daemon_role
-from console.system.accounts import user_id
+from console.system.accounts import role_user_id
 from console.system.config.schema import Settings
-from console.system.config.watched_file import Configured
+from console.system.config.watched_file import WatchedConfig
 from console.system.locks import lease
 from console.system.paths import PathError, Paths
 from console.system.processes import process_table
-from console.system.processes.lease_attribution import attribute
-from console.system.processes.role_survey import Survey, survey
-from console.system.processes.usage import Meter
-from console.system.store.event_outbox import Lines
+from console.system.processes.lease_attribution import attribute_lease
+from console.system.processes.role_survey import Survey, take_survey
+from console.system.processes.usage import UsageMeter
+from console.system.store.event_outbox import EventOutbox
 from console.system.store.store import Store, StoreError
-from console.system.threads import aside
+from console.system.threads import run_in_thread
 
 if TYPE_CHECKING:
     from console.core.metrics.rollups import Rollup
-    from console.core.metrics.time_series import Series
-    from console.system.files.outside_files import Door
-    from console.system.files.symbolic_links import Links
-    from console.system.store.sample_cache import Recent
+    from console.core.metrics.time_series import TimeSeries
+    from console.system.files.outside_files import OutsideDirectory
+    from console.system.files.symbolic_links import LinkResolver
+    from console.system.store.sample_cache import SampleCache
 
 
-RECENT_S = 60.0
-"""So old may be what one monitor has seen for another one to take it over. Who died since is asked
-for; who came since is heard of by the sentry, and has all roles looked at."""
-FEW = 32
-"""Instances that are asked whether they live, without looking at all processes."""
+MAX_OBSERVATION_AGE_S = 60.0
+"""Maximum age of an observation that another monitor reuses. A liveness check finds instances that
+died since then. `ProcessScanner` detects new processes, and then all roles are observed."""
+MAX_LIVENESS_CHECKS = 32
+"""Maximum number of instances that are checked for liveness without a scan of all processes."""
 
 
 @frozen
 class Observation:
-    """What was seen of one role at one moment."""
+    """The instances and leases of one role at one moment."""
 
     role: Role
     instances: tuple[Instance, ...]
     leases: tuple[Lease, ...]
     moment: Moment
-    others: tuple[LookAlike, ...] = ()
-    """Processes that run the role's script and do not count."""
+    look_alikes: tuple[LookAlike, ...] = ()
+    """Processes that run the role's script but do not count as instances."""
 
     @property
-    def lease(self) -> Lease:
-        """The lease that deserves attention most; there is one for each wanted instance."""
+    def worst_lease(self) -> Lease:
+        """The lease in the worst state; a role has one lease for each wanted instance."""
         worst = (LeaseState.UNKNOWN, LeaseState.REPLACED, LeaseState.ORPHANED, LeaseState.HELD)
         for state in worst:
-            for one in self.leases:
-                if one.state is state:
-                    return one
+            for role_lease in self.leases:
+                if role_lease.state is state:
+                    return role_lease
         return self.leases[0]
 
 
 @slotted
 class Box:
-    """Everything a monitor, the guard or the runtime needs of one box."""
+    """The context of one box for monitors, guard and runtime."""
 
     settings: Settings
     paths: Paths
     store: Store
-    config: Path | None = None
-    table: process_table.Table = field(default_factory=process_table.Table)
-    meter: Meter = field(default_factory=Meter)
-    links: Links | None = None
-    lines: Lines = field(init=False)
-    configured: Configured = field(init=False)
-    recent: Recent | None = None
+    config_path: Path | None = None
+    table: process_table.ProcessTable = field(default_factory=process_table.ProcessTable)
+    usage_meter: UsageMeter = field(default_factory=UsageMeter)
+    link_resolver: LinkResolver | None = None
+    outbox: EventOutbox = field(init=False)
+    watched_config: WatchedConfig = field(init=False)
+    sample_cache: SampleCache | None = None
     _roles: tuple[Role, ...] = ()
-    _seen: dict[str, Observation] = field(default_factory=dict)
-    """What was seen last of each role: the state of those processes is always read afresh."""
+    _last_observations: dict[str, Observation] = field(default_factory=dict)
+    """Role -> last observation. The next one rereads the state of these processes."""
 
     def __post_init__(self) -> None:
-        self.lines = Lines(self.store)
-        self.configured = Configured(self.config, self.settings)
-        secret_redaction.use(_patterns(self.settings))
+        self.outbox = EventOutbox(self.store)
+        self.watched_config = WatchedConfig(self.config_path, self.settings)
+        secret_redaction.set_extra_redactor(_redaction_patterns(self.settings))
 
     @property
     def name(self) -> str:
-        """What tells this box from another one on the machine: its state directory."""
+        """The unique name of this box on the machine: its state directory."""
         return str(self.paths.state)
 
     @property
@@ -108,171 +101,191 @@ class Box:
         return os.uname().nodename
 
     @property
-    def outputs(self) -> Path:
-        """Where the automation's status files are."""
-        named = self.settings.outputs
-        return Path(os.path.expanduser(named)) if named else self.paths.state / "outputs"
+    def outputs_dir(self) -> Path:
+        """The directory of the automation's status files."""
+        configured = self.settings.outputs
+        return Path(os.path.expanduser(configured)) if configured else self.paths.state / "outputs"
 
     @property
-    def door(self) -> Door:
-        """The way to write below `outputs`, and to read there."""
+    def outside_directory(self) -> OutsideDirectory:
+        """The interface for writes and reads below `outputs`."""
         from console.system.files.outside_files import (
-            Door,  # who only looks at processes needs none
+            OutsideDirectory,  # observers of processes do not need it
         )
 
-        users = (user_id(role) for role in self.roles if role.user is not None)
-        return Door(self.outputs, frozenset(uid for uid in users if uid >= 0))
+        users = (role_user_id(role) for role in self.roles if role.user is not None)
+        return OutsideDirectory(self.outputs_dir, frozenset(uid for uid in users if uid >= 0))
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Made once: every look, judgement and picture asks for them."""
+        """The roles of the box, cached: each observation, evaluation and snapshot uses them."""
         if not self._roles:
             self._roles = self.settings.all_roles()
         return self._roles
 
     def reconfigure(self, settings: Settings) -> None:
-        """Go by other settings from here on."""
-        secret_redaction.use(_patterns(settings))
+        """Apply other settings."""
+        secret_redaction.set_extra_redactor(_redaction_patterns(settings))
         self.settings, self._roles = settings, ()
-        self.config = self.configured.path
+        self.config_path = self.watched_config.path
 
-    def role(self, name: str) -> Role | None:
-        """The role called `name`."""
-        if name == daemon_role.NAME:
-            return daemon_role.role(self.paths.state, self.config)
+    def find_role(self, name: str) -> Role | None:
+        """Return the role called `name`, or None."""
+        if name == daemon_role.ROLE_NAME:
+            return daemon_role.build_role(self.paths.state, self.config_path)
         return next((role for role in self.settings.all_roles() if role.name == name), None)
 
     def now(self) -> Moment:
-        """This moment."""
+        """Return the current moment."""
         return clock.now()
 
-    # --- looking ---------------------------------------------------------------------------
+    # --- observation -----------------------------------------------------------------------
 
     def observe(
-        self, roles: Sequence[Role], full: bool = False, ours: int | None = None
+        self, roles: Sequence[Role], full: bool = False, own_slot: int | None = None
     ) -> list[Observation]:
-        """Instances and leases of the roles. Raises ProcessError.
+        """Observe the instances and leases of the roles. Raises ProcessError.
 
-        Whoever is seen is seen as he is now. An old process that has become another program is
-        missed unless the look is `full`. `ours`: the slot whose lease the caller has taken.
+        The state of each reported process is current. Only a `full` observation detects a process
+        seen earlier that runs another program now. `own_slot`: the slot whose lease the caller
+        holds.
         """
-        known = (i for one in tuple(self._seen.values()) for i in one.instances)
-        again = (pid for one in known for pid in one.pids)
-        every = [self._resolved(role) for role in self._all_roles(roles)]
-        seen = survey(self.table, every, self.name, again, full)
-        found = [self._observe(role, seen, ours) for role in roles]
-        self._seen.update((one.role.name, one) for one in found)
-        return found
+        instances = (
+            instance
+            for observation in tuple(self._last_observations.values())
+            for instance in observation.instances
+        )
+        refresh_pids = (pid for instance in instances for pid in instance.pids)
+        all_roles = [self._resolve_links(role) for role in self._with_own_roles(roles)]
+        survey = take_survey(self.table, all_roles, self.name, refresh_pids, full)
+        observations = [self._observe_role(role, survey, own_slot) for role in roles]
+        self._last_observations.update(
+            (observation.role.name, observation) for observation in observations
+        )
+        return observations
 
-    def _all_roles(self, roles: Iterable[Role]) -> tuple[Role, ...]:
-        """The roles of the box and the given ones: what one role has is no other's."""
-        more = (role for role in roles if role not in self.roles)
+    def _with_own_roles(self, extra_roles: Iterable[Role]) -> tuple[Role, ...]:
+        """Return the roles of the box and `extra_roles`: a process belongs to one role only."""
+        more = (role for role in extra_roles if role not in self.roles)
         return (*self.roles, *more)
 
-    def survey(self) -> Survey:
-        """Look at all processes in full. Raises ProcessError."""
-        return survey(self.table, [*map(self._resolved, self.roles)], self.name, full=True)
+    def take_full_survey(self) -> Survey:
+        """Take a survey of all processes, with all details reread. Raises ProcessError."""
+        return take_survey(
+            self.table, [*map(self._resolve_links, self.roles)], self.name, full=True
+        )
 
-    def _observe(self, role: Role, seen: Survey, ours: int | None) -> Observation:
+    def _observe_role(self, role: Role, survey: Survey, own_slot: int | None) -> Observation:
         slots = range(max(1, role.count))
-        leases = [self._lease(role, slot, slot == ours) for slot in slots]
-        found = seen.instances(role)
-        for index, one in enumerate(leases):
-            found, leases[index] = attribute(role, found, one, seen)
-        found = [self._outside_queue(one, seen) for one in found]
-        found.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
-        others = seen.look_alikes(role, found)
-        return Observation(role, tuple(found), tuple(leases), self.now(), others)
+        leases = [self._read_lease(role, slot, slot == own_slot) for slot in slots]
+        instances = survey.find_instances(role)
+        for index, item in enumerate(leases):
+            instances, leases[index] = attribute_lease(role, instances, item, survey)
+        instances = [self._without_queue_processes(item, survey) for item in instances]
+        instances.sort(key=lambda instance: (instance.identity.ticks, instance.pid))
+        look_alikes = survey.find_look_alikes(role, instances)
+        return Observation(role, tuple(instances), tuple(leases), self.now(), look_alikes)
 
-    def _resolved(self, role: Role) -> Role:
-        """The role with the targets of its symbolic links, if it names any directory."""
+    def _resolve_links(self, role: Role) -> Role:
+        """Return the role with its symbolic links resolved, if it names a directory."""
         if role.match_cwd is None and "/" not in role.match:
             return role
-        if self.links is None:
-            from console.system.files.symbolic_links import Links
+        if self.link_resolver is None:
+            from console.system.files.symbolic_links import LinkResolver
 
-            self.links = Links()
-        return self.links.resolve(role)
+            self.link_resolver = LinkResolver()
+        return self.link_resolver.resolve_role(role)
 
-    def _outside_queue(self, instance: Instance, seen: Survey) -> Instance:
-        """The instance without the processes below its root that hold the queue's port."""
+    def _without_queue_processes(self, instance: Instance, survey: Survey) -> Instance:
+        """Return the instance without the descendants of its root that hold the queue's port."""
         if len(instance.pids) == 1:
             return instance
         from console.system.processes.port_owners import (
-            port_holders,  # most workers are one process
+            find_queue_port_holders,  # most workers are one process
         )
 
-        holders = port_holders(instance.role, self.settings.queue.url, instance.pids)
+        holders = find_queue_port_holders(instance.role, self.settings.queue.url, instance.pids)
         if not holders:
             return instance
-        members = [one.identity for one in instance.processes]
-        kept = set(seen.kept(members, instance.pid, instance.role, holders))
-        whole = tuple(one for one in instance.processes if one.identity in kept)
-        return replace(instance, processes=whole)
+        members = [process.identity for process in instance.processes]
+        kept = set(survey.without_protected(members, instance.pid, instance.role, holders))
+        processes = tuple(process for process in instance.processes if process.identity in kept)
+        return replace(instance, processes=processes)
 
-    def _lease(self, role: Role, slot: int, ours: bool) -> Lease:
+    def _read_lease(self, role: Role, slot: int, held_by_caller: bool) -> Lease:
         name = slot_name(role, slot)
-        return lease.look(self.paths.lease(name), self.paths.owner(name), ours)
+        return lease.read_lease(self.paths.lease(name), self.paths.owner(name), held_by_caller)
 
-    async def instances(self, role_name: str) -> tuple[Instance, ...]:
-        """The instances of a role: those seen a moment ago if they live, else looked for now.
+    async def find_instances(self, role_name: str) -> tuple[Instance, ...]:
+        """Return the instances of a role: the recent ones if all are alive, else new ones.
 
         Raises ProcessError.
         """
-        role, known = self.role(role_name), self._seen.get(role_name)
+        role, last = self.find_role(role_name), self._last_observations.get(role_name)
         if role is None:
             return ()
-        if known is not None and self._still_holds(known):
-            return known.instances
-        observed = await aside(self.observe, [role])
+        if last is not None and self._is_still_valid(last):
+            return last.instances
+        observed = await run_in_thread(self.observe, [role])
         return observed[0].instances
 
-    def _still_holds(self, known: Observation) -> bool:
-        """Whether a look found somebody not long ago, and they all live: asked without a thread."""
-        roots = [one.identity for one in known.instances]
-        recent = self.now().since(known.moment) <= RECENT_S
-        return recent and 0 < len(roots) <= FEW and all(map(process_table.alive, roots))
+    def _is_still_valid(self, observation: Observation) -> bool:
+        """Return True if the observation is recent and has instances that are all alive.
 
-    # --- remembering -----------------------------------------------------------------------
+        The check is fast and needs no thread.
+        """
+        roots = [instance.identity for instance in observation.instances]
+        recent = self.now().since(observation.moment) <= MAX_OBSERVATION_AGE_S
+        return (
+            recent
+            and 0 < len(roots) <= MAX_LIVENESS_CHECKS
+            and all(map(process_table.is_alive, roots))
+        )
 
-    async def history(self, monitor: str, since_s: float) -> list[Sample]:
-        """A monitor's samples of the last `since_s` seconds, oldest first. Raises StoreError."""
-        since = self.now().plus(-since_s)
-        return await aside(self.store.samples, monitor, since)
+    # --- store -----------------------------------------------------------------------------
 
-    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
-        """The last `length_s` seconds of a monitor's looks, only these figures. StoreError."""
-        if self.recent is None:
-            from console.system.store.sample_cache import Recent
+    async def read_samples(self, monitor: str, window_s: float) -> list[Sample]:
+        """Return a monitor's samples of the last `window_s` seconds, oldest first. StoreError."""
+        since = self.now().plus(-window_s)
+        return await run_in_thread(self.store.samples, monitor, since)
 
-            self.recent = Recent(self.store)
-        return await aside(self.recent.window, monitor, keys, self.now(), length_s)
+    async def read_series(
+        self, monitor: str, metrics: Sequence[str], window_s: float
+    ) -> TimeSeries:
+        """Return `metrics` of a monitor's samples of the last `window_s` seconds. StoreError."""
+        if self.sample_cache is None:
+            from console.system.store.sample_cache import SampleCache
 
-    async def hours(self, monitor: str, field: str, since_s: float) -> list[Rollup]:
-        """A field's past hours, rolled up, oldest first. Raises StoreError."""
+            self.sample_cache = SampleCache(self.store)
+        return await run_in_thread(self.sample_cache.window, monitor, metrics, self.now(), window_s)
+
+    async def read_hourly_rollups(self, monitor: str, metric: str, window_s: float) -> list[Rollup]:
+        """Return the hourly roll-ups of a metric, oldest first. Raises StoreError."""
         from console.core.metrics.rollups import HOUR_S
         from console.system.store import retention
 
-        since = self.now().at - since_s
-        return await aside(retention.rollups, self.store, monitor, field, HOUR_S, since)
+        since = self.now().at - window_s
+        return await run_in_thread(
+            retention.read_rollups, self.store, monitor, metric, HOUR_S, since
+        )
 
-    def take_up_certificates(self) -> None:
-        """Write the deaths that shims could not write themselves. Raises StoreError."""
+    def import_certificates(self) -> None:
+        """Record the deaths that shims could not record themselves. Raises StoreError."""
         with contextlib.suppress(OSError):
             if names := os.listdir(self.paths.certificates):
-                from console.system.shim.death_certificate import take_up
+                from console.system.shim.death_certificate import import_certificates
 
-                take_up(self.store, self.paths.certificates, names)
+                import_certificates(self.store, self.paths.certificates, names)
 
-    def record(self, kind: EventKind, *about: Any) -> int | None:
-        """Write a line of the ledger, now: the values of `line`. Raises StoreError."""
-        return self.store.add_event(self.line(kind, *about))
+    def record(self, kind: EventKind, *event_fields: Any) -> int | None:
+        """Write an event now, with the arguments of `new_event`. Return its id. StoreError."""
+        return self.store.add_event(self.new_event(kind, *event_fields))
 
-    def tell(self, kind: EventKind, *about: Any) -> None:
-        """Write a line about what is done: now, or once the store takes it."""
-        self.lines.keep(self.line(kind, *about))
+    def record_or_queue(self, kind: EventKind, *event_fields: Any) -> None:
+        """Write an event about a completed action: now, or when the store accepts writes again."""
+        self.outbox.write_or_queue(self.new_event(kind, *event_fields))
 
-    def line(
+    def new_event(
         self,
         kind: EventKind,
         role: str = "",
@@ -282,55 +295,55 @@ class Box:
         token: int | None = None,
         data: Mapping[str, object] | None = None,
     ) -> Event:
-        """A line of the ledger, of this moment."""
+        """Return a new event with the current moment."""
         return Event(kind, self.now(), role, actor, reason, identity, token, data or {})
 
 
-def _patterns(settings: Settings) -> Callable[[str], str] | None:
-    """What the configuration adds to what is redacted."""
+def _redaction_patterns(settings: Settings) -> Callable[[str], str] | None:
+    """Return the redaction function of the configured patterns; None without patterns."""
     if not settings.screen.redact:
         return None
-    from console.system.config.redaction_patterns import compiled
+    from console.system.config.redaction_patterns import compile_redactor
 
-    return compiled(settings.screen.redact)
+    return compile_redactor(settings.screen.redact)
 
 
 def slot_name(role: Role, slot: int) -> str:
-    """The lease of a role's first instance bears its name; further ones are numbered."""
+    """Return the lease name of a slot: the role's name for slot 0, `NAME.2` for slot 1."""
     return role.name if slot == 0 else f"{role.name}.{slot + 1}"
 
 
 @contextmanager
 def open_box(
     settings: Settings,
-    state: Path,
-    config: Path | None = None,
+    state_dir: Path,
+    config_path: Path | None = None,
     ephemeral: bool = False,
-    mends: bool = False,
-    stands_in: bool = False,
+    repair: bool = False,
+    memory_fallback: bool = False,
 ) -> Iterator[Box]:
-    """A box, its directories made and its store open. Raises PathError, StoreError.
+    """Yield a box with its directories created and its store open. Raises PathError, StoreError.
 
-    `ephemeral`: look only, leave no file behind when there is no store yet. `mends`: a damaged
-    store is moved aside. `stands_in`: a store that cannot be opened is one in memory meanwhile.
+    `ephemeral`: create no file if there is no store yet. `repair`: move a damaged store aside.
+    `memory_fallback`: use an in-memory store while the file cannot be opened.
     """
-    paths = Paths(state)
+    paths = Paths(state_dir)
     try:
-        begun = paths.store.exists()
+        store_exists = paths.store.exists()
     except OSError as error:
         raise PathError(f"{paths.store}: cannot be read: {error.strerror}") from error
-    if ephemeral and not begun:
+    if ephemeral and not store_exists:
         store = Store(None)
     else:
-        paths.prepare()
-        store = Store(paths.store, mends, stands_in)
-    box = Box(settings, paths, store, config)
-    if not ephemeral and store.trouble is None:
+        paths.create_directories()
+        store = Store(paths.store, repair, memory_fallback)
+    box = Box(settings, paths, store, config_path)
+    if not ephemeral and store.fallback_reason is None:
         with contextlib.suppress(StoreError):
-            box.take_up_certificates()
+            box.import_certificates()
     try:
         yield box
     finally:
         with contextlib.suppress(Exception):
-            box.lines.catch_up()
+            box.outbox.flush()
             store.close()

@@ -1,4 +1,4 @@
-"""The clock, read in one place, so that a whole night can pass in seconds on another one."""
+"""The program's only access to the clocks, so that a simulation can replace them."""
 
 from __future__ import annotations
 
@@ -8,83 +8,86 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from console.core.model import Moment
+from console.core.model.time import Moment
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
     """The machine's clocks, in seconds."""
 
-    def wall(self) -> float:
-        """Since the Unix epoch: anybody may set it."""
+    def wall_time(self) -> float:
+        """Return the seconds since the Unix epoch. This clock can be set."""
         return time.time()
 
     def tick(self) -> float:
-        """Since boot, on a clock nobody can set; suspend counts where the kernel can tell."""
+        """Return the seconds since boot, including suspend if the kernel supports it.
+
+        This clock cannot be set.
+        """
         return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
 
-    def awake(self) -> float:
-        """The same without suspend: what an event loop waits by."""
+    def monotonic(self) -> float:
+        """Return the seconds since boot without suspend, as event loops use them."""
         return time.monotonic()
 
-    def boot(self) -> str:
-        """Names this boot, so that ticks and PIDs of another one are never mistaken for ours."""
-        return _boot_id()
+    def boot_id(self) -> str:
+        """Return the id of this boot, which distinguishes ticks and PIDs of different boots."""
+        return _read_boot_id()
 
 
-_clocks = [Clock()]
-"""The last one is read."""
+_clock_stack = [Clock()]
+"""The last clock is in use."""
 
 
 @cache
-def _boot_id() -> str:
+def _read_boot_id() -> str:
     try:
-        return BOOT_ID.read_text(encoding="utf-8").strip()
+        return BOOT_ID_FILE.read_text(encoding="utf-8").strip()
     except OSError as error:
         import psutil
 
         try:
             return f"boot-{psutil.boot_time():.0f}"
         except OSError:
-            words = "cannot be read, so processes cannot be told apart (is /proc mounted with"
-            raise OSError(error.errno, f"{words} subset=pid?)", str(BOOT_ID)) from None
+            reason = "cannot be read, so processes cannot be told apart (is /proc mounted with"
+            raise OSError(error.errno, f"{reason} subset=pid?)", str(BOOT_ID_FILE)) from None
 
 
 def boot_id() -> str:
-    """Names this boot."""
-    return _clocks[-1].boot()
+    """Return the id of this boot. Raises OSError."""
+    return _clock_stack[-1].boot_id()
 
 
 def tick() -> float:
-    """Seconds since boot on a clock nobody can set, suspend included."""
-    return _clocks[-1].tick()
+    """Return the seconds since boot, including suspend, on a clock that cannot be set."""
+    return _clock_stack[-1].tick()
 
 
-def awake() -> float:
-    """Seconds on a clock nobody can set, suspend left out: for how long something was waited."""
-    return _clocks[-1].awake()
+def monotonic() -> float:
+    """Return seconds without suspend, on a clock that cannot be set: for durations of waits."""
+    return _clock_stack[-1].monotonic()
 
 
-def slept() -> float:
-    """Seconds that the machine has slept since its boot, as far as the kernel can tell."""
-    return round(tick() - awake(), 1)
+def suspended_s() -> float:
+    """Return the seconds of suspend since boot; 0 if the kernel does not report suspend."""
+    return round(tick() - monotonic(), 1)
 
 
 def now() -> Moment:
-    """This moment, on both clocks."""
-    clock = _clocks[-1]
-    return Moment(clock.wall(), clock.tick(), clock.boot())
+    """Return the current moment on both clocks."""
+    clock = _clock_stack[-1]
+    return Moment(clock.wall_time(), clock.tick(), clock.boot_id())
 
 
 @contextmanager
-def driven_by(clock: Clock) -> Iterator[None]:
-    """Read another clock until the block ends, in the whole process."""
-    _clocks.append(clock)
+def override_clock(clock: Clock) -> Iterator[None]:
+    """Use another clock until the block ends, in the whole process."""
+    _clock_stack.append(clock)
     try:
         yield
     finally:
-        _clocks.remove(clock)
+        _clock_stack.remove(clock)

@@ -1,4 +1,4 @@
-"""The settings that the daemon of a box goes by, as a record for every other process of the box."""
+"""The record of the settings that the daemon uses, for the other processes of the box."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from dataclasses import field
 from pathlib import Path
 
 from console.core.frozen import frozen
-from console.core.model import LeaseState
+from console.core.model.roles import LeaseState
 from console.system import daemon_role
 from console.system.box import Box
-from console.system.config.watched_file import Stamp
+from console.system.config.watched_file import FileStamp
 from console.system.locks import lease
 
-MAX_RECORD = 2_000_000
-"""Bytes of a record that are read."""
+MAX_RECORD_BYTES = 2_000_000
+"""Maximum number of bytes that are read of a record."""
 
 
 @frozen
 class DaemonSettings:
-    """What the daemon says of its own configuration."""
+    """The daemon's record of its configuration."""
 
     pid: int
     boot: str
     config: str | None = None
-    stamp: Stamp = ()
+    stamp: FileStamp = ()
     version: str = ""
-    trouble: str = ""
-    """Why the file as it is by now is not taken over."""
-    hears: bool = True
-    """Whether SIGHUP has it look at the file: a console that runs the monitors would end."""
+    not_applied_reason: str = ""
+    """The reason why the current file is not applied."""
+    reloads_on_sighup: bool = True
+    """True: SIGHUP reloads the file. A console that runs the monitors would exit instead."""
     values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Key -> the value as it may be shown, and its digest."""
+    """Key -> (the value as it may be displayed, its digest)."""
 
 
 def read(state: Path) -> DaemonSettings | None:
-    """The record of the daemon that runs, or ran last; None where none can be read."""
+    """Return the record of the running or last daemon; None if it is missing or unreadable."""
     try:
         with open(state / "daemon.json", "rb") as file:
-            found = json.loads(file.read(MAX_RECORD))
+            document = json.loads(file.read(MAX_RECORD_BYTES))
         values = {
             str(key): (str(shown), str(digest))
-            for key, (shown, digest) in found.get("values", {}).items()
+            for key, (shown, digest) in document.get("values", {}).items()
         }
-        config = found.get("config")
+        config = document.get("config")
         return DaemonSettings(
-            int(found.get("pid", 0)),
-            str(found.get("boot")),
+            int(document.get("pid", 0)),
+            str(document.get("boot")),
             config if isinstance(config, str) else None,
-            tuple(int(one) for one in found.get("stamp", [])),
-            str(found.get("version", "")),
-            str(found.get("trouble", "")),
-            found.get("hears") is True,
+            tuple(int(number) for number in document.get("stamp", [])),
+            str(document.get("version", "")),
+            str(document.get("trouble", "")),
+            document.get("hears") is True,
             values,
         )
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -61,54 +61,58 @@ def read(state: Path) -> DaemonSettings | None:
 
 
 def write(state: Path, record: DaemonSettings) -> None:
-    """Leave the record for every other process of the box. Raises OSError."""
-    about = {
+    """Write the record for the other processes of the box. Raises OSError."""
+    document = {
         "pid": record.pid,
         "boot": record.boot,
         "config": record.config,
         "stamp": list(record.stamp),
         "version": record.version,
-        "trouble": record.trouble,
-        "hears": record.hears,
+        "trouble": record.not_applied_reason,
+        "hears": record.reloads_on_sighup,
         "values": {key: list(value) for key, value in record.values.items()},
     }
     draft = state / f".daemon.json.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with open(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump(about, file)
+            json.dump(document, file)
         os.replace(draft, state / "daemon.json")
     except OSError:
         draft.unlink(missing_ok=True)
         raise
 
 
-def unlike(box: Box, pid: int | None = None) -> list[str]:
-    """How the daemon's settings differ from ours, in words; [] where they agree or none runs.
+def settings_mismatch(box: Box, daemon_pid: int | None = None) -> list[str]:
+    """Return how the daemon's settings differ from ours, as text; [] if equal or none runs.
 
-    `pid`: the running daemon's, where it is known already.
+    `daemon_pid`: the PID of the running daemon, if the caller knows it.
     """
-    record, config, stamp = read(box.paths.state), box.config, box.configured.in_force
+    record, config, stamp = read(box.paths.state), box.config_path, box.watched_config.applied_stamp
     if record is None:
         return []
     same_file = record.config == (str(config) if config else None)
-    if (same_file and record.stamp == stamp) or record.pid != (pid or _daemon(box)):
+    if (same_file and record.stamp == stamp) or record.pid != (
+        daemon_pid or _running_daemon_pid(box)
+    ):
         return []
-    from console.system.config.difference import differences, digested
+    from console.system.config.difference import describe_differences, digest_settings
 
-    found = differences(record.values, digested(box.settings))
-    if not found:
+    differences = describe_differences(record.values, digest_settings(box.settings))
+    if not differences:
         return []
-    told = f"the daemon (PID {record.pid}) goes by other settings than this command: "
-    told += "; ".join(found)
+    message = f"the daemon (PID {record.pid}) goes by other settings than this command: "
+    message += "; ".join(differences)
     if not same_file:
-        told += f" (it reads {record.config or 'no file'}, this command {config or 'no file'})"
-    if record.trouble:
-        told += f" ({record.trouble})"
-    return [told]
+        message += f" (it reads {record.config or 'no file'}, this command {config or 'no file'})"
+    if record.not_applied_reason:
+        message += f" ({record.not_applied_reason})"
+    return [message]
 
 
-def _daemon(box: Box) -> int | None:
-    """The PID of the daemon that runs."""
-    held = lease.look(box.paths.lease(daemon_role.NAME), box.paths.owner(daemon_role.NAME))
+def _running_daemon_pid(box: Box) -> int | None:
+    """Return the PID of the running daemon, or None."""
+    held = lease.read_lease(
+        box.paths.lease(daemon_role.ROLE_NAME), box.paths.owner(daemon_role.ROLE_NAME)
+    )
     return held.owner.identity.pid if held.state is LeaseState.HELD and held.owner else None

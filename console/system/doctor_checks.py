@@ -1,7 +1,7 @@
-"""What this machine and the settings lack: checks that ask the kernel and the file system once.
+"""Checks of the machine and the settings for `doctor`. Each reads kernel and file system once.
 
-Each check yields findings. None of them changes anything, and each may be slow or hang: the caller
-gives it a thread and a deadline.
+Each check yields findings. No check changes anything. A check may be slow or hang: the caller runs
+it in a thread with a deadline.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from enum import StrEnum
 from pathlib import Path
 
 from console.core.frozen import frozen
-from console.core.model import Role
-from console.core.text.formatting import size
+from console.core.model.roles import Role
+from console.core.text.formatting import format_size
 from console.system.config.schema import Settings
 from console.system.files import hanging_storage
-from console.system.files.outside_files import unsafe_directory
+from console.system.files.outside_files import unsafe_directory_reason
 from console.system.files.safe_files import FileError
-from console.system.host.resource_pressure import scarce
-from console.system.processes.procfs import unsupported
+from console.system.host.resource_pressure import is_low
+from console.system.processes.procfs import platform_error
 
-OLDEST = 1_735_689_600.0
-"""2025-01-01: a clock that shows an earlier time has never been set."""
-FEW_INODES = 1000
+EARLIEST_PLAUSIBLE_TIME = 1_735_689_600.0
+"""2025-01-01. A clock with an earlier time has never been set."""
+LOW_FREE_INODES = 1000
 
 
-class State(StrEnum):
-    """How a check ended."""
+class CheckState(StrEnum):
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -39,45 +39,50 @@ class State(StrEnum):
 
 @frozen
 class Finding:
-    """What was looked at, and what was seen."""
+    """The result of one check, with a description."""
 
     check: str
-    state: State
+    state: CheckState
     seen: str
 
 
 def ok(check: str, seen: str) -> Finding:
-    return Finding(check, State.OK, seen)
+    return Finding(check, CheckState.OK, seen)
 
 
 def warning(check: str, seen: str) -> Finding:
-    return Finding(check, State.WARNING, seen)
+    return Finding(check, CheckState.WARNING, seen)
 
 
 def fails(check: str, seen: str) -> Finding:
-    return Finding(check, State.FAILS, seen)
+    return Finding(check, CheckState.FAILS, seen)
 
 
 # --- the settings -----------------------------------------------------------------------------
 
 
-def settings(found: Settings, outputs: Path | None = None) -> Iterator[Finding]:
-    """What the settings name and is not there. `outputs`: where they are if nothing names them."""
-    from console.system.config.advice import warnings
+def check_settings(settings: Settings, outputs: Path | None = None) -> Iterator[Finding]:
+    """Check that paths and programs in the settings exist, and yield the settings' warnings.
 
-    for role in found.all_roles():
-        yield from _role(role)
-    named = found.outputs and Path(os.path.expanduser(found.outputs))
-    if place := named or outputs:
-        yield from _outputs(place)
-    if found.alerts.hook and (why := _missing(found.alerts.hook[0], "/", {})):
-        yield fails("alerts.hook", why)
-    for words in warnings(found):
-        key, _, reason = words.partition(": ")
+    `outputs`: the directory to check if the settings name none.
+    """
+    from console.system.config.advice import settings_warnings
+
+    for role in settings.all_roles():
+        yield from _check_role(role)
+    configured = settings.outputs and Path(os.path.expanduser(settings.outputs))
+    if directory := configured or outputs:
+        yield from _check_outputs(directory)
+    if settings.alerts.hook and (
+        problem := _missing_program_reason(settings.alerts.hook[0], "/", {})
+    ):
+        yield fails("alerts.hook", problem)
+    for message in settings_warnings(settings):
+        key, _, reason = message.partition(": ")
         yield warning(key, reason)
 
 
-def _role(role: Role) -> Iterator[Finding]:
+def _check_role(role: Role) -> Iterator[Finding]:
     key = f"roles.{role.name}"
     if not role.command:
         return
@@ -85,10 +90,10 @@ def _role(role: Role) -> Iterator[Finding]:
         if role.cwd is not None and not _is_directory(role.cwd):
             yield fails(f"{key}.cwd", f"{role.cwd}: is no directory")
             return
-        if why := _missing(role.command[0], role.cwd or "/", role.env):
-            yield fails(f"{key}.command", why)
+        if reason := _missing_program_reason(role.command[0], role.cwd or "/", role.env):
+            yield fails(f"{key}.command", reason)
             return
-        for script in _scripts(role):
+        for script in _script_paths(role):
             if not hanging_storage.call(os.path.dirname(script), os.path.exists, script):
                 yield fails(f"{key}.command", f"{script}: does not exist")
                 return
@@ -102,26 +107,30 @@ def _is_directory(path: str) -> bool:
     return bool(hanging_storage.call(path, os.path.isdir, path))
 
 
-def _missing(word: str, cwd: str, env: dict[str, str] | object) -> str | None:
-    """Why a program cannot be executed; None where it can. Raises FileError."""
+def _missing_program_reason(word: str, cwd: str, env: dict[str, str] | object) -> str | None:
+    """Return the reason why a program cannot be executed; None if it can. Raises FileError."""
     from shutil import which
 
     program = os.path.expanduser(word)
     path = env.get("PATH") if isinstance(env, dict) else None
     if os.sep not in program:
-        found = which(program, path=path)
+        executable = which(program, path=path)
     else:
-        place = os.path.join(cwd, program)
-        found = place if hanging_storage.call(os.path.dirname(place), _executable, place) else None
-    return None if found else f"{program}: is not there or cannot be executed"
+        full_path = os.path.join(cwd, program)
+        executable = (
+            full_path
+            if hanging_storage.call(os.path.dirname(full_path), _is_executable, full_path)
+            else None
+        )
+    return None if executable else f"{program}: is not there or cannot be executed"
 
 
-def _executable(path: str) -> bool:
+def _is_executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-def _scripts(role: Role) -> Iterator[str]:
-    """The words of the command that name a file of the base name that `match` asks for."""
+def _script_paths(role: Role) -> Iterator[str]:
+    """Yield the paths in the command whose base name is that of `match`."""
     base = role.match.split()[0].rpartition("/")[2] if role.match else ""
     for word in role.command[1:]:
         path = os.path.expanduser(word)
@@ -129,22 +138,22 @@ def _scripts(role: Role) -> Iterator[str]:
             yield os.path.join(role.cwd or "/", path)
 
 
-def _outputs(place: Path) -> Iterator[Finding]:
+def _check_outputs(place: Path) -> Iterator[Finding]:
     path = str(place)
     try:
-        there = hanging_storage.call(path, os.path.lexists, path)
-        if there and not _is_directory(path):
+        exists = hanging_storage.call(path, os.path.lexists, path)
+        if exists and not _is_directory(path):
             yield fails("outputs", f"{path}: is no directory")
             return
-        if there and not hanging_storage.call(path, os.access, path, os.R_OK | os.X_OK):
+        if exists and not hanging_storage.call(path, os.access, path, os.R_OK | os.X_OK):
             yield fails("outputs", f"{path}: cannot be read")
             return
     except FileError as error:
         yield fails("outputs", str(error))
         return
-    if reason := unsafe_directory(place):
+    if reason := unsafe_directory_reason(place):
         yield (fails if "nothing is written" in reason else warning)("outputs", reason)
-    elif not there:
+    elif not exists:
         yield warning("outputs", f"{path}: does not exist yet")
     else:
         yield ok("outputs", path)
@@ -153,21 +162,21 @@ def _outputs(place: Path) -> Iterator[Finding]:
 # --- the kernel -------------------------------------------------------------------------------
 
 
-def kernel() -> Iterator[Finding]:
-    """What the guarantee rests on: pidfd, locks, /proc."""
-    if refusal := unsupported():
+def check_kernel() -> Iterator[Finding]:
+    """Check the kernel features on which the guarantees depend: pidfd, locks, /proc."""
+    if refusal := platform_error():
         yield fails("system", refusal)
         return
     import fcntl
 
     yield ok("system", sys.platform)
-    yield _pidfd()
-    ofd = hasattr(fcntl, "F_OFD_SETLK")
-    yield ok("locks", "open file description") if ofd else warning("locks", "flock")
-    yield from _proc()
+    yield _check_pidfd()
+    has_ofd_locks = hasattr(fcntl, "F_OFD_SETLK")
+    yield ok("locks", "open file description") if has_ofd_locks else warning("locks", "flock")
+    yield from _check_proc()
 
 
-def _pidfd() -> Finding:
+def _check_pidfd() -> Finding:
     if not hasattr(os, "pidfd_open"):
         return warning("pidfd", "not known here: a process is checked, then signalled")
     try:
@@ -183,7 +192,7 @@ def _pidfd() -> Finding:
     return ok("pidfd", "yes")
 
 
-def _proc() -> Iterator[Finding]:
+def _check_proc() -> Iterator[Finding]:
     if not os.path.isdir("/proc/self/fdinfo"):
         yield fails("/proc", "missing: no process can be seen")
         return
@@ -191,7 +200,7 @@ def _proc() -> Iterator[Finding]:
         yield fails("/proc", "is that of another PID namespace: processes bear other numbers there")
         return
     options = _mount_options("/proc")
-    if hidden := hides(options, os.geteuid(), {*os.getgroups(), os.getegid()}):
+    if hidden := hidepid_option(options, os.geteuid(), {*os.getgroups(), os.getegid()}):
         yield warning("/proc", f"{hidden}: other users' processes cannot be seen or judged")
     elif "subset=pid" in options:
         yield warning("/proc", "mounted with subset=pid: load, memory and boot time are unknown")
@@ -199,13 +208,18 @@ def _proc() -> Iterator[Finding]:
         yield ok("/proc", "readable")
 
 
-def hides(options: list[str], uid: int, groups: set[int]) -> str | None:
-    """The option of the mount of /proc that hides other users' processes from this account."""
-    named = [one for one in options if one.startswith("hidepid=")]
-    if not named or named[-1] in ("hidepid=0", "hidepid=off") or uid == 0:
+def hidepid_option(options: list[str], uid: int, groups: set[int]) -> str | None:
+    """Return the mount option of /proc that hides other users' processes from this account.
+
+    Return None if they are visible.
+    """
+    hidepid = [option for option in options if option.startswith("hidepid=")]
+    if not hidepid or hidepid[-1] in ("hidepid=0", "hidepid=off") or uid == 0:
         return None
-    exempt = {int(one[4:]) for one in options if one.startswith("gid=") and one[4:].isdigit()}
-    return None if groups & exempt else named[-1]
+    exempt = {
+        int(option[4:]) for option in options if option.startswith("gid=") and option[4:].isdigit()
+    }
+    return None if groups & exempt else hidepid[-1]
 
 
 def _mount_options(mount: str) -> list[str]:
@@ -213,64 +227,66 @@ def _mount_options(mount: str) -> list[str]:
         lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
-    found = [line for line in lines if line.split()[4] == mount]
-    words = found[-1].split() if found else []
-    return [*words[5].split(","), *words[-1].split(",")] if words else []
+    mount_lines = [line for line in lines if line.split()[4] == mount]
+    fields = mount_lines[-1].split() if mount_lines else []
+    return [*fields[5].split(","), *fields[-1].split(",")] if fields else []
 
 
 # --- the disk and the clock -------------------------------------------------------------------
 
 
-def disk(directory: Path) -> Iterator[Finding]:
-    """Bytes and inodes that are free where the state is."""
+def check_disk(directory: Path) -> Iterator[Finding]:
+    """Check the free bytes and inodes of the file system of the state directory."""
     try:
-        found = os.statvfs(directory)
+        status = os.statvfs(directory)
     except OSError as error:
         yield fails("disk", f"{directory}: {error.strerror}")
         return
     root = os.geteuid() == 0
-    left = (found.f_bfree if root else found.f_bavail) * found.f_frsize
-    whole = found.f_blocks * found.f_frsize
-    inodes = found.f_ffree if root else found.f_favail
-    told = f"{size(left)} of {size(whole)} free"
-    if found.f_flag & os.ST_RDONLY:
+    free = (status.f_bfree if root else status.f_bavail) * status.f_frsize
+    total = status.f_blocks * status.f_frsize
+    inodes = status.f_ffree if root else status.f_favail
+    text = f"{format_size(free)} of {format_size(total)} free"
+    if status.f_flag & os.ST_RDONLY:
         yield fails("disk", f"{directory}: the file system is read-only")
-    elif whole and left < 1_000_000:
-        yield fails("disk", f"{directory}: full ({told})")
-    elif found.f_files and not inodes:
+    elif total and free < 1_000_000:
+        yield fails("disk", f"{directory}: full ({text})")
+    elif status.f_files and not inodes:
         yield fails("disk", f"{directory}: no inode is free: no file can be made")
-    elif (whole and scarce(left, whole)) or (found.f_files and inodes < FEW_INODES):
-        yield warning("disk", f"{directory}: nearly full: {told}, {inodes} inodes")
+    elif (total and is_low(free, total)) or (status.f_files and inodes < LOW_FREE_INODES):
+        yield warning("disk", f"{directory}: nearly full: {text}, {inodes} inodes")
     else:
-        yield ok("disk", told + (f", {inodes} inodes" if found.f_files else ""))
+        yield ok("disk", text + (f", {inodes} inodes" if status.f_files else ""))
 
 
-def wall_clock(newest: float | None, daemon: int | None) -> Iterator[Finding]:
-    """Whether the clock can be right, and whether the daemon's zone is ours.
+def check_wall_clock(last_sample_at: float | None, daemon_pid: int | None) -> Iterator[Finding]:
+    """Check that the wall clock is plausible, and that the daemon has our time zone.
 
-    `newest`: the time of the newest look that is stored. `daemon`: the PID of the daemon.
+    `last_sample_at`: the time of the newest sample in the store. `daemon_pid`: the daemon's PID.
     """
     now = time.time()
-    told = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    if now < OLDEST:
-        yield fails("clock", f"{told}: has never been set")
-    elif newest is not None and newest - now > 60:
-        yield warning("clock", f"{told}: {newest - now:.0f} s before the newest look in the store")
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    if now < EARLIEST_PLAUSIBLE_TIME:
+        yield fails("clock", f"{text}: has never been set")
+    elif last_sample_at is not None and last_sample_at - now > 60:
+        yield warning(
+            "clock", f"{text}: {last_sample_at - now:.0f} s before the newest look in the store"
+        )
     else:
-        yield ok("clock", told)
+        yield ok("clock", text)
     zone = f"{time.strftime('%Z (%z)')}, TZ={os.environ.get('TZ', '')}"
-    other = _zone_of(daemon) if daemon else None
+    other = _timezone_of(daemon_pid) if daemon_pid else None
     if other is not None and other != os.environ.get("TZ", ""):
         yield warning("zone", f"{zone}; the daemon's is TZ={other}: its logs show other times")
     else:
         yield ok("zone", zone)
 
 
-def _zone_of(pid: int) -> str | None:
+def _timezone_of(pid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = file.read(1_000_000).split(b"\0")
     except OSError:
         return None
-    found = [one[3:] for one in variables if one.startswith(b"TZ=")]
-    return os.fsdecode(found[0]) if found else ""
+    zones = [variable[3:] for variable in variables if variable.startswith(b"TZ=")]
+    return os.fsdecode(zones[0]) if zones else ""

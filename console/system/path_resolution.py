@@ -1,4 +1,4 @@
-"""The way that the kernel takes to a file, symbolic links included; see path_resolution(7)."""
+"""Path resolution as the kernel does it, with symbolic links; see path_resolution(7)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 from collections.abc import Iterator
 
 MAX_LINKS = 40
-"""As many links as Linux follows."""
+"""The number of links that Linux follows."""
 
 
-class TooManyLinks(OSError):
+class TooManyLinksError(OSError):
     """A path leads through more links than the kernel follows."""
 
 
-def walk(path: str) -> Iterator[str]:
-    """Each directory, link and file on the way to an absolute path, the path itself included.
+def walk_path(path: str) -> Iterator[str]:
+    """Yield each directory, link and file on the way to an absolute path, and the path itself.
 
-    Each is yielded before the walk touches it: a caller that must not touch some storage stops
-    there. What is missing or cannot be read is taken for no link. Raises TooManyLinks.
+    Each is yielded before it is accessed, so that a caller can stop before storage that it must not
+    access. Missing and unreadable files are treated as no links. Raises TooManyLinksError.
     """
     left, reached, links = path.split("/")[::-1], "/", 0
     yield reached
@@ -35,6 +35,6 @@ def walk(path: str) -> Iterator[str]:
         except (OSError, ValueError):
             continue
         if (links := links + 1) > MAX_LINKS:
-            raise TooManyLinks(f"{path}: leads through too many links")
+            raise TooManyLinksError(f"{path}: leads through too many links")
         left += target.split("/")[::-1]
         reached = "/" if target.startswith("/") else os.path.dirname(reached)

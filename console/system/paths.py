@@ -1,4 +1,4 @@
-"""Where a box keeps what it owns, and whether that place can be trusted with locks."""
+"""The paths of a box's files, and checks that its directories are safe for locks."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import stat
 from pathlib import Path
 
 from console.core.frozen import frozen
-from console.system.accounts import described
-from console.system.path_resolution import TooManyLinks, walk
+from console.system.accounts import describe_account
+from console.system.path_resolution import TooManyLinksError, walk_path
 
-_NETWORK = {
+_NETWORK_FILESYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "coda", "lustre", "gfs2",
     "ocfs2", "beegfs", "gpfs", "glusterfs", "orangefs", "pvfs2", "virtiofs", "vboxsf", "vmhgfs",
     "prl_fs",
 }  # fmt: skip
-"""Other machines, hosts of this one included, may write there without asking our kernel."""
-_LOCAL_FUSE = {
+"""Other machines, including the host of a VM, may write there without our kernel's locks."""
+_LOCAL_FUSE_FILESYSTEMS = {
     "fuse.ext2", "fuse.ext3", "fuse.ext4", "fuse.fuse2fs", "fuse.exfat", "fuse.ntfs",
     "fuse.ntfs-3g", "fuse.zfs", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs",
     "fuse.encfs", "fuse.cryfs", "fuse.gocryptfs",
 }  # fmt: skip
-"""Programs that keep what they show on this machine; whatever else FUSE shows may be anywhere."""
+"""FUSE programs with local data. Any other FUSE file system may be remote."""
 
 
 class PathError(Exception):
-    """A directory that cannot be used for the state: the message says why and what to do."""
+    """A directory is unusable for the state. The message gives the reason and the remedy."""
 
 
-class NoHome(PathError):
-    """This account has no home directory: the message says what to set instead."""
+class NoHomeDirectoryError(PathError):
+    """The account has no home directory. The message names the options to set instead."""
 
 
 @frozen
 class Paths:
-    """The state directory of one box and what lies in it."""
+    """The state directory of one box, and the paths in it."""
 
     state: Path
 
@@ -52,58 +52,61 @@ class Paths:
 
     @property
     def heartbeat(self) -> Path:
-        """Written anew by the daemon as long as its loop turns."""
+        """The daemon's heartbeat file, updated while its loop runs."""
         return self.locks / "monitors.heartbeat"
 
     @property
     def runtime(self) -> Path:
-        """Copies of the package that shims run from."""
+        """Directory with copies of the package, from which shims run."""
         return self.state / "runtime"
 
     @property
     def certificates(self) -> Path:
-        """Deaths that are not in the store yet."""
+        """Directory of death certificates that are not in the store yet."""
         return self.state / "certificates"
 
     @property
-    def looked(self) -> Path:
-        """Empty: its time is when somebody last looked at the console."""
+    def last_viewed(self) -> Path:
+        """An empty file. Its mtime is the time at which the console was last viewed."""
         return self.state / "looked"
 
     @property
     def thresholds(self) -> Path:
-        """What the last good baseline has taught."""
+        """The thresholds learned from the last good baseline."""
         return self.state / "thresholds.toml"
 
     def lease(self, role: str) -> Path:
-        """The role's life lock."""
+        """Return the path of the role's life lock."""
         return self.locks / f"{role}.lock"
 
     def owner(self, role: str) -> Path:
-        """What the shim says about the lease: beside the lock, because some systems lock reads."""
+        """Return the path of the owner record, which the shim writes.
+
+        It is a separate file because locks prevent reads on some systems.
+        """
         return self.locks / f"{role}.owner.json"
 
     def token(self, role: str) -> Path:
-        """The role's last token."""
+        """Return the path of the role's last token."""
         return self.locks / f"{role}.token"
 
-    def decision(self, role: str) -> Path:
-        """The role's decision lock."""
+    def command_lock(self, role: str) -> Path:
+        """Return the path of the role's command lock."""
         return self.locks / f"{role}.decision"
 
     def log(self, role: str, stream: str) -> Path:
-        """The role's output: `stream` is `out` or `err`."""
+        """Return the path of the role's output; `stream` is `out` or `err`."""
         return self.logs / f"{role}.{stream}.log"
 
-    def prepare(self) -> None:
-        """Make the directories, private to their owner. Raises PathError."""
+    def create_directories(self) -> None:
+        """Create the directories, private to their owner. Raises PathError."""
         for directory in (self.state, self.locks, self.logs):
             try:
                 if not directory.parent.exists():
                     _make_parents(directory)
                 directory.mkdir(mode=0o700, exist_ok=True)
             except FileExistsError:
-                pass  # what it is instead of a directory is said below
+                pass  # check_private reports a file that is no directory
             except OSError as error:
                 raise PathError(f"{directory}: cannot be made: {error.strerror}") from error
             check_private(directory)
@@ -116,52 +119,52 @@ class Paths:
 
 
 def _make_parents(directory: Path) -> None:
-    """Make what is missing above `directory`, for its owner alone to write to. Raises OSError."""
+    """Create the missing parents of `directory`, writable by the owner only. Raises OSError."""
     missing = [parent for parent in directory.parents if not parent.exists()]
     for parent in reversed(missing):
         parent.mkdir(mode=0o755, exist_ok=True)
 
 
-def default_state() -> Path:
-    """Where this user's state lives when nobody says otherwise. Raises NoHome."""
-    return _users_own("user_state_dir", "--state-dir") / "rpa-console"
+def default_state_directory() -> Path:
+    """Return this user's default state directory. Raises NoHomeDirectoryError."""
+    return _platform_directory("user_state_dir", "--state-dir") / "rpa-console"
 
 
-def default_config() -> Path:
-    """Where this user's configuration lives when nobody says otherwise. Raises NoHome."""
-    return config_home() / "rpa-console" / "config.toml"
+def default_config_file() -> Path:
+    """Return this user's default configuration file. Raises NoHomeDirectoryError."""
+    return user_config_directory() / "rpa-console" / "config.toml"
 
 
-def config_home() -> Path:
-    """Where programs keep this user's configuration. Raises NoHome."""
-    return _users_own("user_config_dir", "--config")
+def user_config_directory() -> Path:
+    """Return the directory of this user's configuration files. Raises NoHomeDirectoryError."""
+    return _platform_directory("user_config_dir", "--config")
 
 
-def _users_own(kind: str, option: str) -> Path:
+def _platform_directory(function_name: str, option: str) -> Path:
     import platformdirs
 
     try:
-        found = Path(getattr(platformdirs, kind)())
+        directory = Path(getattr(platformdirs, function_name)())
     except (RuntimeError, KeyError):
-        found = Path()
-    if not found.is_absolute():
-        raise NoHome(
+        directory = Path()
+    if not directory.is_absolute():
+        raise NoHomeDirectoryError(
             f"no home directory: HOME is not set to an absolute path, and uid {os.geteuid()} has "
             f"none; set HOME, or name the place with {option}"
         )
-    return found
+    return directory
 
 
 def trusted_uids() -> set[int]:
-    """The accounts whose files are obeyed: the caller's, root's, and the owner of `/`.
+    """Return the uids whose files are trusted: the caller's, root's, and the owner of `/`.
 
-    In a user namespace root's own number may not be mapped: its files bear another one there.
+    In a user namespace, root's uid may not be mapped: its files then have another uid.
     """
     return {os.geteuid(), 0, os.stat("/").st_uid}
 
 
 def check_private(directory: Path) -> None:
-    """Refuse a directory in which others could plant or replace a lock. Raises PathError."""
+    """Raise PathError if other users could create or replace a lock in `directory`."""
     try:
         status = directory.lstat()
     except OSError as error:
@@ -179,81 +182,87 @@ def check_private(directory: Path) -> None:
 
 
 def check_ancestors(directory: Path) -> None:
-    """Refuse a directory that another account could move away, and a link that it made.
+    """Raise PathError if another account could move `directory`, or owns a link on its path.
 
-    Its owner, and everybody who may write to it, can rename what a directory holds, unless it is
-    sticky. Raises PathError.
+    The owner of a directory, and each account that may write to it, can rename its entries, unless
+    the directory is sticky.
     """
     trusted = trusted_uids()
     try:
-        *above, _ = [Path(one) for one in walk(str(directory.absolute()))]
-        found = [(place, place.lstat()) for place in above]
-    except TooManyLinks as error:
+        *above, _ = [Path(reached) for reached in walk_path(str(directory.absolute()))]
+        statuses = [(ancestor, ancestor.lstat()) for ancestor in above]
+    except TooManyLinksError as error:
         raise PathError(str(error)) from error
     except OSError as error:
         raise PathError(f"{error.filename or directory}: {error.strerror}") from error
-    for place, status in found:
+    for ancestor, status in statuses:
         if status.st_uid not in trusted:
-            what = "is a link of" if stat.S_ISLNK(status.st_mode) else "belongs to"
+            relation = "is a link of" if stat.S_ISLNK(status.st_mode) else "belongs to"
             raise PathError(
-                f"{place}: {what} {described(status.st_uid)}, who could put another directory in "
+                f"{ancestor}: {relation} {describe_account(status.st_uid)}, "
+                "who could put another directory in "
                 f"the place of {directory}; choose another one with --state-dir"
             )
         if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
             continue
         if status.st_mode & 0o002:
             raise PathError(
-                f"{place}: every user may write to it, and could put another directory in the "
-                f"place of {directory}; run: chmod o-w {place}"
+                f"{ancestor}: every user may write to it, and could put another directory in the "
+                f"place of {directory}; run: chmod o-w {ancestor}"
             )
 
 
 def network_filesystem(directory: Path, resolve: bool = True) -> str | None:
-    """The kind of network file system that `directory` lies on, or None.
+    """Return the type of the network file system that contains `directory`, or None.
 
-    `resolve=False` follows no link, and so touches no file system that may hang.
+    `resolve=False` follows no link, and so accesses no file system that may hang.
     """
-    mounted = mount_of(os.path.realpath(directory) if resolve else str(directory))
-    return mounted[1] if mounted is not None and _is_network(mounted[1]) else None
+    mount = find_mount(os.path.realpath(directory) if resolve else str(directory))
+    return mount[1] if mount is not None and _is_network_filesystem(mount[1]) else None
 
 
-def mount_of(path: str) -> tuple[str, str] | None:
-    """(mount point, kind of file system) that an absolute path lies on, by its text alone."""
-    found: tuple[str, str] | None = None
-    for mount, kind in _mounts():
+def find_mount(path: str) -> tuple[str, str] | None:
+    """Return (mount point, file system type) of an absolute path, by its text alone."""
+    longest: tuple[str, str] | None = None
+    for mount, kind in _read_mounts():
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
-        if inside and (found is None or len(mount) >= len(found[0])):
-            found = mount, kind
-    return found
+        if inside and (longest is None or len(mount) >= len(longest[0])):
+            longest = mount, kind
+    return longest
 
 
 def remote_mounts() -> tuple[str, ...]:
-    """The mount points whose server is another machine or a program: either may stop answering."""
+    """Return the mount points that another machine or a program serves: they may hang."""
     return tuple(
         mount
-        for mount, kind in _mounts()
-        if kind in _NETWORK or kind == "autofs" or kind.partition(".")[0] in ("fuse", "fuseblk")
+        for mount, kind in _read_mounts()
+        if kind in _NETWORK_FILESYSTEMS
+        or kind == "autofs"
+        or kind.partition(".")[0] in ("fuse", "fuseblk")
     )
 
 
-def _mounts() -> list[tuple[str, str]]:
+def _read_mounts() -> list[tuple[str, str]]:
     try:
         lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return []
-    parted = (line.partition(" - ") for line in lines)
-    return [(_unescaped(head.split()[4]), tail.split()[0]) for head, _, tail in parted]
+    parts = (line.partition(" - ") for line in lines)
+    return [(_unescape_mount(head.split()[4]), tail.split()[0]) for head, _, tail in parts]
 
 
-def _unescaped(mount: str) -> str:
-    """The kernel writes blanks, tabs, newlines and backslashes in octal."""
+def _unescape_mount(mount: str) -> str:
+    """Decode the octal escapes of the kernel for blank, tab, newline and backslash."""
     for code, plain in (("040", " "), ("011", "\t"), ("012", "\n"), ("134", "\\")):
         mount = mount.replace(f"\\{code}", plain)
     return mount
 
 
-def _is_network(kind: str) -> bool:
-    """By the kernel's word: `fuseblk` is a block device, `fuse.sshfs` is another host."""
+def _is_network_filesystem(kind: str) -> bool:
+    """Return True for a network file system type.
+
+    `fuseblk` is a block device; `fuse.sshfs` is another host.
+    """
     if kind == "fuse" or kind.startswith("fuse."):
-        return kind not in _LOCAL_FUSE
-    return kind in _NETWORK
+        return kind not in _LOCAL_FUSE_FILESYSTEMS
+    return kind in _NETWORK_FILESYSTEMS

@@ -1,4 +1,7 @@
-"""Blocking work off the event loop. Only who has a loop imports asyncio; most commands do not."""
+"""Runs blocking functions outside the event loop.
+
+asyncio is imported on the first call only, because most commands have no event loop.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns, done in a thread."""
+async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function` in a thread, and return its result."""
     from asyncio import to_thread
 
-    return await to_thread(work, *args, **kwargs)
+    return await to_thread(function, *args, **kwargs)

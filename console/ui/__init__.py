@@ -1,1 +1,1 @@
-"""The only room that draws. It is handed snapshots and a `submit`, and asks nobody else."""
+"""The terminal user interface. ConsolePorts is its only access to snapshots, logs and commands."""

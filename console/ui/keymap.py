@@ -1,4 +1,4 @@
-"""Every command of the console, once: keys, footer, help and palette are views of this table."""
+"""The table of all commands, from which keys, footer, help and palette are built."""
 
 from __future__ import annotations
 
@@ -6,69 +6,75 @@ import re
 from collections.abc import Mapping
 
 from console.core.frozen import frozen, replace
-from console.core.text.formatting import visible
+from console.core.text.formatting import sanitize_text
 
 
 @frozen
-class Entry:
-    """One command."""
+class CommandSpec:
+    """A command of the console, with its keys and texts."""
 
     id: str
     key: str
     label: str
     help: str
-    selection: bool = False
-    """It needs a selected role or instance."""
-    destructive: bool = False
-    """It ends something, and asks first."""
-    changes: bool = False
-    """It changes the box: refused when read-only."""
+    needs_selection: bool = False
+    """The command needs a selected role or instance."""
+    is_destructive: bool = False
+    """The command ends a process, and asks first."""
+    changes_box: bool = False
+    """The command changes the box; it is refused in read-only mode."""
     other_keys: tuple[str, ...] = ()
 
 
-COMMANDS = (
-    Entry("help", "question_mark", "help", "What the panes and keys mean", other_keys=("f1",)),
-    Entry("ensure", "e", "ensure", "See to it that the role runs: starts it if it does not",
-          selection=True, changes=True),
-    Entry("restart", "r", "restart", "End the selected instance gracefully and start a fresh one",
-          selection=True, destructive=True, changes=True),
-    Entry("kill", "k", "kill", "End the selected instance and its whole tree",
-          selection=True, destructive=True, changes=True),
-    Entry("why", "w", "why",
+COMMAND_SPECS = (
+    CommandSpec("help", "question_mark", "help", "What the panes and keys mean",
+          other_keys=("f1",)),
+    CommandSpec("ensure", "e", "ensure", "See to it that the role runs: starts it if it does not",
+          needs_selection=True, changes_box=True),
+    CommandSpec("restart", "r", "restart",
+          "End the selected instance gracefully and start a fresh one",
+          needs_selection=True, is_destructive=True, changes_box=True),
+    CommandSpec("kill", "k", "kill", "End the selected instance and its whole tree",
+          needs_selection=True, is_destructive=True, changes_box=True),
+    CommandSpec("why", "w", "why",
           "What is wrong with the selected role, or how it last died, link by link",
-          selection=True),
-    Entry("handover", "h", "hand-over",
+          needs_selection=True),
+    CommandSpec("handover", "h", "hand-over",
           "What a colleague who takes over must know; first, what happened since you last looked"),
-    Entry("log", "l", "log", "Read the output of the selected role", selection=True),
-    Entry("leave", "q", "leave", "Leave the console; monitoring goes on",
+    CommandSpec("log", "l", "log", "Read the output of the selected role", needs_selection=True),
+    CommandSpec("leave", "q", "leave", "Leave the console; monitoring goes on",
           other_keys=("ctrl+c", "ctrl+q")),
-    Entry("duplicates", "x", "duplicates", "End the instances that are too many",
-          selection=True, destructive=True, changes=True),
-    Entry("acknowledge", "a", "noted", "Take note of the worst alert that nobody has noted yet",
-          changes=True),
-    Entry("earlier", "comma", "earlier", "Look at the moment of the event before"),
-    Entry("later", "full_stop", "later", "Look at the moment of the event after"),
-    Entry("filter", "slash", "filter",
+    CommandSpec("duplicates", "x", "duplicates", "End the instances that are too many",
+          needs_selection=True, is_destructive=True, changes_box=True),
+    CommandSpec("acknowledge", "a", "noted",
+          "Take note of the worst alert that nobody has noted yet",
+          changes_box=True),
+    CommandSpec("earlier", "comma", "earlier", "Look at the moment of the event before"),
+    CommandSpec("later", "full_stop", "later", "Look at the moment of the event after"),
+    CommandSpec("filter", "slash", "filter",
           "Show only the focused pane's rows that match a word or pattern, !: that do not"),
-    Entry("sort", "o", "sort", "Sort the instances: as found, by age, by CPU, by memory"),
-    Entry("palette", "colon", "palette", "Find a command by name", other_keys=("ctrl+p",)),
-    Entry("canary", "c", "canary", "Send a canary task now", changes=True),
-    Entry("baseline", "b", "baseline", "Start the baseline, or stop it after asking",
-          changes=True),
-    Entry("zoom", "z", "zoom", "Give the focused pane the whole screen; Esc gives it back"),
-    Entry("redraw", "ctrl+l", "redraw", "Draw all again, over what others wrote on the terminal"),
-    Entry("freeze", "f", "freeze", "Hold the picture still; collection goes on"),
-    Entry("theme", "t", "theme", "Choose a theme, seeing each as it is lit"),
-    Entry("daemon", "D", "daemon", "Start the daemon that runs the monitors, if nobody does",
-          changes=True),
-    Entry("shorter", "left_square_bracket", "shorter", "Graphs over less time: 24 h, 6 h, 1 h"),
-    Entry("longer", "right_square_bracket", "longer", "Graphs over more time: 1 h, 6 h, 24 h"),
-    Entry("goto", "g", "go to", "Look at a moment that you name: 02:14, 3h, a date"),
-    Entry("back", "less_than_sign", "10 min back", "Look at the moment ten minutes before"),
-    Entry("on", "greater_than_sign", "10 min on", "Look at the moment ten minutes after"),
+    CommandSpec("sort", "o", "sort", "Sort the instances: as found, by age, by CPU, by memory"),
+    CommandSpec("palette", "colon", "palette", "Find a command by name", other_keys=("ctrl+p",)),
+    CommandSpec("canary", "c", "canary", "Send a canary task now", changes_box=True),
+    CommandSpec("baseline", "b", "baseline", "Start the baseline, or stop it after asking",
+          changes_box=True),
+    CommandSpec("zoom", "z", "zoom", "Give the focused pane the whole screen; Esc gives it back"),
+    CommandSpec("redraw", "ctrl+l", "redraw",
+          "Draw all again, over what others wrote on the terminal"),
+    CommandSpec("freeze", "f", "freeze", "Hold the picture still; collection goes on"),
+    CommandSpec("theme", "t", "theme", "Choose a theme, seeing each as it is lit"),
+    CommandSpec("daemon", "D", "daemon", "Start the daemon that runs the monitors, if nobody does",
+          changes_box=True),
+    CommandSpec("shorter", "left_square_bracket", "shorter",
+          "Graphs over less time: 24 h, 6 h, 1 h"),
+    CommandSpec("longer", "right_square_bracket", "longer",
+          "Graphs over more time: 1 h, 6 h, 24 h"),
+    CommandSpec("goto", "g", "go to", "Look at a moment that you name: 02:14, 3h, a date"),
+    CommandSpec("back", "less_than_sign", "10 min back", "Look at the moment ten minutes before"),
+    CommandSpec("on", "greater_than_sign", "10 min on", "Look at the moment ten minutes after"),
 )  # fmt: skip
 
-URGENT = {
+PANE_COMMANDS = {
     "processes": ("ensure", "restart", "kill", "why", "log", "duplicates", "sort", "filter"),
     "monitors": ("canary", "why", "log", "daemon", "filter", "zoom"),
     "queue": ("canary", "log", "why", "restart", "zoom"),
@@ -79,13 +85,14 @@ URGENT = {
     "events": ("why", "handover", "acknowledge", "earlier", "later", "goto", "filter", "zoom"),
     "past": ("now", "earlier", "later", "back", "on", "goto", "why", "handover", "zoom"),
 }
-"""Pane -> the commands that serve there most, in this order; the others follow as in the table.
+"""Pane -> the commands that the footer shows first; the others follow in the order of the table.
 
-In the past they are the same for every pane, and those that would change the box are not there.
+While the past is shown, the entry `past` applies to every pane; it has no command that changes the
+box.
 """
-NOW = Entry("now", "escape", "now", "Back from the past")
+RETURN_TO_NOW = CommandSpec("now", "escape", "now", "Back from the past")
 
-_NAMES = {
+_KEY_NAMES = {
     "?": "question_mark", "/": "slash", ":": "colon", ",": "comma", ".": "full_stop",
     "[": "left_square_bracket", "]": "right_square_bracket", "<": "less_than_sign",
     ">": "greater_than_sign", ";": "semicolon", "'": "apostrophe", "!": "exclamation_mark",
@@ -95,57 +102,69 @@ _NAMES = {
     "|": "vertical_line", '"': "quotation_mark", "`": "grave_accent", " ": "space",
     "^": "circumflex_accent", "{": "left_curly_bracket", "}": "right_curly_bracket",
 }  # fmt: skip
-_SYMBOLS = {name: char for char, name in _NAMES.items()} | {
+_KEY_SYMBOLS = {name: char for char, name in _KEY_NAMES.items()} | {
     "f1": "F1",
     "space": "space",
     "escape": "Esc",
 }
-FIXED = (
+RESERVED_KEYS = (
     "up", "down", "pageup", "pagedown", "home", "end", "escape", "tab", "shift+tab", "enter",
     *"12345678",
 )  # fmt: skip
-"""Keys that always do the same: moving, panes, leaving a dialog."""
-_ERASING = ("backspace", "delete", "ctrl+h")
-_KEY = re.compile(r"(ctrl\+|shift\+|alt\+)*([a-z][a-z0-9_]*|[A-Z0-9])")
+"""Keys that cannot be remapped: they move, focus a pane, or close a dialog."""
+_ERASING_KEYS = ("backspace", "delete", "ctrl+h")
+_KEY_PATTERN = re.compile(r"(ctrl\+|shift\+|alt\+)*([a-z][a-z0-9_]*|[A-Z0-9])")
 
 
-def symbol(key: str) -> str:
-    """A key as people write it."""
-    return _SYMBOLS.get(key, key.replace("ctrl+", "^"))
+def format_key(key: str) -> str:
+    """Return the name of a key as it is shown: `?`, `^p`, `F1`."""
+    return _KEY_SYMBOLS.get(key, key.replace("ctrl+", "^"))
 
 
-def named(key: str) -> str:
-    """A key as the terminal tells it: `?` is `question_mark`."""
-    return _NAMES.get(key, key)
+def normalize_key(key: str) -> str:
+    """Return Textual's name of a key: `?` becomes `question_mark`."""
+    return _KEY_NAMES.get(key, key)
 
 
-def table(keys: Mapping[str, str], read_only: bool = False) -> tuple[Entry, ...]:
-    """The commands with the operator's own keys; read-only, without those that change the box."""
-    remapped = (replace(one, key=named(keys.get(one.id, one.key))) for one in COMMANDS)
-    return tuple(entry for entry in remapped if not (read_only and entry.changes))
+def build_command_specs(
+    key_overrides: Mapping[str, str], read_only: bool = False
+) -> tuple[CommandSpec, ...]:
+    """Return the commands with the operator's keys.
+
+    In read-only mode the commands that change the box are omitted.
+    """
+    remapped = (
+        replace(entry, key=normalize_key(key_overrides.get(entry.id, entry.key)))
+        for entry in COMMAND_SPECS
+    )
+    return tuple(entry for entry in remapped if not (read_only and entry.changes_box))
 
 
-def mistakes(keys: Mapping[str, str]) -> list[str]:
-    """What is wrong with the operator's own keys, each with the name of its setting."""
-    known = {entry.id: entry for entry in COMMANDS}
-    found = []
-    for id, key in keys.items():
-        where, name = f"screen.keys.{visible(id, 40)}", named(key)
-        shown = repr(visible(key, 40))
-        if id not in known:
-            found.append(f"{where}: no such command; there are: {', '.join(known)}")
-        elif not _KEY.fullmatch(name):
-            found.append(f"{where}: {shown} is no key: a character, or a name such as f2, ctrl+e")
-        elif name in FIXED:
-            found.append(f"{where}: {shown} always moves, focuses a pane or closes a dialog")
-        elif known[id].destructive and name in _ERASING:
-            found.append(f"{where}: {shown} erases while typing: nothing that ends something")
+def find_keymap_errors(key_overrides: Mapping[str, str]) -> list[str]:
+    """Return the errors in the operator's keys, each with the name of its setting."""
+    by_id = {entry.id: entry for entry in COMMAND_SPECS}
+    errors = []
+    for id, key in key_overrides.items():
+        setting, name = f"screen.keys.{sanitize_text(id, 40)}", normalize_key(key)
+        shown = repr(sanitize_text(key, 40))
+        if id not in by_id:
+            errors.append(f"{setting}: no such command; there are: {', '.join(by_id)}")
+        elif not _KEY_PATTERN.fullmatch(name):
+            errors.append(
+                f"{setting}: {shown} is no key: a character, or a name such as f2, ctrl+e"
+            )
+        elif name in RESERVED_KEYS:
+            errors.append(f"{setting}: {shown} always moves, focuses a pane or closes a dialog")
+        elif by_id[id].is_destructive and name in _ERASING_KEYS:
+            errors.append(f"{setting}: {shown} erases while typing: nothing that ends something")
     taken: dict[str, str] = {}
-    for entry in table(keys):
+    for entry in build_command_specs(key_overrides):
         for key in (entry.key, *entry.other_keys):
             other = taken.setdefault(key, entry.id)
             if other != entry.id:
-                mine = entry.id if entry.id in keys else other
-                rest = other if mine == entry.id else entry.id
-                found.append(f"screen.keys.{mine}: {symbol(key)!r} is the key of {rest} already")
-    return found
+                own_id = entry.id if entry.id in key_overrides else other
+                other_id = other if own_id == entry.id else entry.id
+                errors.append(
+                    f"screen.keys.{own_id}: {format_key(key)!r} is the key of {other_id} already"
+                )
+    return errors

@@ -1,4 +1,4 @@
-"""The main screen: header, panes, notice line, keys. It holds what the operator looks at."""
+"""The main screen: header, panes, notice line and keys, with the state of the operator's view."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 from textual.widget import Widget
 
-from console.core.model import Moment, Snapshot
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
 from console.core.trends import DAY_S, Trends
-from console.ui.dialogs.confirm_text import first
-from console.ui.keymap import Entry, symbol
-from console.ui.panes import PaneModule, discover, drawn, name_of, wish
-from console.ui.panes.processes import ORDERS
-from console.ui.redraw.render_cache import Noted, alike
-from console.ui.render.header import Freshness, footer, header
-from console.ui.render.layout import Place, arrange, tops
-from console.ui.render.styled_lines import Choice, Frame, Line, Look, line
-from console.ui.textual_ext.patches import SparingScreen
-from console.ui.widgets.filter_input import FilterLine
-from console.ui.widgets.line_view import Pane, put
-from console.ui.widgets.row_filter import NOTHING
+from console.ui.dialogs.confirm_text import default_selection
+from console.ui.keymap import CommandSpec, format_key
+from console.ui.panes import PaneModule, discover, layout_request, pane_name, render_safely
+from console.ui.panes.processes import SORT_ORDERS
+from console.ui.redraw.render_cache import AccessRecorder, is_same_content
+from console.ui.render.header import Freshness, render_footer, render_header
+from console.ui.render.layout import PaneRegion, arrange_panes, header_height
+from console.ui.render.styled_lines import (
+    LineStyles,
+    PaneContext,
+    Selection,
+    StyledLine,
+    styled_line,
+)
+from console.ui.textual_ext.patches import MinimalScreen
+from console.ui.widgets.filter_input import FilterInput
+from console.ui.widgets.line_view import LineView, place_widget
+from console.ui.widgets.row_filter import NO_FILTER
 
-SETTLED_S = 2.0
-"""By then all has found its place. The frames before have nothing to show, or not where it stays:
-whoever looks is not to wait for the pause after each."""
+STARTUP_PERIOD_S = 2.0
+"""After this time the layout is final. The frames before are empty or have another layout, so
+the minimum interval between frames does not apply to them."""
 
 
-class Board(SparingScreen):
-    """All panes over one snapshot."""
+class MainScreen(MinimalScreen):
+    """The screen with all panes, which show one snapshot."""
 
-    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # a border is all that changes
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # only borders change
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False),
@@ -48,237 +55,303 @@ class Board(SparingScreen):
     ]
 
     def __init__(
-        self, look: Look, entries: Sequence[Entry], read_only: bool, graphs: bool = False
+        self,
+        line_styles: LineStyles,
+        command_specs: Sequence[CommandSpec],
+        read_only: bool,
+        has_graphs: bool = False,
     ) -> None:
         super().__init__()
-        self.modules: dict[str, PaneModule] = {name_of(module): module for module in discover()}
-        self.panes = {
-            name: Pane(module.TITLE, module.KEY, id=f"pane-{name}")
-            for name, module in self.modules.items()
+        self.pane_modules: dict[str, PaneModule] = {
+            pane_name(module): module for module in discover()
         }
-        bare = (Pane(id=id, framed=False) for id in ("header", "notice", "keys"))
-        self.top, self.notice, self.keys = bare
-        self.prompt = FilterLine()
-        self.entries, self.read_only, self.graphs = tuple(entries), read_only, graphs
+        self.panes = {
+            name: LineView(module.TITLE, module.KEY, id=f"pane-{name}")
+            for name, module in self.pane_modules.items()
+        }
+        unframed = (LineView(id=id, is_framed=False) for id in ("header", "notice", "keys"))
+        self.header_view, self.notice_view, self.keys_view = unframed
+        self.filter_input = FilterInput()
+        self.command_specs, self.read_only, self.has_graphs = (
+            tuple(command_specs),
+            read_only,
+            has_graphs,
+        )
         self.trends: Trends | None = None
         self.span_s = DAY_S
-        self.choice: Choice | None = None
+        self.selection: Selection | None = None
         self.settled = False
-        """Whether all has found its place: until then every snapshot is drawn as it comes."""
-        self.zoomed, self.order = "", ORDERS[0]
-        self._sifted: Pane | None = None
-        self._hidden: list[str] = []
-        self._needs: dict[str, int] = {}
-        """The most lines that each pane had to show: it grows and does not shrink again."""
-        self._shown: tuple[Snapshot, Freshness, Line] | None = None
-        self._told: Snapshot | None = None
-        """The first of the snapshots that told the same as the one that is shown."""
-        self.dress(look)
+        """True when STARTUP_PERIOD_S is over; until then every snapshot is drawn at once."""
+        self.zoomed_pane, self.instance_order = "", SORT_ORDERS[0]
+        self._filtered_pane: LineView | None = None
+        self._hidden_panes: list[str] = []
+        self._max_line_counts: dict[str, int] = {}
+        """Pane name -> the greatest number of lines it had so far; a pane never shrinks."""
+        self._last_shown: tuple[Snapshot, Freshness, StyledLine] | None = None
+        self._content_snapshot: Snapshot | None = None
+        """The first of the consecutive snapshots with the same content as the shown one."""
+        self.apply_styles(line_styles)
 
     def compose(self) -> ComposeResult:
-        yield self.top
+        yield self.header_view
         yield from self.panes.values()
-        yield self.notice
-        yield self.prompt
-        yield self.keys
+        yield self.notice_view
+        yield self.filter_input
+        yield self.keys_view
 
     def on_mount(self) -> None:
-        for module in self.modules.values():
-            self._bindings.bind(module.KEY, f"pane('{name_of(module)}')", show=False)
+        for module in self.pane_modules.values():
+            self._bindings.bind(module.KEY, f"pane('{pane_name(module)}')", show=False)
         self.panes[next(iter(self.panes))].focus()
-        self.hurry(SETTLED_S)
-        self.set_timer(SETTLED_S, lambda: setattr(self, "settled", True))
+        self.paint_immediately(STARTUP_PERIOD_S)
+        self.set_timer(STARTUP_PERIOD_S, lambda: setattr(self, "settled", True))
 
-    def dress(self, look: Look) -> None:
-        """Put on a theme."""
-        for pane in (self.top, self.notice, self.keys, *self.panes.values()):
-            pane.look = look
-            pane.redraw()
+    def apply_styles(self, line_styles: LineStyles) -> None:
+        """Apply the styles of a theme to all views."""
+        for pane in (self.header_view, self.notice_view, self.keys_view, *self.panes.values()):
+            pane.line_styles = line_styles
+            pane.repaint_changes()
 
     @property
-    def focus_name(self) -> str:
-        """The name of the focused pane."""
+    def focused_pane_name(self) -> str:
+        """Return the name of the focused pane, or "" if no pane has the focus."""
         return next((name for name, pane in self.panes.items() if pane is self.focused), "")
 
     # --- showing ----------------------------------------------------------------------------
 
-    def show(self, snapshot: Snapshot, fresh: Freshness, notice: Line) -> None:
-        """Show a snapshot; what has not changed is not touched."""
-        self._shown = snapshot, fresh, notice
-        told = self._told
-        if told is None or not alike(snapshot, told):
-            told = self._told = snapshot
-        if self.choice is None:
-            self.choice = first(snapshot)
-        self._head(told, snapshot.moment, fresh)
-        needs, lost = dict(self._needs), _lost(self.choice, told)
-        for name, module in self.modules.items():
-            self._present(name, module, told, lost, snapshot.moment)
-        self.notice.present([notice if notice.spans else self._idle()])
-        self._foot()
-        if needs != self._needs and not self.zoomed:
-            self.place()
+    def show_snapshot(self, snapshot: Snapshot, freshness: Freshness, notice: StyledLine) -> None:
+        """Show a snapshot; redraw only the views whose content changes."""
+        self._last_shown = snapshot, freshness, notice
+        content = self._content_snapshot
+        if content is None or not is_same_content(snapshot, content):
+            content = self._content_snapshot = snapshot
+        if self.selection is None:
+            self.selection = default_selection(snapshot)
+        self._draw_header(content, snapshot.moment, freshness)
+        line_counts, lost = (
+            dict(self._max_line_counts),
+            _find_lost_selection(self.selection, content),
+        )
+        for name, module in self.pane_modules.items():
+            self._draw_pane(name, module, content, lost, snapshot.moment)
+        self.notice_view.set_lines([notice if notice.spans else self._idle_notice()])
+        self._draw_keys()
+        if line_counts != self._max_line_counts and not self.zoomed_pane:
+            self.place_widgets()
 
-    def _foot(self) -> None:
-        """The keys; they say nothing of any moment."""
-        asks, shape = bool(self.prompt.display), (self.size.width, self._where)
+    def _draw_keys(self) -> None:
+        """Draw the line of keys, which does not depend on the moment."""
+        filtering, shape = bool(self.filter_input.display), (self.size.width, self._key_context)
 
-        def draw(_: Moment) -> tuple[list[Line], None]:
-            return [self.prompt.KEYS if asks else footer(self.entries, *shape)], None
+        def draw(_: Moment) -> tuple[list[StyledLine], None]:
+            return [
+                self.filter_input.KEY_HINTS
+                if filtering
+                else render_footer(self.command_specs, *shape)
+            ], None
 
-        self.keys.show((asks, shape), Moment(0.0), draw)
+        self.keys_view.draw_if_changed((filtering, shape), Moment(0.0), draw)
 
     @property
-    def _where(self) -> str:
-        """For what the keys serve: the focused pane, or the past in any."""
-        past = self._shown is not None and self._shown[1].past is not None
-        return "past" if past else self.focus_name
+    def _key_context(self) -> str:
+        """Return the key of PANE_COMMANDS: "past" if the past is shown, or the focused pane."""
+        past = self._last_shown is not None and self._last_shown[1].past_moment is not None
+        return "past" if past else self.focused_pane_name
 
-    def steady_s(self, now: Moment) -> float:
-        """Seconds for which all that is shown stays true, if nothing happens."""
-        shown = [pane for pane in (self.top, *self.panes.values()) if pane.display]
-        return min((pane.steady_s(now) for pane in shown), default=0.0)
+    def valid_for_s(self, now: Moment) -> float:
+        """Return the seconds for which all that is shown stays valid without a new snapshot."""
+        displayed = [pane for pane in (self.header_view, *self.panes.values()) if pane.display]
+        return min((pane.valid_for_s(now) for pane in displayed), default=0.0)
 
-    def _head(self, told: Snapshot, moment: Moment, fresh: Freshness) -> None:
-        """The lines above the panes."""
-        shape = self.size.width, self.top.size.height
-        starts = next((symbol(one.key) for one in self.entries if one.id == "daemon"), "")
-        seen = Noted(told)
+    def _draw_header(self, snapshot: Snapshot, moment: Moment, freshness: Freshness) -> None:
+        """Draw the lines above the panes."""
+        shape = self.size.width, self.header_view.size.height
+        daemon_key = next(
+            (format_key(entry.key) for entry in self.command_specs if entry.id == "daemon"), ""
+        )
+        recorder = AccessRecorder(snapshot)
 
-        def draw(now: Moment) -> tuple[list[Line], None]:
-            return header(seen.at(now), fresh, self.read_only, *shape, self.trends, starts), None
+        def draw(now: Moment) -> tuple[list[StyledLine], None]:
+            return render_header(
+                recorder.with_moment(now),
+                freshness,
+                self.read_only,
+                *shape,
+                self.trends,
+                daemon_key,
+            ), None
 
-        self.top.show((seen, fresh.words, self.trends, shape), moment, draw)
+        self.header_view.draw_if_changed(
+            (recorder, freshness.cache_key, self.trends, shape), moment, draw
+        )
 
-    def _present(
-        self, name: str, module: PaneModule, told: Snapshot, lost: Choice | None, moment: Moment
+    def _draw_pane(
+        self,
+        name: str,
+        module: PaneModule,
+        snapshot: Snapshot,
+        lost_selection: Selection | None,
+        moment: Moment,
     ) -> None:
         pane = self.panes[name]
         if not pane.display:
             return
-        pane.choose(self.choice)
-        wide = max(0, pane.size.width - 3)
-        match = self.prompt.sift if pane is self._sifted else NOTHING
-        about = told, wide, pane.room, lost, self.trends, self.span_s, self.order, match
-        if pane.still(about, moment):
+        pane.set_selection(self.selection)
+        width = max(0, pane.size.width - 3)
+        row_filter = self.filter_input.row_filter if pane is self._filtered_pane else NO_FILTER
+        inputs = (
+            snapshot,
+            width,
+            pane.visible_row_count,
+            lost_selection,
+            self.trends,
+            self.span_s,
+            self.instance_order,
+            row_filter,
+        )
+        if pane.is_current(inputs, moment):
             return
-        seen = Noted(told)
-        frame = Noted(Frame(wide, pane.room, lost, self.trends, self.span_s, self.order))
+        recorder = AccessRecorder(snapshot)
+        context = AccessRecorder(
+            PaneContext(
+                width,
+                pane.visible_row_count,
+                lost_selection,
+                self.trends,
+                self.span_s,
+                self.instance_order,
+            )
+        )
 
-        def draw(now: Moment) -> tuple[list[Line], Line]:
-            lines, summary = drawn(module, seen.at(now), frame.at(now))
-            if not self.zoomed:  # it has all the room there is, and some panes use it
-                self._needs[name] = max(self._needs.get(name, 0), len(lines))
+        def draw(now: Moment) -> tuple[list[StyledLine], StyledLine]:
+            lines, summary = render_safely(
+                module, recorder.with_moment(now), context.with_moment(now)
+            )
+            if not self.zoomed_pane:  # a zoomed pane may have more lines because it has more room
+                self._max_line_counts[name] = max(self._max_line_counts.get(name, 0), len(lines))
             return lines, summary
 
-        pane.show((seen, frame), moment, draw, match)
+        pane.draw_if_changed((recorder, context), moment, draw, row_filter)
 
-    def _idle(self) -> Line:
-        """What the notice line says when there is no news: what is not on the screen."""
-        if self.prompt.sift and self._sifted:
-            typed = (f" filter in {self._sifted.title}: {self.prompt.sift.words}", "warn")
-            return line(typed, ("  Esc clears it", "muted"))
-        hidden = ", ".join(self.modules[name].TITLE for name in self._hidden)
-        return line((f" … not shown: {hidden}", "muted")) if hidden else line()
+    def _idle_notice(self) -> StyledLine:
+        """Return the notice line for when there is no notice: the filter, or the hidden panes."""
+        if self.filter_input.row_filter and self._filtered_pane:
+            description = (
+                f" filter in {self._filtered_pane.title}: "
+                f"{self.filter_input.row_filter.description}",
+                "warn",
+            )
+            return styled_line(description, ("  Esc clears it", "muted"))
+        hidden = ", ".join(self.pane_modules[name].TITLE for name in self._hidden_panes)
+        return styled_line((f" … not shown: {hidden}", "muted")) if hidden else styled_line()
 
-    def again(self) -> None:
-        """Show the same snapshot, after something about the view has changed."""
-        if self._shown is not None:
-            self.show(*self._shown)
+    def show_again(self) -> None:
+        """Show the same snapshot again after a change of the view."""
+        if self._last_shown is not None:
+            self.show_snapshot(*self._last_shown)
 
-    on_filter_line_sifted = again
+    on_filter_input_filter_changed = show_again
 
     # --- layout -----------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        self.place()
+        self.place_widgets()
 
     def on_descendant_focus(self) -> None:
         pane = self.focused
-        if isinstance(pane, Pane) and self._shown:
-            self._foot()
-            if not self.zoomed and (pane.folded or pane.room < len(pane.rows)):
-                self.place()
+        if isinstance(pane, LineView) and self._last_shown:
+            self._draw_keys()
+            if not self.zoomed_pane and (pane.is_folded or pane.visible_row_count < len(pane.rows)):
+                self.place_widgets()
 
-    def place(self) -> None:
-        """Give every widget its rectangle. Only a resize, zoom or focus comes here."""
+    def place_widgets(self) -> None:
+        """Place every widget, after a change of size, zoom, focus or a pane's number of lines."""
         width, height = self.size
-        top = tops(height, self.graphs)
+        top = header_height(height, self.has_graphs)
         keys, notice = int(height > 1), int(height > 3)
-        free = max(0, height - top - keys - notice)
-        wishes = [wish(name, one, self._needs.get(name)) for name, one in self.modules.items()]
-        places = arrange(wishes, width, free, self.focus_name)
-        if self.zoomed:
-            places = {self.zoomed: Place(0, 0, width, free)}
-        self._hidden = [] if self.zoomed else [name for name in self.panes if name not in places]
+        panes_height = max(0, height - top - keys - notice)
+        requests = [
+            layout_request(name, module, self._max_line_counts.get(name))
+            for name, module in self.pane_modules.items()
+        ]
+        regions = arrange_panes(requests, width, panes_height, self.focused_pane_name)
+        if self.zoomed_pane:
+            regions = {self.zoomed_pane: PaneRegion(0, 0, width, panes_height)}
+        self._hidden_panes = (
+            [] if self.zoomed_pane else [name for name in self.panes if name not in regions]
+        )
         for name, pane in self.panes.items():
-            place = places.get(name)
-            pane.display = place is not None and place.height > 0
-            if place is not None:
-                put(pane, place.x, place.y + top, place.width, place.height)
-        put(self.top, 0, 0, width, top)
-        put(self.notice, 0, height - keys - notice, width, notice)
-        put(self.prompt, 0, height - keys - notice, width, notice)
-        put(self.keys, 0, height - keys, width, keys)
-        self.call_after_refresh(self.again)
+            region = regions.get(name)
+            pane.display = region is not None and region.height > 0
+            if region is not None:
+                place_widget(pane, region.x, region.y + top, region.width, region.height)
+        place_widget(self.header_view, 0, 0, width, top)
+        place_widget(self.notice_view, 0, height - keys - notice, width, notice)
+        place_widget(self.filter_input, 0, height - keys - notice, width, notice)
+        place_widget(self.keys_view, 0, height - keys, width, keys)
+        self.call_after_refresh(self.show_again)
 
     # --- moving, filtering, zooming -----------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
-        """Focus a pane by its key; one that found no room gets some."""
-        if self.zoomed:
-            self.zoomed = name
-            self.place()
+        """Focus a pane by its key, and display it if it was hidden."""
+        if self.zoomed_pane:
+            self.zoomed_pane = name
+            self.place_widgets()
         self.panes[name].display = True
         self.panes[name].focus()
 
     def action_move(self, by: int) -> None:
-        """Move the selection in a pane that has one; scroll any other."""
+        """Move the selection in a pane with selectable rows; scroll any other pane."""
         pane = self.focused
-        if isinstance(pane, Pane) and (found := pane.move(by)) is not None:
-            self.choice = found
-            self.again()
+        if isinstance(pane, LineView) and (selection := pane.move_selection(by)) is not None:
+            self.selection = selection
+            self.show_again()
 
-    def on_pane_clicked(self, message: Pane.Clicked) -> None:
-        self.choice = message.key
-        self.again()
+    def on_line_view_clicked(self, message: LineView.Clicked) -> None:
+        self.selection = message.focus_key
+        self.show_again()
 
-    def zoom(self) -> None:
-        """The focused pane takes the whole screen, or gives it back."""
-        self.zoomed = "" if self.zoomed else self.focus_name
-        self.place()
+    def toggle_zoom(self) -> None:
+        """Zoom the focused pane to the whole screen, or end the zoom."""
+        self.zoomed_pane = "" if self.zoomed_pane else self.focused_pane_name
+        self.place_widgets()
 
-    def sort(self) -> str:
-        """Sort the instances by the next thing there is, which is returned."""
-        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
-        self.again()
-        return self.order
+    def cycle_sort_order(self) -> str:
+        """Sort the instances in the next order of SORT_ORDERS, and return it."""
+        self.instance_order = SORT_ORDERS[
+            (SORT_ORDERS.index(self.instance_order) + 1) % len(SORT_ORDERS)
+        ]
+        self.show_again()
+        return self.instance_order
 
-    def ask_filter(self, refuse: Callable[[str], None]) -> None:
-        """Open the filter line."""
-        if isinstance(self.focused, Pane) and self.focused is not self._sifted:
-            self._sifted, self.prompt.sift = self.focused, NOTHING
-        self.prompt.open(refuse)
+    def open_filter(self, show_error: Callable[[str], None]) -> None:
+        """Open the filter line for the focused pane."""
+        if isinstance(self.focused, LineView) and self.focused is not self._filtered_pane:
+            self._filtered_pane, self.filter_input.row_filter = self.focused, NO_FILTER
+        self.filter_input.open(show_error)
 
-    def on_filter_line_closed(self) -> None:
-        if self._sifted is not None:
-            self._sifted.focus()
-        self.again()
+    def on_filter_input_closed(self) -> None:
+        if self._filtered_pane is not None:
+            self._filtered_pane.focus()
+        self.show_again()
 
     def action_back(self) -> None:
-        """Esc undoes one thing: the filter, then the zoom, then the freeze."""
-        if self.prompt.display or self.prompt.sift:
-            self.prompt.clear()
-        elif self.zoomed:
-            self.zoom()
+        """Undo the first of these that is active: filter, zoom, freeze or past (key: Esc)."""
+        if self.filter_input.display or self.filter_input.row_filter:
+            self.filter_input.clear()
+        elif self.zoomed_pane:
+            self.toggle_zoom()
         else:
             self.app.call_later(self.app.run_action, "thaw")
 
 
-def _lost(choice: Choice | None, snapshot: Snapshot) -> Choice | None:
-    """The selected instance, if it is no more."""
-    if choice is None or choice.identity is None:
+def _find_lost_selection(selection: Selection | None, snapshot: Snapshot) -> Selection | None:
+    """Return the selection if its instance has ended, otherwise None."""
+    if selection is None or selection.identity is None:
         return None
-    view = snapshot.role(choice.role)
-    there = view is not None and any(i.identity == choice.identity for i in view.instances)
-    return None if there else choice
+    view = snapshot.role(selection.role)
+    exists = view is not None and any(
+        instance.identity == selection.identity for instance in view.instances
+    )
+    return None if exists else selection

@@ -1,4 +1,4 @@
-"""What the composition root hands to the screen: everything it may ask of the world."""
+"""The interface between the user interface and the rest of the program: data and commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.frozen import frozen
-from console.core.model import Command, Found, LogPage, Moment, Outcome, Snapshot
+from console.core.model.commands import Command, Outcome
+from console.core.model.logs import LogPage, LogSearchResult
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
 from console.core.trends import Trends
 
 if TYPE_CHECKING:
@@ -16,53 +19,58 @@ if TYPE_CHECKING:
 
 Publish = Callable[[Snapshot], None]
 Feed = Callable[[Publish], Coroutine[Any, Any, None]]
-"""Runs until cancelled and publishes a snapshot whenever there is news."""
+"""A coroutine that runs until it is cancelled and publishes each new snapshot."""
 
 
-async def _nothing_before(role: str, stream: str, end: int) -> LogPage:
-    return LogPage("", (), 0, end, end)
+async def _empty_log_page(role: str, stream: str, end_offset: int) -> LogPage:
+    return LogPage("", (), 0, end_offset, end_offset)
 
 
-async def _nothing_found(role: str, stream: str, word: str, start: int, way: int) -> Found:
-    return Found(None, None)
+async def _no_log_match(
+    role: str, stream: str, word: str, start: int, direction: int
+) -> LogSearchResult:
+    return LogSearchResult(None, None)
 
 
 @frozen
-class Logs:
-    """How the screen reads the output of roles; each is asked with role and `err` or `out`."""
+class LogReader:
+    """Functions that read the output of a role; the first arguments are role and `err` or `out`."""
 
     read: Callable[[str, str, int | None], Awaitable[LogPage]]
-    """From which offset on; None: the tail."""
-    before: Callable[[str, str, int], Awaitable[LogPage]] = _nothing_before
-    """The lines that end at an offset."""
-    find: Callable[[str, str, str, int, int], Awaitable[Found]] = _nothing_found
-    """A word, from an offset on, newer (1) or older (-1)."""
+    """(role, stream, offset) -> the lines from an offset on; None: the tail."""
+    read_before: Callable[[str, str, int], Awaitable[LogPage]] = _empty_log_page
+    """(role, stream, end offset) -> the lines that end at an offset."""
+    find: Callable[[str, str, str, int, int], Awaitable[LogSearchResult]] = _no_log_match
+    """(role, stream, word, offset, direction) -> the next match from an offset on, in newer (1) or
+    older (-1) lines."""
 
 
 @frozen
-class Wiring:
-    """The seams of the console."""
+class ConsolePorts:
+    """All functions and settings that the user interface gets from the composition root."""
 
     feeds: Mapping[str, Feed]
-    """Monitor name -> follow or run it; each becomes one background worker."""
+    """Monitor name -> the feed that follows or runs it; each feed runs in a background worker."""
     submit: Callable[[Command], Awaitable[Outcome]]
-    logs: Logs
+    log_reader: LogReader
     clock: Callable[[], Moment]
-    first: Snapshot | None = None
-    """What is known before any feed says it, so that the first frame is no empty one."""
+    initial_snapshot: Snapshot | None = None
+    """The snapshot of the first frame, before any feed has published one."""
     actor: str = ""
     read_only: bool = False
     theme: str = "dark"
     theme_directories: tuple[Path, ...] = ()
-    """Searched after the shipped themes; a theme of the same name replaces an earlier one."""
+    """Directories read after the shipped themes; a later theme replaces one of the same name."""
     ascii: bool = False
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Command id -> key, for those that are remapped."""
-    handover: Callable[[Snapshot, Moment], Awaitable[Handover]] | None = None
-    """What a colleague must know of a snapshot, and what happened since a moment."""
-    looked: Moment | None = None
-    """When somebody last looked at this console, before now; None: never."""
-    trends: Callable[[Moment | None], Awaitable[Trends]] | None = None
-    """The day until a moment, or until now; without it there are no graphs."""
-    past: Callable[[Moment, int], Awaitable[Snapshot | None]] | None = None
-    """What was known at a moment, or at the event before (-1) or after (1) it; None: nothing."""
+    key_overrides: Mapping[str, str] = field(default_factory=dict)
+    """Command id -> key, for remapped commands."""
+    build_handover: Callable[[Snapshot, Moment], Awaitable[Handover]] | None = None
+    """(snapshot, since) -> the hand-over, with the events since that moment."""
+    last_viewed: Moment | None = None
+    """The last time before now that this console was viewed; None: never."""
+    load_trends: Callable[[Moment | None], Awaitable[Trends]] | None = None
+    """(until) -> the trends of the day until a moment; None: until now. Without this function
+    there are no graphs."""
+    load_past: Callable[[Moment, int], Awaitable[Snapshot | None]] | None = None
+    """(moment, direction) -> the snapshot at the moment (0), or at the event before (-1) or after
+    (1) it; None if no data of that time exists."""

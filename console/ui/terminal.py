@@ -1,4 +1,4 @@
-"""The console's edge: however it ends, the terminal is left as it was found, and quickly."""
+"""Runs the console on a terminal and restores the terminal without delay, however it ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from console.core.text.formatting import visible
+from console.core.text.formatting import sanitize_text
 from console.ui.app import ConsoleApp
 
-RESET = (
+RESET_SEQUENCE = (
     b"\x18"  # CAN: ends a sequence that was cut in the middle
     b"\x1b[?2026l"  # synchronised output
     b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # mouse
@@ -27,96 +27,103 @@ RESET = (
     b"\x1b[?1049l\x1b[?25h\x1b[0m"  # alternate screen, cursor, colours
 )
 
-SIXTEEN = "sixteen"
-"""The theme for a terminal that has no more colours."""
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIXTEEN_COLOUR_THEME = "sixteen"
+"""The theme for a terminal with only 16 colours."""
+EXIT_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-class Edge:
-    """The terminal as it was at the start, and the way back to it."""
+class TerminalGuard:
+    """The terminal's settings at the start, and functions that restore them."""
 
     def __init__(self) -> None:
-        self._attributes: list[Any] | None = None
-        self._output = -1
+        self._saved_attributes: list[Any] | None = None
+        self._output_fd = -1
         try:
-            self._attributes = termios.tcgetattr(0)
+            self._saved_attributes = termios.tcgetattr(0)
             if 0 in termios.tcgetwinsize(0):
-                # A line that tells no size: Textual and Rich would guess differently, for ever.
+                # The terminal reports no size: set one, because Textual and Rich would assume
+                # different sizes.
                 termios.tcsetwinsize(0, (24, 80))
-            # A description of its own: the shared one must not become non-blocking for the shell.
+            # Open a new file description: the one shared with the shell must stay blocking.
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
-            self._output = os.open(os.ttyname(2), flags)
+            self._output_fd = os.open(os.ttyname(2), flags)
         except (OSError, termios.error):
             pass
 
     def restore(self) -> None:
-        """Put the terminal back without ever waiting for it."""
+        """Restore the terminal without blocking on it."""
         try:
-            if self._output >= 0:
-                os.write(self._output, RESET)
+            if self._output_fd >= 0:
+                os.write(self._output_fd, RESET_SEQUENCE)
         except OSError:
             pass
         try:
-            if self._attributes is not None:
-                termios.tcsetattr(0, termios.TCSANOW, self._attributes)
+            if self._saved_attributes is not None:
+                termios.tcsetattr(0, termios.TCSANOW, self._saved_attributes)
         except (OSError, termios.error):
             pass
 
-    def die(self, number: int, frame: FrameType | None = None) -> None:
-        """Leave at once: the event loop may be stuck on a terminal that nobody reads."""
-        self.restore()
-        os._exit(128 + number)
+    def exit_now(self, signal_number: int, frame: FrameType | None = None) -> None:
+        """Restore the terminal and exit at once with status 128 + signal number.
 
-    def watch(self) -> None:
-        """End the process when its terminal is gone, signal or not."""
+        The event loop may be blocked on a terminal whose output is not read.
+        """
+        self.restore()
+        os._exit(128 + signal_number)
+
+    def watch_hangup(self) -> None:
+        """End the process when its terminal hangs up, even if no SIGHUP arrives."""
         poller = select.poll()
-        poller.register(0, 0)  # hang-up and error are reported unasked
+        poller.register(0, 0)  # poll(2) always reports POLLHUP and POLLERR
         while not poller.poll():
             pass
-        self.die(signal.SIGHUP)
+        self.exit_now(signal.SIGHUP)
 
 
 def run(app: ConsoleApp, mouse: bool | None = None) -> int:
     """Run the console on this terminal and return its exit code.
 
-    `mouse`: whether it is taken from the terminal; None: unless the line is SSH's.
+    `mouse`: whether to enable mouse reports; None: enable them unless the session is over SSH.
     """
-    edge = Edge()
-    before = {number: signal.signal(number, edge.die) for number in ENDING}
-    threading.Thread(target=edge.watch, name="terminal-watch", daemon=True).start()
+    guard = TerminalGuard()
+    previous_handlers = {number: signal.signal(number, guard.exit_now) for number in EXIT_SIGNALS}
+    threading.Thread(target=guard.watch_hangup, name="terminal-watch", daemon=True).start()
     if mouse is None:
         mouse = not os.environ.get("SSH_CONNECTION")
-    if app.console.color_system == "standard" and SIXTEEN in app.themes:
-        app.wear(SIXTEEN)  # shades of our own would be rounded to something unreadable
+    if app.console.color_system == "standard" and SIXTEEN_COLOUR_THEME in app.themes:
+        # The colours of other themes would be rounded to unreadable combinations.
+        app.apply_theme(SIXTEEN_COLOUR_THEME)
     try:
-        _complete(lambda: app.run_async(mouse=mouse))
+        _run_event_loop(lambda: app.run_async(mouse=mouse))
     except Exception as error:
-        edge.restore()
-        _tell("".join(traceback.format_exception(error, limit=-8)))
+        guard.restore()
+        _print_to_stderr("".join(traceback.format_exception(error, limit=-8)))
         return 1
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-    if app.farewell:
-        _tell(app.farewell)
+    if app.exit_message:
+        _print_to_stderr(app.exit_message)
     return app.return_code or 0
 
 
-def _complete(main: Callable[[], Any]) -> None:
-    """Like `asyncio.run`, but does not wait for threads that somebody else is stuck in."""
+def _run_event_loop(main: Callable[[], Any]) -> None:
+    """Run a coroutine like `asyncio.run`, but without waiting for the default executor's threads,
+    which may be blocked.
+    """
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(main())
-        left = asyncio.all_tasks(loop)
-        for task in left:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
             task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+        if pending:
+            loop.run_until_complete(asyncio.wait(pending, timeout=1.0))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
 
 
-def _tell(text: str) -> None:
-    for one in text.splitlines():
-        print(visible(one, 500), file=sys.stderr)  # noqa: T201 - the console's own last words
+def _print_to_stderr(text: str) -> None:
+    for line in text.splitlines():
+        print(sanitize_text(line, 500), file=sys.stderr)  # noqa: T201 - printed after the console

@@ -1,1 +1,1 @@
-"""The console in a browser: one page, one WebSocket, a pseudo-terminal for each who looks."""
+"""The console in a browser: one page, and one WebSocket and pseudo-terminal for each client."""

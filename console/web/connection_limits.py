@@ -1,8 +1,8 @@
-"""How many connections are held, and for how long: a client without the key must not use them up.
+"""Limits connections in number and lifetime: clients without the key must not exhaust them.
 
-A connection has a deadline for its first head, and one for its whole life unless it is a console's.
-When there are too many, the oldest one that has not yet asked for anything is closed for the new
-one: a browser asks at once.
+A connection has a deadline for its first request head, and one for its lifetime unless it belongs
+to a console. If there are too many connections, a new one replaces the oldest one without a
+request: browsers send a request at once.
 """
 
 from __future__ import annotations
@@ -15,91 +15,105 @@ from typing import Any
 
 from aiohttp import web
 
-HEAD_S = 10.0
-"""From the connection to the end of the first head; and between two requests."""
-LIFE_S = 300.0
-"""The whole life of a connection that is no console's: long enough for a slow line."""
-MOST = 64
-"""Connections at one time, consoles aside."""
-BACKLOG = 16
-"""Connections that are accepted before others are closed."""
-QUIET_S = 10.0
-"""Between two lines of the log."""
+HEAD_TIMEOUT_S = 10.0
+"""Time from the connection to the end of the first request head, and between two requests."""
+CONNECTION_LIFETIME_S = 300.0
+"""Lifetime of a connection without a console. It is long enough for a slow network."""
+MAX_CONNECTIONS = 64
+"""Maximum of simultaneous connections, without those of consoles."""
+LISTEN_BACKLOG = 16
+"""Length of the listen queue: asyncio accepts as many at once, before it closes any other."""
+LOG_INTERVAL_S = 10.0
+"""Minimum time between two lines of the log."""
 
 
-class Doors:
-    """The connections that are open, consoles aside."""
+class ConnectionLimiter:
+    """The open connections, without those of consoles."""
 
     def __init__(self) -> None:
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.most = max(4, min(MOST, soft // 4))
-        self._open: dict[asyncio.Transport, asyncio.TimerHandle] = {}
-        self._heard: set[asyncio.Transport] = set()
+        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.max_connections = max(4, min(MAX_CONNECTIONS, soft_limit // 4))
+        self._expiry_timers: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._with_request: set[asyncio.Transport] = set()
 
-    def opened(self, transport: asyncio.Transport) -> None:
-        """Count a new connection, and close another one if there are too many."""
-        if len(self._open) >= self.most:
-            oldest = next((one for one in self._open if one not in self._heard), None)
-            self._end(oldest or next(iter(self._open)))
-        later = asyncio.get_running_loop().call_later
-        self._open[transport] = later(HEAD_S, self._end, transport)
+    def add(self, transport: asyncio.Transport) -> None:
+        """Add a new connection, and abort another one if there are too many."""
+        if len(self._expiry_timers) >= self.max_connections:
+            oldest = next(
+                (
+                    candidate
+                    for candidate in self._expiry_timers
+                    if candidate not in self._with_request
+                ),
+                None,
+            )
+            self._abort(oldest or next(iter(self._expiry_timers)))
+        call_later = asyncio.get_running_loop().call_later
+        self._expiry_timers[transport] = call_later(HEAD_TIMEOUT_S, self._abort, transport)
 
-    def heard(self, transport: asyncio.BaseTransport | None) -> None:
-        """Note that a whole head has arrived."""
-        if isinstance(transport, asyncio.Transport) and (timer := self._open.get(transport)):
-            if transport not in self._heard:
+    def mark_request_received(self, transport: asyncio.BaseTransport | None) -> None:
+        """Record that a whole request head has arrived, and start the lifetime deadline."""
+        if isinstance(transport, asyncio.Transport) and (
+            timer := self._expiry_timers.get(transport)
+        ):
+            if transport not in self._with_request:
                 timer.cancel()
-                later = asyncio.get_running_loop().call_later
-                self._open[transport] = later(LIFE_S, self._end, transport)
-            self._heard.add(transport)
+                call_later = asyncio.get_running_loop().call_later
+                self._expiry_timers[transport] = call_later(
+                    CONNECTION_LIFETIME_S, self._abort, transport
+                )
+            self._with_request.add(transport)
 
-    def closed(self, transport: asyncio.BaseTransport | None) -> None:
-        """Forget a connection: it is gone, or it has become a console's."""
+    def release(self, transport: asyncio.BaseTransport | None) -> None:
+        """Remove a connection that is closed, or that now belongs to a console."""
         if isinstance(transport, asyncio.Transport):
-            self._heard.discard(transport)
-            if timer := self._open.pop(transport, None):
+            self._with_request.discard(transport)
+            if timer := self._expiry_timers.pop(transport, None):
                 timer.cancel()
 
-    def _end(self, transport: asyncio.Transport) -> None:
-        self.closed(transport)
+    def _abort(self, transport: asyncio.Transport) -> None:
+        self.release(transport)
         transport.abort()
 
 
-class Visitor(web.RequestHandler):
-    """aiohttp's connection, counted."""
+class LimitedRequestHandler(web.RequestHandler):
+    """aiohttp's connection handler, counted by a `ConnectionLimiter`."""
 
-    __slots__ = ("_doors", "_line")
+    __slots__ = ("_counted_transport", "_limiter")
 
-    def __init__(self, server: web.Server, doors: Doors, **options: Any) -> None:
+    def __init__(self, server: web.Server, limiter: ConnectionLimiter, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
-        self._doors = doors
-        self._line: asyncio.Transport | None = None
+        self._limiter = limiter
+        self._counted_transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if isinstance(transport, asyncio.Transport):
-            self._line = transport
-            self._doors.opened(transport)
+            self._counted_transport = transport
+            self._limiter.add(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._doors.closed(self._line)
+        self._limiter.release(self._counted_transport)
         super().connection_lost(exc)
 
 
-class BriefLog(logging.Handler):
-    """Writes one line now and then, without tracebacks: clients decide how much goes wrong."""
+class ThrottledLogHandler(logging.Handler):
+    """A log handler that writes at most one line per `LOG_INTERVAL_S`, without tracebacks.
+
+    Clients can cause any number of errors.
+    """
 
     def __init__(self, write: Any) -> None:
         super().__init__(logging.WARNING)
         self._write = write
-        self._next, self._left_out = 0.0, 0
+        self._next_at, self._suppressed_count = 0.0, 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        if (now := time.monotonic()) < self._next:
-            self._left_out += 1
+        if (now := time.monotonic()) < self._next_at:
+            self._suppressed_count += 1
             return
         error = record.exc_info[1] if record.exc_info else None
-        words = record.getMessage() + (f": {type(error).__name__}: {error}" if error else "")
-        more = f" ({self._left_out} more before)" if self._left_out else ""
-        self._next, self._left_out = now + QUIET_S, 0
-        self._write(f"serve: {words[:300]}{more}")
+        message = record.getMessage() + (f": {type(error).__name__}: {error}" if error else "")
+        suffix = f" ({self._suppressed_count} more before)" if self._suppressed_count else ""
+        self._next_at, self._suppressed_count = now + LOG_INTERVAL_S, 0
+        self._write(f"serve: {message[:300]}{suffix}")

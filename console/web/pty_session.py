@@ -1,4 +1,4 @@
-"""A program on a pseudo-terminal of its own. When the terminal is closed, the program goes."""
+"""Runs a program on a pseudo-terminal of its own, and ends it when the terminal is closed."""
 
 from __future__ import annotations
 
@@ -10,112 +10,115 @@ import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-READ_BYTES = 65_536
-PATIENCE_S = 2.0
-"""What a program that lost its terminal gets before it is told, and then before it is ended."""
+READ_CHUNK_BYTES = 65_536
+EXIT_TIMEOUT_S = 2.0
+"""Time for a program to exit: after its terminal is closed, and again after SIGTERM."""
 
-_REPORT = re.compile(rb"\x1b\[[\d;:]{1,200}t")
+_WINDOW_REPORT = re.compile(rb"\x1b\[[\d;:]{1,200}t")
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """Columns and rows."""
+class TerminalSize:
+    """Size of a terminal, in columns and rows."""
 
     columns: int = 80
     rows: int = 24
 
 
-def parse_size(text: str) -> Size | None:
-    """`120x40`, or None for what is no size of a terminal."""
-    found = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", text, re.ASCII)
-    return Size(int(found[1]), int(found[2])) if found else None
+def parse_size(text: str) -> TerminalSize | None:
+    """Parse a size such as `120x40`. Return None if the text is not a valid size."""
+    match = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", text, re.ASCII)
+    return TerminalSize(int(match[1]), int(match[2])) if match else None
 
 
-def _environment() -> dict[str, str]:
-    """Ours, but for what tells of the terminal that we ourselves are on."""
+def _program_environment() -> dict[str, str]:
+    """Return this process's environment, without the variables that describe its own terminal."""
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    own = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "RPA_CONSOLE_VIA": "web"}
-    return env | own
+    overrides = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "RPA_CONSOLE_VIA": "web"}
+    return env | overrides
 
 
-class Terminal:
-    """What the program shows can be read, keys can be typed, the size can change."""
+class PtySession:
+    """A running program and its pseudo-terminal: output, keys and size."""
 
-    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, master_fd: int) -> None:
         self._process = process
-        self._master = master
+        self._master_fd = master_fd
         self._reader = asyncio.StreamReader()
         self._transport: asyncio.ReadTransport | None = None
 
     @classmethod
-    async def open(cls, command: Sequence[str], size: Size) -> Terminal:
+    async def open(cls, command: Sequence[str], size: TerminalSize) -> PtySession:
         """Start a program on a new terminal. Raises OSError."""
-        master, slave = os.openpty()
+        master_fd, slave_fd = os.openpty()
         try:
-            termios.tcsetwinsize(slave, (size.rows, size.columns))
+            termios.tcsetwinsize(slave_fd, (size.rows, size.columns))
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=slave,
-                stdout=slave,
-                stderr=slave,
-                env=_environment(),
+                stdin=slave_fd,
+                stdout=slave_fd,
+                stderr=slave_fd,
+                env=_program_environment(),
                 start_new_session=True,
             )
         except BaseException:
-            os.close(master)
+            os.close(master_fd)
             raise
         finally:
-            os.close(slave)
-        terminal = cls(process, master)
-        await terminal._attach()
-        return terminal
+            os.close(slave_fd)
+        session = cls(process, master_fd)
+        await session._connect_reader()
+        return session
 
-    async def _attach(self) -> None:
+    async def _connect_reader(self) -> None:
         self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(self._reader),
-            os.fdopen(self._master, "r+b", buffering=0),
+            os.fdopen(self._master_fd, "r+b", buffering=0),
         )
 
     async def read(self) -> bytes:
-        """What was drawn; nothing when the program has gone."""
+        """Return the program's next output, or an empty value after its end."""
         try:
-            return await self._reader.read(READ_BYTES)
-        except OSError:  # how Linux says that the last one has left the terminal
+            return await self._reader.read(READ_CHUNK_BYTES)
+        except OSError:  # EIO on Linux: the last process has closed the terminal
             return b""
 
     @property
-    def _gone(self) -> bool:
+    def _is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
-    def type(self, keys: bytes) -> None:
-        """Send keys. A program that does not read them loses what its terminal cannot hold.
+    def send_keys(self, keys: bytes) -> None:
+        """Write keys to the terminal. Keys that exceed the terminal's input buffer are lost.
 
-        Reports of a window's size and state are left out: the size comes by `resize` alone.
+        Reports of the window's size and state are removed: only `resize` sets the size.
         """
         try:
-            if not self._gone and (keys := _REPORT.sub(b"", keys)):
-                os.write(self._master, keys)
+            if not self._is_closed and (keys := _WINDOW_REPORT.sub(b"", keys)):
+                os.write(self._master_fd, keys)
         except OSError:
             pass
 
-    def resize(self, size: Size) -> None:
-        """Change the size and tell the program, which has no controlling terminal to tell it."""
+    def resize(self, size: TerminalSize) -> None:
+        """Set the terminal's size, and send SIGWINCH.
+
+        The kernel does not send it, since the terminal is not the program's controlling terminal.
+        """
         try:
-            if not self._gone:
-                termios.tcsetwinsize(self._master, (size.rows, size.columns))
+            if not self._is_closed:
+                termios.tcsetwinsize(self._master_fd, (size.rows, size.columns))
                 self._process.send_signal(signal.SIGWINCH)
         except (OSError, termios.error):
             pass
 
     async def close(self) -> None:
-        """Hang up, and see to it that the program goes."""
+        """Close the terminal, and end the program: wait, send SIGTERM, wait, send SIGKILL."""
         if self._transport is not None:
             self._transport.close()
-        for end in (None, self._process.terminate, self._process.kill):
+        for end_process in (None, self._process.terminate, self._process.kill):
             try:
-                if end is not None:
-                    end()
-                async with asyncio.timeout(PATIENCE_S):
+                if end_process is not None:
+                    end_process()
+                async with asyncio.timeout(EXIT_TIMEOUT_S):
                     await self._process.wait()
                 return
             except (TimeoutError, ProcessLookupError):

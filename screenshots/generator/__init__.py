@@ -1,1 +1,1 @@
-"""Draws the pictures of the README."""
+"""Generates the screenshots of the README."""

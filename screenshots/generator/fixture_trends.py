@@ -1,4 +1,4 @@
-"""The day before the scripted night's now: what its graphs are drawn from."""
+"""The trends of the 24 hours before `NOW`, from which the graphs of the night are drawn."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from functools import cache
 
 from console.core.frozen import replace
-from console.core.model import Moment, Snapshot, Verdict
-from console.core.trends import DAY_S, Reading, Trends
-from screenshots.generator.fixture_night import NOW, night, past
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.trends import DAY_S, TrendPoint, Trends
+from screenshots.generator.fixture_night import NOW, healthy_snapshot, moment_ago
 
-LOOK_S, CANARY_S = 60.0, 1800.0
-NEWEST = night().queue.size
-_TROUBLE = (
+SAMPLE_INTERVAL_S, CANARY_INTERVAL_S = 60.0, 1800.0
+CURRENT_QUEUE_SIZE = healthy_snapshot().queue.size
+_VERDICT_CHANGES = (
     (DAY_S, Verdict.HEALTHY),
     (61_200.0, Verdict.DEGRADED),
     (58_300.0, Verdict.HEALTHY),
@@ -21,45 +22,53 @@ _TROUBLE = (
     (11_243.0, Verdict.DOWN),
     (11_229.0, Verdict.HEALTHY),
 )
-"""Seconds ago, and what the verdict became."""
-BLIND = (24_500.0, 19_200.0)
-"""Nobody looked between these: the daemon was not running."""
+"""(seconds before `NOW`, new verdict)."""
+UNOBSERVED_GAP_S = (24_500.0, 19_200.0)
+"""No samples between these ages in seconds: the daemon was not running."""
 
 
 @cache
-def day() -> Trends:
-    """Busy hours, a rush that made it degrade, a blind stretch, a death and its repair."""
-    readings, good, bad = [], 0, 0
-    for number in range(int(DAY_S / LOOK_S)):
-        age = DAY_S - number * LOOK_S
-        if BLIND[1] < age < BLIND[0]:
+def build_day_trends() -> Trends:
+    """Return the trends of the whole day.
+
+    The day has busy hours, a rush that degrades the verdict, a gap without samples, and a death
+    with its restart.
+    """
+    points, succeeded, failed = [], 0, 0
+    for number in range(int(DAY_S / SAMPLE_INTERVAL_S)):
+        age = DAY_S - number * SAMPLE_INTERVAL_S
+        if UNOBSERVED_GAP_S[1] < age < UNOBSERVED_GAP_S[0]:
             continue
         rush = math.exp(-(((age - 60_000.0) / 2400.0) ** 2))
         busy = 0.5 + 0.5 * math.sin(number / 96.0) + 0.3 * math.sin(number / 7.0)
-        depth = max(0, round(2.5 * busy + 14 * rush)) if age > LOOK_S else NEWEST
-        good += 1 + number % 2
-        bad += 1 if number % 61 == 7 or (rush > 0.6 and number % 6 == 0) else 0
-        at = past(age).at
-        readings.append(Reading(at, depth, done=(good, bad)))
-        if number % int(CANARY_S / LOOK_S) == 12:
+        depth = (
+            max(0, round(2.5 * busy + 14 * rush)) if age > SAMPLE_INTERVAL_S else CURRENT_QUEUE_SIZE
+        )
+        succeeded += 1 + number % 2
+        failed += 1 if number % 61 == 7 or (rush > 0.6 and number % 6 == 0) else 0
+        at = moment_ago(age).at
+        points.append(TrendPoint(at, depth, task_counters=(succeeded, failed)))
+        if number % int(CANARY_INTERVAL_S / SAMPLE_INTERVAL_S) == 12:
             slow = 0.7 + 0.25 * busy + 2.6 * rush + 0.2 * math.sin(number)
-            readings.append(Reading(at, latency=round(abs(slow), 2)))
-    verdicts = tuple((past(age).at, verdict.value) for age, verdict in _TROUBLE)
-    return Trends(NOW.at, tuple(readings), verdicts, (past(11_237.0).at,))
+            points.append(TrendPoint(at, latency_s=round(abs(slow), 2)))
+    verdicts = tuple((moment_ago(age).at, verdict.value) for age, verdict in _VERDICT_CHANGES)
+    return Trends(NOW.at, tuple(points), verdicts, (moment_ago(11_237.0).at,))
 
 
-def told(snapshot: Snapshot) -> Trends:
-    """The same day as far as a snapshot's moment, and what that says."""
-    known, now = until(snapshot.moment), snapshot.since or snapshot.moment
-    return replace(known, verdicts=(*known.verdicts, (now.at, snapshot.verdict.value)))
+def trends_for_snapshot(snapshot: Snapshot) -> Trends:
+    """Return the trends until the moment of a snapshot, with the verdict of the snapshot added."""
+    trends, changed_at = trends_until(snapshot.moment), snapshot.since or snapshot.moment
+    return replace(
+        trends, verdict_changes=(*trends.verdict_changes, (changed_at.at, snapshot.verdict.value))
+    )
 
 
-def until(moment: Moment) -> Trends:
-    """The same day, as far as it was known at a moment."""
-    whole, ends = day(), moment.at
+def trends_until(moment: Moment) -> Trends:
+    """Return the trends of the day until a moment."""
+    day, ends_at = build_day_trends(), moment.at
     return Trends(
-        ends,
-        tuple(one for one in whole.readings if one.at <= ends),
-        tuple(one for one in whole.verdicts if one[0] <= ends),
-        tuple(at for at in whole.restarts if at <= ends),
+        ends_at,
+        tuple(point for point in day.points if point.at <= ends_at),
+        tuple(change for change in day.verdict_changes if change[0] <= ends_at),
+        tuple(at for at in day.restart_times if at <= ends_at),
     )

@@ -1,4 +1,4 @@
-"""Measure ours and the others, interleaved; write RESULTS.md; exit 1 when a budget is missed."""
+"""Measure ours and the others, interleaved; write docs/cost.md; exit 1 when a budget is missed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.bench.plan import Plan, say
 from tests.bench.table import Row, markdown
 
 PARTS = ("commands", "guarding", "scale", "watching", "keys", "growth")
-RESULTS = Path(__file__).with_name("RESULTS.md")
+RESULTS = Path(__file__).parents[2] / "docs" / "cost.md"
 MODULES = ("textual", "psutil", "apsw", "msgspec", "click")
 HEAD = """# What it costs
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from console.demo.environment import SCRIPTS
+from console.demo import task_queue_server, task_store
 
 
 def main() -> None:
     """Record so many results, then answer until a signal ends it."""
     port, results = map(int, sys.argv[1:])
-    sys.path.insert(0, str(SCRIPTS))  # the rig's programs are scripts, run by path
-    book = import_module("task_book").Book(None, 120.0)
+    book = task_store.TaskStore(None, 120.0)
     for _ in range(results):
-        book.answer_ping()
-    import_module("task_queue_server").serve(port, book)
+        book.record_ping_result()
+    task_queue_server.serve(port, book)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from console.demo import script_support
-from console.demo.environment import SCRIPTS
+from console.demo.environment import SCRIPTS_DIR
 from tests.bench import rivals
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import Box, empty_box, milliseconds, quiet_box
@@ -128,7 +128,7 @@ def deaths(plan: Plan) -> Iterator[Row]:
 
 def own_start() -> float:
     """Seconds that the worker takes to start, with nobody else in it."""
-    return milliseconds([sys.executable, str(SCRIPTS / "rpa_worker.py"), "--help"]) / 1000
+    return milliseconds([sys.executable, str(SCRIPTS_DIR / "rpa_worker.py"), "--help"]) / 1000
 
 
 def _within(terminal: Terminal, what: Callable[[str], bool], since: float) -> float:
@@ -165,8 +165,10 @@ def work_for(box: Box) -> Iterator[None]:
     def feed() -> None:
         while not over.wait(0.2):
             try:
-                script_support.call(url, "/api/tasks/create", {"type": "health_check", "data": {}})
-            except script_support.NoAnswer:
+                script_support.call_server(
+                    url, "/api/tasks/create", {"type": "health_check", "data": {}}
+                )
+            except script_support.RequestFailed:
                 continue
 
     thread = threading.Thread(target=feed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from console.core.model import Event, EventKind
+from console.core.model.events import Event, EventKind
 from console.system import clock
 from console.system.paths import Paths
 from console.system.store.store import Store
@@ -45,7 +45,7 @@ def crowd(box: Box, over: ExitStack) -> None:
     argv = ("sh", str(script))
     over.enter_context(machine.sleepers(INSTANCES, argv, {"PATH": "/usr/bin:/bin", **box.env}))
     box.run("config", "validate")
-    Paths(box.state).prepare()
+    Paths(box.state).create_directories()
     store = Store(Paths(box.state).store)
     for line in range(LEDGER):
         reason = f"line {line} of a long story"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.system.processes.procfs import ran
+from console.system.processes.procfs import read_cpu_time_ns
 
 TICK = os.sysconf("SC_CLK_TCK")
 YOUNG_S = 11.0
@@ -21,7 +21,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 
     Their own to the nanosecond: `/proc/PID/stat` counts in hundredths, too coarse for a quiet one.
     """
-    return sum((ran(pid) or 0) / 1e9 + _reaped_cpu_s(pid) for pid in pids)
+    return sum((read_cpu_time_ns(pid) or 0) / 1e9 + _reaped_cpu_s(pid) for pid in pids)
 
 
 def _reaped_cpu_s(pid: int) -> float:

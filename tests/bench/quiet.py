@@ -16,8 +16,8 @@ from typing import Any
 
 import tomli_w
 
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import MARK, end_box, mark
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import BOX_ENV_MARKER, marker_value, stop_and_remove_box
 
 OURS = str(Path(sys.executable).with_name("rpa-console"))
 ROLES = ("queue", "worker", "watchdog", "pipeline")
@@ -38,7 +38,7 @@ class Box:
     @property
     def env(self) -> dict[str, str]:
         """What marks a process as one of this box's."""
-        return {MARK: mark(self.directory)}
+        return {BOX_ENV_MARKER: marker_value(self.directory)}
 
     def argv(self, *words: str) -> list[str]:
         """Our command line on this box."""
@@ -83,14 +83,14 @@ def empty_box(change: Change | None = None, trickle: bool = False) -> Iterator[B
     """A box that is configured, with nothing running; ended and removed after."""
     directory = Path(tempfile.mkdtemp(prefix="rpa-console-bench-"))
     try:
-        config = write_box(directory, free_port())
+        config = create_box(directory, find_free_port())
         settings = tomllib.loads(config.read_text())
         if not trickle:
             del settings["roles"]["trickle"]
         config.write_text(tomli_w.dumps(_merged(settings, change or {})))
         yield Box(directory, config)
     finally:
-        end_box(directory)
+        stop_and_remove_box(directory)
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from console.demo.environment import free_port
-from console.demo.script_support import NoAnswer, call
-from console.monitors import discover
+from console.demo.environment import find_free_port
+from console.demo.script_support import RequestFailed, call_server
+from console.monitors import discover_monitors
 from console.runtime.loop import Runtime
-from console.runtime.snapshots.store_view import View
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box, open_box
 from console.system.config.loader import load
-from console.system.processes.process_table import Table
+from console.system.processes.process_table import ProcessTable
 from tests.bench import machine
 from tests.bench.plan import Plan, say
 from tests.bench.quiet import empty_box
@@ -53,10 +53,10 @@ def looks(plan: Plan) -> Iterator[Row]:
         with machine.sleepers(max(0, crowd - machine.processes())):
             say(f"a look at {crowd} processes")
             time.sleep(machine.YOUNG_S)
-            table = Table()
-            table.look()
+            table = ProcessTable()
+            table.scan()
             for _ in range(plan.rounds * LOOKS):
-                ours.append(_timed(table.look))
+                ours.append(_timed(table.scan))
                 theirs.append(_timed(lambda: list(psutil.process_iter(FIELDS))))
                 pids.append(_timed(psutil.pids))
             missed += not _sees_a_new_one(table)
@@ -68,9 +68,9 @@ def looks(plan: Plan) -> Iterator[Row]:
         yield Row(f"new processes missed among {crowd:,}", "", "0", [float(missed)], 0.0)
 
 
-def _sees_a_new_one(table: Table) -> bool:
+def _sees_a_new_one(table: ProcessTable) -> bool:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as new:
-        return any(one.pid == new.pid for one in table.look())
+        return any(one.pid == new.pid for one in table.scan())
 
 
 def _timed(what: Callable[[], object]) -> float:
@@ -115,7 +115,7 @@ def monitored(results: int, days: int) -> Iterator[Runtime]:
         change = {"queue": {"url": f"http://127.0.0.1:{port}"}}
         with empty_box(change) as made, open_box(load(made.config), made.state) as box:
             fill(box.paths.store, days)
-            runtime = Runtime(box, discover(), holder=True)
+            runtime = Runtime(box, discover_monitors(), is_holder=True)
             runtime.view.refresh()
             yield runtime
 
@@ -136,7 +136,7 @@ def one_round(runtime: Runtime) -> float:
 def opened(runtime: Runtime) -> float:
     """Milliseconds from a store on disk to a snapshot: what a console begins with."""
     box: Box = runtime.box
-    view = View(box, discover())
+    view = StoreView(box, discover_monitors())
     began = time.perf_counter()
     view.refresh()
     view.compose()
@@ -146,7 +146,7 @@ def opened(runtime: Runtime) -> float:
 @contextmanager
 def serving(results: int) -> Iterator[int]:
     """The rig's queue server with so many results; its port."""
-    port = free_port()
+    port = find_free_port()
     line = [sys.executable, "-m", "tests.bench.full_queue", str(port), str(results)]
     server = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -159,6 +159,6 @@ def serving(results: int) -> Iterator[int]:
 
 def _answers(port: int) -> bool:
     try:
-        return bool(call(f"http://127.0.0.1:{port}", "/api/health"))
-    except NoAnswer:
+        return bool(call_server(f"http://127.0.0.1:{port}", "/api/health"))
+    except RequestFailed:
         return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from console.core.model import EventKind
+from console.core.model.events import EventKind
 from console.system import clock
 from console.system.store.store import Store
 
@@ -49,7 +49,7 @@ def fill_journal(path: Path) -> None:
         size = -1
         while size < (size := journal(path).stat().st_size):
             for number in range(FACTS):
-                store.put("journal", number)
+                store.set_fact("journal", number)
 
 
 def fill(

@@ -10,26 +10,16 @@ from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 
-from console.core.baseline.evaluation import BaselineTargets, baseline
-from console.core.model import (
-    DaemonView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Owner,
-    Process,
-    Role,
-    Sample,
-    Snapshot,
-)
-from console.core.snapshot.builder import Facts, MonitorFacts, compose
-from console.core.supervision.role_codec import Seen
+from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Owner, Role
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import DaemonView
+from console.core.snapshot.builder import MonitorInputs, SnapshotInputs, build_snapshot
+from console.core.supervision.role_codec import RoleObservation
 
 ZONE = timezone(timedelta(hours=9))
 BOOT = "b1"
@@ -183,19 +173,21 @@ def snapshot() -> Snapshot:
     dog = Process(pid(27428), 1, ("python", "task_watchdog.py"), at("18:33:30").plus(-24066))
     owner = Owner(pid(60101), 4, at("00:06:00"))
     looked = {
-        "worker": Seen((Instance("worker", (root,), True, 4),), Lease(LeaseState.HELD, owner)),
-        "watchdog": Seen((Instance("watchdog", (dog,)),)),
+        "worker": RoleObservation(
+            (Instance("worker", (root,), True, 4),), Lease(LeaseState.HELD, owner)
+        ),
+        "watchdog": RoleObservation((Instance("watchdog", (dog,)),)),
     }
     targets = BaselineTargets(worker_every_s=300, queue_every_s=300)
     every = [one for history in seen.values() for one in history]
     every.sort(key=lambda one: one.moment.at)
-    run = baseline(at("18:36:20"), every, events, targets, now, zone=ZONE)
+    run = evaluate_baseline(at("18:36:20"), every, events, targets, now, zone=ZONE)
     monitors = {
-        name: MonitorFacts(name, EVERY[name], seen[name], Health(HealthState.OK), "looked")
+        name: MonitorInputs(name, EVERY[name], seen[name], Health(HealthState.OK), "looked")
         for name in EVERY
     }
     daemon = DaemonView(True, 977, at("21:16:40"))
-    return compose(
-        Facts("box17", "night", "http://127.0.0.1:8091", (WORKER, WATCHDOG), monitors,
+    return build_snapshot(
+        SnapshotInputs("box17", "night", "http://127.0.0.1:8091", (WORKER, WATCHDOG), monitors,
               events, looked, daemon, run), now,
     )  # fmt: skip

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from console.core.model import (
-    Event,
-    EventKind,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Process,
-    Role,
-    Verb,
-)
-from console.core.supervision.state_machine import POLICY
+from console.core.model.commands import Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Role
+from console.core.model.time import Moment
+from console.core.supervision.state_machine import POLICY_ACTOR
 
 BOOT = "boot"
 ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py"))
@@ -38,7 +31,7 @@ def instance(number: int, token: int | None = 1, since: float = 0, kind: str = "
     return Instance("worker", (process,), leased=token is not None, token=token)
 
 
-def started(when: float, number: int, actor: str = POLICY) -> Event:
+def started(when: float, number: int, actor: str = POLICY_ACTOR) -> Event:
     return Event(EventKind.STARTED, at(when), "worker", actor, "", who(number), number)
 
 
@@ -54,7 +47,7 @@ def asked(when: float, number: int | None, verb: Verb, actor: str = PERSON) -> E
     )
 
 
-def failed(when: float, number: int | None, actor: str = POLICY) -> Event:
+def failed(when: float, number: int | None, actor: str = POLICY_ACTOR) -> Event:
     identity = who(number) if number is not None else None
     data = {"verb": Verb.ENSURE.value}
     return Event(EventKind.FAILED, at(when), "worker", actor, "exit 1", identity, data=data)

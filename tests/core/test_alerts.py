@@ -10,31 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.alerts import Watch, current, findings, standing, step
+from console.core.alerts import (
+    UnconfirmedAlerts,
+    detect_alerts,
+    fold_open_alerts,
+    update_alerts,
+    update_reasons,
+)
 from console.core.baseline.thresholds import Thresholds
-from console.core.model import (
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Role, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import (
     Alert,
     BaselineView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
     MetricView,
-    Moment,
     MonitorView,
-    Process,
     QueueView,
-    Role,
-    RoleState,
     RoleView,
-    Sample,
     Severity,
-    Snapshot,
-    Verdict,
 )
 
 NOW = Moment(1_762_165_640.0, 1000.0, "b1")
@@ -55,12 +52,12 @@ def test_the_text_of_an_alert_follows_the_state() -> None:
     death = Event(K.DIED, NOW, "worker", "shim", "exit code 1")
     waiting = replace(role(0, RoleState.BACKOFF), last_death=death, reason="restart 2 of 3")
     parked = replace(role(0, RoleState.PARKED), last_death=death, reason="3 restarts within 10m")
-    (raised,) = findings(snapshot(waiting))
+    (raised,) = detect_alerts(snapshot(waiting))
     assert raised.reason == "exit code 1", "a counter is out of date before it is read"
-    acknowledged = replace(raised, acknowledged="ana", event=9)
-    (now,) = current([acknowledged], findings(snapshot(parked)))
+    acknowledged = replace(raised, acknowledged="ana", event_id=9)
+    (now,) = update_reasons([acknowledged], detect_alerts(snapshot(parked)))
     assert now == replace(acknowledged, reason="exit code 1; 3 restarts within 10m")
-    assert current([acknowledged], findings(snapshot(role(1)))) == (acknowledged,)
+    assert update_reasons([acknowledged], detect_alerts(snapshot(role(1)))) == (acknowledged,)
 
 
 def monitor(name: str, state: HealthState, reason: str = "why", error: str = "") -> MonitorView:
@@ -140,7 +137,7 @@ BLIND = snapshot(role(0, RoleState.UNKNOWN))
     ],
 )
 def test_what_is_wrong(view: Snapshot, expected: list[tuple[str, str]]) -> None:
-    assert [(one.key, one.severity.value) for one in findings(view)] == expected
+    assert [(one.key, one.severity.value) for one in detect_alerts(view)] == expected
 
 
 LEARNT = Thresholds(92.0, 0.5, 8, 32)
@@ -156,9 +153,9 @@ LEARNT = Thresholds(92.0, 0.5, 8, 32)
     ],
 )
 def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]]) -> None:
-    found = findings(snapshot(role(1), queue=view), LEARNT)
+    found = detect_alerts(snapshot(role(1), queue=view), LEARNT)
     assert [(one.key, one.severity.value) for one in found] == expected
-    assert findings(snapshot(role(1), queue=view)) == ()
+    assert detect_alerts(snapshot(role(1), queue=view)) == ()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +169,7 @@ def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]
          ("queue.long", "warning")),
         (Health(HealthState.FAILING, "x", False, "long"), {"size": 30}, ("queue.long", "critical")),
         (Health(HealthState.FAILING, "x", kind="silent"), {}, ("queue.down", "critical")),
-        (Health(HealthState.OK), {"anew": "began anew: 3 waiting", "lost": 3},
+        (Health(HealthState.OK), {"loss_message": "began anew: 3 waiting", "lost_tasks": 3},
          ("queue.lost", "critical")),
     ],
 )  # fmt: skip
@@ -181,23 +178,23 @@ def test_what_is_wrong_with_the_queue(
 ) -> None:
     watched = [MonitorView("queue", 10.0, health)]
     view = snapshot(role(1), monitors=watched, queue=QueueView("u", **queue))
-    assert [(one.key, one.severity.value) for one in findings(view)] == [expected]
+    assert [(one.key, one.severity.value) for one in detect_alerts(view)] == [expected]
 
 
 def test_a_new_server_that_lost_no_task_is_no_alert() -> None:
-    view = snapshot(role(1), queue=QueueView("u", anew="began anew: 5 results"))
-    assert findings(view) == ()
+    view = snapshot(role(1), queue=QueueView("u", loss_message="began anew: 5 results"))
+    assert detect_alerts(view) == ()
 
 
 class Book:
     """A daemon's looks, and the ledger that it writes."""
 
     def __init__(self) -> None:
-        self.watch, self.events = Watch(), list[Event]()
+        self.watch, self.events = UnconfirmedAlerts(), list[Event]()
 
     @property
     def stand(self) -> tuple[Alert, ...]:
-        return standing(self.events)
+        return fold_open_alerts(self.events)
 
     def write(self, kind: EventKind, alert: Alert, actor: str = "daemon") -> None:
         data = {"key": alert.key, "severity": alert.severity.value, "title": alert.title}
@@ -205,7 +202,7 @@ class Book:
         self.events.append(event)
 
     def look(self, view: Snapshot) -> list[str]:
-        self.watch, raised, resolved = step(self.watch, self.stand, view)
+        self.watch, raised, resolved = update_alerts(self.watch, self.stand, view)
         for alert in raised:
             self.write(K.ALERT_RAISED, alert)
         for alert in resolved:
@@ -246,7 +243,7 @@ def test_an_acknowledged_alert_stands_quietly_until_it_is_resolved() -> None:
     book.write(K.ALERT_ACKNOWLEDGED, book.stand[0], "cli:ana")
     assert [book.look(DOWN) for _ in range(3)] == [[]] * 3
     (alert,) = book.stand
-    assert (alert.acknowledged, alert.event, alert.since) == ("cli:ana", 1, NOW)
+    assert (alert.acknowledged, alert.event_id, alert.since) == ("cli:ana", 1, NOW)
     assert [book.look(GOOD) for _ in range(2)] == [[], ["-worker.down"]]
     assert book.stand == ()
     for view in (DOWN, DOWN):
@@ -260,7 +257,7 @@ def test_the_worst_comes_first() -> None:
         monitors=[monitor("canary", HealthState.FAILING)],
         baseline=BaselineView("invalid"),
     )
-    assert [one.severity for one in findings(view)] == list(Severity)
+    assert [one.severity for one in detect_alerts(view)] == list(Severity)
 
 
 def test_foreign_lines_of_the_ledger_break_nothing() -> None:
@@ -270,7 +267,7 @@ def test_foreign_lines_of_the_ledger_break_nothing() -> None:
         Event(K.ALERT_ACKNOWLEDGED, NOW, data={"key": 4}),
         Event(K.ALERT_RESOLVED, NOW),
     ]
-    (alert,) = standing(odd)
+    (alert,) = fold_open_alerts(odd)
     assert (alert.key, alert.severity, alert.title) == ("a.b", Severity.WARNING, "a.b")
 
 
@@ -286,7 +283,9 @@ def test_nothing_is_raised_twice_and_a_restart_changes_nothing(
     book = Book()
     for index, view in enumerate(looks):
         if index == restart:
-            book.watch = Watch()  # the daemon was restarted: what it keeps is the ledger
+            book.watch = (
+                UnconfirmedAlerts()
+            )  # the daemon was restarted: what it keeps is the ledger
         before = set(keys(book.stand))
         said = book.look(view)
         assert not {one[1:] for one in said if one[0] == "+"} & before
@@ -302,4 +301,6 @@ def test_the_fold_can_be_taken_up_anywhere(looks: list[Snapshot], cut: int) -> N
     for view in looks:
         book.look(view)
     for again in (cut, max(0, cut - 3)):  # lines that are read twice change nothing
-        assert standing(book.events[again:], standing(book.events[:cut])) == book.stand
+        assert (
+            fold_open_alerts(book.events[again:], fold_open_alerts(book.events[:cut])) == book.stand
+        )

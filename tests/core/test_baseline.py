@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.baseline.evaluation import BaselineTargets, baseline
-from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
+from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView, MetricView
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
 HOUR = BaselineTargets(hours=1, worker_every_s=60, queue_every_s=60)
@@ -52,7 +56,7 @@ def verdicts(view: BaselineView) -> dict[str, str]:
 
 
 def test_a_good_hour_passes() -> None:
-    view = baseline(START, [*looks(), canary(900, 0.3)], [], HOUR, at(3600))
+    view = evaluate_baseline(START, [*looks(), canary(900, 0.3)], [], HOUR, at(3600))
     assert (view.state, view.progress, view.coverage) == ("complete", 1.0, 1.0)
     assert set(verdicts(view).values()) == {"pass"}
     assert view.checkpoint == at(3600)
@@ -63,20 +67,20 @@ def test_a_good_hour_passes() -> None:
 
 
 def test_nothing_is_won_before_the_end() -> None:
-    view = baseline(START, [*looks(1800), canary(900, 0.3)], [], HOUR, at(1800))
+    view = evaluate_baseline(START, [*looks(1800), canary(900, 0.3)], [], HOUR, at(1800))
     assert (view.state, view.progress) == ("collecting", 0.5)
     assert set(verdicts(view).values()) == {"undecided"}
 
 
 def test_a_run_that_has_just_begun_knows_nothing() -> None:
-    view = baseline(START, [], [], HOUR, START)
+    view = evaluate_baseline(START, [], [], HOUR, START)
     assert (view.state, view.progress, view.coverage) == ("collecting", 0.0, None)
     assert set(verdicts(view).values()) == {"undecided"}
 
 
 def test_without_tasks_and_canaries_their_metrics_stay_undecided() -> None:
     samples = [one for t in range(0, 3601, 60) for one in (worker(t, 7), queue(t))]
-    found = verdicts(baseline(START, samples, [], HOUR, at(3600)))
+    found = verdicts(evaluate_baseline(START, samples, [], HOUR, at(3600)))
     assert (found["success_rate"], found["latency_s"]) == ("undecided", "undecided")
     assert (found["uptime"], found["queue_size"], found["restarts"]) == ("pass", "pass", "pass")
 
@@ -84,7 +88,7 @@ def test_without_tasks_and_canaries_their_metrics_stay_undecided() -> None:
 def test_what_cannot_be_made_good_fails_at_once() -> None:
     samples = [*looks(600), worker(630), worker(660, 8), queue(660, 10)]
     events = [event(EventKind.DIED, 630, 7), event(EventKind.STARTED, 640, 8)]
-    view = baseline(START, samples, events, HOUR, at(700))
+    view = evaluate_baseline(START, samples, events, HOUR, at(700))
     found = verdicts(view)
     assert (found["uptime"], found["queue_size"], found["restarts"]) == ("fail",) * 3
     assert (found["success_rate"], found["latency_s"]) == ("undecided", "undecided")
@@ -94,25 +98,25 @@ def test_what_cannot_be_made_good_fails_at_once() -> None:
 def test_the_ledger_tells_of_a_death_between_two_looks() -> None:
     events = [event(EventKind.DIED, 70, 7), event(EventKind.STARTED, 80, 8)]
     samples = [*looks(60), worker(120, 8), queue(120)]
-    view = baseline(START, samples, events, HOUR, at(120))
+    view = evaluate_baseline(START, samples, events, HOUR, at(120))
     assert metric(view, "uptime").value == pytest.approx(100 * 110 / 120)
 
 
 def test_the_death_of_a_duplicate_is_no_downtime_and_no_restart() -> None:
     samples = [worker(0, 7, 9), worker(60, 7), queue(0), queue(60)]
-    view = baseline(START, samples, [event(EventKind.ENDED, 30, 9)], HOUR, at(60))
+    view = evaluate_baseline(START, samples, [event(EventKind.ENDED, 30, 9)], HOUR, at(60))
     assert metric(view, "uptime").value == 100.0
     assert metric(view, "restarts").value == 0
 
 
 def test_a_first_start_is_no_restart() -> None:
     events = [event(EventKind.STARTED, 5, 7), event(EventKind.DIED, -5, 6)]
-    assert metric(baseline(START, [], events, HOUR, at(60)), "restarts").value == 0
+    assert metric(evaluate_baseline(START, [], events, HOUR, at(60)), "restarts").value == 0
 
 
 def test_unknown_time_is_neither_up_nor_down() -> None:
     samples = [*looks(1800), Sample("worker", at(1801), error="hung"), worker(3000, 7)]
-    uptime = metric(baseline(START, samples, [], HOUR, at(3060)), "uptime")
+    uptime = metric(evaluate_baseline(START, samples, [], HOUR, at(3060)), "uptime")
     assert (uptime.value, uptime.verdict) == (100.0, "undecided")
     assert uptime.note.endswith("% unknown")
 
@@ -122,25 +126,25 @@ def test_too_much_unseen_makes_the_run_invalid_and_proves_nothing(
     unseen_s: int, state: str
 ) -> None:
     seen = [one for one in looks() if not 1200 < one.moment.at - START.at < 1290 + unseen_s]
-    view = baseline(START, seen, [], HOUR, at(3600))
+    view = evaluate_baseline(START, seen, [], HOUR, at(3600))
     assert view.state == state
     assert ("pass" in verdicts(view).values()) == (state == "complete")
     assert bool(view.reason) == (state == "invalid")
 
 
 def test_a_run_that_can_no_longer_be_covered_is_invalid_early() -> None:
-    assert baseline(START, [], [], HOUR, at(200)).state == "invalid"
+    assert evaluate_baseline(START, [], [], HOUR, at(200)).state == "invalid"
 
 
 def test_a_queue_that_does_not_answer_is_not_observed() -> None:
     down = Sample("queue", at(0), {"size": None, "problem": "refused"})
-    view = baseline(START, [worker(0, 7), down], [], HOUR, at(60))
+    view = evaluate_baseline(START, [worker(0, 7), down], [], HOUR, at(60))
     assert view.coverage == 0.5
 
 
 def test_a_restart_of_the_server_loses_no_tasks() -> None:
     samples = [queue(0, 0, 4, 1), queue(60, 0, 8, 2), queue(120, 0, 3, 0), queue(180, "?", "?", 0)]
-    success = metric(baseline(START, samples, [], HOUR, at(180)), "success_rate")
+    success = metric(evaluate_baseline(START, samples, [], HOUR, at(180)), "success_rate")
     assert (success.value, success.n) == (pytest.approx(100 * 7 / 8), 8)
     assert success.note.startswith("95 % interval")
 
@@ -158,13 +162,13 @@ def test_a_canary_that_never_came_back_is_slower_than_any(
     latencies: list[float | None], value: float | None, verdict: str
 ) -> None:
     canaries = [canary(100 + i, latency) for i, latency in enumerate(latencies)]
-    found = metric(baseline(START, [*looks(), *canaries], [], HOUR, at(3600)), "latency_s")
+    found = metric(evaluate_baseline(START, [*looks(), *canaries], [], HOUR, at(3600)), "latency_s")
     assert (found.value, found.verdict, found.n) == (value, verdict, len(latencies))
 
 
 def test_a_clock_that_was_set_moves_nothing() -> None:
     samples = [replace(one, moment=replace(one.moment, at=0.0)) for one in looks()]
-    view = baseline(START, samples, [], HOUR, replace(at(3600), at=9e9))
+    view = evaluate_baseline(START, samples, [], HOUR, replace(at(3600), at=9e9))
     assert (view.state, view.coverage) == ("complete", 1.0)
 
 
@@ -186,7 +190,7 @@ def test_any_history_gives_sound_figures(
     samples: list[Sample], events: list[Event], now: float
 ) -> None:
     samples.sort(key=lambda one: one.moment.at)
-    view = baseline(START, samples, events, HOUR, at(now))
+    view = evaluate_baseline(START, samples, events, HOUR, at(now))
     assert view.coverage is None or -1e-9 <= view.coverage <= 1 + 1e-9
     assert view.progress is not None and 0 <= view.progress <= 1
     uptime = metric(view, "uptime").value
@@ -196,18 +200,18 @@ def test_any_history_gives_sound_figures(
 
 
 def test_the_longest_gap_is_named() -> None:
-    assert baseline(START, looks(), [], HOUR, at(3600)).gap is None
+    assert evaluate_baseline(START, looks(), [], HOUR, at(3600)).longest_gap is None
     seen = [one for one in looks() if not 600 < START.until(one.moment) < 1500]
     seen = [one for one in seen if not 2400 < START.until(one.moment) < 2700]
-    gap = baseline(START, seen, [], HOUR, at(3600)).gap
+    gap = evaluate_baseline(START, seen, [], HOUR, at(3600)).longest_gap
     assert gap == (at(690), 810.0)  # the last look tells of one interval and a half
-    late = baseline(START, looks(1800), [], HOUR, at(3600)).gap
+    late = evaluate_baseline(START, looks(1800), [], HOUR, at(3600)).longest_gap
     assert late == (at(1890), 1710.0)
 
 
 def test_a_blind_monitor_is_a_gap_though_the_other_one_looks() -> None:
     only = [one for one in looks() if one.monitor == "queue"]
-    assert baseline(START, only, [], HOUR, at(3600)).gap == (at(0), 3600.0)
+    assert evaluate_baseline(START, only, [], HOUR, at(3600)).longest_gap == (at(0), 3600.0)
 
 
 @pytest.mark.parametrize("seconds", [1800, 60])
@@ -222,8 +226,8 @@ def test_a_run_goes_on_after_a_reboot(seconds: float) -> None:
 
     whole = [seen(one) for one in looks() if not seconds < START.until(one.moment) < seconds + 200]
     now = Moment(at(3600).at, at(3600).at - back + 20.0, "b2")
-    view = baseline(START, [*whole, canary(30, 0.3)], [], HOUR, now)
+    view = evaluate_baseline(START, [*whole, canary(30, 0.3)], [], HOUR, now)
     assert (view.state, view.progress) == ("complete", 1.0)
     assert view.coverage is not None and 0.95 < view.coverage < 0.97
     assert (metric(view, "uptime").value, metric(view, "success_rate").n) == (100.0, 600)
-    assert view.gap is not None and abs(view.gap[0].at - at(seconds + 90).at) < 1
+    assert view.longest_gap is not None and abs(view.longest_gap[0].at - at(seconds + 90).at) < 1

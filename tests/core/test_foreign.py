@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Moment
+from console.core.model.time import Moment
 from console.core.text.json_values import (
+    as_bool,
+    as_count,
     as_list,
-    count,
-    flag,
-    local_time,
-    number,
-    table,
-    text,
-    zones_apart,
+    as_number,
+    as_object,
+    as_text,
+    parse_local_time,
+    zone_difference_s,
 )
 
 NOW = Moment(1_762_165_640.0)  # 2025-11-03T10:27:20Z
@@ -50,7 +50,7 @@ def test_as_list(value: object, expected: list[object]) -> None:
     ],
 )  # fmt: skip
 def test_number(value: object, expected: float | None) -> None:
-    assert number(value) == expected
+    assert as_number(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_number(value: object, expected: float | None) -> None:
     [(0, 0), (3, 3), (3.0, 3), (3.5, None), (-1, None), (True, None), ("3", None), (1e300, None)],
 )
 def test_count(value: object, expected: int | None) -> None:
-    assert count(value) == expected
+    assert as_count(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_count(value: object, expected: int | None) -> None:
     ],
 )
 def test_local_time(value: object, expected: float | None) -> None:
-    assert local_time(value, NOW, SEOUL) == pytest.approx(expected, abs=1e-4)
+    assert parse_local_time(value, NOW, SEOUL) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_repeated_hour_is_read_as_the_nearest_one() -> None:
     # 2026-10-25 in Berlin: 02:30 comes twice, at 00:30 and at 01:30 UTC.
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
     for now in (first + 60, first + 3600 + 60):
-        read = local_time("2026-10-25T02:30:00", Moment(now), BERLIN)
+        read = parse_local_time("2026-10-25T02:30:00", Moment(now), BERLIN)
         assert read == now - 60
 
 
@@ -104,24 +104,24 @@ def test_a_repeated_hour_is_read_as_the_nearest_one() -> None:
 def test_what_a_clock_writes_is_read_back(when: datetime) -> None:
     at = when.replace(tzinfo=UTC).timestamp()
     written = datetime.fromtimestamp(at, SEOUL).replace(tzinfo=None).isoformat()
-    assert local_time(written, Moment(at), SEOUL) == pytest.approx(at, abs=1e-4)
+    assert parse_local_time(written, Moment(at), SEOUL) == pytest.approx(at, abs=1e-4)
 
 
 @given(anything)
 def test_no_value_breaks_a_reader(value: object) -> None:
     assert isinstance(as_list(value), list)
-    assert isinstance(table(value), dict)
-    assert flag(value) in (None, True, False)
-    assert text(value, 5) is None or len(text(value, 5) or "") <= 5
-    local_time(value, NOW)
-    known, whole = number(value), count(value)
+    assert isinstance(as_object(value), dict)
+    assert as_bool(value) in (None, True, False)
+    assert as_text(value, 5) is None or len(as_text(value, 5) or "") <= 5
+    parse_local_time(value, NOW)
+    known, whole = as_number(value), as_count(value)
     json.dumps([known, whole], allow_nan=False)
     assert whole is None or whole == known
 
 
 @given(st.text(alphabet="0123456789-:.,TZ+ ", max_size=40))
 def test_near_times_are_read_or_refused(value: str) -> None:
-    found = local_time(value, NOW, SEOUL)
+    found = parse_local_time(value, NOW, SEOUL)
     assert found is None or isinstance(found, float)
 
 
@@ -135,18 +135,18 @@ def test_the_time_of_the_file_tells_in_which_zone_its_stamp_is(
     zone: str, ours: str, late_s: float
 ) -> None:
     stamp = datetime.fromtimestamp(NOW.at, ZoneInfo(zone)).replace(tzinfo=None).isoformat()
-    assert local_time(stamp, NOW, ZoneInfo(ours), NOW.at + late_s) == NOW.at
+    assert parse_local_time(stamp, NOW, ZoneInfo(ours), NOW.at + late_s) == NOW.at
 
 
 @pytest.mark.parametrize("age", [200.0, 600.0, 3600.0 + 300.0, 30 * 3600.0])
 def test_a_file_that_was_copied_later_is_as_old_as_its_stamp(age: float) -> None:
     stamp = datetime.fromtimestamp(NOW.at - age, SEOUL).replace(tzinfo=None).isoformat()
-    assert local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - age
+    assert parse_local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - age
 
 
 def test_a_stamp_with_a_zone_needs_no_evidence() -> None:
     stamp = datetime.fromtimestamp(NOW.at - 3600, UTC).isoformat()
-    assert local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - 3600
+    assert parse_local_time(stamp, NOW, SEOUL, NOW.at) == NOW.at - 3600
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_a_stamp_with_a_zone_needs_no_evidence() -> None:
      (900.0, 900.0), (840.0, 900.0), (600.0, 0.0), (30 * 3600.0, 0.0)],
 )  # fmt: skip
 def test_zones_apart(off_s: float, apart_s: float) -> None:
-    assert zones_apart(off_s, 60.0) == apart_s
+    assert zone_difference_s(off_s, 60.0) == apart_s
 
 
 def test_a_time_as_powershell_writes_it() -> None:
     now = Moment(1_762_163_200.0)
     for told in ("/Date(1762163123000)/", " /Date(1762163123000+0900)/ "):
-        assert local_time(told, now) == 1_762_163_123.0
+        assert parse_local_time(told, now) == 1_762_163_123.0
     for told in ("/Date()/", "/Date(1e9)/", "/Date(99999999999999999)/", "Date(1)"):
-        assert local_time(told, now) is None
+        assert parse_local_time(told, now) is None

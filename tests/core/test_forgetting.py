@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core import alerts
-from console.core.event_pruning import forgettable
-from console.core.model import Event, EventKind, Identity, Moment, Role
-from console.core.supervision.role_history import POLICY, remember
+from console.core.event_pruning import find_prunable_event_ids
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import Role
+from console.core.model.time import Moment
+from console.core.supervision.role_history import POLICY_ACTOR, fold_events
 
 NOW = Moment(2e9, 9e6, "b2")
 WORKER = Role("worker", "rpa_worker.py")
@@ -28,7 +31,7 @@ def line(kind: EventKind, role: str = "worker", pid: int | None = None, **more: 
 def kept(*lines: Event) -> list[int]:
     """Which of the lines, counted from 1, stay."""
     old = [replace(one, id=number) for number, one in enumerate(lines, 1)]
-    gone = forgettable(old, [WORKER], NOW)
+    gone = find_prunable_event_ids(old, [WORKER], NOW)
     return [one.id for one in old if one.id not in gone]
 
 
@@ -66,7 +69,7 @@ ledgers = st.lists(
         ),
         st.sampled_from(kinds),
         st.integers(1, 4),
-        st.sampled_from([POLICY, "cli:ana"]),
+        st.sampled_from([POLICY_ACTOR, "cli:ana"]),
         st.sampled_from(["kill", "restart", "ensure"]),
         st.sampled_from(["a.b", "c.d"]),
         st.sampled_from([1.0, 4000.0]),
@@ -79,15 +82,15 @@ ledgers = st.lists(
 def test_every_fold_says_the_same_afterwards(before: list[Event], after: list[Event]) -> None:
     every = [replace(one, id=number) for number, one in enumerate([*before, *after], 1)]
     old = every[: len(before)]
-    gone = forgettable(old, [WORKER], NOW)
+    gone = find_prunable_event_ids(old, [WORKER], NOW)
     left = [one for one in every if one.id not in gone]
 
     def memory(events: list[Event]) -> tuple[object, ...]:
-        one = remember(events, WORKER)
-        return one.wanted, one.asked, one.parked, one.started, one.died
+        one = fold_events(events, WORKER)
+        return one.wanted, one.pending_request, one.parked, one.last_start, one.last_death
 
     assert memory(left) == memory(every)
-    assert alerts.standing(left) == alerts.standing(every)
+    assert alerts.fold_open_alerts(left) == alerts.fold_open_alerts(every)
     assert not set(gone) & set(
-        forgettable([one for one in old if one.id not in gone], [WORKER], NOW)
+        find_prunable_event_ids([one for one in old if one.id not in gone], [WORKER], NOW)
     )

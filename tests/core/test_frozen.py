@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, i
 
 import pytest
 
-from console.core.frozen import FEW, frozen, slotted
+from console.core.frozen import RECORDS_BEFORE_COMPILING, frozen, slotted
 
 
 class Shape:
@@ -93,7 +93,10 @@ def test_one_field_is_enough_and_own_methods_win() -> None:
     assert repr(Single("a")) == "<a>"
 
 
-@pytest.mark.parametrize("before", [0, FEW - 1, FEW, 3 * FEW])
+@pytest.mark.parametrize(
+    "before",
+    [0, RECORDS_BEFORE_COMPILING - 1, RECORDS_BEFORE_COMPILING, 3 * RECORDS_BEFORE_COMPILING],
+)
 def test_the_first_records_are_as_those_that_follow(before: int) -> None:
     kind = made(frozen)
     for _ in range(before):

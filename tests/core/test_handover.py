@@ -16,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from console.core.handover.builder import compose
-from console.core.handover.json_export import document
-from console.core.handover.markdown import escape, evidence, markdown
-from console.core.handover.model import Times
-from console.core.handover.timeline import happened
-from console.core.model import Event, EventKind, Identity, Moment, RoleState, Snapshot, Verdict
-from console.core.text.formatting import visible
-from console.core.text.time_parsing import DAY_S, ago, parse
+from console.core.handover.builder import build_handover
+from console.core.handover.json_export import handover_to_json
+from console.core.handover.markdown import escape_markdown, format_evidence, render_markdown
+from console.core.handover.model import TimeFormatter
+from console.core.handover.timeline import build_timeline
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import RoleState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.text.formatting import sanitize_text
+from console.core.text.time_parsing import DAY_S, moment_ago, parse_time
 
 K = EventKind
 START = at("18:30:00")
@@ -31,11 +35,11 @@ START = at("18:30:00")
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return markdown(compose(snapshot(), ledger(), START, ZONE), ZONE)
+    return render_markdown(build_handover(snapshot(), ledger(), START, ZONE), ZONE)
 
 
 def test_the_same_night_is_told_in_the_same_words(text: str) -> None:
-    assert markdown(compose(snapshot(), ledger(), START, ZONE), ZONE) == text
+    assert render_markdown(build_handover(snapshot(), ledger(), START, ZONE), ZONE) == text
 
 
 def test_a_colleague_reads_first_what_matters(text: str) -> None:
@@ -74,23 +78,23 @@ def test_the_night_in_the_words_of_the_report(text: str, line: str) -> None:
 def test_every_line_that_is_named_as_evidence_exists(text: str) -> None:
     named = {int(number) for number in re.findall(r"#(\d+)", text)}
     assert named <= {event.id for event in ledger()} and len(named) > 20
-    told = document(compose(snapshot(), ledger(), START, ZONE))
+    told = handover_to_json(build_handover(snapshot(), ledger(), START, ZONE))
     for line in told["happened"]:
         assert line["events"]
 
 
 def test_everything_that_was_written_is_told() -> None:
-    told = [number for line in happened(ledger(), START) for number in line.events]
+    told = [number for line in build_timeline(ledger(), START) for number in line.event_ids]
     assert sorted(told) == [event.id for event in ledger()]
 
 
 def test_only_what_happened_since(text: str) -> None:
-    late = markdown(compose(snapshot(), ledger(), at("00:00:00"), ZONE), ZONE)
+    late = render_markdown(build_handover(snapshot(), ledger(), at("00:00:00"), ZONE), ZONE)
     assert "Why worker" not in late and "OOM" not in late and "PID 60101" in late
 
 
 def test_the_document_for_scripts_is_plain(text: str) -> None:
-    told = document(compose(snapshot(), ledger(), START, ZONE))
+    told = handover_to_json(build_handover(snapshot(), ledger(), START, ZONE))
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert (told["schema"], told["verdict"], told["at"]) == (
         1, "healthy", "2025-11-03T15:30:00.000Z",
@@ -101,9 +105,9 @@ def test_the_document_for_scripts_is_plain(text: str) -> None:
 
 def test_a_box_of_which_nothing_is_known() -> None:
     empty = Snapshot("h", "b", at("00:30:00"), Verdict.UNKNOWN)
-    text = markdown(compose(empty, [], START, ZONE), ZONE)
+    text = render_markdown(build_handover(empty, [], START, ZONE), ZONE)
     assert "In this time: nothing went wrong" in text and "None is being collected" in text
-    document(compose(empty, [], START, ZONE))
+    handover_to_json(build_handover(empty, [], START, ZONE))
 
 
 def test_a_worker_that_is_missing_names_the_way_out() -> None:
@@ -112,7 +116,7 @@ def test_a_worker_that_is_missing_names_the_way_out() -> None:
         replace(one, instances=(), state=RoleState.PARKED, reason="a person must act")
         for one in gone.roles
     )
-    text = markdown(compose(replace(gone, roles=roles), ledger(), START, ZONE), ZONE)
+    text = render_markdown(build_handover(replace(gone, roles=roles), ledger(), START, ZONE), ZONE)
     assert "A person is needed: worker is down, worker is parked" in text
     assert "`rpa-console restart worker` takes it up again" in text
     assert "- [ ] Exactly one worker: **no**" in text
@@ -126,18 +130,18 @@ def test_a_hundred_confirmations_are_one_line() -> None:
     for minute in range(50):
         book.write(f"19:{minute:02d}:00", K.CONFIRMED, "worker", "cli", "PID 7 runs", 7)
         book.write(f"19:{minute:02d}:30", K.CONFIRMED, "queue", "cli", "PID 8 runs", 8)
-    lines = happened(book, START)
+    lines = build_timeline(book, START)
     assert [(line.count, line.until) for line in lines] == [
         (50, at("19:49:00")), (50, at("19:49:30")),
     ]  # fmt: skip
-    assert evidence(lines[0].events) == " (#1 to #99, 50 lines)"
+    assert format_evidence(lines[0].event_ids) == " (#1 to #99, 50 lines)"
 
 
 def test_a_monitor_that_is_content_again_says_so_once() -> None:
     book = Ledger()
     book.write("19:00:00", K.MONITOR_CHANGED, "", "daemon", "queue: ok", monitor="queue",
                state="ok")  # fmt: skip
-    assert [line.text for line in happened(book, START)] == ["queue monitor: ok"]
+    assert [line.text for line in build_timeline(book, START)] == ["queue monitor: ok"]
 
 
 def test_flapping_is_one_line_and_two_hours_later_is_another() -> None:
@@ -148,9 +152,9 @@ def test_flapping_is_one_line_and_two_hours_later_is_another() -> None:
                    monitor="canary", state=state)  # fmt: skip
     book.write("21:00:00", K.MONITOR_CHANGED, "", "daemon", "canary: slow", monitor="canary",
                state="failing")  # fmt: skip
-    first, second_ = happened(book, START)
+    first, second_ = build_timeline(book, START)
     assert first.text == "canary monitor: failing: slow; ok 1s later; failing 1s later; ok 1s later"
-    assert (first.count, len(first.events), second_.events) == (5, 8, (9,))
+    assert (first.count, len(first.event_ids), second_.event_ids) == (5, 8, (9,))
 
 
 def test_a_persons_restart_is_one_line() -> None:
@@ -159,7 +163,7 @@ def test_a_persons_restart_is_one_line() -> None:
     book.write("19:00:01", K.DIED, "worker", "shim", "ended by SIGTERM", 7, 1, uptime_s=60.0)
     book.write("19:00:01", K.ENDED, "worker", ANA, "politely", 7, 1, verb="restart")
     book.write("19:00:02", K.STARTED, "worker", ANA, "", 8, 2)
-    (line,) = happened(book, START)
+    (line,) = build_timeline(book, START)
     assert line.text == (
         f"worker: PID 7 restarted by {ANA}; died after 1m: ended by SIGTERM; "
         f"{ANA} started PID 8 under token 2 1s later"
@@ -188,12 +192,12 @@ events = st.lists(
 @given(events)
 def test_any_ledger_is_told_whole_and_clean(found: list[Event]) -> None:
     numbered = [replace(event, id=index + 1) for index, event in enumerate(found)]
-    lines = happened(numbered, Moment(0.0))
-    assert sorted(n for line in lines for n in line.events) == [e.id for e in numbered]
-    told = compose(snapshot(), numbered, Moment(0.0), ZONE)
-    text = markdown(told, ZONE)
-    assert all(visible(line) == line for line in text.split("\n"))
-    json.dumps(document(told))
+    lines = build_timeline(numbered, Moment(0.0))
+    assert sorted(n for line in lines for n in line.event_ids) == [e.id for e in numbered]
+    told = build_handover(snapshot(), numbered, Moment(0.0), ZONE)
+    text = render_markdown(told, ZONE)
+    assert all(sanitize_text(line) == line for line in text.split("\n"))
+    json.dumps(handover_to_json(told))
 
 
 # --- Markdown -------------------------------------------------------------------------------
@@ -216,18 +220,18 @@ def shown(source: str) -> str:
     ],
 )  # fmt: skip
 def test_foreign_text_is_shown_as_it_is(hostile: str) -> None:
-    assert shown("x " + escape(hostile)) == "x " + hostile
+    assert shown("x " + escape_markdown(hostile)) == "x " + hostile
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30))
 def test_any_text_is_only_text(hostile: str) -> None:
-    assert shown("x " + escape(hostile) + " x").split() == f"x {hostile} x".split()
+    assert shown("x " + escape_markdown(hostile) + " x").split() == f"x {hostile} x".split()
 
 
 def test_nothing_foreign_breaks_a_line_or_a_table() -> None:
     book = Ledger()
     book.write("19:00:00", K.NOTICED, "", "daemon", "a\n# heading\x1b[31m | <b>")
-    text = markdown(compose(snapshot(), book, START, ZONE), ZONE)
+    text = render_markdown(build_handover(snapshot(), book, START, ZONE), ZONE)
     assert "- 19:00:00 a\\\\n# heading\\\\x1b\\[31m \\| \\<b>" in text
 
 
@@ -250,37 +254,37 @@ NOON = Moment(datetime(2025, 11, 4, 12, 0, tzinfo=ZONE).timestamp(), 5e5, "b1")
     ],
 )
 def test_a_time_as_people_say_it(text: str, expected: datetime) -> None:
-    assert parse(text, NOON, ZONE).at == expected.timestamp()
+    assert parse_time(text, NOON, ZONE).at == expected.timestamp()
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "25:00", "2025-11-05", "-2h", "h", "2025-02-30"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError):
-        parse(text, NOON, ZONE)
+        parse_time(text, NOON, ZONE)
 
 
 def test_an_hour_that_a_clock_change_repeats_or_skips() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     after = Moment(datetime(2025, 10, 26, 12, 0, tzinfo=berlin).timestamp())
-    assert parse("02:30", after, berlin).at <= after.at
+    assert parse_time("02:30", after, berlin).at <= after.at
     skipped = Moment(datetime(2025, 3, 30, 12, 0, tzinfo=berlin).timestamp())
-    assert parse("02:30", skipped, berlin).at <= skipped.at
+    assert parse_time("02:30", skipped, berlin).at <= skipped.at
 
 
 @given(st.text(max_size=12))
 def test_a_time_is_never_later_than_now(text: str) -> None:
     try:
-        assert parse(text, NOON, ZONE).at <= NOON.at
+        assert parse_time(text, NOON, ZONE).at <= NOON.at
     except (ValueError, OverflowError):
         pass
 
 
 def test_times_carry_their_date_when_it_is_another_day() -> None:
-    times = Times(NOON, timezone(timedelta(hours=9)))
-    assert times.at(ago(3600, NOON)) == "11:00:00"
-    assert times.at(ago(DAY_S, NOON)) == "11-03 12:00:00"
-    assert times.at(ago(300 * DAY_S, NOON)) == "2025-01-08 12:00:00"
-    assert (times.at(None), times.ago(None)) == ("?", "never")
+    times = TimeFormatter(NOON, timezone(timedelta(hours=9)))
+    assert times.format_time(moment_ago(3600, NOON)) == "11:00:00"
+    assert times.format_time(moment_ago(DAY_S, NOON)) == "11-03 12:00:00"
+    assert times.format_time(moment_ago(300 * DAY_S, NOON)) == "2025-01-08 12:00:00"
+    assert (times.format_time(None), times.format_time_with_age(None)) == ("?", "never")
 
 
 def test_the_scripted_night_is_a_night() -> None:
@@ -294,7 +298,7 @@ def test_a_daemon_that_was_killed_unseen_leaves_a_gap_of_unknown_length() -> Non
     book.write("21:00:00", K.DAEMON_STARTED, "", "daemon", "PID 2")
     book.write("22:00:00", K.DAEMON_STOPPED, "", "daemon", "PID 2")
     book.write("22:10:00", K.DAEMON_STARTED, "", "daemon", "PID 3")
-    told = markdown(compose(snapshot(), book, START, ZONE), ZONE)
+    told = render_markdown(build_handover(snapshot(), book, START, ZONE), ZONE)
     assert (
         "For how long nobody ran the monitors before 11-03 21:00:00: who ran them was killed, and"
         " told no end of it (#1, #2)"

@@ -6,32 +6,21 @@ from typing import Any
 
 import pytest
 
-from console.core.alerts import Watch, step
-from console.core.explain.verdict_chain import about, overall
-from console.core.model import (
-    Alert,
-    DaemonView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    MonitorView,
-    Process,
-    QueueView,
-    Role,
-    RoleState,
-    RoleView,
-    Sample,
-    Severity,
-    Snapshot,
-    Verdict,
+from console.core.alerts import UnconfirmedAlerts, update_alerts
+from console.core.explain.verdict_chain import explain_subject, explain_verdict
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Role, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import Alert, DaemonView, MonitorView, QueueView, RoleView, Severity
+from console.core.verdict import (
+    HEARTBEAT_TIMEOUT_S,
+    check_overdue,
+    compute_judgement,
+    compute_verdict,
 )
-from console.core.verdict import HUNG_S, judgement, timely, verdict
 
 NOW = Moment(1_000_000.0, 5_000.0, "boot")
 RUNS = DaemonView(True, 7)
@@ -54,7 +43,7 @@ def judged(
     """The verdict on some roles and monitors, and its reasons."""
     roles = [one for one in views if isinstance(one, RoleView)]
     monitors = [one for one in views if isinstance(one, MonitorView)]
-    found, reasons = verdict(roles, monitors, daemon, NOW)
+    found, reasons = compute_verdict(roles, monitors, daemon, NOW)
     return found.value, reasons
 
 
@@ -112,12 +101,12 @@ def test_the_worst_comes_first_and_nothing_is_said_twice() -> None:
 def test_nobody_who_watches_is_unknown_and_never_healthy() -> None:
     found, reasons = judged(role("worker"), daemon=DaemonView(reason="no daemon"))
     assert (found, reasons) == ("unknown", ("no daemon",))
-    assert judged(role("worker"), daemon=DaemonView(here=True))[0] == "healthy"
+    assert judged(role("worker"), daemon=DaemonView(in_this_process=True))[0] == "healthy"
 
 
 def test_a_daemon_without_a_heartbeat_hangs() -> None:
-    beating = DaemonView(True, 7, heartbeat=NOW.plus(-HUNG_S + 1))
-    hung = DaemonView(True, 7, heartbeat=NOW.plus(-HUNG_S - 1))
+    beating = DaemonView(True, 7, heartbeat=NOW.plus(-HEARTBEAT_TIMEOUT_S + 1))
+    hung = DaemonView(True, 7, heartbeat=NOW.plus(-HEARTBEAT_TIMEOUT_S - 1))
     assert judged(role("worker"), daemon=beating)[0] == "healthy"
     found, reasons = judged(role("worker"), daemon=hung)
     assert found == "unknown"
@@ -138,7 +127,7 @@ def test_a_daemon_without_a_heartbeat_hangs() -> None:
 )
 def test_evidence_ages(age: float, error: str | None, state: HealthState) -> None:
     last = Sample("queue", NOW.plus(-age), error=error)
-    assert timely(OK, [last], 10.0, NOW).state is state
+    assert check_overdue(OK, [last], 10.0, NOW).state is state
 
 
 @pytest.mark.parametrize(
@@ -156,26 +145,29 @@ def test_a_look_that_came_to_nothing_is_no_look(
     """One that hangs for 30 s writes that down, again and again: it is overdue all the same."""
     real = [Sample("queue", NOW.plus(-seen))] if seen else []
     hung = [Sample("queue", NOW.plus(-age), error="did not answer within 30 s") for age in tried]
-    health = timely(OK, [*real, *hung], 10.0, NOW, 30.0)
+    health = check_overdue(OK, [*real, *hung], 10.0, NOW, 30.0)
     assert health.state is state and health.reason.startswith("did not answer within 30 s")
     again = Sample("queue", NOW)
-    assert timely(OK, [*real, *hung, again], 10.0, NOW, 30.0) is OK
+    assert check_overdue(OK, [*real, *hung, again], 10.0, NOW, 30.0) is OK
 
 
 def test_a_clock_that_was_set_makes_nobody_late() -> None:
     stepped = Moment(NOW.at + 3600, NOW.tick, NOW.boot)
-    assert timely(OK, [Sample("queue", NOW)], 10.0, stepped).state is HealthState.OK
+    assert check_overdue(OK, [Sample("queue", NOW)], 10.0, stepped).state is HealthState.OK
 
 
 def test_what_never_looked_is_unknown_and_what_is_off_is_off() -> None:
-    assert timely(OK, [], 10.0, NOW).state is HealthState.UNKNOWN
+    assert check_overdue(OK, [], 10.0, NOW).state is HealthState.UNKNOWN
     off = Health(HealthState.OFF, "switched off")
-    assert timely(off, [], 10.0, NOW) is off
-    assert timely(OK, [Sample("canary", NOW.plus(-54))], 10.0, NOW, 30.0).state is HealthState.OK
+    assert check_overdue(off, [], 10.0, NOW) is off
+    assert (
+        check_overdue(OK, [Sample("canary", NOW.plus(-54))], 10.0, NOW, 30.0).state
+        is HealthState.OK
+    )
 
 
 def test_the_verdict_says_verdict() -> None:
-    assert verdict((), (), RUNS, NOW)[0] is Verdict.HEALTHY
+    assert compute_verdict((), (), RUNS, NOW)[0] is Verdict.HEALTHY
 
 
 # --- the cause, not the symptom -------------------------------------------------------------
@@ -227,55 +219,59 @@ def test_the_cause_leads_and_what_follows_is_folded_under_it(
 ) -> None:
     roles = [one for one in views if isinstance(one, RoleView)]
     monitors = [one for one in views if isinstance(one, MonitorView)]
-    told = judgement(roles, monitors, RUNS, NOW)
+    told = compute_judgement(roles, monitors, RUNS, NOW)
     assert len(told.reasons) == len(reasons)
     assert all(a.startswith(b) for a, b in zip(told.reasons, reasons, strict=True)), told.reasons
-    assert list(told.follows) == follows
-    assert told.root == reasons[0].split(":")[0]
+    assert list(told.consequences) == follows
+    assert told.root_subject == reasons[0].split(":")[0]
     assert told.verdict is Verdict.DOWN
 
 
 def test_monitors_that_nobody_runs_are_late_because_of_that() -> None:
     late = [MonitorView(n, 10.0, Health(HealthState.OVERDUE, "late")) for n in ("queue", "canary")]
-    told = judgement([role("worker")], late, DaemonView(reason="no daemon"), NOW)
-    assert (told.reasons, len(told.follows), told.root) == (("no daemon",), 2, "daemon")
+    told = compute_judgement([role("worker")], late, DaemonView(reason="no daemon"), NOW)
+    assert (told.reasons, len(told.consequences), told.root_subject) == (
+        ("no daemon",),
+        2,
+        "daemon",
+    )
 
 
 def picture(*views: Any, **more: Any) -> Snapshot:
     roles = tuple(one for one in views if isinstance(one, RoleView))
     monitors = tuple(one for one in views if isinstance(one, MonitorView))
-    told = judgement(roles, monitors, RUNS, NOW)
+    told = compute_judgement(roles, monitors, RUNS, NOW)
     return Snapshot(
-        "h", "b", NOW, told.verdict, told.reasons, told.follows, told.root,
+        "h", "b", NOW, told.verdict, told.reasons, told.consequences, told.root_subject,
         roles=roles, monitors=monitors, **more,
     )  # fmt: skip
 
 
 def test_an_alert_of_the_cause_comes_first_and_its_symptoms_are_not_raised_beside_it() -> None:
     stalled = picture(STALLED, LONG, LATE, queue=QueueView("u", size=31))
-    watch, _, _ = step(Watch(), (), stalled)
-    _, raised, _ = step(watch, (), stalled)
+    watch, _, _ = update_alerts(UnconfirmedAlerts(), (), stalled)
+    _, raised, _ = update_alerts(watch, (), stalled)
     assert [one.key for one in raised] == ["worker.stalled"]
     older = Alert("queue.long", Severity.CRITICAL, "long", "x", NOW.plus(-60))
     both = (older, Alert("worker.stalled", Severity.CRITICAL, "s", "x", NOW))
-    watch, raised, resolved = step(Watch(), both, stalled)
-    assert (raised, resolved, step(watch, both, stalled)[2]) == ((), (), ())
+    watch, raised, resolved = update_alerts(UnconfirmedAlerts(), both, stalled)
+    assert (raised, resolved, update_alerts(watch, both, stalled)[2]) == ((), (), ())
 
 
 def test_why_tells_the_verdict_from_its_cause() -> None:
     turned = Event(EventKind.MONITOR_CHANGED, NOW.plus(-60), id=7,
                    data={"monitor": "queue", "state": "failing"})  # fmt: skip
-    steps = overall(picture(role("worker"), HUNG, CANARY), [turned])
+    steps = explain_verdict(picture(role("worker"), HUNG, CANARY), [turned])
     assert [one.part for one in steps] == [
         "verdict", "follows", "symptom", "detector", "rule", "action", "outcome",
     ]  # fmt: skip
     assert steps[0].text == "the box is DOWN: queue: no answer: timed out after 3 s"
-    assert steps[-1].text == "queue is failing for 1m now" and steps[-1].events == (7,)
+    assert steps[-1].text == "queue is failing for 1m now" and steps[-1].event_ids == (7,)
     assert "[roles.queue]" in steps[-2].text
 
 
 def test_why_queue_quotes_the_failing_tasks() -> None:
     bad = failing("queue", "the last 12 tasks failed", "tasks")
     queue = QueueView("u", size=0, failures=(("ocr", "no window", 12),))
-    told = [one.text for one in about("queue", picture(bad, queue=queue), ())]
+    told = [one.text for one in explain_subject("queue", picture(bad, queue=queue), ())]
     assert "12 of the last 20 tasks: ocr: no window" in told

@@ -8,20 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Identity, Instance, Moment, Process, Role
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Role
+from console.core.model.time import Moment
 from console.core.processes.instances import (
     BOX_VARIABLE,
-    MARKS,
-    OTHER_USER,
-    Kinship,
-    Scope,
-    belongs,
-    by_code,
-    candidates,
-    exclusion,
-    group,
+    ENV_MARKERS,
+    OTHER_USER_REASON,
+    BoxScope,
+    ProcessForest,
+    belongs_to_role,
+    exclusion_reason,
+    filter_candidates,
+    find_surplus,
+    group_instances,
     lineage,
-    surplus,
+    runs_inline_code,
 )
 
 BOOT = "b"
@@ -50,7 +52,7 @@ def pids(instances: tuple[Instance, ...]) -> list[tuple[int, ...]]:
 
 def grouped(seen: list[Process]) -> tuple[Instance, ...]:
     """The role's instances in this table."""
-    return group(ROLE, seen, Kinship(seen), Scope("box"))
+    return group_instances(ROLE, seen, ProcessForest(seen), BoxScope("box"))
 
 
 def test_a_launcher_and_its_interpreter_are_one() -> None:
@@ -79,9 +81,9 @@ def test_two_roots_are_two_oldest_first() -> None:
     seen = [proc(20, 1, "python rpa_worker.py", 900), proc(30, 1, "python rpa_worker.py", 100)]
     found = grouped(seen)
     assert pids(found) == [(30,), (20,)]
-    assert pids(surplus(ROLE, found)) == [(20,)]
+    assert pids(find_surplus(ROLE, found)) == [(20,)]
     newest = Role("worker", match="rpa_worker.py", keep="newest")
-    assert pids(surplus(newest, found)) == [(30,)]
+    assert pids(find_surplus(newest, found)) == [(30,)]
 
 
 @pytest.mark.parametrize("program", ["shim/program.py", "shim.py"])
@@ -108,55 +110,70 @@ def test_a_torn_list_makes_no_strange_family() -> None:
 
 def test_boxes_are_told_apart() -> None:
     seen = proc(10, 1, "python rpa_worker.py", cwd="/a", env={BOX_VARIABLE: "one", "PORT": "1"})
-    assert belongs(seen, ROLE, Scope("one")) and belongs(seen, ROLE, Scope("two"))
-    (own,) = group(ROLE, [seen], Kinship([seen]), Scope("one"))
-    (other,) = group(ROLE, [seen], Kinship([seen]), Scope("two"))
+    assert belongs_to_role(seen, ROLE, BoxScope("one")) and belongs_to_role(
+        seen, ROLE, BoxScope("two")
+    )
+    (own,) = group_instances(ROLE, [seen], ProcessForest([seen]), BoxScope("one"))
+    (other,) = group_instances(ROLE, [seen], ProcessForest([seen]), BoxScope("two"))
     assert (own.box, other.box) == (None, "one")
     here = Role("worker", match="rpa_worker.py", match_cwd="/a", match_env={"PORT": "1"})
     there = Role("worker", match="rpa_worker.py", match_cwd="/b")
     other = Role("worker", match="rpa_worker.py", match_env={"PORT": "2"})
-    assert belongs(seen, here, Scope("one"))
-    assert not belongs(seen, there, Scope("one")) and not belongs(seen, other, Scope("one"))
+    assert belongs_to_role(seen, here, BoxScope("one"))
+    assert not belongs_to_role(seen, there, BoxScope("one")) and not belongs_to_role(
+        seen, other, BoxScope("one")
+    )
     unmarked = proc(10, 1, "python rpa_worker.py")
-    assert belongs(unmarked, ROLE, Scope("one")) and not belongs(unmarked, there, Scope("one"))
+    assert belongs_to_role(unmarked, ROLE, BoxScope("one")) and not belongs_to_role(
+        unmarked, there, BoxScope("one")
+    )
 
 
 def test_a_role_means_the_processes_of_its_own_user() -> None:
     """Those of another role's user are looked at as well, and are none of it."""
     seen = proc(10, 1, "python rpa_worker.py", uid=1000)
     robots = Role("robots", match="rpa_worker.py", user="robot")
-    scope = Scope("box", (ROLE, robots), {"worker": 0, "robots": 1000})
-    assert belongs(seen, robots, scope) and not belongs(seen, ROLE, scope)
-    assert exclusion(seen, ROLE, scope) == OTHER_USER
-    everybody = Scope("box", (ROLE,), {})
-    assert belongs(seen, ROLE, everybody)
+    scope = BoxScope("box", (ROLE, robots), {"worker": 0, "robots": 1000})
+    assert belongs_to_role(seen, robots, scope) and not belongs_to_role(seen, ROLE, scope)
+    assert exclusion_reason(seen, ROLE, scope) == OTHER_USER_REASON
+    everybody = BoxScope("box", (ROLE,), {})
+    assert belongs_to_role(seen, ROLE, everybody)
 
 
 def test_processes_of_one_grant_are_one_instance() -> None:
     """A child that was cut loose runs the same script; that of another role's grant is another."""
-    marks = dict(zip(MARKS, ("a", "worker", "7"), strict=True))
+    marks = dict(zip(ENV_MARKERS, ("a", "worker", "7"), strict=True))
     line = "python rpa_worker.py"
     one, loose = proc(10, 1, line, env=marks), proc(20, 1, line, env=marks)
     both = [one, loose]
-    assert pids(group(ROLE, both, Kinship(both), Scope("b"))) == [(10, 20)]
-    started = [proc(pid, 1, line, env=marks | {MARKS[1]: "watchdog"}) for pid in (30, 40)]
-    assert pids(group(ROLE, started, Kinship(started), Scope("b"))) == [(30,), (40,)]
+    assert pids(group_instances(ROLE, both, ProcessForest(both), BoxScope("b"))) == [(10, 20)]
+    started = [proc(pid, 1, line, env=marks | {ENV_MARKERS[1]: "watchdog"}) for pid in (30, 40)]
+    assert pids(group_instances(ROLE, started, ProcessForest(started), BoxScope("b"))) == [
+        (30,),
+        (40,),
+    ]
 
 
 def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:
     seen = proc(10, 1, "/agi/rpa-runner rpa_worker.py")
-    assert candidates([ROLE], [seen]) == (seen,)
-    assert not belongs(seen, ROLE, Scope("box"))
-    assert belongs(
-        proc(10, 1, "/agi/rpa-runner rpa_worker.py", exe="/usr/bin/python3.11"), ROLE, Scope("b")
+    assert filter_candidates([ROLE], [seen]) == (seen,)
+    assert not belongs_to_role(seen, ROLE, BoxScope("box"))
+    assert belongs_to_role(
+        proc(10, 1, "/agi/rpa-runner rpa_worker.py", exe="/usr/bin/python3.11"), ROLE, BoxScope("b")
     )
-    assert not belongs(proc(10, 1, "/agi/edit rpa_worker.py", exe="/usr/bin/vim"), ROLE, Scope("b"))
+    assert not belongs_to_role(
+        proc(10, 1, "/agi/edit rpa_worker.py", exe="/usr/bin/vim"), ROLE, BoxScope("b")
+    )
 
 
 def test_lineage_and_code() -> None:
     seen = [proc(1, 0, "init"), proc(5, 1, "sh -c|rpa-console ensure"), proc(9, 5, "rpa-console")]
     assert [one.pid for one in lineage(9, seen)] == [9, 5, 1]
-    assert by_code(argv("bash -lc|x")) and not by_code(argv("bash")) and not by_code(())
+    assert (
+        runs_inline_code(argv("bash -lc|x"))
+        and not runs_inline_code(argv("bash"))
+        and not runs_inline_code(())
+    )
 
 
 LINES = ["python rpa_worker.py", "sh -c|python rpa_worker.py", "bash", "vim rpa_worker.py",
@@ -184,12 +201,12 @@ def test_grouping_is_a_partition(seen: list[Process]) -> None:
     found = grouped(seen)
     members = [pid for instance in found for pid in instance.pids]
     assert len(members) == len(set(members)), "nobody is counted twice"
-    assert {one.pid for one in seen if belongs(one, ROLE, Scope("box"))} <= set(members)
-    assert all(belongs(instance.root, ROLE, Scope("box")) for instance in found)
-    kinship = Kinship(seen)
+    assert {one.pid for one in seen if belongs_to_role(one, ROLE, BoxScope("box"))} <= set(members)
+    assert all(belongs_to_role(instance.root, ROLE, BoxScope("box")) for instance in found)
+    kinship = ProcessForest(seen)
     for instance in found:
         for one in instance.processes[1:]:
-            assert instance.pid in kinship.above(one.pid)
+            assert instance.pid in kinship.ancestor_pids(one.pid)
     assert list(found) == sorted(found, key=lambda i: (i.identity.ticks, i.pid))
     assert grouped(list(reversed(seen))) == found, "whatever the order of the list"
 
@@ -198,7 +215,7 @@ def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
     """Processes come and go for years, each with its own."""
     seen = proc(10, 1, "python other.py --with rpa_worker.py.log")
     before = getrefcount(seen.argv)
-    candidates([ROLE], [seen])
+    filter_candidates([ROLE], [seen])
     after = getrefcount(seen.argv)  # not within the assertion, which keeps what it was told
     assert after == before
 
@@ -214,9 +231,9 @@ def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
     ],
 )
 def test_the_console_is_no_worker_whatever_a_role_says(line: str, match: str) -> None:
-    assert not belongs(proc(5, 1, line), Role("worker", match), Scope("box"))
+    assert not belongs_to_role(proc(5, 1, line), Role("worker", match), BoxScope("box"))
 
 
 def test_a_shell_that_calls_the_console_and_then_the_worker_is_the_workers() -> None:
     line = "sh -c|rpa-console ensure watchdog; python rpa_worker.py"
-    assert belongs(proc(5, 1, line), ROLE, Scope("box"))
+    assert belongs_to_role(proc(5, 1, line), ROLE, BoxScope("box"))

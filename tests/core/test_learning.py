@@ -11,19 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.baseline import early_decision
-from console.core.baseline.evaluation import BaselineTargets, baseline
+from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
 from console.core.baseline.run_document import (
-    began,
-    changed,
-    compare,
+    compare_results,
     conclusion,
-    restore,
-    result,
-    shown,
-    targets,
+    current_view,
+    describe_changes,
+    result_document,
+    run_started_at,
+    run_targets,
+    view_from_document,
 )
-from console.core.baseline.thresholds import Thresholds, in_force, learn, thresholds
-from console.core.model import BaselineView, Event, EventKind, Identity, MetricView, Moment, Sample
+from console.core.baseline.thresholds import (
+    Thresholds,
+    effective_thresholds,
+    learn_thresholds,
+    parse_thresholds,
+)
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView, MetricView
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
 HOUR = BaselineTargets(hours=1, worker_every_s=60, queue_every_s=60, canary_every_s=300)
@@ -64,12 +73,12 @@ def looks(until: int = 3600) -> list[Sample]:
     ],
 )
 def test_how_many_tasks_may_still_fail(good: int, ended: int, words: str) -> None:
-    assert early_decision.share(good, ended, 95) == words
+    assert early_decision.share_outlook(good, ended, 95) == words
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 99))
 def test_the_promise_about_tasks_is_kept(good: int, bad: int, target: int) -> None:
-    words = early_decision.share(good, good + bad, target)
+    words = early_decision.share_outlook(good, good + bad, target)
     if words:
         number = int("".join(char for char in words if char.isdigit()))
         gain, loss = (0, number) if words.startswith("passes") else (number, 0)
@@ -93,15 +102,17 @@ def test_the_promise_about_tasks_is_kept(good: int, bad: int, target: int) -> No
     ],
 )
 def test_how_many_canaries_may_still_be_slow(n_slow: int, n: int, to_come: int, words: str) -> None:
-    assert early_decision.slow(n_slow, n, to_come) == words
+    assert early_decision.latency_outlook(n_slow, n, to_come) == words
 
 
 def test_time_away_and_restarts() -> None:
-    assert early_decision.away(0, 0) == "passes unless the worker is away once"
-    assert early_decision.away(10, 60) == "passes unless the worker is away 50 s more"
-    assert early_decision.away(0, 216) == "passes unless the worker is away 4 min more"
-    assert early_decision.tally(0, 0, "restart") == "passes unless there is 1 more restart"
-    assert early_decision.tally(1, 3, "restart") == "passes unless there are 3 more restarts"
+    assert early_decision.downtime_outlook(0, 0) == "passes unless the worker is away once"
+    assert early_decision.downtime_outlook(10, 60) == "passes unless the worker is away 50 s more"
+    assert early_decision.downtime_outlook(0, 216) == "passes unless the worker is away 4 min more"
+    assert early_decision.count_outlook(0, 0, "restart") == "passes unless there is 1 more restart"
+    assert (
+        early_decision.count_outlook(1, 3, "restart") == "passes unless there are 3 more restarts"
+    )
 
 
 def notes(view: BaselineView) -> dict[str, str]:
@@ -110,7 +121,7 @@ def notes(view: BaselineView) -> dict[str, str]:
 
 def test_the_metrics_say_it() -> None:
     samples = [*looks(1800), canary(300, 0.3)]
-    told = notes(baseline(START, samples, [], HOUR, at(1800)))
+    told = notes(evaluate_baseline(START, samples, [], HOUR, at(1800)))
     assert told["success_rate"].endswith("; passes unless 16 more tasks fail")
     assert told["latency_s"].endswith("passes unless 1 more canary is slow")
     assert told["restarts"] == "passes unless there is 1 more restart"
@@ -124,16 +135,18 @@ def test_what_has_failed_says_when() -> None:
         Event(EventKind.DIED, at(600), "worker", identity=one),
         Event(EventKind.STARTED, at(605), "worker", identity=two),
     ]
-    told = notes(baseline(START, samples, events, HOUR, at(700), zone=UTC))
+    told = notes(evaluate_baseline(START, samples, events, HOUR, at(700), zone=UTC))
     assert told["restarts"] == "fails already: a restart at 10:37"
     assert told["queue_size"] == "largest; fails already: 12 at 10:38"
     assert told["uptime"].startswith("fails already: away ")
-    done = notes(baseline(START, samples, events, HOUR, at(3600), zone=UTC))
+    done = notes(evaluate_baseline(START, samples, events, HOUR, at(3600), zone=UTC))
     assert done["restarts"] == "a restart at 10:37"
 
 
 def test_a_hopeless_run_promises_nothing() -> None:
-    view = baseline(START, looks(1800), [], HOUR, at(1800), spoilt="baseline.latency_s was 5, is 9")
+    view = evaluate_baseline(
+        START, looks(1800), [], HOUR, at(1800), invalid_reason="baseline.latency_s was 5, is 9"
+    )
     assert (view.state, view.reason) == ("invalid", "baseline.latency_s was 5, is 9")
     assert not any("passes" in note for note in notes(view).values())
     assert conclusion(view) == "invalid"
@@ -154,7 +167,7 @@ def hours(rates: list[tuple[int, int]]) -> list[Sample]:
 
 def test_the_thresholds_of_a_good_run() -> None:
     latencies = [canary(60 * i, 0.3 + i / 100) for i in range(10)]
-    learnt = learn([*hours([(98, 2), (96, 4), (94, 6)]), *latencies], START)
+    learnt = learn_thresholds([*hours([(98, 2), (96, 4), (94, 6)]), *latencies], START)
     assert learnt.success_rate == pytest.approx(96 - 2 * 2)
     assert learnt.latency_s == pytest.approx(0.39 + 2 * 0.030277, abs=1e-3)
     assert (learnt.queue_normal, learnt.queue_warning) == (5, 20)
@@ -162,31 +175,35 @@ def test_the_thresholds_of_a_good_run() -> None:
 
 
 def test_a_success_rate_is_never_normal_under_seventy() -> None:
-    assert learn(hours([(90, 10), (20, 80)]), START).success_rate == 70.0
+    assert learn_thresholds(hours([(90, 10), (20, 80)]), START).success_rate == 70.0
 
 
 def test_too_little_teaches_nothing() -> None:
-    assert learn([], START) == Thresholds()
-    assert learn([canary(0, 0.3), canary(60, None)], START).latency_s is None
+    assert learn_thresholds([], START) == Thresholds()
+    assert learn_thresholds([canary(0, 0.3), canary(60, None)], START).latency_s is None
 
 
 def test_a_busier_queue_has_wider_bands() -> None:
-    learnt = learn([queue(60 * i, 0, 0, 8) for i in range(10)], START)
+    learnt = learn_thresholds([queue(60 * i, 0, 0, 8) for i in range(10)], START)
     assert (learnt.queue_normal, learnt.queue_warning) == (8, 32)
 
 
 def test_thresholds_from_a_file_that_anybody_may_have_edited() -> None:
-    assert thresholds({"thresholds": {"success_rate": "x", "queue_normal": -1}}) == Thresholds()
+    assert (
+        parse_thresholds({"thresholds": {"success_rate": "x", "queue_normal": -1}}) == Thresholds()
+    )
     told = {"thresholds": {"success_rate": 92.5, "latency_s": 0.5, "queue_normal": 7}}
-    assert thresholds(told) == Thresholds(92.5, 0.5, 7)
+    assert parse_thresholds(told) == Thresholds(92.5, 0.5, 7)
 
 
 def test_settings_win_over_what_was_learnt() -> None:
-    assert in_force(None) is None
+    assert effective_thresholds(None) is None
     learnt = Thresholds(92.0, 0.5, 8, 32)
-    assert in_force(learnt) is learnt
-    assert in_force(learnt, latency_s=2.0, queue_warning=50) == Thresholds(92.0, 2.0, 8, 50)
-    assert in_force(None, success_rate=80.0) == Thresholds(80.0)
+    assert effective_thresholds(learnt) is learnt
+    assert effective_thresholds(learnt, latency_s=2.0, queue_warning=50) == Thresholds(
+        92.0, 2.0, 8, 50
+    )
+    assert effective_thresholds(None, success_rate=80.0) == Thresholds(80.0)
 
 
 @given(
@@ -197,7 +214,7 @@ def test_settings_win_over_what_was_learnt() -> None:
     )
 )
 def test_any_run_teaches_sound_thresholds(samples: list[Sample]) -> None:
-    learnt = learn(sorted(samples, key=lambda one: one.moment.at), START)
+    learnt = learn_thresholds(sorted(samples, key=lambda one: one.moment.at), START)
     assert learnt.success_rate is None or 70 <= learnt.success_rate <= 100
     assert learnt.latency_s is None or learnt.latency_s >= 0
     assert learnt.queue_normal < learnt.queue_warning
@@ -207,48 +224,48 @@ def test_any_run_teaches_sound_thresholds(samples: list[Sample]) -> None:
 
 
 def finished() -> BaselineView:
-    return baseline(START, [*looks(), canary(900, 0.3)], [], HOUR, at(3600))
+    return evaluate_baseline(START, [*looks(), canary(900, 0.3)], [], HOUR, at(3600))
 
 
 def test_a_result_comes_back_as_it_was() -> None:
     view = finished()
-    document = result(view, Thresholds(92.0), at(3600))
+    document = result_document(view, Thresholds(92.0), at(3600))
     assert document["conclusion"] == "pass"
     assert document["thresholds"]["success_rate"] == 92.0
     assert "latency_s" not in document["thresholds"]
-    again = restore(document, START, 3600.0)
+    again = view_from_document(document, START, 3600.0)
     assert again.metrics == view.metrics and again.state == "complete"
 
 
 def test_what_is_shown_of_a_run() -> None:
-    last = {**RUN, "result": result(finished(), None, at(3600))}
-    assert shown(None, None, [], [], HOUR, at(1)).state == "off"
-    assert shown(None, last, [], [], HOUR, at(9999)).state == "complete"
-    assert shown(RUN, last, looks(60), [], HOUR, at(60)).state == "collecting"
+    last = {**RUN, "result": result_document(finished(), None, at(3600))}
+    assert current_view(None, None, [], [], HOUR, at(1)).state == "off"
+    assert current_view(None, last, [], [], HOUR, at(9999)).state == "complete"
+    assert current_view(RUN, last, looks(60), [], HOUR, at(60)).state == "collecting"
     stopped = {**RUN, "result": {"state": "collecting"}}
-    assert shown(None, stopped, [], [], HOUR, at(60)).state == "off"
-    spoilt = shown({**RUN, "spoilt": ["queue.url was a, is b"]}, None, [], [], HOUR, at(1))
+    assert current_view(None, stopped, [], [], HOUR, at(60)).state == "off"
+    spoilt = current_view({**RUN, "spoilt": ["queue.url was a, is b"]}, None, [], [], HOUR, at(1))
     assert spoilt.reason.startswith("queue.url was a, is b")
 
 
 @pytest.mark.parametrize("run", [None, [], {}, {"started": 3}, {"started": ["x", 1, ""]}])
 def test_what_is_no_run(run: Any) -> None:
-    assert began(run) is None
-    assert shown(run, run, [], [], HOUR, at(1)) == BaselineView()
+    assert run_started_at(run) is None
+    assert current_view(run, run, [], [], HOUR, at(1)) == BaselineView()
 
 
 def test_a_run_keeps_its_hours() -> None:
-    assert targets({**RUN, "hours": 7.5}, HOUR).length_s == 7.5 * 3600
-    assert targets({**RUN, "hours": "x"}, HOUR) == HOUR
+    assert run_targets({**RUN, "hours": 7.5}, HOUR).length_s == 7.5 * 3600
+    assert run_targets({**RUN, "hours": "x"}, HOUR) == HOUR
 
 
 def test_a_run_keeps_its_targets_and_takes_none_that_are_none() -> None:
     kept = {"baseline.latency_s": 0.5, "baseline.restarts": 0, "queue.url": "x"}
-    found = targets({**RUN, "conditions": kept}, replace(HOUR, latency_s=9.0, restarts=3))
+    found = run_targets({**RUN, "conditions": kept}, replace(HOUR, latency_s=9.0, restarts=3))
     assert found == replace(HOUR, hours=found.hours, latency_s=0.5, restarts=0)
     for wrong in ("x", None, True, -1, 0, float("nan")):
         broken = {**RUN, "conditions": {"baseline.canary_every_s": wrong}}
-        assert targets(broken, HOUR).canary_every_s == HOUR.canary_every_s
+        assert run_targets(broken, HOUR).canary_every_s == HOUR.canary_every_s
 
 
 @pytest.mark.parametrize(
@@ -264,7 +281,7 @@ def test_one_word_for_a_run(verdicts: str, word: str) -> None:
 def test_what_has_changed() -> None:
     before = {"baseline.latency_s": 5.0, "roles.worker.command": "a1", "queue.url": "u"}
     after = {"baseline.latency_s": 9.0, "roles.worker.command": "b2", "queue.url": "u"}
-    assert changed(before, after) == (
+    assert describe_changes(before, after) == (
         "baseline.latency_s was 5.0, is 9.0", "roles.worker.command changed",
     )  # fmt: skip
 
@@ -278,8 +295,8 @@ def test_two_runs_side_by_side() -> None:
             ]
         }
 
-    words = [one.word for one in compare(document(96, 0.3), document(99, 0.4))]
+    words = [one.word for one in compare_results(document(96, 0.3), document(99, 0.4))]
     assert words == ["better", "worse"]
-    words = [one.word for one in compare(document(96, None), document(96, 0.4))]
+    words = [one.word for one in compare_results(document(96, None), document(96, 0.4))]
     assert words == ["same", "unknown"]
-    assert compare(None, "x") == ()
+    assert compare_results(None, "x") == ()

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Identity, Moment, Process, Role
+from console.core.model.processes import Identity, Process
+from console.core.model.roles import Role
+from console.core.model.time import Moment
 from console.core.processes.argv_matching import (
-    MAX_CODE,
+    MAX_CODE_CHARS,
     in_directory,
-    refuse_match,
-    runs,
+    match_error,
+    resolve_script_path,
     runs_role,
-    script_path,
+    runs_script,
     split_match,
 )
 
@@ -184,29 +186,31 @@ def argv(line: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("line", WORKERS)
 def test_runs_the_worker(line: str) -> None:
-    assert runs(argv(line), "rpa_worker.py")
+    assert runs_script(argv(line), "rpa_worker.py")
 
 
 @pytest.mark.parametrize("line", IMPOSTORS)
 def test_only_mentions_it(line: str) -> None:
-    assert not runs(argv(line), "rpa_worker.py")
+    assert not runs_script(argv(line), "rpa_worker.py")
 
 
 @pytest.mark.parametrize("line", POWERSHELL)
 def test_powershell_runs_its_script(line: str) -> None:
-    assert runs(argv(line), "Start-Worker.ps1")
+    assert runs_script(argv(line), "Start-Worker.ps1")
 
 
 @pytest.mark.parametrize("line", NO_POWERSHELL)
 def test_powershell_does_not_run_what_it_only_names(line: str) -> None:
-    assert not runs(argv(line), "Start-Worker.ps1")
+    assert not runs_script(argv(line), "Start-Worker.ps1")
 
 
 @pytest.mark.parametrize("line", BATCHES)
 def test_cmd_runs_a_batch_file(line: str) -> None:
-    assert runs(argv(line), "start-worker.bat")
-    assert not runs(argv(line.replace("start-worker.bat", "type start-worker.bat")), "start.bat")
-    assert not runs(("cmd", "/c", "type", "start-worker.bat"), "start-worker.bat")
+    assert runs_script(argv(line), "start-worker.bat")
+    assert not runs_script(
+        argv(line.replace("start-worker.bat", "type start-worker.bat")), "start.bat"
+    )
+    assert not runs_script(("cmd", "/c", "type", "start-worker.bat"), "start-worker.bat")
 
 
 # --- arguments ------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ def test_a_match_is_a_script_and_its_arguments(
     match: str, script: str, arguments: tuple[str, ...]
 ) -> None:
     assert split_match(match) == (script, arguments)
-    assert refuse_match(script) is None
+    assert match_error(script) is None
 
 
 ARGUMENTS = [
@@ -251,14 +255,14 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("line", "fits"), ARGUMENTS)
 def test_arguments_are_the_scripts_own(line: str, fits: bool) -> None:
-    assert runs(argv(line), "manage.py", ("worker",)) is fits
+    assert runs_script(argv(line), "manage.py", ("worker",)) is fits
 
 
 def test_arguments_stand_in_their_order_others_between_them() -> None:
     line = ("python", "manage.py", "worker", "-v", "--queue", "a")
-    assert runs(line, "manage.py", ("worker", "--queue", "a"))
-    assert not runs(line, "manage.py", ("--queue", "a", "worker"))
-    assert not runs(line, "manage.py", ("worker", "worker"))
+    assert runs_script(line, "manage.py", ("worker", "--queue", "a"))
+    assert not runs_script(line, "manage.py", ("--queue", "a", "worker"))
+    assert not runs_script(line, "manage.py", ("worker", "worker"))
 
 
 # --- symbolic links -------------------------------------------------------------------------
@@ -296,14 +300,14 @@ def test_a_script_is_known_by_its_full_path(words: str, cwd: str | None, fits: b
 
 
 def test_a_path_that_is_not_full_is_found_in_the_command_or_the_directory() -> None:
-    assert script_path(Role("worker", "bot.py", ("python", "/opt/current/bot.py"))) is None
-    assert script_path(Role("worker", "/x/bot.py")) == "/x/bot.py"
+    assert resolve_script_path(Role("worker", "bot.py", ("python", "/opt/current/bot.py"))) is None
+    assert resolve_script_path(Role("worker", "/x/bot.py")) == "/x/bot.py"
     role = Role("worker", "current/bot.py", ("python", "/opt/current/bot.py", "current/bot.py"))
-    assert script_path(role) == "/opt/current/bot.py"
-    assert script_path(replace(role, command=("python", "current/bot.py"), cwd="/opt")) == (
+    assert resolve_script_path(role) == "/opt/current/bot.py"
+    assert resolve_script_path(replace(role, command=("python", "current/bot.py"), cwd="/opt")) == (
         "/opt/current/bot.py"
     )
-    assert script_path(replace(role, command=("python", "current/bot.py"))) is None
+    assert resolve_script_path(replace(role, command=("python", "current/bot.py"))) is None
 
 
 # --- the cost of other users' command lines --------------------------------------------------
@@ -324,32 +328,32 @@ HOSTILE = [
 
 @pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_long_command_line_costs_little(line: tuple[str, ...]) -> None:
-    runs(line, "rpa_worker.py")  # before the clock runs: what the first call alone prepares
+    runs_script(line, "rpa_worker.py")  # before the clock runs: what the first call alone prepares
     begin = process_time()
     for number in range(60):
-        runs((*line[:-1], line[-1].replace("300", str(number))), "rpa_worker.py")
+        runs_script((*line[:-1], line[-1].replace("300", str(number))), "rpa_worker.py")
     assert process_time() - begin < 0.6
 
 
 def test_a_command_beyond_the_limit_is_not_found_and_one_before_it_is() -> None:
-    rest = "; " + "echo 'more' ; " * MAX_CODE
-    assert runs(("sh", "-c", "python rpa_worker.py" + rest), "rpa_worker.py")
-    assert not runs(("sh", "-c", rest[2:] + "python rpa_worker.py"), "rpa_worker.py")
-    cut = "echo " + "x" * (MAX_CODE - 6)
-    assert not runs(("sh", "-c", f"{cut};rpa_worker.py_old"), "rpa_worker.py")
+    rest = "; " + "echo 'more' ; " * MAX_CODE_CHARS
+    assert runs_script(("sh", "-c", "python rpa_worker.py" + rest), "rpa_worker.py")
+    assert not runs_script(("sh", "-c", rest[2:] + "python rpa_worker.py"), "rpa_worker.py")
+    cut = "echo " + "x" * (MAX_CODE_CHARS - 6)
+    assert not runs_script(("sh", "-c", f"{cut};rpa_worker.py_old"), "rpa_worker.py")
 
 
 @given(st.lists(st.text(max_size=12), max_size=8))
 def test_no_command_line_breaks_it(words: list[str]) -> None:
-    runs(words, "rpa_worker.py")
-    runs([*words, "rpa_worker.py"], "rpa_worker.py")
-    runs(["sh", "-c", " ".join([*words, "rpa_worker.py"])], "rpa_worker.py")
+    runs_script(words, "rpa_worker.py")
+    runs_script([*words, "rpa_worker.py"], "rpa_worker.py")
+    runs_script(["sh", "-c", " ".join([*words, "rpa_worker.py"])], "rpa_worker.py")
 
 
 def test_a_path_as_match_must_agree_in_its_last_parts() -> None:
-    assert runs(("python", "/home/a/agi/rpa_worker.py"), "agi/rpa_worker.py")
-    assert not runs(("python", "/home/a/old/rpa_worker.py"), "agi/rpa_worker.py")
-    assert not runs(("python", "rpa_worker.py"), "agi/rpa_worker.py")
+    assert runs_script(("python", "/home/a/agi/rpa_worker.py"), "agi/rpa_worker.py")
+    assert not runs_script(("python", "/home/a/old/rpa_worker.py"), "agi/rpa_worker.py")
+    assert not runs_script(("python", "rpa_worker.py"), "agi/rpa_worker.py")
 
 
 @pytest.mark.parametrize(
@@ -358,7 +362,7 @@ def test_a_path_as_match_must_agree_in_its_last_parts() -> None:
      "cmd.exe", "python x.py", "sh /opt/x.sh", "/usr/bin/python x.py", "uv run x.py"],
 )  # fmt: skip
 def test_a_match_that_catches_everything_is_refused(match: str) -> None:
-    assert refuse_match(match)
+    assert match_error(match)
 
 
 @pytest.mark.parametrize(
@@ -368,9 +372,9 @@ def test_a_match_that_catches_everything_is_refused(match: str) -> None:
      "__main__.py", "__main__", "shim.py", "console/system/shim.py"],
 )  # fmt: skip
 def test_the_console_itself_is_refused(match: str) -> None:
-    assert refuse_match(match) == "that is the console itself"
+    assert match_error(match) == "that is the console itself"
 
 
 def test_usable_matches() -> None:
     for match in ("rpa_worker.py", "agi/rpa_worker.py", "console/rig/rpa_worker.py", "consoles.py"):
-        assert refuse_match(match) is None
+        assert match_error(match) is None

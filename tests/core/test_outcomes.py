@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.metrics.task_outcomes import (
-    by_counters,
-    decode,
-    encode,
-    items,
-    outcomes,
-    quoted,
-    shortfall,
+    assess_failures,
+    decode_outcomes,
+    encode_outcomes,
+    format_errors,
+    outcomes_from_counters,
+    parse_result_items,
+    summarize_results,
 )
-from console.core.model import Moment, Sample
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 
@@ -39,31 +40,31 @@ def test_the_end_of_a_list_gives_its_whole_items(cut: int) -> None:
     nested = {"a": [{"success": 1}, {"success": 2}], "b": '},{"success": true}]'}
     results = [{**item(n, n % 2 == 0, 'x{["}]'), "data": nested} for n in range(10)]
     whole = body(results)
-    found = items(whole[cut:])
+    found = parse_result_items(whole[cut:])
     assert found == results[len(results) - len(found) :]
     assert len(found) >= (len(whole) - cut) * 9 // len(whole) - 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"results": []}', "null", '[{"a": 1}]'])
 def test_what_is_no_list_of_results_has_no_items(text: str) -> None:
-    assert items(text) == []
+    assert parse_result_items(text) == []
 
 
 def test_only_what_a_worker_answered_counts() -> None:
     told = [*(item(n, False, "Unsupported task type: x") for n in range(9)), PING, item(9, True)]
-    known = outcomes(told, {"t1": "x"}, ignored={"t9"})
-    assert (known.n, known.failed, known.row) == (9, 9, 9)
+    known = summarize_results(told, {"t1": "x"}, ignored_tasks={"t9"})
+    assert (known.n, known.failed, known.consecutive_failures) == (9, 9, 9)
     assert known.errors == (
         ("?", "Unsupported task type: x", 8),
         ("x", "Unsupported task type: x", 1),
     )
-    assert quoted(known.errors[1:]) == '1 × x: "Unsupported task type: x"'
-    assert decode(json.loads(json.dumps(encode(known)))) == known
+    assert format_errors(known.errors[1:]) == '1 × x: "Unsupported task type: x"'
+    assert decode_outcomes(json.loads(json.dumps(encode_outcomes(known)))) == known
 
 
 def results(*runs: tuple[bool, int]) -> dict[str, Any]:
     told = [item(0, good, "no") for good, times in runs for _ in range(times)]
-    return {"tail": encode(outcomes(told, {}))}
+    return {"tail": encode_outcomes(summarize_results(told, {}))}
 
 
 def looks(*counters: tuple[float, int, int]) -> list[Sample]:
@@ -106,16 +107,19 @@ def looks(*counters: tuple[float, int, int]) -> list[Sample]:
 def test_what_failing_tasks_amount_to(
     history: list[Sample], down: bool | None, critical: bool | None, words: str
 ) -> None:
-    found = shortfall(history, NOW)
-    told = (None, None, "") if found is None else (found.down, found.critical, found.words)
+    found = assess_failures(history, NOW)
+    told = (None, None, "") if found is None else (found.is_down, found.is_critical, found.message)
     assert told == (down, critical, words)
 
 
 def test_failures_of_two_hours_ago_are_over() -> None:
     tail = results((False, 20))["tail"] | {"age_s": 3000.0}
-    assert shortfall([Sample("queue", NOW.plus(-500), {"tail": tail})], NOW)
-    assert shortfall([Sample("queue", NOW.plus(-700), {"tail": tail})], NOW) is None
+    assert assess_failures([Sample("queue", NOW.plus(-500), {"tail": tail})], NOW)
+    assert assess_failures([Sample("queue", NOW.plus(-700), {"tail": tail})], NOW) is None
 
 
 def test_the_counters_are_read_over_one_hour() -> None:
-    assert by_counters(looks((9000, 0, 0), (8000, 0, 50), (10, 0, 50), (0, 5, 50))).failed == 0
+    assert (
+        outcomes_from_counters(looks((9000, 0, 0), (8000, 0, 50), (10, 0, 50), (0, 5, 50))).failed
+        == 0
+    )

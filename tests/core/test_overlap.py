@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Identity, Moment, Process, Role
-from console.core.processes.instances import Scope, belongs
-from console.core.processes.rule_overlap import overlap, overlaps
+from console.core.model.processes import Identity, Process
+from console.core.model.roles import Role
+from console.core.model.time import Moment
+from console.core.processes.instances import BoxScope, belongs_to_role
+from console.core.processes.rule_overlap import find_overlap, find_overlaps
 
 
 def role(name: str, match: str, *words: str, **more: Any) -> Role:
@@ -43,16 +45,16 @@ APART = [
 
 @pytest.mark.parametrize(("one", "other"), TOGETHER)
 def test_roles_that_overlap(one: Role, other: Role) -> None:
-    for told in (overlap(one, other), overlap(other, one)):
+    for told in (find_overlap(one, other), find_overlap(other, one)):
         assert told is not None
         assert "'a'" in told and "'b'" in told and "match_args, match_cwd or match_env" in told
-    assert len(overlaps([one, role("c", "c.py"), other])) == 1
+    assert len(find_overlaps([one, role("c", "c.py"), other])) == 1
 
 
 @pytest.mark.parametrize(("one", "other"), APART)
 def test_roles_that_are_told_apart(one: Role, other: Role) -> None:
-    assert overlap(one, other) is None and overlap(other, one) is None
-    assert overlaps([one, other]) == []
+    assert find_overlap(one, other) is None and find_overlap(other, one) is None
+    assert find_overlaps([one, other]) == []
 
 
 SEVERAL = st.builds(
@@ -82,5 +84,7 @@ SEEN = st.builds(
 def test_a_process_of_two_roles_is_one_of_roles_that_overlap(
     one: Role, other: Role, process: Process
 ) -> None:
-    if belongs(process, one, Scope("box")) and belongs(process, other, Scope("box")):
-        assert overlap(one, other) is not None
+    if belongs_to_role(process, one, BoxScope("box")) and belongs_to_role(
+        process, other, BoxScope("box")
+    ):
+        assert find_overlap(one, other) is not None

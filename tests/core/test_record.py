@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import (
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Owner,
-    Process,
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Owner
+from console.core.model.time import Moment
+from console.core.supervision.role_codec import (
+    MAX_ARGV_CHARS,
+    RoleObservation,
+    decode_observation,
+    encode_observation,
 )
-from console.core.supervision.role_codec import ARGV_LIMIT, Seen, decode, encode
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 identities = st.builds(Identity, st.integers(1, 2**22), st.integers(0, 2**60), words)
@@ -51,8 +50,8 @@ leases = st.builds(
 @given(st.lists(instances, max_size=3, unique_by=lambda one: one.pid), leases)
 def test_what_was_seen_survives_json(found: list[Instance], lease: Lease) -> None:
     usage = {one.pid: (12.5, 4096) for one in found[:1]}
-    seen = Seen(tuple(found), lease, usage)
-    assert decode("worker", json.loads(json.dumps(encode(seen)))) == seen
+    seen = RoleObservation(tuple(found), lease, usage)
+    assert decode_observation("worker", json.loads(json.dumps(encode_observation(seen)))) == seen
 
 
 def test_a_command_line_is_kept_up_to_a_limit_and_can_be_stored() -> None:
@@ -60,18 +59,20 @@ def test_a_command_line_is_kept_up_to_a_limit_and_can_be_stored() -> None:
     process = Process(identity, 1, ("x" * 5000, "never kept", "\udcff"), Moment(1.0))
     short = Process(identity, 1, ("caf\udce9",), Moment(1.0))
     for one in (process, short):
-        seen = decode("worker", encode(Seen((Instance("worker", (one,)),))))
+        seen = decode_observation(
+            "worker", encode_observation(RoleObservation((Instance("worker", (one,)),)))
+        )
         argv = seen.instances[0].root.argv
-        assert sum(map(len, argv)) <= ARGV_LIMIT
+        assert sum(map(len, argv)) <= MAX_ARGV_CHARS
         assert " ".join(argv).encode()
 
 
 def test_what_an_older_version_has_seen_is_read_without_the_user_it_kept() -> None:
     process = Process(Identity(1, 2, "boot"), 1, ("x",), Moment(1.0), "T")
-    seen = Seen((Instance("worker", (process,)),))
-    row = encode(seen)
+    seen = RoleObservation((Instance("worker", (process,)),))
+    row = encode_observation(seen)
     row["instances"][0]["processes"][0].insert(4, 1000)
-    assert decode("worker", row) == seen
+    assert decode_observation("worker", row) == seen
 
 
 @pytest.mark.parametrize(
@@ -83,4 +84,4 @@ def test_what_an_older_version_has_seen_is_read_without_the_user_it_kept() -> No
 )  # fmt: skip
 def test_foreign_data_is_refused_with_a_known_error(foreign: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
-        decode("worker", foreign)
+        decode_observation("worker", foreign)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core import secret_redaction
-from console.core.model import Identity, Moment, Process
-from console.core.text.formatting import visible
+from console.core.model.processes import Identity, Process
+from console.core.model.time import Moment
+from console.core.text.formatting import sanitize_text
 
 SECRET = "Hunter2x9"
 
@@ -54,7 +55,7 @@ def test_a_secret_is_replaced(text: str) -> None:
     assert SECRET not in shown
     assert secret_redaction.MASK in shown
     assert secret_redaction.redact(shown) == shown
-    assert SECRET not in visible(text)
+    assert SECRET not in sanitize_text(text)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +78,15 @@ def test_a_secret_is_replaced(text: str) -> None:
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert secret_redaction.redact(text) == text
-    assert secret_redaction.command_line(text.split(" ")) == text
+    assert secret_redaction.redact_command_line(text.split(" ")) == text
 
 
 def test_a_value_may_be_a_word_of_its_own_with_spaces_in_it() -> None:
     argv = ["python", "bot.py", "--password", "a b c", "--secret", "--quick", "TOKEN=a b", "-v"]
-    assert secret_redaction.words(argv) == [
+    assert secret_redaction.redact_argv(argv) == [
         "python", "bot.py", "--password", "***", "--secret", "--quick", "TOKEN=***", "-v",
     ]  # fmt: skip
-    assert secret_redaction.words(["/usr/bin/curl", "-u", "bot:a b", "u"]) == [
+    assert secret_redaction.redact_argv(["/usr/bin/curl", "-u", "bot:a b", "u"]) == [
         "/usr/bin/curl", "-u", "bot:***", "u",
     ]  # fmt: skip
 
@@ -97,7 +98,7 @@ def test_a_document_is_redacted_by_the_names_of_its_keys_too() -> None:
         "token": 3,
         "deep": [{"password": "p"}, 1, None, "http://a:b@c"],
     }
-    assert secret_redaction.values(document) == {
+    assert secret_redaction.redact_values(document) == {
         "env": {"API_KEY": "***", "LANG": "C"},
         "command": ["x", "--token", "***"],
         "token": 3,
@@ -114,17 +115,19 @@ def test_a_process_is_matched_by_its_words_and_shown_without_its_secrets() -> No
 
 def test_a_secret_that_a_limit_cuts_is_recognised() -> None:
     token = "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl"
-    assert visible(f"x {token}", 12) == "x ***"
-    assert visible("x" * 20 + f" --token={SECRET} " + "y" * 40, 30) == "x" * 20 + " --token=*…"
+    assert sanitize_text(f"x {token}", 12) == "x ***"
+    assert (
+        sanitize_text("x" * 20 + f" --token={SECRET} " + "y" * 40, 30) == "x" * 20 + " --token=*…"
+    )
 
 
 def test_patterns_can_be_added_and_taken_away() -> None:
     try:
-        secret_redaction.use(lambda text: text.replace("blue", "***"))
+        secret_redaction.set_extra_redactor(lambda text: text.replace("blue", "***"))
         assert secret_redaction.redact("a blue word") == "a *** word"
-        assert visible("a blue word") == "a *** word"
+        assert sanitize_text("a blue word") == "a *** word"
     finally:
-        secret_redaction.use(None)
+        secret_redaction.set_extra_redactor(None)
     assert secret_redaction.redact("a blue word") == "a blue word"
 
 
@@ -132,7 +135,7 @@ def test_patterns_can_be_added_and_taken_away() -> None:
 def test_redacting_never_fails_and_nothing_is_lost_by_doing_it_again(text: str) -> None:
     shown = secret_redaction.redact(text)
     assert isinstance(shown, str)
-    assert secret_redaction.command_line(text.split(" ")) is not None
+    assert secret_redaction.redact_command_line(text.split(" ")) is not None
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from console.core.model import (
-    BaselineView,
-    Event,
-    EventKind,
-    Identity,
-    Instance,
-    MetricView,
-    Moment,
-    Process,
-    RoleView,
-    Snapshot,
-    Verdict,
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView, MetricView, RoleView
+from console.core.status_document import (
+    EXIT_CODES,
+    event_to_json,
+    format_event,
+    format_status,
+    status_to_json,
 )
-from console.core.status_document import EXIT, event_data, event_line, status, status_text
-from screenshots.generator.fixture_night import NOW, night
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
 
 HOSTILE = "\x1b]0;pwn\x07[red]\u202e\n"
 
 
 def hostile() -> Snapshot:
     """A night in which every foreign word tries to reach the terminal."""
-    shown = night()
+    shown = healthy_snapshot()
     roles = tuple(_hostile(view) for view in shown.roles)
     return replace(
         shown, host=HOSTILE, reasons=(HOSTILE,), notices=(HOSTILE,), roles=roles, box=HOSTILE
@@ -39,7 +37,7 @@ def _hostile(view: RoleView) -> RoleView:
 
 
 def test_the_document_is_json_and_complete() -> None:
-    document = json.loads(json.dumps(status(night()), allow_nan=False))
+    document = json.loads(json.dumps(status_to_json(healthy_snapshot()), allow_nan=False))
     assert document["schema"] == 1
     assert list(document)[:6] == ["schema", "host", "box", "at", "verdict", "since"]
     assert document["roles"]
@@ -49,7 +47,7 @@ def test_the_document_is_json_and_complete() -> None:
 def test_the_baseline_travels_with_its_metrics() -> None:
     metric = MetricView("success_rate", 98.2, "%", ">= 95", "pass", 212)
     baseline = BaselineView("collecting", NOW, NOW.plus(3600), 0.31, 0.99, (metric,))
-    document = status(replace(night(), baseline=baseline))["baseline"]
+    document = status_to_json(replace(healthy_snapshot(), baseline=baseline))["baseline"]
     assert document["metrics"][0] == {
         "name": "success_rate", "value": 98.2, "unit": "%", "target": ">= 95", "verdict": "pass",
         "n": 212,
@@ -58,8 +56,8 @@ def test_the_baseline_travels_with_its_metrics() -> None:
 
 
 def test_the_text_begins_with_the_verdict_and_names_every_role_and_monitor() -> None:
-    shown = night()
-    first, *lines = status_text(shown).splitlines()
+    shown = healthy_snapshot()
+    first, *lines = format_status(shown).splitlines()
     assert shown.verdict.value.upper() in first
     text = "\n".join(lines)
     assert all(reason in text for reason in shown.reasons)
@@ -68,11 +66,11 @@ def test_the_text_begins_with_the_verdict_and_names_every_role_and_monitor() -> 
 
 
 def test_no_foreign_word_commands_the_terminal() -> None:
-    text = status_text(hostile())
+    text = format_status(hostile())
     assert "\\x1b]0;pwn\\x07[red]\\u202e" in text
     assert not set(text) & {"\x1b", "\x07", "\u202e"}
     event = Event(EventKind.NOTICED, NOW, HOSTILE, HOSTILE, HOSTILE)
-    assert not set(event_line(event)) & {"\x1b", "\x07", "\u202e", "\n"}
+    assert not set(format_event(event)) & {"\x1b", "\x07", "\u202e", "\n"}
 
 
 def test_an_event_is_one_line_and_one_document() -> None:
@@ -80,10 +78,10 @@ def test_an_event_is_one_line_and_one_document() -> None:
     event = Event(
         EventKind.DIED, Moment(0.0), "worker", "shim", "ended by SIGKILL", identity, 3, {"n": 1}, 9
     )
-    line = event_line(event)
+    line = format_event(event)
     for word in ("9", "died", "worker", "PID 40864", "#3", "shim", "ended by SIGKILL"):
         assert word in line
-    assert event_data(event) == {
+    assert event_to_json(event) == {
         "id": 9, "at": "1970-01-01T00:00:00.000Z", "kind": "died", "role": "worker",
         "actor": "shim", "reason": "ended by SIGKILL", "pid": 40864,
         "identity": "40864:77:boot", "token": 3, "data": {"n": 1},
@@ -91,6 +89,6 @@ def test_an_event_is_one_line_and_one_document() -> None:
 
 
 def test_only_a_healthy_box_exits_with_nought() -> None:
-    assert {verdict: EXIT[verdict] for verdict in Verdict} == {
+    assert {verdict: EXIT_CODES[verdict] for verdict in Verdict} == {
         Verdict.HEALTHY: 0, Verdict.DEGRADED: 1, Verdict.DOWN: 1, Verdict.UNKNOWN: 1,
     }  # fmt: skip

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.metrics import statistics
-from console.core.metrics.rollups import Rollup, mean_sigma, roll_up
-from console.core.model import Moment, Sample
+from console.core.metrics.rollups import Rollup, mean_and_deviation, roll_up
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 
 HOUR = 1_762_164_000
 """A whole hour."""
@@ -77,5 +78,7 @@ def test_hours_add_up_to_the_samples(sizes: list[int]) -> None:
     minutes = [
         one for (field, step, _), one in rolled(samples).items() if (field, step) == ("size", 60)
     ]
-    assert mean_sigma(minutes) == pytest.approx(statistics.mean_sigma(sizes), abs=1e-6)
-    assert mean_sigma([]) is None
+    assert mean_and_deviation(minutes) == pytest.approx(
+        statistics.mean_and_deviation(sizes), abs=1e-6
+    )
+    assert mean_and_deviation([]) is None

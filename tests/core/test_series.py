@@ -8,9 +8,10 @@ from math import isnan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.core.metrics.time_series import Series
-from console.core.model import Moment, Sample
-from console.core.text.json_values import number
+from console.core.metrics.time_series import TimeSeries
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.text.json_values import as_number
 
 NOW = Moment(4e9, 2e6, "b1")
 KEYS = ("size", "failed")
@@ -27,19 +28,19 @@ looks = st.lists(
 
 
 def same(told: Sequence[float], known: Sequence[object]) -> bool:
-    pairs = zip(told, map(number, known), strict=True)
+    pairs = zip(told, map(as_number, known), strict=True)
     return all(isnan(one) if other is None else one == other for one, other in pairs)
 
 
 @settings(deadline=None)
 @given(looks, moments)
 def test_it_says_what_the_samples_say(samples: list[Sample], now: Moment) -> None:
-    series = Series(KEYS, samples)
+    series = TimeSeries(KEYS, samples)
     assert len(series) == len(samples)
     assert [*series.ages(now)] == [now.since(one.moment) for one in samples]
     for key in KEYS:
         assert same(series[key], [one.data.get(key) for one in samples])
-    assert series.last == (samples[-1].moment if samples else None)
+    assert series.last_moment == (samples[-1].moment if samples else None)
 
 
 @settings(deadline=None)
@@ -47,9 +48,9 @@ def test_it_says_what_the_samples_say(samples: list[Sample], now: Moment) -> Non
 def test_what_is_too_old_or_too_many_goes(
     samples: list[Sample], length_s: float, most: int
 ) -> None:
-    series = Series(KEYS, samples)
+    series = TimeSeries(KEYS, samples)
     before = series.copy()
-    series.forget(NOW, length_s, most)
+    series.drop_old(NOW, length_s, most)
     while samples and NOW.since(samples[0].moment) > length_s:
         samples.pop(0)
     left = samples[-most:] if most else []

@@ -6,26 +6,20 @@ from typing import Any
 
 import pytest
 
-from console.core.model import (
-    DaemonView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Process,
-    Role,
-    RoleState,
-    Sample,
-    Snapshot,
-    Verdict,
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Role, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import DaemonView
+from console.core.snapshot.builder import (
+    MAX_SNAPSHOT_EVENTS,
+    MonitorInputs,
+    SnapshotInputs,
+    build_snapshot,
 )
-from console.core.snapshot.builder import SHOWN_EVENTS, Facts, MonitorFacts, compose
-from console.core.supervision.role_codec import Seen, encode
+from console.core.supervision.role_codec import RoleObservation, encode_observation
 
 NOW = Moment(1_000_000.0, 5_000.0, "boot")
 WORKER = Role("worker", "rpa_worker.py", command=("python", "rpa_worker.py"))
@@ -45,7 +39,9 @@ def sample(monitor: str, age: float = 1.0, error: str | None = None, **data: Any
 
 
 def look(*instances: Instance, age: float = 1.0, lease: Lease = HELD) -> Sample:
-    return sample("worker", age, roles={"worker": encode(Seen(instances, lease))})
+    return sample(
+        "worker", age, roles={"worker": encode_observation(RoleObservation(instances, lease))}
+    )
 
 
 def event(kind: EventKind, age: float, **more: Any) -> Event:
@@ -57,7 +53,7 @@ def snapshot(*samples: Sample, events: tuple[Event, ...] = (), **facts: Any) -> 
     health = facts.pop("health", {})
     names = ("canary", "queue", "worker", "watchdog", "pipeline")
     monitors = {
-        name: MonitorFacts(
+        name: MonitorInputs(
             name,
             300.0,
             [one for one in samples if one.monitor == name],
@@ -66,8 +62,11 @@ def snapshot(*samples: Sample, events: tuple[Event, ...] = (), **facts: Any) -> 
         for name in names
     }
     daemon = DaemonView(True, 1)
-    return compose(
-        Facts("host", "box", "http://q", (WORKER,), monitors, events, daemon=daemon, **facts), NOW
+    return build_snapshot(
+        SnapshotInputs(
+            "host", "box", "http://q", (WORKER,), monitors, events, daemon=daemon, **facts
+        ),
+        NOW,
     )
 
 
@@ -109,7 +108,7 @@ def test_a_worker_that_stalled_is_ready_when_it_was_seen_to_work_since() -> None
     assert state(snapshot(done, look(instance(5, 600)), events=(stalled,)))[0] == "RUNNING"
     done = sample("canary", 20, ok=True)
     view = snapshot(done, look(instance(5, 600)), events=(stalled,)).roles[0]
-    assert (view.state, view.worked) == (RoleState.READY, done.moment)
+    assert (view.state, view.last_proof_of_work) == (RoleState.READY, done.moment)
 
 
 def test_a_stopped_worker_stalls() -> None:
@@ -144,8 +143,8 @@ def test_a_worker_monitor_that_is_off_leaves_the_roles_unknown() -> None:
 
 
 def test_a_look_of_our_own_comes_before_what_others_saw() -> None:
-    seen = {"worker": Seen((instance(9, 30),), HELD)}
-    shown = snapshot(look(instance(5, 60)), seen=seen)
+    seen = {"worker": RoleObservation((instance(9, 30),), HELD)}
+    shown = snapshot(look(instance(5, 60)), observed_roles=seen)
     assert [one.pid for one in shown.roles[0].instances] == [9]
 
 
@@ -197,7 +196,9 @@ def test_when_a_monitor_runs_next_follows_from_its_last_look() -> None:
 
 
 def test_only_the_newest_events_travel() -> None:
-    events = tuple(event(EventKind.NOTICED, 10_000 - n, id=n) for n in range(SHOWN_EVENTS + 50))
+    events = tuple(
+        event(EventKind.NOTICED, 10_000 - n, id=n) for n in range(MAX_SNAPSHOT_EVENTS + 50)
+    )
     assert snapshot(events=events).events == events[50:]
 
 
@@ -217,12 +218,14 @@ def test_what_was_seen_of_an_earlier_watchdog_says_nothing_of_the_one_that_runs(
 
     def judged(uptime: float) -> HealthState:
         process = Process(Identity(9, 9, "b1"), 1, ("w",), NOW.plus(-uptime))
-        seen = {"watchdog": Seen((Instance("watchdog", (process,)),), Lease(LeaseState.FREE))}
+        seen = {
+            "watchdog": RoleObservation((Instance("watchdog", (process,)),), Lease(LeaseState.FREE))
+        }
         failing = Health(HealthState.FAILING, "no process matches: name it")
-        looks = {"watchdog": MonitorFacts("watchdog", 30.0, [sample("watchdog", 10)], failing)}
+        looks = {"watchdog": MonitorInputs("watchdog", 30.0, [sample("watchdog", 10)], failing)}
         daemon = DaemonView(True, 1)
-        facts = Facts("host", "box", "http://q", (dog,), looks, (), seen, daemon)
-        return compose(facts, NOW).monitors[0].health.state
+        facts = SnapshotInputs("host", "box", "http://q", (dog,), looks, (), seen, daemon)
+        return build_snapshot(facts, NOW).monitors[0].health.state
 
     assert judged(5) is HealthState.OK
     assert judged(60) is HealthState.FAILING

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from story import at
 
-from console.core.metrics.stall_detection import evidence, signs
-from console.core.model import Sample
+from console.core.metrics.stall_detection import collect_stall_signals, find_stall_evidence
+from console.core.model.samples import Sample
 
 NOW = 10_000
 OLD = 0
@@ -39,8 +39,10 @@ def judged(
     looks: list[Sample], canary: Sample | None = None, started: float = OLD,
     worked: float | None = None, fresh: tuple[str, ...] = BOTH,
 ) -> str | None:  # fmt: skip
-    seen = signs({"queue": looks, "canary": [canary] if canary else []})
-    return evidence(seen, fresh, None if worked is None else at(worked), at(started), at(NOW))
+    seen = collect_stall_signals({"queue": looks, "canary": [canary] if canary else []})
+    return find_stall_evidence(
+        seen, fresh, None if worked is None else at(worked), at(started), at(NOW)
+    )
 
 
 def canary(when: float, stage: str | None = "taken", error: str | None = None) -> Sample:

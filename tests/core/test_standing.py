@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from story import PERSON, ROLE, asked, at, died, started, who
 
-from console.core.explain.death_chain import Step, why
-from console.core.explain.explain import explain
-from console.core.model import Event, EventKind, Role, Verb
+from console.core.explain.death_chain import ExplanationStep, explain_last_death
+from console.core.explain.explain import explain_role
+from console.core.model.commands import Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Role
 
 POLICY = "policy"
 
@@ -26,8 +28,8 @@ def numbered(*events: Event) -> tuple[Event, ...]:
     return tuple(replace(event, id=number) for number, event in enumerate(events, 1))
 
 
-def told(*events: Event, role: Role = ROLE, after: float = 400.0) -> dict[str, Step]:
-    steps = explain(role, numbered(*events), at(after))
+def told(*events: Event, role: Role = ROLE, after: float = 400.0) -> dict[str, ExplanationStep]:
+    steps = explain_role(role, numbered(*events), at(after))
     assert all(step.moment is not None for step in steps)
     return {step.part: step for step in steps}
 
@@ -40,7 +42,7 @@ def test_a_stall_that_stands_is_told_before_a_death_that_is_over() -> None:
     chain = told(*before, stalled(100, 2))
     assert list(chain) == ["symptom", "detector", "rule", "action", "outcome"]
     assert chain["symptom"].text == "PID 2 lives and does no work: 4 wait"
-    assert chain["symptom"].events == chain["outcome"].events == (4,)
+    assert chain["symptom"].event_ids == chain["outcome"].event_ids == (4,)
     assert "the daemon" in chain["detector"].text
     assert 'stalled = "report"' in chain["rule"].text
     assert chain["action"].text == "none: nobody has restarted it"
@@ -60,14 +62,14 @@ def test_what_was_tried_is_told_with_its_lines() -> None:
         EventKind.FAILED, at(150), "worker", PERSON, "it would not end", who(2),
         data={"verb": "restart"},
     )  # fmt: skip
-    steps = explain(ROLE, numbered(started(95, 2), stalled(100, 2), mine, failed), at(400))
-    deeds = [(step.text, step.events) for step in steps if step.part == "action"]
+    steps = explain_role(ROLE, numbered(started(95, 2), stalled(100, 2), mine, failed), at(400))
+    deeds = [(step.text, step.event_ids) for step in steps if step.part == "action"]
     assert deeds == [
         (f"{PERSON} asked for a restart, 30s later", (3,)),
         (f"{PERSON} tried and failed, 50s later: it would not end", (4,)),
     ]
     chain = told(started(95, 2), stalled(100, 2), parked(101), role=EAGER)
-    assert chain["action"].text.startswith("parked, 1s later") and chain["action"].events == (3,)
+    assert chain["action"].text.startswith("parked, 1s later") and chain["action"].event_ids == (3,)
     assert "a person must act" in chain["outcome"].text
 
 
@@ -81,11 +83,11 @@ def test_what_was_tried_is_told_with_its_lines() -> None:
 )
 def test_a_stall_that_is_over_is_not_what_stands(after: Event) -> None:
     events = numbered(started(95, 2), stalled(100, 2), after)
-    assert explain(ROLE, events, at(400)) == why(ROLE, events, at(400))
+    assert explain_role(ROLE, events, at(400)) == explain_last_death(ROLE, events, at(400))
 
 
 def test_a_park_is_told_where_the_deaths_are_forgotten() -> None:
     chain = told(parked(100))
     assert chain["rule"].text == "at most 3 restarts in 10m"
     assert chain["outcome"].text == "parked for 5m now: a person must act"
-    assert chain["outcome"].events == (1,)
+    assert chain["outcome"].event_ids == (1,)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.metrics.statistics import increase, increases, mean_sigma, percentile, wilson
+from console.core.metrics.statistics import (
+    counter_increase,
+    counter_increases,
+    mean_and_deviation,
+    percentile,
+    wilson_interval,
+)
 
 finite = st.floats(-1e9, 1e9)
 counters = st.lists(st.integers(0, 10_000), min_size=1, max_size=30)
@@ -59,19 +65,19 @@ def test_a_percentile_is_a_value_with_its_share_at_or_below(
     ],
 )
 def test_increase(values: list[float], expected: float) -> None:
-    assert increase(values) == expected
+    assert counter_increase(values) == expected
 
 
 def test_counters_of_one_process_restart_together() -> None:
     # Alone, `successful` seems to rise by 2; `failed` shows that the server was restarted.
-    assert increases([(4, 1), (6, 0)]) == (6, 0)
-    assert increases([]) == ()
+    assert counter_increases([(4, 1), (6, 0)]) == (6, 0)
+    assert counter_increases([]) == ()
 
 
 @given(counters, counters)
 def test_what_is_counted_between_restarts_is_not_lost(first: list[int], second: list[int]) -> None:
     before, after = sorted(first), sorted(second)
-    total = increase([*before, *after])
+    total = counter_increase([*before, *after])
     assert total >= 0
     if after[0] < before[-1]:
         assert total == before[-1] - before[0] + after[-1]
@@ -79,7 +85,7 @@ def test_what_is_counted_between_restarts_is_not_lost(first: list[int], second: 
 
 @given(st.lists(finite, min_size=2, max_size=50))
 def test_mean_and_sigma_agree_with_the_standard_library(values: list[float]) -> None:
-    found = mean_sigma(values)
+    found = mean_and_deviation(values)
     assert found is not None
     assert found[0] == pytest.approx(statistics.fmean(values), rel=1e-9, abs=1e-6)
     assert found[1] == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-4)
@@ -87,8 +93,8 @@ def test_mean_and_sigma_agree_with_the_standard_library(values: list[float]) -> 
 
 
 def test_mean_of_nothing_is_unknown() -> None:
-    assert mean_sigma([]) is None
-    assert mean_sigma([3.5]) == (3.5, 0.0)
+    assert mean_and_deviation([]) is None
+    assert mean_and_deviation([3.5]) == (3.5, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +107,12 @@ def test_mean_of_nothing_is_unknown() -> None:
     ],
 )
 def test_wilson(good: int, n: int, low: float, high: float) -> None:
-    assert wilson(good, n) == pytest.approx((low, high), abs=1e-4)
+    assert wilson_interval(good, n) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_wilson_holds_the_share_and_stays_within_0_and_1(good: int, bad: int) -> None:
-    found = wilson(good, good + bad)
+    found = wilson_interval(good, good + bad)
     if not good + bad:
         assert found is None
         return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from console.core.metrics.clock_trust import PROVEN_S, Steady, steady
-from console.core.model import Moment
+from console.core.metrics.clock_trust import REQUIRED_AGREEMENT_S, ClockTrust, update_clock_trust
+from console.core.model.time import Moment
 
 DAY = 86_400.0
 AT = 1_762_165_640.0
 THEN = Moment(AT, 5_000.0, "b1")
-KNOWN = Steady(THEN).fact()
+KNOWN = ClockTrust(THEN).to_fact()
 
 
 @pytest.mark.parametrize(
@@ -30,41 +30,44 @@ KNOWN = Steady(THEN).fact()
     ],
 )
 def test_a_clock_is_believed_as_far_as_ticks_explain_it(now: Moment, leap_s: float) -> None:
-    found = steady(KNOWN, None, now)
-    assert found.leap_s == leap_s and found.proven is (leap_s == 0.0)
+    found = update_clock_trust(KNOWN, None, now)
+    assert found.jump_s == leap_s and found.is_trusted is (leap_s == 0.0)
 
 
 def test_it_is_believed_again_after_a_steady_day() -> None:
     now = Moment(AT + 730 * DAY, 8_600.0, "b1")
-    found = steady(KNOWN, None, now)
+    found = update_clock_trust(KNOWN, None, now)
     runs = 0
-    while not found.proven:
+    while not found.is_trusted:
         now, runs = now.plus(3600.0), runs + 1
-        found = steady(found.fact(), None, now)
-        assert found.leap_s == 0.0
-    assert runs == PROVEN_S / 3600.0
+        found = update_clock_trust(found.to_fact(), None, now)
+        assert found.jump_s == 0.0
+    assert runs == REQUIRED_AGREEMENT_S / 3600.0
 
 
 def test_a_reboot_neither_proves_nor_spoils() -> None:
-    half = Steady(THEN, PROVEN_S / 2).fact()
-    assert steady(half, None, Moment(AT + 600, 100.0, "b2")).agreed_s == PROVEN_S / 2
+    half = ClockTrust(THEN, REQUIRED_AGREEMENT_S / 2).to_fact()
+    assert (
+        update_clock_trust(half, None, Moment(AT + 600, 100.0, "b2")).agreed_s
+        == REQUIRED_AGREEMENT_S / 2
+    )
 
 
 def test_what_the_store_saw_last_tells_where_nothing_was_kept() -> None:
-    assert steady(None, None, Moment(AT)).proven
-    assert steady(None, THEN, THEN.plus(60.0)).proven
-    assert not steady(None, THEN, Moment(AT + 700 * DAY, 100.0, "b2")).proven
+    assert update_clock_trust(None, None, Moment(AT)).is_trusted
+    assert update_clock_trust(None, THEN, THEN.plus(60.0)).is_trusted
+    assert not update_clock_trust(None, THEN, Moment(AT + 700 * DAY, 100.0, "b2")).is_trusted
 
 
 @pytest.mark.parametrize(
     "fact", [[], {"moment": 3}, {"moment": [1, "x", "b"]}, "x", {"moment": []}]
 )
 def test_a_damaged_fact_is_none(fact: object) -> None:
-    assert steady(fact, None, THEN).proven
+    assert update_clock_trust(fact, None, THEN).is_trusted
 
 
 def test_words() -> None:
-    words = str(steady(KNOWN, None, Moment(AT + 730 * DAY, 5_000.0, "b1")))
+    words = str(update_clock_trust(KNOWN, None, Moment(AT + 730 * DAY, 5_000.0, "b1")))
     assert words.startswith("the clock is 730d00h ahead of what was last seen of it")
 
 
@@ -79,12 +82,12 @@ def test_within_one_boot_ticks_decide() -> None:
     assert EARLY.until(LATE) == 20.0 and LATE.until(EARLY) == -20.0
     assert LATE.later_than(EARLY) and not EARLY.later_than(LATE)
     assert LATE.latest(EARLY) is LATE is EARLY.latest(LATE) and LATE.latest(None) is LATE
-    assert EARLY.read_at(LATE) == AT
+    assert EARLY.unix_time_by(LATE) == AT
 
 
 def test_across_boots_the_wall_clock_decides_and_the_future_is_no_age() -> None:
     other = Moment(AT, 9_000.0, "b0")
     assert LATE.since(other) == 20.0 and other.until(LATE) == 20.0 and LATE.later_than(other)
-    assert other.read_at(LATE) == AT
+    assert other.unix_time_by(LATE) == AT
     ahead = Moment(AT + 700 * DAY, 9_000.0, "b0")
     assert LATE.since(ahead) == LATE.tick

@@ -7,39 +7,30 @@ from dataclasses import replace
 import pytest
 from story import FREE, HELD, PERSON, ROLE, asked, at, died, failed, instance, started, who
 
-from console.core.model import (
-    Command,
-    Event,
-    EventKind,
-    Instance,
-    Lease,
-    LeaseState,
-    Owner,
-    RestartPolicy,
-    Role,
-    RoleState,
-    Verb,
-)
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Instance
+from console.core.model.roles import Lease, LeaseState, Owner, RestartPolicy, Role, RoleState
 from console.core.supervision.state_machine import (
-    POLICY,
-    Repair,
-    patience_s,
+    POLICY_ACTOR,
+    RepairAction,
+    count_recent_restarts,
+    count_recent_starts,
+    decide_restart,
+    decide_stall_restart,
+    derive_state,
+    fold_events,
+    lock_timeout_s,
     permit,
-    recent_restarts,
-    recent_starts,
-    remember,
-    repair,
-    shake,
-    state,
-    targets,
+    select_targets,
 )
 
 
 def decide(events: list[Event], now: float, lease: Lease = FREE, *living: Instance) -> str:
     """What policy does, in a word, and when."""
-    decision = repair(ROLE, remember(events, ROLE), living, lease, at(now))
-    due = f" {decision.at.since(at(0)):g}" if decision.at else ""
-    return f"{decision.repair}{due}"
+    decision = decide_restart(ROLE, fold_events(events, ROLE), living, lease, at(now))
+    due = f" {decision.due_at.since(at(0)):g}" if decision.due_at else ""
+    return f"{decision.action}{due}"
 
 
 LIFE = [started(0, 1, PERSON)]
@@ -86,9 +77,15 @@ def test_policy_leaves_alone_what_lives_or_may_live() -> None:
     assert decide(events, 100, Lease(LeaseState.UNKNOWN)) == "nothing"
     assert decide(events, 100, Lease(LeaseState.ORPHANED)) == "start"
     off = replace(ROLE, policy=RestartPolicy(enabled=False))
-    assert repair(off, remember(events, off), (), FREE, at(100)).repair is Repair.NOTHING
+    assert (
+        decide_restart(off, fold_events(events, off), (), FREE, at(100)).action
+        is RepairAction.NOTHING
+    )
     bare = replace(ROLE, command=())
-    assert repair(bare, remember(events, bare), (), FREE, at(100)).repair is Repair.NOTHING
+    assert (
+        decide_restart(bare, fold_events(events, bare), (), FREE, at(100)).action
+        is RepairAction.NOTHING
+    )
 
 
 def test_a_lease_that_a_dying_workers_shim_still_holds_is_looked_at_again() -> None:
@@ -103,9 +100,12 @@ def test_a_lease_that_a_dying_workers_shim_still_holds_is_looked_at_again() -> N
 def test_one_of_two_that_died_is_replaced() -> None:
     two = replace(ROLE, count=2)
     events = [started(0, 1, PERSON), started(0, 2, PERSON), died(10, 1, 10)]
-    memory = remember(events, two)
-    assert repair(two, memory, [instance(2)], HELD, at(100)).repair is Repair.START
-    assert repair(two, memory, [instance(2), instance(3)], HELD, at(100)).repair is Repair.NOTHING
+    memory = fold_events(events, two)
+    assert decide_restart(two, memory, [instance(2)], HELD, at(100)).action is RepairAction.START
+    assert (
+        decide_restart(two, memory, [instance(2), instance(3)], HELD, at(100)).action
+        is RepairAction.NOTHING
+    )
 
 
 POOL = replace(ROLE, count=5)
@@ -114,33 +114,35 @@ AT_ONCE = [died(100 + n / 10, n, 100) for n in range(1, 6)]
 
 
 def test_instances_that_die_together_are_one_event() -> None:
-    memory = remember([*BORN, *AT_ONCE], POOL)
-    assert memory.streak == 1
-    decision = repair(POOL, memory, (), FREE, at(101))
-    assert decision.repair is Repair.WAIT and decision.at is not None
-    assert decision.at.since(at(100)) == pytest.approx(5.5), "one back-off, not 5 x 2 x 2 x 2 x 2"
+    memory = fold_events([*BORN, *AT_ONCE], POOL)
+    assert memory.consecutive_crashes == 1
+    decision = decide_restart(POOL, memory, (), FREE, at(101))
+    assert decision.action is RepairAction.WAIT and decision.due_at is not None
+    assert decision.due_at.since(at(100)) == pytest.approx(5.5), (
+        "one back-off, not 5 x 2 x 2 x 2 x 2"
+    )
     again = [started(106 + n / 2, 10 + n) for n in range(5)]
-    memory = remember([*BORN, *AT_ONCE, *again], POOL)
-    assert recent_restarts(POOL, memory, at(109)) == 1, "five starts answer one event"
+    memory = fold_events([*BORN, *AT_ONCE, *again], POOL)
+    assert count_recent_restarts(POOL, memory, at(109)) == 1, "five starts answer one event"
     one = [died(130, 10, 20)]
-    memory = remember([*BORN, *AT_ONCE, *again, *one], POOL)
-    decision = repair(POOL, memory, [instance(n) for n in range(11, 15)], HELD, at(141))
-    assert (decision.repair, decision.reason) == (Repair.START, "restart 2 of 3")
+    memory = fold_events([*BORN, *AT_ONCE, *again, *one], POOL)
+    decision = decide_restart(POOL, memory, [instance(n) for n in range(11, 15)], HELD, at(141))
+    assert (decision.action, decision.reason) == (RepairAction.START, "restart 2 of 3")
 
 
 def test_a_pool_that_dies_at_each_start_is_parked_all_the_same() -> None:
     events, now, number = list(BORN), 100.0, 1
     for _ in range(4):
         events += [died(now + n / 10, number + n, 1.0) for n in range(5)]
-        decision = repair(POOL, remember(events, POOL), (), FREE, at(now + 0.5))
-        if decision.repair is Repair.PARK:
+        decision = decide_restart(POOL, fold_events(events, POOL), (), FREE, at(now + 0.5))
+        if decision.action is RepairAction.PARK:
             break
-        assert decision.at is not None
-        now, number = decision.at.since(at(0)), number + 5
+        assert decision.due_at is not None
+        now, number = decision.due_at.since(at(0)), number + 5
         events += [started(now + n / 10, number + n) for n in range(5)]
         now += 1.2
-    assert decision.repair is Repair.PARK
-    assert recent_restarts(POOL, remember(events, POOL), at(now)) == 3
+    assert decision.action is RepairAction.PARK
+    assert count_recent_restarts(POOL, fold_events(events, POOL), at(now)) == 3
 
 
 def test_one_that_dies_at_each_start_in_a_pool_is_parked() -> None:
@@ -149,37 +151,39 @@ def test_one_that_dies_at_each_start_in_a_pool_is_parked() -> None:
     now, number, told = 100.0, 1, []
     for _ in range(4):
         events.append(died(now, number, 0.4))
-        decision = repair(POOL, remember(events, POOL), others, HELD, at(now))
+        decision = decide_restart(POOL, fold_events(events, POOL), others, HELD, at(now))
         told.append(decision.reason)
-        if decision.at is None:
+        if decision.due_at is None:
             break
-        now, number = decision.at.since(at(0)) + 0.5, number + 100
+        now, number = decision.due_at.since(at(0)) + 0.5, number + 100
         events.append(started(now - 0.5, number))
     assert told[:3] == ["restart 1 of 3", "restart 2 of 3", "restart 3 of 3"]
-    assert decision.repair is Repair.PARK
+    assert decision.action is RepairAction.PARK
 
 
 def test_a_single_worker_that_dies_at_once_again_and_again_is_no_one_event() -> None:
     quick = replace(ROLE, policy=RestartPolicy(backoff_s=0.1))
     events = [*LIFE, died(10, 1, 10), started(10.1, 2), died(10.2, 2, 0.1), started(10.4, 3),
               died(10.5, 3, 0.1)]  # fmt: skip
-    memory = remember(events, quick)
-    assert (len(memory.restarts), memory.streak) == (2, 3)
+    memory = fold_events(events, quick)
+    assert (len(memory.restart_attempts), memory.consecutive_crashes) == (2, 3)
 
 
 # --- the first start ------------------------------------------------------------------------
 
 
 def test_a_role_that_never_ran_is_started_and_that_is_no_restart() -> None:
-    decision = repair(ROLE, remember([], ROLE), (), FREE, at(0))
-    assert (decision.repair, decision.reason) == (Repair.START, "first start of this daemon")
-    memory = remember([started(1, 1)], ROLE)
-    assert memory.wanted and memory.restarts == ()
-    memory = remember([failed(1, None)], ROLE)
-    assert (len(memory.restarts), memory.streak) == (1, 1)
-    assert repair(ROLE, memory, (), FREE, at(7)).repair is Repair.START
+    decision = decide_restart(ROLE, fold_events([], ROLE), (), FREE, at(0))
+    assert (decision.action, decision.reason) == (RepairAction.START, "first start of this daemon")
+    memory = fold_events([started(1, 1)], ROLE)
+    assert memory.wanted and memory.restart_attempts == ()
+    memory = fold_events([failed(1, None)], ROLE)
+    assert (len(memory.restart_attempts), memory.consecutive_crashes) == (1, 1)
+    assert decide_restart(ROLE, memory, (), FREE, at(7)).action is RepairAction.START
     fails = [failed(second, None) for second in (1, 6, 16)]
-    assert repair(ROLE, remember(fails, ROLE), (), FREE, at(40)).repair is Repair.PARK
+    assert (
+        decide_restart(ROLE, fold_events(fails, ROLE), (), FREE, at(40)).action is RepairAction.PARK
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,12 +195,17 @@ def test_a_role_that_never_ran_is_started_and_that_is_no_restart() -> None:
     ],
 )
 def test_some_roles_are_not_started_by_themselves(role: Role) -> None:
-    assert repair(role, remember([], role), (), FREE, at(0)).repair is Repair.NOTHING
+    assert (
+        decide_restart(role, fold_events([], role), (), FREE, at(0)).action is RepairAction.NOTHING
+    )
 
 
 def test_a_role_that_never_ran_and_shall_not_stays_down() -> None:
     events = [asked(1, None, Verb.KILL)]
-    assert repair(ROLE, remember(events, ROLE), (), FREE, at(9)).repair is Repair.NOTHING
+    assert (
+        decide_restart(ROLE, fold_events(events, ROLE), (), FREE, at(9)).action
+        is RepairAction.NOTHING
+    )
 
 
 def test_what_a_person_has_ended_is_not_wanted_for_being_seen_again() -> None:
@@ -230,11 +239,11 @@ RETAKEN = Lease(LeaseState.HELD, Owner(who(1), 1, at(0), shim=who(99)), (77,))
 def test_a_death_is_not_a_start(
     lease: Lease, events: list[Event], expected: RoleState, words: str
 ) -> None:
-    found, reason = state(ROLE, remember(events, ROLE), (), lease, None, None, at(10.5))
+    found, reason = derive_state(ROLE, fold_events(events, ROLE), (), lease, None, None, at(10.5))
     assert found is expected and reason.startswith(words)
     off = replace(ROLE, policy=RestartPolicy(enabled=False))
     if lease is DYING and events is LIFE:
-        found, reason = state(off, remember(events, off), (), lease, None, None, at(10.5))
+        found, reason = derive_state(off, fold_events(events, off), (), lease, None, None, at(10.5))
         assert found is RoleState.STOPPED and reason.startswith(words)
 
 
@@ -244,24 +253,24 @@ def test_a_death_is_not_a_start(
      ({"settle_s": 40.0, "count": 5}, 200)],
 )  # fmt: skip
 def test_callers_wait_longer_than_the_role_takes(more: dict[str, float], least: float) -> None:
-    assert patience_s(replace(ROLE, **more)) >= least + (5 if more else 0)
+    assert lock_timeout_s(replace(ROLE, **more)) >= least + (5 if more else 0)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (1, 0, 2)])
 def test_a_start_that_fails_at_once_counts_once(order: tuple[int, ...]) -> None:
     """The guard says `failed`, the shim says `started` and `died`; in whatever order."""
     told = [failed(16, 2), started(15, 2), died(16, 2, 0.1)]
-    memory = remember([*LIFE, died(10, 1, 10), *(told[i] for i in order)], ROLE)
-    assert (len(memory.restarts), memory.streak) == (1, 2)
+    memory = fold_events([*LIFE, died(10, 1, 10), *(told[i] for i in order)], ROLE)
+    assert (len(memory.restart_attempts), memory.consecutive_crashes) == (1, 2)
 
 
 def test_a_start_that_never_came_to_a_process_counts() -> None:
-    memory = remember([*LIFE, died(10, 1, 10), failed(15, None), failed(25, None)], ROLE)
-    assert (len(memory.restarts), memory.streak) == (2, 3)
+    memory = fold_events([*LIFE, died(10, 1, 10), failed(15, None), failed(25, None)], ROLE)
+    assert (len(memory.restart_attempts), memory.consecutive_crashes) == (2, 3)
 
 
 def test_parked_until_a_person_acts() -> None:
-    parked = Event(EventKind.PARKED, at(40), "worker", POLICY, "3 restarts")
+    parked = Event(EventKind.PARKED, at(40), "worker", POLICY_ACTOR, "3 restarts")
     events = [*LIFE, died(1, 1, 1), started(6, 2), died(7, 2, 1), parked]
     assert decide(events, 10_000) == "nothing"
     for act in (
@@ -269,11 +278,11 @@ def test_parked_until_a_person_acts() -> None:
         Event(EventKind.CONFIRMED, at(50), actor=PERSON),
         Event(EventKind.RELEASED, at(50), actor=PERSON),
     ):
-        assert remember([*events, act], ROLE).parked is None
-    confirmed = Event(EventKind.CONFIRMED, at(50), actor=POLICY)
-    assert remember([*events, confirmed], ROLE).parked is not None
+        assert fold_events([*events, act], ROLE).parked is None
+    confirmed = Event(EventKind.CONFIRMED, at(50), actor=POLICY_ACTOR)
+    assert fold_events([*events, confirmed], ROLE).parked is not None
     hour = [Event(EventKind.ADOPTED, at(60), identity=who(8)), died(4000, 8, 3700)]
-    assert remember([*events, *hour], ROLE).parked is None, "a healthy hour"
+    assert fold_events([*events, *hour], ROLE).parked is None, "a healthy hour"
 
 
 def stalled(when: float, number: int) -> Event:
@@ -306,34 +315,46 @@ SHAKEN = [*LIFE, stalled(100, 1)]
 def test_policy_for_a_worker_that_stalls(events: list[Event], now: float, decision: str) -> None:
     living = [instance(1)]
     firm = replace(ROLE, policy=RestartPolicy(stalled="restart"))
-    assert shake(firm, remember(events, firm), living, at(now)).repair == decision
+    assert decide_stall_restart(firm, fold_events(events, firm), living, at(now)).action == decision
     for lenient in (ROLE, replace(firm, command=())):
-        assert shake(lenient, remember(events, lenient), living, at(now)).repair == "nothing"
+        assert (
+            decide_stall_restart(lenient, fold_events(events, lenient), living, at(now)).action
+            == "nothing"
+        )
     off = replace(firm, policy=RestartPolicy(stalled="restart", enabled=False))
-    assert shake(off, remember(events, off), living, at(now)).repair == "nothing"
+    assert decide_stall_restart(off, fold_events(events, off), living, at(now)).action == "nothing"
 
 
 def test_a_restart_by_policy_counts_once() -> None:
-    events = [*SHAKEN, asked(105, 1, Verb.RESTART, POLICY), died(106, 1, 106), started(107, 2)]
-    memory = remember(events, ROLE)
-    assert (len(memory.restarts), memory.streak, memory.wanted) == (1, 0, True)
+    events = [
+        *SHAKEN,
+        asked(105, 1, Verb.RESTART, POLICY_ACTOR),
+        died(106, 1, 106),
+        started(107, 2),
+    ]
+    memory = fold_events(events, ROLE)
+    assert (len(memory.restart_attempts), memory.consecutive_crashes, memory.wanted) == (1, 0, True)
 
 
 def test_a_person_begins_anew_and_what_was_before_is_still_known() -> None:
     events = [*LIFE, died(1, 1, 1), started(6, 2), died(7, 2, 1), started(17, 3), died(18, 3, 1)]
-    memory = remember([*events, started(30, 4, PERSON)], ROLE)
-    assert recent_restarts(ROLE, memory, at(60)) == 0
-    assert recent_starts(ROLE, memory, at(60)) == 2
-    assert recent_starts(ROLE, memory, at(900)) == 0
+    memory = fold_events([*events, started(30, 4, PERSON)], ROLE)
+    assert count_recent_restarts(ROLE, memory, at(60)) == 0
+    assert count_recent_starts(ROLE, memory, at(60)) == 2
+    assert count_recent_starts(ROLE, memory, at(900)) == 0
 
 
 def test_a_clock_that_is_set_changes_nothing() -> None:
     events = [*LIFE, died(10, 1, 10), started(15, 2), died(16, 2, 1)]
     for jump in (-86_400 * 365, -3600, 3600, 86_400 * 365):
         set_back = replace(at(17), at=at(17).at + jump)
-        decision = repair(ROLE, remember(events, ROLE), (), FREE, set_back)
-        assert decision.repair is Repair.WAIT and decision.at and decision.at.tick == at(26).tick
-        assert recent_restarts(ROLE, remember(events, ROLE), set_back) == 1
+        decision = decide_restart(ROLE, fold_events(events, ROLE), (), FREE, set_back)
+        assert (
+            decision.action is RepairAction.WAIT
+            and decision.due_at
+            and decision.due_at.tick == at(26).tick
+        )
+        assert count_recent_restarts(ROLE, fold_events(events, ROLE), set_back) == 1
 
 
 def test_permission() -> None:
@@ -356,12 +377,12 @@ def test_permission() -> None:
 def test_targets() -> None:
     old, new = instance(1, since=0), instance(2, since=5)
     both = [old, new]
-    assert targets(Command(Verb.KILL), ROLE, both) == (old, new)
-    assert targets(Command(Verb.KILL, target=who(2)), ROLE, both) == (new,)
-    assert targets(Command(Verb.END_DUPLICATES), ROLE, both) == (new,)
-    assert targets(Command(Verb.ENSURE), ROLE, both) == (new,)
-    assert targets(Command(Verb.ENSURE), ROLE, [old]) == ()
-    assert targets(Command(Verb.ENSURE), replace(ROLE, keep="newest"), both) == (old,)
+    assert select_targets(Command(Verb.KILL), ROLE, both) == (old, new)
+    assert select_targets(Command(Verb.KILL, target=who(2)), ROLE, both) == (new,)
+    assert select_targets(Command(Verb.END_DUPLICATES), ROLE, both) == (new,)
+    assert select_targets(Command(Verb.ENSURE), ROLE, both) == (new,)
+    assert select_targets(Command(Verb.ENSURE), ROLE, [old]) == ()
+    assert select_targets(Command(Verb.ENSURE), replace(ROLE, keep="newest"), both) == (old,)
 
 
 @pytest.mark.parametrize(
@@ -386,5 +407,5 @@ def test_states(
     events: list[Event], expected: RoleState,
 ) -> None:  # fmt: skip
     seen = at(worked) if worked is not None else None
-    memory = remember(events, ROLE)
-    assert state(ROLE, memory, living, lease, seen, stalled, at(100))[0] is expected
+    memory = fold_events(events, ROLE)
+    assert derive_state(ROLE, memory, living, lease, seen, stalled, at(100))[0] is expected

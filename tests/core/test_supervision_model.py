@@ -7,8 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from story import BOOT, PERSON, ROLE, instance, who
 
-from console.core.model import Event, EventKind, Instance, Lease, LeaseState, Moment
-from console.core.supervision.state_machine import POLICY, Memory, Repair, remember, repair, state
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Instance
+from console.core.model.roles import Lease, LeaseState
+from console.core.model.time import Moment
+from console.core.supervision.state_machine import (
+    POLICY_ACTOR,
+    RepairAction,
+    RoleHistory,
+    decide_restart,
+    derive_state,
+    fold_events,
+)
 
 
 class Supervised(RuleBasedStateMachine):
@@ -103,13 +113,13 @@ class Supervised(RuleBasedStateMachine):
     @rule(fails=st.sampled_from(["no", "no", "at once", "no process"]))
     def policy_looks(self, fails: str) -> None:
         """The daemon's turn, with a fresh memory each time, as after its own restart."""
-        memory = remember(self.ledger, ROLE)
-        decision = repair(ROLE, memory, self.seen(), self.lease(), self.now())
-        if decision.repair is Repair.PARK:
+        memory = fold_events(self.ledger, ROLE)
+        decision = decide_restart(ROLE, memory, self.seen(), self.lease(), self.now())
+        if decision.action is RepairAction.PARK:
             assert not self.parked, "parked once"
             self.parked = True
-            self.tell(EventKind.PARKED, POLICY)
-        if decision.repair is not Repair.START:
+            self.tell(EventKind.PARKED, POLICY_ACTOR)
+        if decision.action is not RepairAction.START:
             return
         assert not self.living, "a start while an instance lives"
         assert self.leased is None, "a start while the lease is held"
@@ -121,23 +131,23 @@ class Supervised(RuleBasedStateMachine):
         if fails != "no" or any(event.kind in lived for event in self.ledger):
             self.automatic.append(self.time)  # the first start of all is no restart
         if fails == "no process":
-            self.tell(EventKind.FAILED, POLICY, verb="ensure")
+            self.tell(EventKind.FAILED, POLICY_ACTOR, verb="ensure")
             return
-        self.start(POLICY)
+        self.start(POLICY_ACTOR)
         if fails == "at once":
             number = self.leased
             assert number is not None
-            self.tell(EventKind.FAILED, POLICY, number, verb="ensure")
+            self.tell(EventKind.FAILED, POLICY_ACTOR, number, verb="ensure")
             self.end(number)
 
     @invariant()
     def waiting_has_an_end(self) -> None:
-        memory: Memory = remember(self.ledger, ROLE)
-        decision = repair(ROLE, memory, self.seen(), self.lease(), self.now())
-        if decision.repair is Repair.WAIT:
-            assert decision.at is not None
-            assert 0 < decision.at.tick - self.time <= ROLE.policy.backoff_max_s
-        assert state(ROLE, memory, self.seen(), self.lease(), None, None, self.now())
+        memory: RoleHistory = fold_events(self.ledger, ROLE)
+        decision = decide_restart(ROLE, memory, self.seen(), self.lease(), self.now())
+        if decision.action is RepairAction.WAIT:
+            assert decision.due_at is not None
+            assert 0 < decision.due_at.tick - self.time <= ROLE.policy.backoff_max_s
+        assert derive_state(ROLE, memory, self.seen(), self.lease(), None, None, self.now())
 
 
 TestSupervised = Supervised.TestCase

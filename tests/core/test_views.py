@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.metrics.queue_metrics import work
-from console.core.model import Health, HealthState, Moment, QueueView, Sample
+from console.core.metrics.queue_metrics import compute_queue_metrics
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.time import Moment
+from console.core.model.views import QueueView
 from console.core.snapshot import views
-from console.core.snapshot.views import pipeline_view, watchdog_view
+from console.core.snapshot.views import build_pipeline_view, build_watchdog_view
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 OK = Health(HealthState.OK)
@@ -52,7 +54,7 @@ def queue_view(url: str, samples: list[Sample], health: Health, now: Moment) -> 
     held: dict[str, list[Sample]] = {}
     for one in samples:
         held.setdefault(one.monitor, []).append(one)
-    return views.queue_view(url, work(held), health, now)
+    return views.build_queue_view(url, compute_queue_metrics(held), health, now)
 
 
 def test_the_queue_as_it_stands() -> None:
@@ -107,7 +109,7 @@ def test_the_watchdog_with_times_on_both_clocks() -> None:
     looked = NOW.plus(-5)
     data = {"pid": 7, "started_at": looked.at - 100, "heartbeat_at": looked.at - 12}
     one = Sample("watchdog", looked, {**data, "anomalies": ["queue_stuck"], "path": "/x"})
-    view = watchdog_view([one], OK, NOW)
+    view = build_watchdog_view([one], OK, NOW)
     assert view.started is not None and NOW.since(view.started) == pytest.approx(105)
     assert view.heartbeat is not None and NOW.since(view.heartbeat) == pytest.approx(17)
     assert (view.pid, view.anomalies, view.path) == (7, ("queue_stuck",), "/x")
@@ -118,7 +120,7 @@ def test_a_heartbeat_met_half_written_is_kept() -> None:
         sample("watchdog", 30, pid=7, heartbeat_at=NOW.at - 40),
         sample("watchdog", 1, pid=7, heartbeat_at=None, problem="half written"),
     ]
-    view = watchdog_view(samples, OK, NOW)
+    view = build_watchdog_view(samples, OK, NOW)
     assert view.heartbeat is not None and view.heartbeat.at == pytest.approx(NOW.at - 40)
 
 
@@ -128,7 +130,7 @@ def test_the_pipeline() -> None:
         channels=[["latency", 1.5, "ok"], ["x"], "y", ["z", "1", 2]],
         next_runs={"a": "soon", "b": 1},
     )  # fmt: skip
-    view = pipeline_view([one], OK, NOW)
+    view = build_pipeline_view([one], OK, NOW)
     assert view.channels == (
         ("latency", 1.5, "ok"), ("x", None, "?"), ("y", None, "?"), ("z", None, "?"),
     )  # fmt: skip
@@ -143,7 +145,7 @@ def test_the_pipeline() -> None:
 def test_no_sample_breaks_a_view(samples: list[Sample]) -> None:
     for view in (
         queue_view(URL, samples, OK, NOW),
-        watchdog_view(samples, OK, NOW),
-        pipeline_view(samples, OK, NOW),
+        build_watchdog_view(samples, OK, NOW),
+        build_pipeline_view(samples, OK, NOW),
     ):
         assert view.seen is None or NOW.since(view.seen) >= 0

@@ -9,9 +9,12 @@ from badnight import ZONE, at, ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.explain.death_chain import Step, why
-from console.core.model import Event, EventKind, Identity, Moment, RestartPolicy, Role
-from console.core.text.formatting import visible
+from console.core.explain.death_chain import ExplanationStep, explain_last_death
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import RestartPolicy, Role
+from console.core.model.time import Moment
+from console.core.text.formatting import sanitize_text
 
 START = Moment(1_762_165_640.0, 1000.0, "b1")
 ROLE = Role("worker", "rpa_worker.py", ("python", "rpa_worker.py"))
@@ -27,15 +30,15 @@ def line(
     return Event(kind, START.plus(seconds), role, actor, reason, identity, token, data, number)
 
 
-def parts(steps: tuple[Step, ...]) -> list[str]:
+def parts(steps: tuple[ExplanationStep, ...]) -> list[str]:
     return [step.part for step in steps]
 
 
-def chain(*events: Event, role: Role = ROLE, after: float = 1000) -> tuple[Step, ...]:
-    return why(role, events, START.plus(after))
+def chain(*events: Event, role: Role = ROLE, after: float = 1000) -> tuple[ExplanationStep, ...]:
+    return explain_last_death(role, events, START.plus(after))
 
 
-def say(steps: tuple[Step, ...], part: str) -> str:
+def say(steps: tuple[ExplanationStep, ...], part: str) -> str:
     return "; ".join(step.text for step in steps if step.part == part)
 
 
@@ -46,11 +49,11 @@ DIED = line(2, 100, K.DIED, 7, "shim", "ended by SIGKILL", token=1, uptime_s=100
 
 def test_never_started() -> None:
     (step,) = chain()
-    assert (step.part, step.moment, step.events) == ("outcome", None, ())
+    assert (step.part, step.moment, step.event_ids) == ("outcome", None, ())
     assert "never been started" in step.text
     (step,) = chain(line(4, 1, K.REFUSED, None, ANA, "no command is configured"))
     assert step.text.endswith("refused: no command is configured")
-    assert step.events == (4,)
+    assert step.event_ids == (4,)
 
 
 def test_nothing_has_happened_to_it() -> None:
@@ -87,7 +90,7 @@ def test_a_crash_that_policy_repairs() -> None:
     again = line(3, 105, K.STARTED, 8, "policy", token=2)
     steps = chain(STARTED, DIED, again)
     assert parts(steps) == ["symptom", "detector", "rule", "action", "outcome"]
-    assert [step.events for step in steps] == [(2,), (2,), (2,), (3,), (3,)]
+    assert [step.event_ids for step in steps] == [(2,), (2,), (2,), (3,), (3,)]
     assert say(steps, "symptom") == (
         'PID 7 was gone: ended by SIGKILL after 1m; it last said "bad \\x1b[31m thing"'
     )
@@ -108,11 +111,11 @@ def test_the_wait_between_death_and_restart() -> None:
 
 def test_a_row_of_deaths_is_told_from_its_beginning_to_the_parking() -> None:
     night = [e for e in ledger() if e.id <= 30]
-    steps = why(ROLE, night, at("00:00:00"))
+    steps = explain_last_death(ROLE, night, at("00:00:00"))
     assert "OOM killer" in say(steps, "symptom")
-    assert steps[0].events == (23,)
+    assert steps[0].event_ids == (23,)
     told = [step for step in steps if step.part == "action"]
-    assert [step.events for step in told] == [(24,), (25,), (29,)]
+    assert [step.event_ids for step in told] == [(24,), (25,), (29,)]
     assert say(steps, "outcome").startswith("parked for 1m now: a person must act")
 
 
@@ -125,7 +128,7 @@ def test_a_person_has_killed_it() -> None:
     assert "nothing wrong with PID 7" in say(steps, "symptom")
     assert say(steps, "detector") == f"{ANA} asked for it"
     assert "stays down until an ensure" in say(steps, "rule")
-    assert (say(steps, "action"), steps[3].events) == ("PID 7 ended: politely", (3, 4))
+    assert (say(steps, "action"), steps[3].event_ids) == ("PID 7 ended: politely", (3, 4))
     assert say(steps, "outcome") == f"down for 15m now, as {ANA} wished"
 
 
@@ -136,7 +139,7 @@ def test_a_person_has_restarted_what_took_no_task() -> None:
     died = line(4, 51, K.DIED, 7, "shim", "ended by SIGTERM", uptime_s=51.0)
     again = line(5, 52, K.STARTED, 8, ANA, token=2)
     steps = chain(STARTED, canary, asked, died, again)
-    assert (say(steps, "symptom"), steps[0].events) == ("canary: not taken", (2,))
+    assert (say(steps, "symptom"), steps[0].event_ids) == ("canary: not taken", (2,))
     assert say(steps, "rule").startswith("restart: 10 s of grace")
     assert say(steps, "outcome") == "PID 8 runs, for 15m now"
 
@@ -174,7 +177,7 @@ def test_a_start_that_failed() -> None:
     failed = line(2, 1, K.FAILED, 7, ANA, "exited with code 1: no such file", verb="ensure")
     steps = chain(died, failed)
     assert say(steps, "symptom").startswith("a start did not succeed: exited with code 1")
-    assert steps[0].events == (1, 2)
+    assert steps[0].event_ids == (1, 2)
     assert "was not ended by a person" in say(steps, "rule")
     assert say(steps, "action") == "none: nobody has started it again"
 
@@ -220,7 +223,7 @@ def test_a_restart_that_a_person_called_off() -> None:
         102,
         100,
     ]
-    assert [step.events for step in steps[3:]] == [(3,), (3,)]
+    assert [step.event_ids for step in steps[3:]] == [(3,), (3,)]
 
 
 def test_who_calls_off_what_is_parked_wishes_it_down() -> None:
@@ -235,8 +238,8 @@ def test_it_is_down_since_its_last_death() -> None:
     died = line(4, 130, K.DIED, 8, "shim", "exited with code 1", uptime_s=25.0)
     off = line(5, 131, K.ASKED, None, ANA, "nothing runs; it shall stay so", verb="kill")
     steps = chain(STARTED, DIED, again, died, off, after=140)
-    assert steps[0].events == (2,)
-    assert [step.events for step in steps if step.part == "action"] == [(3,), (4,), (5,)]
+    assert steps[0].event_ids == (2,)
+    assert [step.event_ids for step in steps if step.part == "action"] == [(3,), (4,), (5,)]
     assert say(steps, "outcome") == f"down for 10s now, as {ANA} wished"
 
 
@@ -270,11 +273,11 @@ events = st.lists(
 
 @given(events)
 def test_any_ledger_can_be_told(found: list[Event]) -> None:
-    steps = why(ROLE, found, START.plus(9999))
+    steps = explain_last_death(ROLE, found, START.plus(9999))
     assert steps and parts(steps)[-1] == "outcome"
     known = {event.id for event in found}
-    assert all(set(step.events) <= known for step in steps)
-    assert all(visible(step.text) == step.text for step in steps)
+    assert all(set(step.event_ids) <= known for step in steps)
+    assert all(sanitize_text(step.text) == step.text for step in steps)
 
 
 def test_the_night_has_a_zone() -> None:

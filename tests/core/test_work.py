@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from console.core.metrics.queue_loss import loss, newest_loss
-from console.core.metrics.queue_metrics import tasks_ended, work
-from console.core.model import Moment, Sample
+from console.core.metrics.queue_loss import detect_loss, find_last_loss
+from console.core.metrics.queue_metrics import compute_queue_metrics, count_ended_tasks
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 
 
 def look(when: float, **data: Any) -> Sample:
@@ -47,10 +48,10 @@ def test_what_was_done_may_have_been_done_by_who_died_since(
     since: float | None,
     finished: float | None,
 ) -> None:
-    found = work({"queue": queue(*looks), "canary": canaries})
-    proof = found.proofs.get("worker")
+    found = compute_queue_metrics({"queue": queue(*looks), "canary": canaries})
+    proof = found.proofs_of_work.get("worker")
     assert (proof.at if proof else None) == since
-    assert (found.finished.at if found.finished else None) == finished
+    assert (found.last_finished.at if found.last_finished else None) == finished
 
 
 def busy(when: float, size: int, completed: int, answered: int) -> Sample:
@@ -73,35 +74,37 @@ def busy(when: float, size: int, completed: int, answered: int) -> Sample:
 def test_what_waits_takes_as_long_as_the_work_does(
     looks: list[Sample], drain_s: float | None
 ) -> None:
-    assert work({"queue": looks}).drain_s == drain_s
+    assert compute_queue_metrics({"queue": looks}).drain_s == drain_s
 
 
 def test_pings_do_not_lift_the_rate() -> None:
     looks = [look(0, successful=10, failed=0, pings=10), look(9, successful=20, failed=5, pings=18)]
-    assert tasks_ended(looks) == (2, 7)
+    assert count_ended_tasks(looks) == (2, 7)
 
 
 def test_a_server_that_began_anew_is_told_with_what_is_gone() -> None:
     before = look(0, size=36, inflight=1, completed=5, successful=4, failed=1)
     silent = look(10, problem="refused")
     after = look(20, size=0, inflight=0, completed=0, successful=0, failed=0)
-    found = newest_loss([before, silent, after, look(30, size=1, completed=0)])
+    found = find_last_loss([before, silent, after, look(30, size=1, completed=0)])
     assert found is not None
-    assert found.words == (
+    assert found.message == (
         "queue server began anew: 36 waiting, 1 in work, 5 results of the look before are gone"
     )
-    assert newest_loss([before, look(10, size=30, inflight=1, completed=9)]) is None
+    assert find_last_loss([before, look(10, size=30, inflight=1, completed=9)]) is None
 
 
 def test_a_new_server_with_the_same_counters_is_known_by_a_task_that_vanished() -> None:
     before = look(0, size=3, inflight=0, completed=0)
     after = look(20, size=0, inflight=0, completed=0)
-    assert loss(before, after) is None, "they may have been taken, and what is done not be told yet"
-    found = loss(before, look(20, size=0, inflight=0, completed=0, vanished=True))
-    assert found is not None and (found.waiting, found.tasks) == (3, 3)
+    assert detect_loss(before, after) is None, (
+        "they may have been taken, and what is done not be told yet"
+    )
+    found = detect_loss(before, look(20, size=0, inflight=0, completed=0, vanished=True))
+    assert found is not None and (found.waiting, found.task_count) == (3, 3)
 
 
 def test_a_server_that_writes_its_tasks_down_loses_none() -> None:
     before = look(0, size=2, inflight=1, completed=9)
-    found = loss(before, look(20, size=3, inflight=0, completed=0))
-    assert found is not None and (found.tasks, found.results) == (0, 9)
+    found = detect_loss(before, look(20, size=3, inflight=0, completed=0))
+    assert found is not None and (found.task_count, found.results) == (0, 9)

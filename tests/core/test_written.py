@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.core.metrics.file_age import SLEPT, ago
-from console.core.model import Moment, Sample
+from console.core.metrics.file_age import SLEPT_KEY, file_age_s
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 
 WALL, TICK = 1_000_000.0, 500.0
 
@@ -14,7 +15,7 @@ def look(awake_s: float, told: float | None, set_s: float = 0.0, slept_s: float 
     """A look after so many seconds awake, at a file that tells of a second of the same count."""
     moment = Moment(WALL + awake_s + set_s + slept_s, TICK + awake_s + slept_s, "b")
     heartbeat = None if told is None else WALL + told
-    return Sample("watchdog", moment, {"heartbeat_at": heartbeat, SLEPT: slept_s})
+    return Sample("watchdog", moment, {"heartbeat_at": heartbeat, SLEPT_KEY: slept_s})
 
 
 @pytest.mark.parametrize(
@@ -37,14 +38,16 @@ def look(awake_s: float, told: float | None, set_s: float = 0.0, slept_s: float 
     ],
 )  # fmt: skip
 def test_how_old_it_is(history: list[Sample], expected: float | None) -> None:
-    assert ago(history, "heartbeat_at") == (None if expected is None else pytest.approx(expected))
+    assert file_age_s(history, "heartbeat_at") == (
+        None if expected is None else pytest.approx(expected)
+    )
 
 
 def test_a_heart_that_stopped_before_the_sleep_has_stopped() -> None:
     told = [look(100, 70), look(130, 70), look(400, 70, slept_s=7200), look(430, 70, slept_s=7200)]
-    assert ago(told, "heartbeat_at") == pytest.approx(360)
+    assert file_age_s(told, "heartbeat_at") == pytest.approx(360)
 
 
 def test_another_boot_tells_nothing_of_this_ones_clocks() -> None:
-    before = Sample("watchdog", Moment(WALL, 9e6, "a"), {"heartbeat_at": WALL, SLEPT: 0.0})
-    assert ago([before, look(100, 70)], "heartbeat_at") == pytest.approx(30)
+    before = Sample("watchdog", Moment(WALL, 9e6, "a"), {"heartbeat_at": WALL, SLEPT_KEY: 0.0})
+    assert file_age_s([before, look(100, 70)], "heartbeat_at") == pytest.approx(30)

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import pytest
 
 import console.demo
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import MARK, end_box, mark
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import BOX_ENV_MARKER, marker_value, stop_and_remove_box
 
 SCRIPTS = Path(console.demo.__file__).parent
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Queue:
     """A queue server process and a plain client of it."""
 
     def __init__(self, bench: Bench, *arguments: str) -> None:
-        self.port = free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._bench, self._arguments = bench, arguments
         self.start()
@@ -172,6 +172,6 @@ class Box:
 def box(tmp_path: Path, bench: Bench) -> Iterator[Box]:
     """A box in which nothing runs yet; whatever is started in it is ended with the test."""
     directory = tmp_path / "box"
-    config = tomllib.loads(write_box(directory, free_port()).read_text())
-    yield Box(bench, directory, config, {**os.environ, MARK: mark(directory)})
-    end_box(directory)
+    config = tomllib.loads(create_box(directory, find_free_port()).read_text())
+    yield Box(bench, directory, config, {**os.environ, BOX_ENV_MARKER: marker_value(directory)})
+    stop_and_remove_box(directory)

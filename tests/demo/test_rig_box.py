@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from console.demo import faults, reaper
-from console.demo.environment import SCRIPTS, free_port, write_box
+from console.demo.environment import SCRIPTS_DIR, create_box, find_free_port
 
 RUN_BY_PATH = (
     "task_queue_server.py",
     "rpa_worker.py",
     "task_watchdog.py",
     "realtime_pipeline.py",
-    "task_trickle.py",
+    "task_generator.py",
 )
 STUBBORN = """
 import os, signal, sys, time
@@ -35,9 +35,9 @@ time.sleep(600)
 """
 OWNER = """
 import os, subprocess, sys, time
-keeper, directory, mark, stubborn, script, note = sys.argv[1:]
+reaper, directory, mark, stubborn, script, note = sys.argv[1:]
 ours, theirs = os.pipe()
-watch = [sys.executable, keeper, "--directory", directory, "--life-fd", str(ours)]
+watch = [sys.executable, reaper, "--directory", directory, "--life-fd", str(ours)]
 keeping = subprocess.Popen(watch, pass_fds=[ours], start_new_session=True)
 os.close(ours)
 marked = os.environ | {"RPA_CONSOLE_BOX": mark}
@@ -61,14 +61,14 @@ def alive(pid: int) -> bool:
 
 def pids(directory: Path) -> list[int]:
     """The PIDs of a box."""
-    found = reaper.members(directory)
+    found = reaper.hold_box_processes(directory)
     for held in found:
         held.release()
     return [held.pid for held in found]
 
 
 def test_the_box_is_written_as_agreed(tmp_path: Path) -> None:
-    path = write_box(tmp_path / "a" / "box", 4711, python="/usr/bin/python9")
+    path = create_box(tmp_path / "a" / "box", 4711, python="/usr/bin/python9")
     directory = tmp_path / "a" / "box"
     assert path == directory / "config.toml"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -82,18 +82,18 @@ def test_the_box_is_written_as_agreed(tmp_path: Path) -> None:
         python, script, *_ = role["command"]
         assert python == "/usr/bin/python9" and role["match"] == Path(script).name
         assert Path(script).is_file() and role["cwd"] == str(directory) and role["count"] == 1
-        assert role["match_env"] == {reaper.DEMO_MARK: reaper.mark(directory)}
+        assert role["match_env"] == {reaper.DEMO_ENV_MARKER: reaper.marker_value(directory)}
         assert role["env"] == {**role["match_env"], "PYTHONPATH": ""}
 
 
 def test_a_free_port_can_be_taken() -> None:
-    with socket.create_server(("127.0.0.1", free_port())):
+    with socket.create_server(("127.0.0.1", find_free_port())):
         pass
 
 
-@pytest.mark.parametrize("script", [*RUN_BY_PATH, "keeper.py"])
+@pytest.mark.parametrize("script", [*RUN_BY_PATH, "reaper.py"])
 def test_scripts_know_nothing_of_the_console(script: str, tmp_path: Path) -> None:
-    argv = [sys.executable, "-X", "importtime", str(SCRIPTS / script), "--help"]
+    argv = [sys.executable, "-X", "importtime", str(SCRIPTS_DIR / script), "--help"]
     answer = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True
     )
@@ -132,10 +132,10 @@ def test_nothing_is_left_when_the_owner_is_killed(
     stranger = bench.start(
         "rpa_worker.py",
         *("--server", "http://127.0.0.1:1"),
-        env={**os.environ, reaper.MARK: reaper.mark(beside)},
+        env={**os.environ, reaper.BOX_ENV_MARKER: reaper.marker_value(beside)},
     )
-    script = str(SCRIPTS / "rpa_worker.py")
-    words = [str(SCRIPTS / "keeper.py"), str(box.directory), reaper.mark(box.directory)]
+    script = str(SCRIPTS_DIR / "rpa_worker.py")
+    words = [str(SCRIPTS_DIR / "reaper.py"), str(box.directory), reaper.marker_value(box.directory)]
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, *words, STUBBORN, script, str(note)],
         stdout=subprocess.PIPE,
@@ -160,7 +160,7 @@ def test_nothing_is_left_when_the_owner_is_killed(
 
 
 def ignores_signals(pid: int) -> bool:
-    """Whether the keeper has come so far that SIGTERM is ignored."""
+    """Whether the reaper has come so far that SIGTERM is ignored."""
     text = Path(f"/proc/{pid}/status").read_text()
     ignored = next(line for line in text.splitlines() if line.startswith("SigIgn"))
     return bool(int(ignored.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -171,24 +171,24 @@ def test_end_box_says_whom_it_ended_and_spares_the_caller(
 ) -> None:
     worker = box.start("worker")
     worker.send_signal(signal.SIGSTOP)
-    assert reaper.end_box(box.directory) == [worker.pid]
+    assert reaper.stop_and_remove_box(box.directory) == [worker.pid]
     assert not box.directory.exists() and worker.wait(5) is not None
-    assert reaper.end_box(box.directory) == []
+    assert reaper.stop_and_remove_box(box.directory) == []
 
 
 def test_without_pidfd_the_box_still_ends(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not from `os` itself: psutil, which stands in, has made up its mind about pidfd already.
-    monkeypatch.setattr(reaper, "_pidfd", lambda pid: None)
+    monkeypatch.setattr(reaper, "_open_pidfd", lambda pid: None)
     worker = box.start("worker")
-    assert reaper.end_box(box.directory) == [worker.pid]
+    assert reaper.stop_and_remove_box(box.directory) == [worker.pid]
 
 
 def test_a_directory_that_is_no_box_is_not_removed(tmp_path: Path) -> None:
     home, empty = tmp_path / "home", tmp_path / "empty"
     home.mkdir(), empty.mkdir()
     (home / "letter").write_text("dear")
-    reaper.remove(home)
-    reaper.remove(empty)
+    reaper.remove_box_directory(home)
+    reaper.remove_box_directory(empty)
     assert (home / "letter").exists() and not empty.exists()
 
 
@@ -201,7 +201,7 @@ def test_killing_faults(box: Any, name: str) -> None:
     told = faults.inject(name, box.directory)
     assert f"PID {victim.pid}," in told and "killed" in told
     assert victim.wait(5) == -signal.SIGKILL and other.poll() is None
-    with pytest.raises(faults.NotThere):
+    with pytest.raises(faults.ProcessNotRunning):
         faults.inject(name, box.directory)
 
 
@@ -219,7 +219,7 @@ def test_a_second_worker_is_of_the_box_and_nobodys_child(box: Any, wait_for: Any
     wait_for(lambda: psutil.Process(second).cmdline() == psutil.Process(first.pid).cmdline())
     assert psutil.Process(second).ppid() not in (os.getpid(), first.pid)
     assert os.getsid(second) != os.getsid(0)
-    reaper.end_box(box.directory)
+    reaper.stop_and_remove_box(box.directory)
     assert not alive(second)
 
 
@@ -251,4 +251,4 @@ def test_every_fault_says_what_it_is_and_unknown_ones_are_refused(tmp_path: Path
     ],
 )
 def test_who_runs_a_script(argv: list[str], expected: bool) -> None:
-    assert faults.runs(argv, "rpa_worker.py") is expected
+    assert faults.is_running_script(argv, "rpa_worker.py") is expected

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console.demo.task_store import Book
+from console.demo.task_store import TaskStore
 
 
 def test_accepted_tasks_survive_kills_in_mid_stream(bench: Any, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_port_or_a_book_in_use_is_refused(bench: Any, tmp_path: Path) -> None:
 
 def test_counting_costs_the_same_with_many_results() -> None:
     """On the book alone: through HTTP the noise would be larger than what is measured."""
-    book = Book(None, 120.0)
+    book = TaskStore(None, 120.0)
 
     def cost() -> float:
         begun = time.perf_counter()
@@ -84,7 +84,7 @@ def test_counting_costs_the_same_with_many_results() -> None:
 
     before = min(cost() for _ in range(5))
     for _ in range(5000):
-        book.answer_ping()
+        book.record_ping_result()
     assert min(cost() for _ in range(5)) < 5 * before
-    assert len(book.results()) == 5000
+    assert len(book.results_json()) == 5000
     book.close()

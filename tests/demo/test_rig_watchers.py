@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.demo.environment import free_port
+from console.demo.environment import find_free_port
 
 FIELDS = {
     "timestamp",
@@ -79,7 +79,7 @@ def test_a_healthy_server_has_no_anomalies(
 
 
 def test_a_server_that_is_down_is_an_anomaly(bench: Any, outputs: Outputs, wait_for: Any) -> None:
-    watch(bench, f"http://127.0.0.1:{free_port()}", outputs, "--auto-recover")
+    watch(bench, f"http://127.0.0.1:{find_free_port()}", outputs, "--auto-recover")
     status = wait_for(outputs.watchdog)
     assert status.keys() == FIELDS
     assert (status["health_ok"], status["queue_size"], status["results_count"]) == (
@@ -221,13 +221,13 @@ def test_a_torn_status_is_half_a_file(
 
 
 def test_the_trickle_flows_until_enough_tasks_wait(bench: Any, queue: Any, wait_for: Any) -> None:
-    trickle = bench.start("task_trickle.py", "--server", queue.url, "--every", "0.02")
-    wait_for(lambda: "nothing added: 6" in bench.log("task_trickle.py"))
+    trickle = bench.start("task_generator.py", "--server", queue.url, "--every", "0.02")
+    wait_for(lambda: "nothing added: 6" in bench.log("task_generator.py"))
     assert queue.get("/api/stats")["pending"] == 6
     bench.start("rpa_worker.py", "--server", queue.url, "--interval", "0.02")
     wait_for(lambda: queue.get("/api/stats")["successful"] >= 5)
     stats = queue.get("/api/stats")
     assert stats["pending"] <= 6 and stats["failed"] == 0
     queue.kill()
-    wait_for(lambda: "Refused" in bench.log("task_trickle.py"))
+    wait_for(lambda: "Refused" in bench.log("task_generator.py"))
     assert trickle.poll() is None

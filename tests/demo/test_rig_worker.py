@@ -152,7 +152,7 @@ def test_nonsense_ends_none_of_the_clients(
         bench.start("rpa_worker.py", "--server", nonsense, "--interval", "0.02"),
         bench.start("task_watchdog.py", "--server", nonsense, "--interval", "0.02"),
         bench.start("realtime_pipeline.py", "--server", nonsense, "--interval", "0.02"),
-        bench.start("task_trickle.py", "--server", nonsense, "--every", "0.02"),
+        bench.start("task_generator.py", "--server", nonsense, "--every", "0.02"),
     ]
     wait_for(lambda: Nonsense.told > 12 * len(NONSENSE), 15)
     assert [client.poll() for client in clients] == [None] * 4

@@ -16,8 +16,13 @@ import psutil
 import pytest
 import tomli_w
 
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import MARK, end_box, mark, members
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import (
+    BOX_ENV_MARKER,
+    hold_box_processes,
+    marker_value,
+    stop_and_remove_box,
+)
 
 # A shell's background job ignores Ctrl-C, and so does, from then on, whatever it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,14 +77,14 @@ class Machine:
         watchdog = {"match": str(self.directory / "task_watchdog.py")}
         base: dict[str, Any] = {
             "outputs": str(self.directory / "outputs"),
-            "queue": {"url": f"http://127.0.0.1:{free_port()}"},
+            "queue": {"url": f"http://127.0.0.1:{find_free_port()}"},
             "roles": {"worker": worker, "watchdog": watchdog},
         }
         self.config.write_text(tomli_w.dumps(base | tables))
 
     def write_rig(self) -> None:
         """Write the configuration of a whole box."""
-        write_box(self.directory, free_port())
+        create_box(self.directory, find_free_port())
 
     @property
     def options(self) -> list[str]:
@@ -138,7 +143,7 @@ class Machine:
         found = []
         for process in psutil.process_iter():
             try:
-                ours = process.environ().get(MARK) == mark(self.directory)
+                ours = process.environ().get(BOX_ENV_MARKER) == marker_value(self.directory)
                 argv = process.cmdline()
                 living = process.status() != psutil.STATUS_ZOMBIE
             except psutil.Error:
@@ -152,11 +157,11 @@ class Machine:
         for process in self._started:
             process.kill()
             process.communicate(timeout=10)
-        found = members(self.directory)
+        found = hold_box_processes(self.directory)
         for held in found:
             held.release()
         if found:
-            end_box(self.directory)
+            stop_and_remove_box(self.directory)
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from typing import Any
 import apsw
 import tomli_w
 
-from console.core.model import EventKind
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import end_box
+from console.core.model.events import EventKind
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import stop_and_remove_box
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_S = {"worker": 1.0, "canary": 1.0, "queue": 0.1, "pipeline": 0.1, "watchdog": 0.1}
@@ -177,7 +177,7 @@ class Scene:
 @contextmanager
 def scene(directory: Path) -> Iterator[Scene]:
     """A rig box with its queue and worker at work; all of it is gone after."""
-    config = write_box(directory, free_port())
+    config = create_box(directory, find_free_port())
     settings = tomllib.loads(config.read_text())
     settings["monitors"] = {name: {"every_s": every} for name, every in EVERY_S.items()}
     config.write_text(tomli_w.dumps(settings))
@@ -187,7 +187,7 @@ def scene(directory: Path) -> Iterator[Scene]:
             subprocess.run(made.argv("ensure", role), check=True, cwd=ROOT, capture_output=True)
         yield made
     finally:
-        end_box(directory)
+        stop_and_remove_box(directory)
 
 
 def murder(made: Scene, kills: int, dice: random.Random) -> Toll:

@@ -17,8 +17,8 @@ import psutil
 import pyte
 from browser import until
 
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import end_box
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import stop_and_remove_box
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -79,7 +79,7 @@ def command(config: Path) -> list[str]:
 def serving(
     directory: Path, before: tuple[str, ...] = (), after: tuple[str, ...] = ()
 ) -> Iterator[Served]:
-    line = [*command(write_box(directory, free_port())), *before, "serve", *after]
+    line = [*command(create_box(directory, find_free_port())), *before, "serve", *after]
     with subprocess.Popen(line, env=ENV, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -87,12 +87,12 @@ def serving(
         finally:
             process.terminate()
             process.wait(timeout=15)
-            end_box(directory)
+            stop_and_remove_box(directory)
 
 
 def refused(directory: Path, *words: str) -> tuple[int, str]:
     """Exit code and standard error of a command that prints nothing."""
-    line = [*command(write_box(directory, free_port())), *words]
+    line = [*command(create_box(directory, find_free_port())), *words]
     ran = subprocess.run(line, env=ENV, capture_output=True, text=True, timeout=30, check=False)
     assert ran.stdout == ""
     return ran.returncode, ran.stderr

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from console.cli.commands.tui import _logs
+from console.cli.commands.tui import _build_log_reader
 from console.system.box import open_box
 from console.system.config.loader import parse
 
@@ -25,7 +25,7 @@ async def test_the_log_of_an_adopted_worker_is_the_file_that_it_writes(tmp_path:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=out,
         ) as worker,
     ):  # fmt: skip
-        logs = _logs(box)
+        logs = _build_log_reader(box)
         while not (page := await logs.read("worker", "err", None)).lines:
             assert worker.poll() is None
         assert (page.lines, page.path, page.error) == (("at work",), str(log), None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from console.demo.script_support import call
+from console.demo.script_support import call_server
 
 
 def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:
@@ -188,13 +188,13 @@ def test_a_canary_that_comes_back_wrong_shows_what_came_back(machine: Any, wait_
     asked = machine.start("canary")
 
     def taken() -> str:
-        task = call(url, "/api/tasks/next", headers={"X-Worker-Name": "we"})
+        task = call_server(url, "/api/tasks/next", headers={"X-Worker-Name": "we"})
         return str(task.get("task_id") or "")
 
     task_id = wait_for(taken)
     output = {"execution_time": 0.0, "said": "\x1b[31m" + "x" * 5000}
     body = {"success": False, "error": "no browser", "data": output}
-    call(url, f"/api/tasks/{task_id}/result", body)
+    call_server(url, f"/api/tasks/{task_id}/result", body)
     words, told = asked.communicate(timeout=30)
     assert (asked.returncode, words) == (1, "")
     first, second = told.splitlines()

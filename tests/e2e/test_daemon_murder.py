@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from daemon_murder import Judge, murder, scene
 
-from console.core.model import Moment, Sample
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system.store.store import Store
 
 KILLS = 10

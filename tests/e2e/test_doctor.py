@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from console.cli.commands.doctor import Patient, examine
+from console.cli.commands.doctor import CheckContext, run_checks
 from console.system.config.schema import Queue, Settings
-from console.system.doctor_checks import State, hides
+from console.system.doctor_checks import CheckState, hidepid_option
 
 Wait = Callable[..., Any]
 
@@ -41,6 +41,7 @@ def test_a_dead_server_and_what_the_monitors_find_are_no_ok(box: Any, wait_for: 
     box.run("ensure")
     box.run("daemon", "start")
     wait_for(lambda: found(box)["  queue"][0] == "fails", 30)
+    wait_for(lambda: "has not looked yet" not in found(box)["  watchdog"][1], 30)
     after = found(box)
     assert "no answer" in after["  queue"][1]
     assert after["daemon"][0] == "ok"
@@ -106,12 +107,12 @@ def test_a_check_that_hangs_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and never answers
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings = Settings(queue=Queue(url=url, timeout_s=30.0))
-        patient = Patient(None, tmp_path / "state", settings, "")
+        patient = CheckContext(None, tmp_path / "state", settings, "")
         began = time.monotonic()
-        findings = examine(patient, 3.0)
+        findings = run_checks(patient, 3.0)
         assert time.monotonic() - began < 10
     hung = [one for one in findings if "no answer within 3 s" in one.seen]
-    assert [(one.check, one.state) for one in hung] == [("server", State.FAILS)]
+    assert [(one.check, one.state) for one in hung] == [("server", CheckState.FAILS)]
 
 
 @pytest.mark.parametrize(
@@ -127,20 +128,20 @@ def test_a_check_that_hangs_is_given_up(tmp_path: Path) -> None:
     ],
 )
 def test_hidepid(options: list[str], uid: int, groups: set[int], hidden: str | None) -> None:
-    assert hides(options, uid, groups) == hidden
+    assert hidepid_option(options, uid, groups) == hidden
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_file_system_without_an_inode_is_said_to_be(tmp_path: Path) -> None:
     code = (
         "import pathlib, itertools\n"
-        "from console.system.doctor_checks import disk\n"
+        "from console.system.doctor_checks import check_disk\n"
         f"place = pathlib.Path({str(tmp_path)!r})\n"
         "try:\n"
         "    for number in itertools.count():\n"
         "        (place / str(number)).touch()\n"
         "except OSError:\n"
-        "    print(*disk(place))\n"
+        "    print(*check_disk(place))\n"
     )
     mount = 'mount -t tmpfs -o nr_inodes=20,size=1g none "$1" && exec "$2" -c "$3"'
     ran = subprocess.run(

@@ -48,9 +48,9 @@ def watched(box: Any) -> Any:
 @pytest.mark.parametrize(
     ("command", "more", "ours", "whole"),
     [
-        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 8, 111),
-        ("status --json", NOT_TO_LOOK, 84, 225),
-        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot.builder"}, 58, 204),
+        ("--version", {"msgspec", "apsw", "json", "tomllib", "subprocess"}, 13, 115),
+        ("status --json", NOT_TO_LOOK, 110, 246),
+        ("ensure", {"subprocess", "console.runtime", "console.core.snapshot.builder"}, 78, 216),
     ],
 )
 def test_a_command_imports_what_it_needs(

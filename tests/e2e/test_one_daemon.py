@@ -70,7 +70,7 @@ def test_the_lock_of_another_process_is_no_lease(box: Any) -> None:
     """It is inherited, and the record does not name the heir."""
     assert box.run("daemon", "start").returncode == 0
     assert box.run("daemon", "stop").returncode == 0
-    grant = ofd_lock.take(box.state / "locks" / "monitors.lock")
+    grant = ofd_lock.acquire(box.state / "locks" / "monitors.lock")
     assert grant is not None
     try:
         os.set_inheritable(grant.descriptor, True)

@@ -27,12 +27,12 @@ def run(tmp_path: Path, keys: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def test_every_command_is_listed_with_its_key(tmp_path: Path) -> None:
-    from console.ui.keymap import COMMANDS
+    from console.ui.keymap import COMMAND_SPECS
 
     ran = run(tmp_path, '{ ensure = "E", zoom = "+" }', "config", "keys")
     assert ran.returncode == 0, ran.stderr
     rows = ran.stdout.splitlines()
-    assert [row.split()[0] for row in rows] == [entry.id for entry in COMMANDS]
+    assert [row.split()[0] for row in rows] == [entry.id for entry in COMMAND_SPECS]
     assert any(row.startswith("ensure       E ") and "(instead of e)" in row for row in rows)
     assert any(row.startswith("zoom         + ") for row in rows)
 

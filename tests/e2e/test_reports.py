@@ -12,18 +12,13 @@ from typing import Any
 
 import pytest
 
-from console.core.model import (
-    Event,
-    EventKind,
-    Identity,
-    Moment,
-    Role,
-    RoleState,
-    RoleView,
-    Snapshot,
-    Verdict,
-)
-from console.runtime.alerts.alerting import Alerting
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import Role, RoleState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import RoleView
+from console.runtime.alerts.alerting import AlertManager
 from console.system.box import Box, open_box
 from console.system.config.schema import Settings
 
@@ -100,10 +95,10 @@ def test_why(tmp_path: Path, box: Box) -> None:
 def test_alerts(tmp_path: Path, box: Box) -> None:
     none = run(tmp_path, "alerts")
     assert (none.code, none.out, none.err) == (0, "", "no alert stands\n")
-    alerting = Alerting(box)
+    alerting = AlertManager(box)
     view = RoleView(Role("worker", "x.py"), RoleState.STOPPED, "not found")
     for _ in range(2):
-        alerting.look(Snapshot("h", "b", box.now(), Verdict.DOWN, roles=(view,)))
+        alerting.update(Snapshot("h", "b", box.now(), Verdict.DOWN, roles=(view,)))
     told = run(tmp_path, "alerts")
     assert told.code == 1 and "worker.down" in told.out and "(#1)" in told.out
     assert run(tmp_path, "alerts", "ack", "worker.up").code == 1

@@ -27,7 +27,7 @@ def restarted(box: Any, wait_for: Wait) -> Any:
     shim = int(json.loads(record.read_text())["shim"].partition(":")[0])
     for one in (shim, pid):
         os.kill(one, signal.SIGKILL)
-    wait_for(lambda: not ofd_lock.held(box.state / "locks" / "worker.lock"))
+    wait_for(lambda: not ofd_lock.is_locked(box.state / "locks" / "worker.lock"))
     now, before = clock.boot_id(), "00000000-aaaa-bbbb-cccc-000000000000"
     told = json.loads(record.read_text().replace(now, before))
     told["since"][0] -= 9_000

@@ -17,7 +17,7 @@ import pytest
 from browser import CHROMIUM, chromium
 from served import ENV, Served, gone, picture, refused, serving
 
-from console.web.server import FILES, MOST
+from console.web.server import MAX_CONSOLES, STATIC_FILES
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ async def test_a_handshake_without_key_or_page_gets_no_console(
 def test_nothing_else_is_served_and_the_policy_is_strict(served: Served) -> None:
     for path in ("/../server.py", "/%2e%2e/server.py", "/vendor/", "/static/page.js"):
         assert served.get(path)[0] == 404
-    for path in ("/", *FILES):
+    for path in ("/", *STATIC_FILES):
         status, headers, text = served.get(path)
         assert status == 200 and served.key not in text
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
@@ -101,7 +101,7 @@ def test_nothing_else_is_served_and_the_policy_is_strict(served: Served) -> None
 def test_what_the_browser_has_is_not_sent_again_and_the_line_stays_in_step(served: Served) -> None:
     line = HTTPConnection(served.host, timeout=10)
     try:
-        for path in FILES:
+        for path in STATIC_FILES:
             line.request("GET", path, headers={"Accept-Encoding": "gzip"})
             answer = line.getresponse()
             assert (answer.status, len(answer.read()) > 0) == (200, True)
@@ -163,7 +163,7 @@ async def _read_on(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 async def test_a_bounded_number_of_consoles(served: Served) -> None:
     async with asyncio.timeout(30), AsyncExitStack() as stack:
-        for _ in range(MOST):
+        for _ in range(MAX_CONSOLES):
             socket = await _opened(served, stack)
             reading = asyncio.create_task(_read_on(socket))
             stack.callback(reading.cancel)
@@ -220,7 +220,7 @@ async def test_chromium_shows_the_console_and_asks_nobody_else(
         await tab.type("q")
         await tab.shows("No longer live: the console was left")
         assert tab.complaints == []
-        assert len(tab.asked) > len(FILES) and tab.left_loopback() == []
+        assert len(tab.asked) > len(STATIC_FILES) and tab.left_loopback() == []
         assert await tab.run("document.fonts.size") == 0
 
 

@@ -14,16 +14,16 @@ import psutil
 import pytest
 from served import ENV, Served, command, gone, picture, serving
 
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import end_box
-from console.web.connection_limits import HEAD_S
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import stop_and_remove_box
+from console.web.connection_limits import HEAD_TIMEOUT_S
 
 
 @pytest.fixture
 def attacked(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
     """A server with 256 descriptors, and the file of its standard error."""
     directory, log = tmp_path / "box", tmp_path / "stderr"
-    line = [*command(write_box(directory, free_port())), "serve"]
+    line = [*command(create_box(directory, find_free_port())), "serve"]
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
@@ -38,7 +38,7 @@ def attacked(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
         finally:
             process.terminate()
             process.wait(timeout=15)
-            end_box(directory)
+            stop_and_remove_box(directory)
 
 
 def connect(served: Served, said: bytes) -> socket.socket:
@@ -67,7 +67,7 @@ def test_half_sent_requests_keep_no_one_out(attacked: tuple[Served, Path]) -> No
             assert served.get("/")[0] == 200
         assert time.monotonic() - began < 10
         assert psutil.Process(served.process.pid).num_fds() < 150
-        deadline = time.monotonic() + HEAD_S + 30
+        deadline = time.monotonic() + HEAD_TIMEOUT_S + 30
         while any(map(is_open, lines)):
             assert time.monotonic() < deadline, "half-sent requests are held"
             time.sleep(0.5)
@@ -80,7 +80,7 @@ def test_half_sent_requests_keep_no_one_out(attacked: tuple[Served, Path]) -> No
 def test_a_head_that_trickles_in_has_a_deadline(attacked: tuple[Served, Path]) -> None:
     served, _ = attacked
     with connect(served, b"GET / HTTP/1.1\r\n") as line:
-        deadline = time.monotonic() + HEAD_S + 30
+        deadline = time.monotonic() + HEAD_TIMEOUT_S + 30
         while is_open(line):
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -115,7 +115,7 @@ def test_no_request_is_an_error_of_the_server_or_a_traceback(
     served, log = attacked
     for request in REQUESTS:
         with connect(served, request.replace(b"{host}", served.host.encode())) as line:
-            line.settimeout(HEAD_S + 15)
+            line.settimeout(HEAD_TIMEOUT_S + 15)
             status = line.recv(100).split(b" ")[1:2]
         assert not status or status[0][:1] in b"234", (request, status)
     with connect(served, REQUESTS[1].replace(b"{host}", served.host.encode())) as line:

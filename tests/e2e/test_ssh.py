@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.demo.environment import free_port, write_box
-from console.demo.reaper import end_box
+from console.demo.environment import create_box, find_free_port
+from console.demo.reaper import stop_and_remove_box
 
 ROOT = Path(__file__).resolve().parents[2]
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
@@ -80,7 +80,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    port = free_port()
+    port = find_free_port()
     config = directory / "config"
     config.write_text(CONFIG.format(port=port, directory=directory), encoding="utf-8")
     assert SSHD is not None
@@ -103,7 +103,7 @@ def answers(port: int) -> bool:
 def box(tmp_path: Path) -> Iterator[list[str]]:
     """A box with a worker and its queue; yields our command line for it."""
     directory = tmp_path / "box"
-    config = write_box(directory, free_port())
+    config = create_box(directory, find_free_port())
     command = [
         "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "console",
         "--config", str(config), "--state-dir", str(directory / "state"),
@@ -113,7 +113,7 @@ def box(tmp_path: Path) -> Iterator[list[str]]:
             subprocess.run([*command, "ensure", role], check=True, timeout=60)
         yield command
     finally:
-        end_box(directory)
+        stop_and_remove_box(directory)
 
 
 class Session:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from console.core.model import Moment, Sample
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system.store.store import Store
 
 Wait = Callable[..., Any]

@@ -18,13 +18,15 @@ import pytest
 
 import console.demo
 from console.core.metrics.rollups import Rollup
-from console.core.metrics.time_series import Series
-from console.core.model import Instance, Moment, Sample
-from console.demo.environment import free_port
+from console.core.metrics.time_series import TimeSeries
+from console.core.model.processes import Instance
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.demo.environment import find_free_port
 from console.system import clock
 from console.system.config.schema import Queue, Settings
-from console.system.files.outside_files import Door
-from console.system.host.json_http import HttpError, fetch
+from console.system.files.outside_files import OutsideDirectory
+from console.system.host.json_http import HttpError, fetch_json
 
 SCRIPTS = Path(console.demo.__file__).parent
 
@@ -33,7 +35,7 @@ SCRIPTS = Path(console.demo.__file__).parent
 class StandIn:
     """What a probe may ask of a box."""
 
-    outputs: Path
+    outputs_dir: Path
     settings: Settings = Settings()
     name: str = "test"
     seen: tuple[Instance, ...] = ()
@@ -42,28 +44,32 @@ class StandIn:
     offset_s: float = 0.0
 
     @property
-    def door(self) -> Door:
-        return Door(self.outputs)
+    def outside_directory(self) -> OutsideDirectory:
+        return OutsideDirectory(self.outputs_dir)
 
     def now(self) -> Moment:
         return clock.now().plus(self.offset_s)
 
-    async def instances(self, role_name: str) -> tuple[Instance, ...]:
+    async def find_instances(self, role_name: str) -> tuple[Instance, ...]:
         return tuple(one for one in self.seen if one.role == role_name)
 
-    async def window(self, monitor: str, keys: Sequence[str], length_s: float) -> Series:
-        return Series(keys, await self.history(monitor, length_s))
+    async def read_series(
+        self, monitor: str, metrics: Sequence[str], window_s: float
+    ) -> TimeSeries:
+        return TimeSeries(metrics, await self.read_samples(monitor, window_s))
 
-    async def history(self, monitor: str, since_s: float) -> Sequence[Sample]:
+    async def read_samples(self, monitor: str, window_s: float) -> Sequence[Sample]:
         now = self.now()
-        return [s for s in self.samples if s.monitor == monitor and now.since(s.moment) <= since_s]
+        return [s for s in self.samples if s.monitor == monitor and now.since(s.moment) <= window_s]
 
-    async def hours(self, monitor: str, field: str, since_s: float) -> Sequence[Rollup]:
-        since = self.now().at - since_s
+    async def read_hourly_rollups(
+        self, monitor: str, metric: str, window_s: float
+    ) -> Sequence[Rollup]:
+        since = self.now().at - window_s
         return [
             one
             for one in self.rollups
-            if (one.monitor, one.field) == (monitor, field) and one.at >= since
+            if (one.monitor, one.field) == (monitor, metric) and one.at >= since
         ]
 
     def with_queue(self, url: str, timeout_s: float = 3.0) -> StandIn:
@@ -144,7 +150,7 @@ class Rig:
         return process
 
     def queue(self) -> str:
-        port = free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.start("task_queue_server.py", "--port", str(port))
         wait_for(self.answers)
@@ -155,18 +161,18 @@ class Rig:
 
     def answers(self) -> bool:
         try:
-            return fetch(self.url + "/api/health").status == 200
+            return fetch_json(self.url + "/api/health").status == 200
         except HttpError:
             return False
 
     def add(self, kind: str, **data: Any) -> str:
         body = {"type": kind, "data": data}
-        created = fetch(self.url + "/api/tasks/create", method="POST", body=body).data
+        created = fetch_json(self.url + "/api/tasks/create", method="POST", body=body).data
         assert isinstance(created, dict)
         return str(created["task_id"])
 
     def stats(self) -> dict[str, Any]:
-        found = fetch(self.url + "/api/stats").data
+        found = fetch_json(self.url + "/api/stats").data
         assert isinstance(found, dict)
         return found
 

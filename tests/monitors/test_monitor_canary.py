@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from console.core.baseline.thresholds import Thresholds
-from console.core.model import HealthState, Moment, Sample
+from console.core.model.samples import HealthState, Sample
+from console.core.model.time import Moment
 from console.monitors import _watched_tasks, canary, queue
 from console.system.config.schema import Canary, Monitors, Settings
 
@@ -30,7 +31,7 @@ async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
 
 def forget() -> None:
     """What this process knows of any queue."""
-    _watched_tasks._KNOWN.clear()
+    _watched_tasks._WATCHERS.clear()
 
 
 async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:

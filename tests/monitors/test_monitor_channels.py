@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from console.core.metrics.rollups import Rollup
-from console.core.metrics.time_series import Series
-from console.core.model import Moment, Sample
+from console.core.metrics.time_series import TimeSeries
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.monitors import _pipeline_channels, _seasonality, pipeline
 
 NOW = Moment(1_762_165_640.0, 500_000.0, "b1")
@@ -27,11 +28,11 @@ def sizes(*values: Any) -> list[Sample]:
     ]
 
 
-def queue_of(samples: list[Sample]) -> Series:
-    return Series(_pipeline_channels.QUEUE, samples)
+def queue_of(samples: list[Sample]) -> TimeSeries:
+    return TimeSeries(_pipeline_channels.QUEUE_FIELDS, samples)
 
 
-NO_CANARY = Series(_pipeline_channels.CANARY)
+NO_CANARY = TimeSeries(_pipeline_channels.CANARY_FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ NO_CANARY = Series(_pipeline_channels.CANARY)
     ],
 )
 def test_severity(values: list[int], severity: str) -> None:
-    (channel,) = _pipeline_channels.channels(queue_of(sizes(*values)), NO_CANARY, NOW)
+    (channel,) = _pipeline_channels.evaluate_channels(queue_of(sizes(*values)), NO_CANARY, NOW)
     assert (channel.name, channel.severity, channel.n) == ("queue_size", severity, len(values))
 
 
@@ -56,7 +57,7 @@ def test_an_hour_of_failures_is_an_anomaly() -> None:
         Sample("queue", NOW.plus(-3600.0 * ago), {"successful": good, "failed": bad})
         for ago, good, bad in [(20 - n, 100 * n, 0) for n in range(20)] + [(0.5, 1900, 50)]
     ]
-    (channel,) = _pipeline_channels.channels(queue_of(queue), NO_CANARY, NOW)
+    (channel,) = _pipeline_channels.evaluate_channels(queue_of(queue), NO_CANARY, NOW)
     assert (channel.name, channel.latest, channel.mean) == ("success_rate", 0.0, 100.0)
     assert channel.severity == "high"
 
@@ -64,7 +65,7 @@ def test_an_hour_of_failures_is_an_anomaly() -> None:
 def test_what_is_older_than_a_day_and_what_is_no_number_is_left_out() -> None:
     old = Sample("queue", NOW.plus(-90_000), {"size": 900})
     queue = queue_of([old, *sizes(1, "2", None, True, 3)])
-    (channel,) = _pipeline_channels.channels(queue, NO_CANARY, NOW)
+    (channel,) = _pipeline_channels.evaluate_channels(queue, NO_CANARY, NOW)
     assert (channel.latest, channel.mean, channel.n) == (3, 1, 2)
 
 
@@ -93,9 +94,9 @@ def at_this_hour(field: str, *figures: float, now: Moment = NOW) -> list[Rollup]
 def test_the_newest_point_is_judged_by_its_hour(
     figures: list[float], days: int, severity: str
 ) -> None:
-    seasons = _seasonality.seasons({"queue_size": at_this_hour("size", *figures)}, NOW)
+    seasons = _seasonality.compute_seasons({"queue_size": at_this_hour("size", *figures)}, NOW)
     queue = queue_of(sizes(*[0] * 20, 30))
-    (channel,) = _pipeline_channels.channels(queue, NO_CANARY, NOW, seasons)
+    (channel,) = _pipeline_channels.evaluate_channels(queue, NO_CANARY, NOW, seasons)
     assert (channel.days, channel.severity) == (days, severity)
 
 
@@ -103,15 +104,18 @@ def test_other_hours_and_today_are_no_season() -> None:
     hour = at_this_hour("size", *[30.0] * 6)
     moved = [replace(one, at=one.at + 7200) for one in hour]
     today = [replace(one, at=int(NOW.at) - 3600 * n) for n, one in enumerate(hour)]
-    assert _seasonality.seasons({"queue_size": [*moved, *today]}, NOW) == {}
+    assert _seasonality.compute_seasons({"queue_size": [*moved, *today]}, NOW) == {}
 
 
 def test_a_season_of_success() -> None:
     good, bad = at_this_hour("successful", *[9.0] * 5), at_this_hour("failed", *[1.0] * 5)
     hours = {"successful": good, "failed": bad}
-    season = _seasonality.seasons(hours, NOW)["success_rate"]
+    season = _seasonality.compute_seasons(hours, NOW)["success_rate"]
     assert (season.mean, season.sigma, season.days) == (90.0, 0.0, 5)
-    assert _seasonality.seasons({"successful": at_this_hour("successful", *[0.0] * 5)}, NOW) == {}
+    assert (
+        _seasonality.compute_seasons({"successful": at_this_hour("successful", *[0.0] * 5)}, NOW)
+        == {}
+    )
 
 
 def test_the_past_hours() -> None:
@@ -120,8 +124,8 @@ def test_the_past_hours() -> None:
         for ago, good in [(3, 0), (1.5, 5), (0.5, 9), (0.25, 9)]
     ]
     canary = [Sample("canary", NOW.plus(-80_000), {"ok": True, "latency_s": 0.25})]
-    series = _pipeline_channels.hourly(
-        queue_of(queue), Series(_pipeline_channels.CANARY, canary), NOW
+    series = _pipeline_channels.hourly_means(
+        queue_of(queue), TimeSeries(_pipeline_channels.CANARY_FIELDS, canary), NOW
     )
     assert {len(means) for means in series.values()} == {24}
     assert series["queue_size"][-4:] == [3, None, 1.5, 0.375]
@@ -136,9 +140,9 @@ async def test_seasons_and_hours_are_in_the_file(box: Any) -> None:
     ]
     box.rollups = at_this_hour("size", *[1.0] * 9, now=now)
     await pipeline.probe(box)
-    status = json.loads((box.outputs / STATUS).read_bytes())
+    status = json.loads((box.outputs_dir / STATUS).read_bytes())
     (season,) = status["seasonality"]
     assert (season["period"], season["days"], season["baseline"]) == (24.0, 9, 1.0)
     assert status["hourly"]["queue_size"][-1] is not None
-    text = (box.outputs / STATUS).with_suffix(".md").read_text()
+    text = (box.outputs_dir / STATUS).with_suffix(".md").read_text()
     assert "this hour of 9 days" in text and "- queue_size: – " in text

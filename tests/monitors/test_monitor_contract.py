@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.model import Health, HealthState, Moment, Sample
-from console.core.text.formatting import visible
-from console.monitors import Monitor, discover
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.time import Moment
+from console.core.text.formatting import sanitize_text
+from console.monitors import Monitor, discover_monitors
 from console.system.config.schema import Settings
 
 NOW = Moment(1_762_165_640.0, 5000.0, "b1")
-MONITORS = discover()
+MONITORS = discover_monitors()
 OWN = sorted({"canary", "queue", "watchdog", "pipeline"})
 
 anything = st.recursive(
@@ -68,7 +69,7 @@ def test_no_history_breaks_a_judgement(name: str, history: list[Sample]) -> None
     assert health.state in (HealthState.OK, HealthState.FAILING, HealthState.UNKNOWN)
     for sample in history:
         said = MONITORS[name].result(sample)
-        assert visible(said) == said
+        assert sanitize_text(said) == said
 
 
 @pytest.mark.parametrize("name", OWN)

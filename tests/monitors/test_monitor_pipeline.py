@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from console.core.model import HealthState, Moment, Sample
+from console.core.model.samples import HealthState, Sample
+from console.core.model.time import Moment
 from console.monitors import pipeline
 from console.system.config.schema import Monitors, Pipeline, Settings
 
@@ -19,8 +20,8 @@ STATUS = "realtime_pipeline_status.json"
 
 
 def write(box: Any, content: object) -> Path:
-    box.outputs.mkdir(exist_ok=True)
-    path: Path = box.outputs / STATUS
+    box.outputs_dir.mkdir(exist_ok=True)
+    path: Path = box.outputs_dir / STATUS
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path
 
@@ -50,7 +51,7 @@ async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
     ]  # fmt: skip
     assert one.data["anomalies"] == ["lat\\x1b 2.5 (usually 0.5)"]
     assert one.data["next_runs"] == {"report": "soon", "x": "?"}
-    assert path.read_bytes() == before and list(box.outputs.iterdir()) == [path]
+    assert path.read_bytes() == before and list(box.outputs_dir.iterdir()) == [path]
     health = pipeline.judge([one], one.moment, box.settings)
     assert (health.state, health.reason) == (
         HealthState.FAILING,
@@ -119,7 +120,7 @@ async def test_a_missing_file_in_read_mode_is_failing(box: Any) -> None:
     one = await pipeline.probe(box.with_monitor("pipeline", mode="read"))
     health = pipeline.judge([one], one.moment, box.settings)
     assert (health.state, health.reason) == (HealthState.FAILING, "read: missing")
-    assert not box.outputs.exists()
+    assert not box.outputs_dir.exists()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_how_old_it_may_be(history: list[Sample], stale_s: float | None, words: 
 async def test_what_the_file_is_about(box: Any) -> None:
     write(box, {
         "generated_at": datetime.now().isoformat(), "window_hours": 24,
-        "metrics_path": str(box.outputs / "gone.jsonl"),
+        "metrics_path": str(box.outputs_dir / "gone.jsonl"),
         "seeds": {"a": 0.5, "b": 2, "c": "x", "d": 1, "e": 2, "f": 3},
         "simulation": {"final_state": {"hope": 0.25}, "resonance_series": [1.0, 0.5]},
         "next_runs": {"late": "2030-01-02T03:10:00", "odd": "soon", "early": "2030-01-01T02:00:00"},
@@ -206,15 +207,15 @@ async def test_without_a_file_it_collects_and_goes_on_collecting(box: Any) -> No
         ]  # fmt: skip
         assert set(one.data["next_runs"]) == {"pipeline", "canary"}
         assert pipeline.judge([one], one.moment, box.settings).state is HealthState.OK
-    names = sorted(path.name for path in box.outputs.iterdir())
+    names = sorted(path.name for path in box.outputs_dir.iterdir())
     assert names == [STATUS, "realtime_pipeline_status.md"]
-    assert "| queue_size | 4 |" in (box.outputs / names[1]).read_text()
+    assert "| queue_size | 4 |" in (box.outputs_dir / names[1]).read_text()
 
 
 async def test_the_file_keeps_the_old_shape(box: Any) -> None:
     box.samples = [looked(box, 100.0 * n, size=n) for n in reversed(range(50))]
     await pipeline.probe(box)
-    status = json.loads((box.outputs / STATUS).read_bytes())
+    status = json.loads((box.outputs_dir / STATUS).read_bytes())
     assert (status["generator"], status["schema"], status["window_hours"]) == ("rpa-console", 1, 24)
     age = datetime.now() - datetime.fromisoformat(status["generated_at"])
     assert age.total_seconds() < 10
@@ -231,11 +232,11 @@ async def test_the_file_keeps_the_old_shape(box: Any) -> None:
 async def test_with_nothing_measured_it_says_so(box: Any) -> None:
     one = await pipeline.probe(box)
     assert (one.data["channels"], pipeline.result(one)) == ([], "collect: 0 channels")
-    assert "nothing measured yet" in (box.outputs / STATUS).with_suffix(".md").read_text()
+    assert "nothing measured yet" in (box.outputs_dir / STATUS).with_suffix(".md").read_text()
 
 
 async def test_what_cannot_be_written_is_failing(box: Any) -> None:
-    box.outputs.write_text("in the way")
+    box.outputs_dir.write_text("in the way")
     one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
     health = pipeline.judge([one], one.moment, box.settings)
     assert health.state is HealthState.FAILING
@@ -246,14 +247,14 @@ async def test_told_to_collect_it_takes_over_another_programs_file(box: Any) -> 
     write(box, foreign(box))
     one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
     assert one.data["mode"] == "collect"
-    assert json.loads((box.outputs / STATUS).read_bytes())["generator"] == "rpa-console"
+    assert json.loads((box.outputs_dir / STATUS).read_bytes())["generator"] == "rpa-console"
 
 
 async def test_the_embedded_pipeline_is_understood(rig: Any, box: Any, wait_for: Any) -> None:
     url = rig.queue()
-    arguments = ("--server", url, "--outputs", str(box.outputs), "--interval", "1")
+    arguments = ("--server", url, "--outputs", str(box.outputs_dir), "--interval", "1")
     rig.start("realtime_pipeline.py", *arguments)
-    wait_for((box.outputs / STATUS).exists)
+    wait_for((box.outputs_dir / STATUS).exists)
     one = await pipeline.probe(box)
     assert (one.data["mode"], one.data["problem"]) == ("read", None)
     assert pipeline.judge([one], box.now(), box.settings).state is HealthState.OK

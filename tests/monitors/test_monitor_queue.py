@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from console.core.baseline.thresholds import Thresholds
-from console.core.model import HealthState, Moment, Sample
+from console.core.model.samples import HealthState, Sample
+from console.core.model.time import Moment
 from console.monitors import queue
 from console.system.config.schema import Depth, Monitors, Settings
 

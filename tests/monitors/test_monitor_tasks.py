@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from console.core.metrics.queue_metrics import work
-from console.core.metrics.stall_detection import evidence, signs
-from console.core.metrics.task_outcomes import decode
-from console.core.model import HealthState, Sample
+from console.core.metrics.queue_metrics import compute_queue_metrics
+from console.core.metrics.stall_detection import collect_stall_signals, find_stall_evidence
+from console.core.metrics.task_outcomes import decode_outcomes
+from console.core.model.samples import HealthState, Sample
 from console.monitors import _queue_results, queue
-from console.system.host.json_http import HttpError, fetch
+from console.system.host.json_http import HttpError, fetch_json
 
 
 async def look(box: Any, history: list[Sample] | None = None) -> Sample:
@@ -25,7 +25,7 @@ async def look(box: Any, history: list[Sample] | None = None) -> Sample:
 
 def ping(url: str) -> None:
     with contextlib.suppress(HttpError):
-        fetch(url + "/api/tasks/create", method="POST", body={"type": "ping", "data": {}})
+        fetch_json(url + "/api/tasks/create", method="POST", body={"type": "ping", "data": {}})
 
 
 def judged(history: Sequence[Sample], box: Any) -> Any:
@@ -41,9 +41,14 @@ async def test_pings_are_no_proof_of_a_worker(rig: Any, box: Any) -> None:
         box.offset_s += 10
         ping(rig.url)
     assert [one.data["completed"] for one in history] == [0, 1, 2, 3, 4]
-    done = work({"queue": history})
-    assert (done.finished, done.drain_s) == (None, None) and "worker" not in done.proofs
-    stalled = evidence(signs({"queue": history}), ["queue"], None, box.now().plus(-99), box.now())
+    done = compute_queue_metrics({"queue": history})
+    assert (done.last_finished, done.drain_s) == (
+        None,
+        None,
+    ) and "worker" not in done.proofs_of_work
+    stalled = find_stall_evidence(
+        collect_stall_signals({"queue": history}), ["queue"], None, box.now().plus(-99), box.now()
+    )
     assert stalled == "1 waiting, nothing finished for 40s (limit 30s, no habit known)"
 
 
@@ -57,14 +62,14 @@ async def test_a_task_that_was_seen_and_has_a_result_is_proof(
     wait_for(lambda: rig.stats()["completed"] == 1)
     history = [before, await look(box)]
     assert (history[-1].data["answered"], history[-1].data["size"]) == (1, 0)
-    done = work({"queue": history})
-    proof = done.proofs["worker"]
-    assert done.finished is not None
+    done = compute_queue_metrics({"queue": history})
+    proof = done.proofs_of_work["worker"]
+    assert done.last_finished is not None
     assert proof.tick == pytest.approx(before.moment.tick, abs=0.5)
     # and the next look still knows
-    assert work({"queue": [await look(box)]}).proofs["worker"].tick == pytest.approx(
-        proof.tick, 0.1
-    )
+    assert compute_queue_metrics({"queue": [await look(box)]}).proofs_of_work[
+        "worker"
+    ].tick == pytest.approx(proof.tick, 0.1)
 
 
 async def test_a_task_in_work_is_watched_until_it_ends(rig: Any, box: Any, wait_for: Any) -> None:
@@ -118,7 +123,7 @@ async def test_a_streak_is_told_within_two_looks(rig: Any, box: Any, wait_for: A
     box.offset_s += 10
     await look(box, history)
     assert judged(history, box).reason.startswith("the last 10 tasks failed")
-    tail = decode(history[-1].data["tail"])
+    tail = decode_outcomes(history[-1].data["tail"])
     assert tail is not None and tail.errors[0][2] == 10
 
 
@@ -154,15 +159,15 @@ async def test_a_list_is_read_at_first_and_after_failures_only(box: Any, script:
     answers(script, 1006, 1001, [*good, *map(bad, range(1005))])
     one = await look(box)
     assert script.asked.count("/api/results") == 2
-    tail = decode(one.data["tail"])
-    assert tail is not None and (tail.n, tail.failed, tail.n_most) == (20, 20, 100)
+    tail = decode_outcomes(one.data["tail"])
+    assert tail is not None and (tail.n, tail.failed, tail.rate_total) == (20, 20, 100)
 
 
-@pytest.mark.parametrize("completed", [_queue_results.MOST + 1, 30])
+@pytest.mark.parametrize("completed", [_queue_results.MAX_RESULTS + 1, 30])
 async def test_too_many_results_are_not_read_and_that_is_told(
     box: Any, script: Any, completed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_queue_results, "LIMIT", 5_000)
+    monkeypatch.setattr(_queue_results, "MAX_BYTES", 5_000)
     box.with_queue(script.url)
     answers(script, completed, 30, [bad(n) for n in range(30)])
     history = [await look(box)]
@@ -176,7 +181,7 @@ async def test_too_many_results_are_not_read_and_that_is_told(
 async def test_the_last_error_of_a_watched_task_is_known_without_the_list(
     box: Any, script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_queue_results, "MOST", 5)
+    monkeypatch.setattr(_queue_results, "MAX_RESULTS", 5)
     box.with_queue(script.url)
     answers(script, 30, 30)
     script.json("/api/stats", {"inflight": 1, "completed": 30, "failed": 30, "successful": 0})
@@ -196,5 +201,5 @@ async def test_a_new_server_is_known_by_a_task_that_vanished(box: Any, script: A
     history = [await look(box)]
     answers(script, 0, 0)
     await look(box, history)
-    lost = work({"queue": history}).lost
+    lost = compute_queue_metrics({"queue": history}).last_loss
     assert lost is not None and (lost.waiting, lost.inflight) == (1, 0)

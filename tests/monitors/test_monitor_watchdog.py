@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from console.core.model import HealthState, Identity, Instance, Moment, Process, Sample
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.samples import HealthState, Sample
+from console.core.model.time import Moment
 from console.monitors import watchdog
 from console.system.config.schema import Settings
 
@@ -21,8 +23,8 @@ def instance(pid: int, started: Moment) -> Instance:
 
 
 def write(box: Any, raw: bytes) -> None:
-    box.outputs.mkdir(exist_ok=True)
-    (box.outputs / "watchdog_status_latest.json").write_bytes(raw)
+    box.outputs_dir.mkdir(exist_ok=True)
+    (box.outputs_dir / "watchdog_status_latest.json").write_bytes(raw)
 
 
 def status(box: Any, ago: float, **more: Any) -> bytes:
@@ -120,9 +122,9 @@ def test_results() -> None:
 
 async def test_the_embedded_watchdog_is_understood(rig: Any, box: Any, wait_for: Any) -> None:
     url = rig.queue()
-    arguments = ("--server", url, "--outputs", str(box.outputs), "--interval", "1")
+    arguments = ("--server", url, "--outputs", str(box.outputs_dir), "--interval", "1")
     process = rig.start("task_watchdog.py", *arguments)
-    wait_for((box.outputs / "watchdog_status_latest.json").exists)
+    wait_for((box.outputs_dir / "watchdog_status_latest.json").exists)
     box.seen = (instance(process.pid, box.now()),)
 
     def content() -> bool:

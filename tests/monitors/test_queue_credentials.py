@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.monitors._queue_client import ask
+from console.monitors._queue_client import request_json
 from console.system.config.loader import ConfigError, parse
 from console.system.config.schema import Settings
 from console.system.host.json_http import HttpError
@@ -62,14 +62,14 @@ def settings(**queue: str) -> Settings:
 
 def test_a_url_with_user_and_password_is_sent_as_basic(server: Server) -> None:
     configured = settings(url=f"http://bot:{PASSWORD}@127.0.0.1:{server.port}/")
-    assert ask(configured, "/api/stats") == {}
+    assert request_json(configured, "/api/stats") == {}
     assert server.seen == ["Basic " + b64encode(b"bot:s3cret/p@ss").decode()]
     assert configured.queue.address == f"http://127.0.0.1:{server.port}/"
 
 
 def test_a_url_without_credentials_sends_none(server: Server) -> None:
     assert settings(url=server.url).queue.address == server.url
-    ask(settings(url=server.url), "/")
+    request_json(settings(url=server.url), "/")
     assert server.seen == [None]
 
 
@@ -77,7 +77,7 @@ def test_a_token_comes_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUE_TOKEN", "abc-1")
-    ask(settings(url=server.url, token_env="QUEUE_TOKEN"), "/")
+    request_json(settings(url=server.url, token_env="QUEUE_TOKEN"), "/")
     assert server.seen == ["Bearer abc-1"]
 
 
@@ -86,7 +86,7 @@ def test_a_token_is_read_from_its_file_at_each_request(server: Server, tmp_path:
     configured = settings(url=server.url, token_file=str(file))
     for token in ("one", "two"):
         file.write_text(token + "\n")
-        ask(configured, "/")
+        request_json(configured, "/")
     assert server.seen == ["Bearer one", "Bearer two"]
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_token_is_refused_without_being_shown(
     file = tmp_path / "token"
     file.write_text(content)
     with pytest.raises(HttpError) as refused:
-        ask(settings(url=server.url, token_file=str(file)), "/")
+        request_json(settings(url=server.url, token_file=str(file)), "/")
     assert str(file) in str(refused.value)
     assert not content.strip() or content not in str(refused.value)
     assert server.seen == []
@@ -105,13 +105,13 @@ def test_what_is_no_token_is_refused_without_being_shown(
 
 def test_a_token_file_that_is_missing_is_named(server: Server) -> None:
     with pytest.raises(HttpError, match="/base/none: missing"):
-        ask(settings(url=server.url, token_file="none"), "/")
+        request_json(settings(url=server.url, token_file="none"), "/")
 
 
 def test_a_redirect_carries_the_credentials_nowhere(server: Server) -> None:
     configured = settings(url=f"http://bot:{PASSWORD}@127.0.0.1:{server.port}")
     with pytest.raises(HttpError, match="redirect refused"):
-        ask(configured, "/moved")
+        request_json(configured, "/moved")
     assert len(server.seen) == 1
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_repeats_the_credentials_shows_them_to_no_one(
 ) -> None:
     monkeypatch.setenv("QUEUE_TOKEN", "plainword")
     with pytest.raises(HttpError) as refused:
-        ask(settings(url=server.url, token_env="QUEUE_TOKEN"), "/refused")
+        request_json(settings(url=server.url, token_env="QUEUE_TOKEN"), "/refused")
     assert "401" in str(refused.value)
     assert "plainword" not in str(refused.value)
 

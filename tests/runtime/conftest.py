@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scene import settings
 
-from console.demo.reaper import end_box
+from console.demo.reaper import stop_and_remove_box
 from console.system.box import Box, open_box
 
 
@@ -17,10 +17,10 @@ def place(tmp_path: Path) -> Iterator[Path]:
     """A directory for a box whose processes are ended with the test."""
     directory = tmp_path / "box"
     directory.mkdir(mode=0o700)
-    (directory / "config.toml").write_text("")  # what the keeper knows a box by
+    (directory / "config.toml").write_text("")  # what the reaper knows a box by
     (directory / "rpa_worker.py").write_text("import time\nwhile True:\n    time.sleep(60)\n")
     yield directory
-    end_box(directory)
+    stop_and_remove_box(directory)
 
 
 @pytest.fixture

@@ -13,15 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.core.model import (
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Moment,
-    Sample,
-    Snapshot,
-)
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
 from console.runtime.loop import Runtime
 from console.system.box import Box
 from console.system.config.schema import Restart, RoleSettings, Settings
@@ -88,8 +83,8 @@ async def running_on(runtime: Runtime) -> AsyncIterator[Runtime]:
         assert not task.done(), task.exception()
     finally:
         task.cancel()
-        if runtime._watching is not None:
-            runtime._watching.cancel()
+        if runtime._snapshot_task is not None:
+            runtime._snapshot_task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -113,7 +108,7 @@ async def shown(runtime: Runtime, condition: Callable[[Snapshot], Any]) -> Snaps
 
 def outsider(box: Box, whose: str | None = None) -> subprocess.Popen[bytes]:
     """A worker that somebody else starts, in this box unless it is told whose it is."""
-    role = box.role("worker")
+    role = box.find_role("worker")
     assert role is not None
     mark = {"RPA_CONSOLE_BOX": whose or box.name}
     return subprocess.Popen(role.command, env=mark, stdin=subprocess.DEVNULL)

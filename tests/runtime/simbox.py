@@ -21,8 +21,17 @@ import pytest
 from simmachine import Being, Life, Machine
 from simtime import Time
 
-import console.demo
-from console.core.model import Event, EventKind, Snapshot
+from console.core.model.events import Event, EventKind
+from console.core.model.snapshot import Snapshot
+from console.demo import (
+    queue_handlers,
+    realtime_pipeline,
+    rpa_worker,
+    script_support,
+    task_generator,
+    task_store,
+    task_watchdog,
+)
 from console.monitors import _queue_client
 from console.runtime import daemon as edge
 from console.runtime import daemon_duties, memory_sweep
@@ -33,7 +42,7 @@ from console.runtime.watchers import store_watcher
 from console.system import daemon_role
 from console.system.box import Box, open_box
 from console.system.config.schema import Depth, Monitors, Pipeline, RoleSettings, Settings, Watchdog
-from console.system.host.json_http import Answer, HttpError, Tail
+from console.system.host.json_http import HttpError, JsonResponse, ResponseTail
 from console.system.processes import worker_registry
 
 URL = "http://127.0.0.1:8091"
@@ -44,17 +53,17 @@ PYTHON = "python3"
 class SimBox:
     """The box, and everything that can be done to it."""
 
-    def __init__(self, place: Path, time: Time, rig: SimpleNamespace) -> None:
-        self.place, self.time, self.rig = place, time, rig
+    def __init__(self, place: Path, time: Time) -> None:
+        self.place, self.time = place, time
         self.began = time.tick()
         self.machine = Machine(time)
         self.machine.lives = {
             "rpa_worker.py": self._work,
             "task_watchdog.py": self._watch,
             "realtime_pipeline.py": self._pipe,
-            "task_trickle.py": self._trickle,
+            "task_generator.py": self._trickle,
         }
-        self.book: Any = None
+        self.book: task_store.TaskStore | None = None
         self.box: Box
         self.shown: list[Snapshot] = []
         """The newest snapshots that the daemon has published."""
@@ -77,26 +86,24 @@ class SimBox:
     # --- the queue server ------------------------------------------------------------------
 
     def open_queue(self) -> None:
-        self.book = self.rig.task_book.Book(self.place / "queue", 120.0)
+        self.book = task_store.TaskStore(self.place / "queue", 120.0)
 
     def close_queue(self) -> None:
         self.book.close()
         self.book = None
 
-    def _ask(self, path: str, body: Any, method: str, worker: str) -> Any:
+    def _ask(self, path: str, body: Any, method: str, worker: str) -> queue_handlers.Response:
         """What the rig's server answers. Raises ConnectionRefusedError."""
         self.time.wait(0.002)
         if self.book is None:
             raise ConnectionRefusedError
         parts = urlsplit(path)
         raw = b"" if body is None else json.dumps(body).encode()
-        asked = self.rig.queue_answers.Request(
-            method, parts.path, parse_qs(parts.query), raw, worker
-        )
+        asked = queue_handlers.Request(method, parts.path, parse_qs(parts.query), raw, worker)
         try:
-            return self.rig.queue_answers.respond(self.book, asked)
-        except self.rig.queue_answers.Refused as refused:
-            return self.rig.queue_answers.reply({"error": str(refused)}, refused.status)
+            return queue_handlers.handle_request(self.book, asked)
+        except queue_handlers.RequestError as refused:
+            return queue_handlers.json_response({"error": str(refused)}, refused.status)
 
     def call(self, server: str, path: str, body: Any = None, **more: Any) -> Any:
         """In place of the rig's own call."""
@@ -104,39 +111,43 @@ class SimBox:
         try:
             answer = self._ask(path, body, "GET" if body is None else "POST", worker)
         except ConnectionRefusedError:
-            raise self.rig.scripting.NoAnswer("refused") from None
+            raise script_support.RequestFailed("refused") from None
         if answer.status != 200:
-            raise self.rig.scripting.NoAnswer(f"HTTP {answer.status}", answer.status)
-        return json.loads(answer.text)
+            raise script_support.RequestFailed(f"HTTP {answer.status}", answer.status)
+        return json.loads(answer.body)
 
-    def fetch(self, url: str, *, method: str = "GET", body: Any = None, **more: Any) -> Answer:
+    def fetch(
+        self, url: str, *, method: str = "GET", body: Any = None, **more: Any
+    ) -> JsonResponse:
         """In place of the monitors' HTTP."""
         try:
             answer = self._ask(url.removeprefix(URL), body, method, "")
         except ConnectionRefusedError:
             raise HttpError(REFUSED) from None
         if answer.status != 200:
-            raise HttpError(f"{answer.status}: {answer.text[:100]}", answer.status)
-        return Answer(200, json.loads(answer.text), 0.002)
+            raise HttpError(f"{answer.status}: {answer.body[:100]}", answer.status)
+        return JsonResponse(200, json.loads(answer.body), 0.002)
 
-    def fetch_tail(self, url: str, *, keep: int, word: bytes, **more: Any) -> Tail:
+    def fetch_tail(
+        self, url: str, *, tail_bytes: int, counted_word: bytes, **more: Any
+    ) -> ResponseTail:
         """In place of the monitors' reading of a long list."""
         try:
             answer = self._ask(url.removeprefix(URL), None, "GET", "")
         except ConnectionRefusedError:
             raise HttpError(REFUSED) from None
-        raw = answer.text.encode()
-        return Tail(raw[-keep:], len(raw), raw.count(word), 0.002)
+        raw = answer.body.encode()
+        return ResponseTail(raw[-tail_bytes:], len(raw), raw.count(counted_word), 0.002)
 
     # --- what the programs do --------------------------------------------------------------
 
     def _work(self, being: Being) -> Life:
         """The rig's worker, but for the waiting: that is the machine's business here."""
-        name, rig = f"box-{being.pid}", self.rig.rpa_worker
+        name = f"box-{being.pid}"
         while True:
             try:
-                task = rig.next_task(URL, name)
-            except self.rig.scripting.NoAnswer:
+                task = rpa_worker.fetch_next_task(URL, name)
+            except script_support.RequestFailed:
                 yield 2.0
                 continue
             if task is None:
@@ -145,41 +156,51 @@ class SimBox:
             took = task["data"].get("seconds", 0.15)
             yield took
             kind = task["type"]
-            done = rig.perform(kind, {}) if kind == "health_check" else rig.Outcome(True, {})
+            done = (
+                rpa_worker.perform_task(kind, {})
+                if kind == "health_check"
+                else rpa_worker.TaskResult(True, {})
+            )
             data = done.data | {"worker": name, "execution_time": took}
             body = {"success": done.success, "data": data, "error": done.error}
             try:
                 self.call(URL, f"/api/tasks/{task['task_id']}/result", body)
-            except self.rig.scripting.NoAnswer:
+            except script_support.RequestFailed:
                 continue  # its lease brings the task back
 
     def _watch(self, being: Being) -> Life:
-        rig, before = self.rig.task_watchdog, None
+        before = None
         while True:
-            now = rig.look(URL)
-            found = rig.anomalies(now, before, 60.0)
-            rig.publish(self.place / "outputs", rig.status(URL, now, found))
+            now = task_watchdog.sample_queue(URL)
+            found = task_watchdog.find_anomalies(now, before, 60.0)
+            task_watchdog.write_status(
+                self.place / "outputs", task_watchdog.build_status(URL, now, found)
+            )
             before = now
             yield 60.0
 
     def _pipe(self, being: Being) -> Life:
-        rig, outputs = self.rig.realtime_pipeline, self.place / "outputs"
-        window = rig.Window(outputs / "realtime_pipeline_metrics.jsonl", 24.0, 300.0)
+        outputs = self.place / "outputs"
+        window = realtime_pipeline.SampleWindow(
+            outputs / "realtime_pipeline_metrics.jsonl", 24.0, 300.0
+        )
         options = Namespace(interval=300.0, window_hours=24.0)
         while True:
             try:
-                window.add(rig.take(URL))
-            except self.rig.scripting.NoAnswer:
+                window.add(realtime_pipeline.take_sample(URL))
+            except script_support.RequestFailed:
                 pass
-            rig.publish(outputs, rig.summarise(window, options), self.torn)
+            realtime_pipeline.write_status(
+                outputs, realtime_pipeline.build_status(window, options), self.torn
+            )
             yield 300.0
 
     def _trickle(self, being: Being) -> Life:
         chance = random.Random(1)
         while True:
             try:
-                self.rig.task_trickle.add(URL, chance)
-            except self.rig.scripting.NoAnswer:
+                task_generator.add_task(URL, chance)
+            except script_support.RequestFailed:
                 pass
             yield 45.0 * chance.uniform(0.5, 1.5)
 
@@ -189,11 +210,11 @@ class SimBox:
     async def on_duty(self) -> AsyncIterator[None]:
         """The daemon at work, as its own edge has it, until the block ends."""
         self.machine.own = self.machine.start(PYTHON, "-m", "console", "daemon", "run")
-        grant = daemon_role.claim(self.box.paths, self.box.store)
+        grant = daemon_role.acquire_lease(self.box.paths, self.box.store)
         assert grant is not None
         self._tell(EventKind.DAEMON_STARTED)
         others = asyncio.all_tasks()
-        work = asyncio.create_task(edge._until_told(self.box, grant))
+        work = asyncio.create_task(edge._run_until_signalled(self.box, grant))
         try:
             await asyncio.sleep(0)
             yield
@@ -208,7 +229,7 @@ class SimBox:
             self.machine.own = self.machine.start("rpa-console")
 
     def _tell(self, kind: EventKind) -> None:
-        self.box.tell(kind, "", "daemon", f"PID {self.machine.own.pid}")
+        self.box.record_or_queue(kind, "", "daemon", f"PID {self.machine.own.pid}")
 
 
 def settings(place: Path) -> Settings:
@@ -232,9 +253,10 @@ def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
         time = Time(began)
         patch.setenv("TZ", zone)
         real_time.tzset()
-        box = SimBox(place, time, _rig(patch, time))
-        patch.setattr(box.rig.scripting, "call", box.call)
-        patch.setattr(_queue_client, "fetch", box.fetch)
+        _set_clocks(patch, time)
+        box = SimBox(place, time)
+        patch.setattr(script_support, "call_server", box.call)
+        patch.setattr(_queue_client, "fetch_json", box.fetch)
         patch.setattr(_queue_client, "fetch_tail", box.fetch_tail)
         (place / "workers").mkdir()  # its processes have no records among those of the machine
         patch.setattr(worker_registry, "directory", lambda: place / "workers")
@@ -250,37 +272,30 @@ def simulated(place: Path, began: float, zone: str) -> Iterator[SimBox]:
     real_time.tzset()
 
 
-def _rig(patch: pytest.MonkeyPatch, time: Time) -> SimpleNamespace:
-    """The rig's own modules, on the clock of the simulation."""
-    patch.syspath_prepend(str(Path(console.demo.__file__).parent))
-    names = (
-        "scripting", "task_book", "queue_answers", "rpa_worker", "task_watchdog",
-        "realtime_pipeline", "task_trickle",
-    )  # fmt: skip
-    rig = SimpleNamespace(**{name: __import__(name) for name in names})
+def _set_clocks(patch: pytest.MonkeyPatch, time: Time) -> None:
+    """Put the demo's modules on the clock of the simulation."""
 
     class Then(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Then:
-            return cls.fromtimestamp(time.wall(), tz)
+            return cls.fromtimestamp(time.wall_time(), tz)
 
-    clocks = SimpleNamespace(time=time.wall, monotonic=time.awake)
+    clocks = SimpleNamespace(time=time.wall_time, monotonic=time.monotonic)
     numbers = iter(range(1, sys.maxsize))
-    for module in (rig.task_book, rig.task_watchdog, rig.realtime_pipeline):
+    for module in (task_store, task_watchdog, realtime_pipeline):
         patch.setattr(module, "datetime", Then)
         patch.setattr(module, "time", clocks)
-    patch.setattr(rig.task_book, "uuid", SimpleNamespace(uuid4=lambda: f"task-{next(numbers):06d}"))
-    return rig
+    patch.setattr(task_store, "uuid", SimpleNamespace(uuid4=lambda: f"task-{next(numbers):06d}"))
 
 
 def _slowly(patch: pytest.MonkeyPatch) -> None:
     """Nothing is looked for as often as on a machine where it may come unannounced."""
-    patch.setattr(store_watcher, "Stirring", _deaf)  # it is no matter of chance when one looks
-    patch.setattr(store_watcher, "LOOK_S", 5.0)
-    patch.setattr(runtime_loop, "REFRESH_S", 60.0)
-    patch.setattr(supervisor, "PULSE_S", 10.0)
-    patch.setattr(daemon_duties, "HANDOVER_S", 600.0)
-    patch.setattr(memory_sweep, "SWEEP_S", 600.0)
+    patch.setattr(store_watcher, "InotifyWatch", _deaf)  # it is no matter of chance when one looks
+    patch.setattr(store_watcher, "POLL_INTERVAL_S", 5.0)
+    patch.setattr(runtime_loop, "MAX_SNAPSHOT_AGE_S", 60.0)
+    patch.setattr(supervisor, "SCAN_INTERVAL_S", 10.0)
+    patch.setattr(daemon_duties, "HANDOVER_INTERVAL_S", 600.0)
+    patch.setattr(memory_sweep, "SWEEP_INTERVAL_S", 600.0)
 
 
 def _deaf(directory: Path) -> None:

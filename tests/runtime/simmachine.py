@@ -20,13 +20,15 @@ from typing import Any
 import pytest
 from simtime import Time
 
-from console.core.model import Identity, Moment, Owner, Process, Role
+from console.core.model.processes import Identity, Process
+from console.core.model.roles import Owner, Role
+from console.core.model.time import Moment
 from console.system import clock
 from console.system.box import Box, slot_name
 from console.system.guard import shim_launcher
 from console.system.locks import lease
 from console.system.processes import process_table, procfs
-from console.system.processes.procfs import Gone
+from console.system.processes.procfs import ProcessGone
 from console.system.shim import cleanup, program
 
 HZ = 100
@@ -132,17 +134,17 @@ class Machine:
 
     # --- the table -------------------------------------------------------------------------
 
-    def stirred(self) -> bool:
+    def may_have_changed(self) -> bool:
         news, self._news = self._news, False
         return news
 
-    brief = True
+    can_scan_incrementally = True
     """To look at the newcomers costs next to nothing here."""
 
-    def newcomers(self) -> tuple[Process, ...]:
-        return self.look()
+    def scan_new_or_changed(self) -> tuple[Process, ...]:
+        return self.scan()
 
-    def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
+    def scan(self, refresh_pids: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         return tuple(self._process(one) for one in self.beings.values())
 
     def _process(self, being: Being) -> Process:
@@ -155,10 +157,10 @@ class Machine:
 
     def launch(
         self, box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
-    ) -> shim_launcher.Report:
+    ) -> shim_launcher.StartResult:
         """A shim and its worker, and what they leave in files, locks and ledger."""
         held = os.dup(locks[0])  # a shim lets go of the other one once its worker has started
-        spec = shim_launcher._spec(box, role, slot, token, actor)
+        spec = shim_launcher._build_spec(box, role, slot, token, actor)
         name, since = slot_name(role, slot), clock.now()
         shim = self.start(sys.executable, "-I", "-S", str(program.__file__), role.name)
         worker = self.start(*role.command, env=dict(spec["marks"]), ppid=shim.pid)  # type: ignore[call-overload]
@@ -168,16 +170,18 @@ class Machine:
 
         def tidy(status: int) -> None:
             dead = SimpleNamespace(
-                spec=spec, identity=str(worker.identity), status=status, err_start=0,
-                started=(since.at, since.tick), oom_kills=sys.maxsize,
+                spec=spec, identity=str(worker.identity), wait_status=status, stderr_offset=0,
+                started=(since.at, since.tick), oom_kills_at_start=sys.maxsize,
             )  # fmt: skip
-            cleanup.certify(dead)  # type: ignore[arg-type]
+            cleanup.certify_death(dead)  # type: ignore[arg-type]
             os.close(held)
             self.die(shim, 0)
 
         worker.mourners.append(lambda status: self.time.after(TIDY_S, lambda: tidy(status)))
         self.time.wait(role.settle_s)
-        return shim_launcher.Report(worker.identity, settled=worker.alive, failed=not worker.alive)
+        return shim_launcher.StartResult(
+            worker.identity, settled=worker.alive, failed=not worker.alive
+        )
 
     # --- the doors -------------------------------------------------------------------------
 
@@ -185,24 +189,24 @@ class Machine:
     def behind_the_doors(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
         """Our code meets this machine instead of the real one, until the block ends."""
         exchanged: dict[Any, Any] = {
-            process_table.Handle: type("Handle", (_Handle,), {"machine": self}),
-            process_table.wait_dead: self._wait_dead,
-            process_table.details: lambda one, variables: replace(
+            process_table.ProcessHandle: type("Handle", (_Handle,), {"machine": self}),
+            process_table.wait_until_dead: self._wait_dead,
+            process_table.with_details: lambda one, variables: replace(
                 one, env=self.beings[one.pid].env, uid=os.geteuid()
             ),
-            procfs.stat_of: self._stat_of,
+            procfs.read_stat: self._stat_of,
             procfs.identify: lambda pid: b.identity if (b := self.beings.get(pid)) else None,
-            procfs.alive: lambda identity: self.find(identity) is not None,
-            procfs.environment: self._environment,
-            procfs.standing: lambda pid: (os.geteuid(), False),
-            procfs.usage: self._usage,
-            lease.holders: self._holders,
+            procfs.is_alive: lambda identity: self.find(identity) is not None,
+            procfs.read_environment: self._environment,
+            procfs.read_uid_and_nesting: lambda pid: (os.geteuid(), False),
+            procfs.read_usage: self._usage,
+            lease.lock_holder_pids: self._holders,
             lease.is_shim: lambda pid: (
                 (b := self.beings.get(pid)) and str(program.__file__) in b.argv
             ),
-            shim_launcher.launch: self.launch,
-            cleanup.moment: lambda: (self.time.wall(), self.time.tick()),
-            cleanup.oom_kills: lambda: 0,
+            shim_launcher.launch_shim: self.launch,
+            cleanup.read_clocks: lambda: (self.time.wall_time(), self.time.tick()),
+            cleanup.count_oom_kills: lambda: 0,
         }
         modules = [one for name, one in sys.modules.items() if name.startswith("console.")]
         for module in modules:
@@ -211,7 +215,7 @@ class Machine:
                     patch.setattr(module, name, exchanged[known])
         patch.setattr(real_time, "sleep", self.time.wait)
         patch.setattr(os, "getpid", lambda: self.own.pid)
-        with clock.driven_by(self.time):
+        with clock.override_clock(self.time):
             yield
 
     def _stat_of(self, pid: int) -> tuple[str, int, int] | None:
@@ -229,9 +233,11 @@ class Machine:
     def _holders(self, path: Path) -> tuple[int, ...]:
         return tuple(sorted(one.pid for one in self.beings.values() if one.held == path))
 
-    def _wait_dead(self, handles: Sequence[_Handle], timeout: float) -> list[_Handle]:
-        ends = self.time.awake() + timeout
-        while (living := [one for one in handles if not one.dead]) and self.time.awake() < ends:
+    def _wait_dead(self, handles: Sequence[_Handle], timeout_s: float) -> list[_Handle]:
+        ends = self.time.monotonic() + timeout_s
+        while (
+            living := [one for one in handles if not one.is_dead]
+        ) and self.time.monotonic() < ends:
             self.time.wait(0.02)
         return living
 
@@ -244,7 +250,7 @@ class _Handle:
     def __init__(self, identity: Identity) -> None:
         being = self.machine.find(identity)
         if being is None:
-            raise Gone(f"PID {identity.pid} is gone")
+            raise ProcessGone(f"PID {identity.pid} is gone")
         self.identity, self._being = identity, being
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         being.mourners.append(self._ring)
@@ -256,13 +262,13 @@ class _Handle:
     def fileno(self) -> int:
         return self._descriptor
 
-    def send(self, number: int) -> None:
-        if self.dead:
-            raise Gone(f"PID {self.identity.pid} is gone")
-        self.machine.signal(self._being, number)
+    def send_signal(self, signum: int) -> None:
+        if self.is_dead:
+            raise ProcessGone(f"PID {self.identity.pid} is gone")
+        self.machine.signal(self._being, signum)
 
     @property
-    def dead(self) -> bool:
+    def is_dead(self) -> bool:
         return not self._being.alive
 
     def close(self) -> None:

@@ -13,12 +13,16 @@ from simbox import SimBox, simulated
 from simtime import Loop
 
 from console.core.handover import builder
-from console.core.handover.json_export import document
-from console.core.handover.markdown import markdown
-from console.core.model import Command, Event, Identity, Outcome, Sample, Snapshot, Verb
-from console.core.text.time_parsing import DAY_S, ago
+from console.core.handover.json_export import handover_to_json
+from console.core.handover.markdown import render_markdown
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import Event
+from console.core.model.processes import Identity
+from console.core.model.samples import Sample
+from console.core.model.snapshot import Snapshot
+from console.core.text.time_parsing import DAY_S, moment_ago
 from console.runtime.baseline import runs
-from console.runtime.snapshots.one_shot import look_once
+from console.runtime.snapshots.one_shot import take_snapshot
 from console.system.guard.guard import Guard
 
 ZONE = "Asia/Seoul"
@@ -102,7 +106,7 @@ async def evening(box: SimBox) -> None:
 
 
 async def whole(box: SimBox) -> tuple[Snapshot, list[Event]]:
-    for program in ("task_watchdog.py", "realtime_pipeline.py", "task_trickle.py"):
+    for program in ("task_watchdog.py", "realtime_pipeline.py", "task_generator.py"):
         box.run(program)
     assert ask(box, BO, Verb.ENSURE).done
     async with box.on_duty():
@@ -111,7 +115,7 @@ async def whole(box: SimBox) -> tuple[Snapshot, list[Event]]:
     await till(box, "05:10")
     async with box.on_duty():
         await till(box, "06:00")
-        return look_once(box.box), box.box.store.events(limit=50_000)
+        return take_snapshot(box.box), box.box.store.events(limit=50_000)
 
 
 def live(place: Path) -> Told:
@@ -123,7 +127,15 @@ def live(place: Path) -> Told:
             snapshot, events = loop.run_until_complete(whole(box))
         finally:
             loop.close()
-        told = builder.compose(snapshot, events, ago(DAY_S, snapshot.moment), ZoneInfo(ZONE))
+        told = builder.build_handover(
+            snapshot, events, moment_ago(DAY_S, snapshot.moment), ZoneInfo(ZONE)
+        )
         samples = [one for name in ("canary", "worker", "queue", "watchdog", "pipeline")
                    for one in box.box.store.samples(name)]  # fmt: skip
-        return Told(markdown(told, ZoneInfo(ZONE)), document(told), events, samples, box.shown)
+        return Told(
+            render_markdown(told, ZoneInfo(ZONE)),
+            handover_to_json(told),
+            events,
+            samples,
+            box.shown,
+        )

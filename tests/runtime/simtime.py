@@ -25,16 +25,16 @@ class Time(Clock):
         self.stirred = False
         """Something has happened that a waiting loop may want to see."""
 
-    def wall(self) -> float:
+    def wall_time(self) -> float:
         return self._awake + self._slept + self._set
 
     def tick(self) -> float:
         return self._awake + self._slept
 
-    def awake(self) -> float:
+    def monotonic(self) -> float:
         return self._awake
 
-    def boot(self) -> str:
+    def boot_id(self) -> str:
         return "simulated"
 
     def step(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ class Loop(asyncio.SelectorEventLoop):
         self._clock = time
 
     def time(self) -> float:
-        return self._clock.awake()
+        return self._clock.monotonic()
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         future = self.create_future()

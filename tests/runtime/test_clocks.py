@@ -13,9 +13,11 @@ from simbox import SimBox, simulated
 from simnight import BO, ask
 from simtime import Loop
 
-from console.core.model import EventKind, Snapshot, Verb, Verdict
-from console.core.status_document import event_line, status_text
-from console.runtime.snapshots.one_shot import look_once
+from console.core.model.commands import Verb
+from console.core.model.events import EventKind
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.status_document import format_event, format_status
+from console.runtime.snapshots.one_shot import take_snapshot
 
 K = EventKind
 SEOUL, BERLIN = "Asia/Seoul", "Europe/Berlin"
@@ -85,12 +87,12 @@ def test_summer_time_is_nothing_that_happens(tmp_path: Path, began: str, local: 
 def _nothing_else(box: SimBox) -> None:
     """No false death, no double canary, no alarm, no negative age."""
     told = [one for one in box.events if one.kind is not K.NOTICED]
-    assert {one.kind for one in told} == EXPECTED, [*map(event_line, told)]
+    assert {one.kind for one in told} == EXPECTED, [*map(format_event, told)]
     verdicts = [one.data["verdict"] for one in told if one.kind is K.VERDICT_CHANGED]
     assert verdicts == ["healthy"]
     sent = [row[0] for row in box.canaries]
     assert len(sent) >= 3 and min(b - a for a, b in pairwise(sent)) >= 1800
-    assert all(" -" not in status_text(one).partition("note:")[0] for one in box.shown)
+    assert all(" -" not in format_status(one).partition("note:")[0] for one in box.shown)
 
 
 @pytest.mark.parametrize("ahead_s", [3600.0, 730 * 86_400.0])
@@ -103,10 +105,10 @@ def test_a_clock_that_was_ahead_hides_no_failure(tmp_path: Path, ahead_s: float)
             await asyncio.sleep(400)
             box.time.step(-ahead_s)
             await asyncio.sleep(200)
-            before = look_once(box.box)
+            before = take_snapshot(box.box)
             box.close_queue()
             await asyncio.sleep(400)
-            return before, look_once(box.box)
+            return before, take_snapshot(box.box)
 
     at = datetime.fromisoformat("2026-01-14 06:00").replace(tzinfo=ZoneInfo(SEOUL)).timestamp()
     with simulated(tmp_path, at + ahead_s, SEOUL) as box:

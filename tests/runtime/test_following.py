@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from console.core.model import EventKind
-from console.runtime.snapshots.store_view import View
-from console.runtime.watchers.store_watcher import Following
+from console.core.model.events import EventKind
+from console.runtime.snapshots.store_view import StoreView
+from console.runtime.watchers.store_watcher import StoreWatcher
 from console.system.box import Box
 from console.system.store.store import Store
 
@@ -15,25 +15,25 @@ LONG_S = 30.0
 
 def test_what_another_one_writes_is_read_at_once(box: Box) -> None:
     async def follow() -> tuple[float, str]:
-        following, view = Following(one), one
-        following.catch_up()
-        assert not following.behind
+        following, view = StoreWatcher(one), one
+        following.refresh_view()
+        assert not following.has_unread_changes
         loop, other = asyncio.get_running_loop(), Store(box.store.path)
-        changed = asyncio.create_task(following.change(LONG_S))
+        changed = asyncio.create_task(following.wait_for_change(LONG_S))
         await asyncio.sleep(0)
         began = loop.time()
-        await asyncio.to_thread(other.put, "wanted", 1)
+        await asyncio.to_thread(other.set_fact, "wanted", 1)
         async with asyncio.timeout(LONG_S):
-            while not following.behind:
+            while not following.has_unread_changes:
                 await changed
-                changed = asyncio.create_task(following.change(LONG_S))
+                changed = asyncio.create_task(following.wait_for_change(LONG_S))
         took = loop.time() - began
         changed.cancel()
-        following.catch_up()
+        following.refresh_view()
         other.close()
-        return took, "" if view.unread is None else view.unread
+        return took, "" if view.read_error is None else view.read_error
 
-    one = View(box, {})
+    one = StoreView(box, {})
     took, trouble = asyncio.run(follow())
     assert took < LONG_S / 3 and not trouble
 
@@ -41,10 +41,10 @@ def test_what_another_one_writes_is_read_at_once(box: Box) -> None:
 def test_a_box_in_which_nothing_is_written_wakes_nobody(box: Box) -> None:
     async def follow() -> float:
         box.record(EventKind.NOTICED, "", "test", "before anybody listens")
-        following = Following(View(box, {}))
-        following.catch_up()
+        following = StoreWatcher(StoreView(box, {}))
+        following.refresh_view()
         began = asyncio.get_running_loop().time()
-        await following.change(0.4)
+        await following.wait_for_change(0.4)
         return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(follow()) >= 0.1
@@ -52,7 +52,7 @@ def test_a_box_in_which_nothing_is_written_wakes_nobody(box: Box) -> None:
 
 def test_what_is_written_at_once_is_read_whole_however_little_was_read_at_first(box: Box) -> None:
     told = [box.record(EventKind.NOTICED, "", "test", f"line {n}") for n in range(5)]
-    view = View(box, {}, lines=1)
+    view = StoreView(box, {}, event_limit=1)
     view.refresh()
     assert [one.id for one in view.compose().events] == told[-1:]
     more = [box.record(EventKind.NOTICED, "", "test", f"more {n}") for n in range(5)]

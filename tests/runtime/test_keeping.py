@@ -9,18 +9,24 @@ from typing import Any
 
 import pytest
 
-from console.core.baseline.evaluation import BaselineTargets, baseline
-from console.core.metrics.queue_metrics import work
-from console.core.model import Health, HealthState, Moment, Sample
+from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
+from console.core.metrics.queue_metrics import compute_queue_metrics
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.time import Moment
 from console.core.snapshot import views
-from console.core.snapshot.builder import last_seen
-from console.monitors import discover
+from console.core.snapshot.builder import last_observed_roles
+from console.monitors import discover_monitors
 from console.runtime.snapshots import sample_history
-from console.runtime.snapshots.sample_history import NEWEST, OLD, WHOLE, History
+from console.runtime.snapshots.sample_history import (
+    KEPT_FIELDS,
+    MIN_SAMPLES,
+    UNTRIMMED_SAMPLES,
+    SampleHistory,
+)
 from console.system.config.schema import Settings
-from console.system.files.safe_files import Problem
+from console.system.files.safe_files import FileProblem
 
-MONITORS = discover()
+MONITORS = discover_monitors()
 BEGAN = Moment(1_762_165_640.0, 5_000.0, "b1")
 OK = Health(HealthState.OK)
 SEEN = {"instances": [{"pid": 7}], "roles": {}}
@@ -38,7 +44,7 @@ def queue(chance: Random, n: int) -> dict[str, Any]:
 
 def watchdog(chance: Random, n: int) -> dict[str, Any]:
     at = BEGAN.at + 30.0 * (n - n % 4)
-    problem = chance.choice([f"{Problem.HALF}: cut short", None, None])
+    problem = chance.choice([f"{FileProblem.TRUNCATED}: cut short", None, None])
     seen = {"pid": chance.choice([7, 7, None]), "started_at": BEGAN.at, "path": "/w.json"}
     told = {"heartbeat_at": None, "anomalies": []} if problem else {"heartbeat_at": at}
     return {**seen, "anomalies": ["slow"], **told, "problem": problem, "slept_s": 0.0}
@@ -46,7 +52,7 @@ def watchdog(chance: Random, n: int) -> dict[str, Any]:
 
 def pipeline(chance: Random, n: int) -> dict[str, Any]:
     at = BEGAN.at + 30.0 * (n - n % 9)
-    problem = chance.choice([f"{Problem.HALF}: cut short", None, None])
+    problem = chance.choice([f"{FileProblem.TRUNCATED}: cut short", None, None])
     seen = {"mode": "read", "path": "/p.json", "anomalies": [], "channels": [["size", 1.0, "ok"]]}
     generated = None if problem else at
     return {**seen, "generated_at": generated, "problem": problem, "slept_s": n // 50 * 100.0}
@@ -67,17 +73,17 @@ LOOKS = {"queue": queue, "watchdog": watchdog, "pipeline": pipeline, "worker": w
 
 def told(histories: dict[str, list[Sample]], now: Moment) -> dict[str, Any]:
     """Everything that a snapshot says of the looks."""
-    done = work(histories)
+    done = compute_queue_metrics(histories)
     every = sorted(chain(*histories.values()), key=lambda one: one.moment.at)
     judged = {name: MONITORS[name].judge(one, now, Settings()) for name, one in histories.items()}
     return {
         "judged": judged,
-        "work": replace(done, answered=None),
-        "queue": views.queue_view("", done, OK, now),
-        "watchdog": views.watchdog_view(histories["watchdog"], OK, now),
-        "pipeline": views.pipeline_view(histories["pipeline"], OK, now),
-        "seen": last_seen(histories["worker"]),
-        "baseline": baseline(BEGAN, every, (), BaselineTargets(), now),
+        "work": replace(done, last_answered=None),
+        "queue": views.build_queue_view("", done, OK, now),
+        "watchdog": views.build_watchdog_view(histories["watchdog"], OK, now),
+        "pipeline": views.build_pipeline_view(histories["pipeline"], OK, now),
+        "seen": last_observed_roles(histories["worker"]),
+        "baseline": evaluate_baseline(BEGAN, every, (), BaselineTargets(), now),
     }
 
 
@@ -85,7 +91,7 @@ def told(histories: dict[str, list[Sample]], now: Moment) -> dict[str, Any]:
 def test_nothing_is_told_otherwise_than_by_whole_looks(seed: int) -> None:
     chance = Random(seed)
     whole: dict[str, list[Sample]] = {name: [] for name in (*LOOKS, "canary")}
-    kept = {name: History(name) for name in whole}
+    kept = {name: SampleHistory(name) for name in whole}
     blind = dict.fromkeys(whole, 0)
     for n in range(200):
         now = BEGAN.plus(30.0 * n)
@@ -101,40 +107,42 @@ def test_nothing_is_told_otherwise_than_by_whole_looks(seed: int) -> None:
 
 
 def test_an_older_look_keeps_what_counts_alone() -> None:
-    history = History("queue")
+    history = SampleHistory("queue")
     history.extend(Sample("queue", BEGAN.plus(n), queue(Random(3), n)) for n in range(10))
-    older, newest = [*history][:-WHOLE], [*history][-WHOLE:]
-    assert all(set(one.data) <= set(OLD["queue"]) for one in older)
+    older, newest = [*history][:-UNTRIMMED_SAMPLES], [*history][-UNTRIMMED_SAMPLES:]
+    assert all(set(one.data) <= set(KEPT_FIELDS["queue"]) for one in older)
     assert all("urgent" in one.data for one in newest)
 
 
 def test_what_was_seen_last_stays_whole_while_nothing_can_be_seen() -> None:
-    history = History("worker")
+    history = SampleHistory("worker")
     history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
     history.extend(Sample("worker", BEGAN.plus(5 + n), error="hung") for n in range(100))
-    assert [one.data for one in history if one.error is None][-WHOLE:] == [SEEN] * WHOLE
+    assert [one.data for one in history if one.error is None][-UNTRIMMED_SAMPLES:] == [
+        SEEN
+    ] * UNTRIMMED_SAMPLES
 
 
 def test_a_long_blindness_is_bounded_and_its_end_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sample_history, "MOST", 50)
-    history, blind = History("worker"), Sample("worker", BEGAN.plus(100), error="hung")
+    monkeypatch.setattr(sample_history, "MAX_SAMPLES", 50)
+    history, blind = SampleHistory("worker"), Sample("worker", BEGAN.plus(100), error="hung")
     history.extend(Sample("worker", BEGAN.plus(n), SEEN) for n in range(5))
     history.extend([blind] * 30)
-    history.forget(BEGAN.plus(150), 100.0)
+    history.prune(BEGAN.plus(150), 100.0)
     history.extend([blind] * 300)
     assert len([*history]) == 100
-    history.extend(Sample("worker", BEGAN.plus(200 + n), SEEN) for n in range(WHOLE))
+    history.extend(Sample("worker", BEGAN.plus(200 + n), SEEN) for n in range(UNTRIMMED_SAMPLES))
     history.append(blind)
-    assert [one.data for one in history if one.error is None] == [SEEN] * WHOLE
+    assert [one.data for one in history if one.error is None] == [SEEN] * UNTRIMMED_SAMPLES
 
 
 def test_what_is_too_old_is_let_go_of_but_for_the_newest() -> None:
-    history = History("queue")
+    history = SampleHistory("queue")
     history.extend(Sample("queue", BEGAN.plus(n), {"size": n}) for n in range(100))
-    history.forget(BEGAN.plus(150), 100.0)
+    history.prune(BEGAN.plus(150), 100.0)
     assert [one.data["size"] for one in history] == [*range(50, 100)]
-    history.forget(BEGAN.plus(1_100), 100.0)
-    assert [one.data["size"] for one in history] == [*range(100 - NEWEST, 100)]
+    history.prune(BEGAN.plus(1_100), 100.0)
+    assert [one.data["size"] for one in history] == [*range(100 - MIN_SAMPLES, 100)]
     assert history.last == Sample("queue", BEGAN.plus(99), {"size": 99})

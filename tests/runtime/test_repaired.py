@@ -8,22 +8,13 @@ from typing import Any
 
 import pytest
 
-from console.core.model import (
-    Health,
-    HealthState,
-    Identity,
-    Instance,
-    Moment,
-    MonitorView,
-    Process,
-    Role,
-    RoleState,
-    RoleView,
-    Sample,
-    Snapshot,
-    Verdict,
-)
-from console.runtime.monitoring.post_repair_canary import Repaired
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Role, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import MonitorView, RoleView
+from console.runtime.monitoring.post_repair_canary import PostRepairCanary
 
 NOW = Moment(1_000_000.0, 5000.0, "b")
 SILENT = Health(HealthState.FAILING, "no answer: refused", kind="silent")
@@ -48,7 +39,7 @@ def shown(
 @pytest.fixture
 def sent() -> Any:
     """Show snapshots; which of them had a canary sent."""
-    view: Any = SimpleNamespace(monitors={"canary": None}, off=lambda name: None)
+    view: Any = SimpleNamespace(monitors={"canary": None}, disabled_reason=lambda name: None)
 
     async def show(*snapshots: Snapshot) -> list[int]:
         asked: list[int] = []
@@ -59,7 +50,7 @@ def sent() -> Any:
                 seen.append(one)
                 yield one
 
-        await Repaired(view, lambda name: asked.append(len(seen) - 1)).run(each())
+        await PostRepairCanary(view, lambda name: asked.append(len(seen) - 1)).run(each())
         return asked
 
     return show

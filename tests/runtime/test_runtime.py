@@ -13,25 +13,20 @@ from typing import Any
 import pytest
 from scene import Scripted, fine, running_on, settings, shown, until
 
-from console.core.model import (
-    Event,
-    EventKind,
-    HealthState,
-    Sample,
-    Snapshot,
-    Verdict,
-)
-from console.monitors import discover
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.monitors import discover_monitors
 from console.runtime import daemon as running
 from console.runtime import memory_sweep
 from console.runtime.commands import toggle_baseline
-from console.runtime.loop import CALM, REFRESH_S, Runtime
-from console.runtime.snapshots.store_view import View
+from console.runtime.loop import HEALTHY_INTERVAL_FACTOR, MAX_SNAPSHOT_AGE_S, Runtime
+from console.runtime.snapshots.store_view import StoreView
 from console.system import clock, daemon_role
 from console.system.box import Box, open_box
 from console.system.config.schema import Baseline, Retention
 from console.ui.panes import monitors as monitors_pane
-from console.ui.render.styled_lines import Frame
+from console.ui.render.styled_lines import PaneContext
 
 # --- monitors -------------------------------------------------------------------------------
 
@@ -39,7 +34,7 @@ from console.ui.render.styled_lines import Frame
 async def test_a_monitor_that_fails_is_unknown_and_takes_nobody_along(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.runtime.snapshots.store_view.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("console.runtime.snapshots.store_view.PROBE_TIMEOUT_S", 0.3)
     stuck = threading.Event()
 
     async def raises(box: Box) -> dict[str, Any]:
@@ -74,8 +69,8 @@ async def test_who_hangs_or_raises_for_too_long_is_overdue_with_the_reason(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each attempt is written down, and is no look for all that."""
-    monkeypatch.setattr("console.runtime.snapshots.store_view.TIMEOUT_S", 0.2)
-    monkeypatch.setattr("console.core.verdict.SLACK_S", 0.3)
+    monkeypatch.setattr("console.runtime.snapshots.store_view.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("console.core.verdict.OVERDUE_SLACK_S", 0.3)
     stuck = threading.Event()
 
     async def raises(box: Box) -> dict[str, Any]:
@@ -105,8 +100,8 @@ async def test_who_hangs_or_raises_for_too_long_is_overdue_with_the_reason(
     a, b, _ = (view.health.reason for view in snapshot.monitors)
     assert a.startswith("RuntimeError: as scripted; last saw something ")
     assert b.startswith("did not answer within 0.2 s; last saw something ")
-    drawn = monitors_pane.view(snapshot, Frame(100, 9))
-    assert [row.spans[1][1] for row in drawn if row.item] == ["bad", "bad", "ok"]
+    drawn = monitors_pane.view(snapshot, PaneContext(100, 9))
+    assert [row.spans[1][1] for row in drawn if row.is_item] == ["bad", "bad", "ok"]
     assert sum("■ overdue" in row.text for row in drawn) == 2
 
 
@@ -155,7 +150,7 @@ async def test_a_monitor_can_be_asked_to_look_at_once(box: Box) -> None:
     monitor = Scripted("queue", fine, interval=3600)
     async with running_on(Runtime(box, {"queue": monitor})) as runtime:
         await until(lambda: len(monitor.calls) == 1)
-        runtime.look_now("queue")
+        runtime.request_probe("queue")
         await until(lambda: len(monitor.calls) == 2)
 
 
@@ -196,8 +191,8 @@ async def test_a_quiet_box_costs_nothing(box: Box, monkeypatch: pytest.MonkeyPat
     task = asyncio.create_task(count())
     await asyncio.sleep(3.0)
     task.cancel()
-    assert runtime._watching is not None
-    runtime._watching.cancel()
+    assert runtime._snapshot_task is not None
+    runtime._snapshot_task.cancel()
     assert 1 <= len(seen) <= 3
 
 
@@ -211,35 +206,37 @@ async def test_followers_see_what_another_process_writes(box: Box, place: Path) 
         began = time.monotonic()
         await view
     assert time.monotonic() - began < 1.0
-    assert runtime._watching is not None
-    runtime._watching.cancel()
+    assert runtime._snapshot_task is not None
+    runtime._snapshot_task.cancel()
 
 
 def test_what_is_healthy_stands_longer_unless_nobody_watches_any_more(box: Box) -> None:
     runtime = Runtime(box, {"queue": Scripted("queue", fine)})
     well = Snapshot("host", "box", box.now(), Verdict.HEALTHY)
-    assert runtime._outlived(REFRESH_S)
-    grant = daemon_role.claim(box.paths, box.store)
+    assert runtime._is_stale(MAX_SNAPSHOT_AGE_S)
+    grant = daemon_role.acquire_lease(box.paths, box.store)
     assert grant is not None
     for verdict in Verdict:
         runtime._snapshot = replace(well, verdict=verdict)
-        assert not runtime._outlived(REFRESH_S - 0.1)
-        assert runtime._outlived(REFRESH_S) is (verdict is not Verdict.HEALTHY)
-        assert runtime._outlived(CALM * REFRESH_S)
+        assert not runtime._is_stale(MAX_SNAPSHOT_AGE_S - 0.1)
+        assert runtime._is_stale(MAX_SNAPSHOT_AGE_S) is (verdict is not Verdict.HEALTHY)
+        assert runtime._is_stale(HEALTHY_INTERVAL_FACTOR * MAX_SNAPSHOT_AGE_S)
     runtime._snapshot = well
     grant.close()
-    assert runtime._outlived(REFRESH_S) and not runtime._outlived(REFRESH_S - 0.1)
-    assert not runtime._outlived(REFRESH_S, heard=True)
-    assert runtime._outlived(CALM * REFRESH_S, heard=True)
-    runtime.holder = True
-    assert not runtime._outlived(REFRESH_S)
+    assert runtime._is_stale(MAX_SNAPSHOT_AGE_S) and not runtime._is_stale(MAX_SNAPSHOT_AGE_S - 0.1)
+    assert not runtime._is_stale(MAX_SNAPSHOT_AGE_S, exit_watched=True)
+    assert runtime._is_stale(HEALTHY_INTERVAL_FACTOR * MAX_SNAPSHOT_AGE_S, exit_watched=True)
+    runtime.is_holder = True
+    assert not runtime._is_stale(MAX_SNAPSHOT_AGE_S)
 
 
 def test_a_view_reads_every_sample_once_and_each_monitors_last(box: Box) -> None:
     now = box.now()
     old = Sample("canary", now.plus(-100_000), {"result": "long ago"})
     box.store.add_samples([old, *(Sample("queue", now.plus(-n), {"size": n}) for n in (3, 2, 1))])
-    view = View(box, {name: Scripted(name, fine) for name in ("queue", "canary")}, history_s=60)
+    view = StoreView(
+        box, {name: Scripted(name, fine) for name in ("queue", "canary")}, history_s=60
+    )
     view.refresh()
     version = view.version
     view.refresh()
@@ -247,8 +244,8 @@ def test_a_view_reads_every_sample_once_and_each_monitors_last(box: Box) -> None
     box.store.add_samples([Sample("queue", now, {"size": 0})])
     view.refresh()
     assert view.version > version
-    assert [one.data["size"] for one in view._samples["queue"]] == [3, 2, 1, 0]
-    last = view.last("canary")
+    assert [one.data["size"] for one in view._histories["queue"]] == [3, 2, 1, 0]
+    last = view.last_sample("canary")
     assert last is not None
     assert last.data == {"result": "long ago"}
 
@@ -257,15 +254,15 @@ def test_a_baseline_is_judged_by_its_whole_length(place: Path) -> None:
     """Also by a command that otherwise remembers an hour."""
     with open_box(settings(place, baseline=Baseline(hours=3)), place / "state") as box:
         assert toggle_baseline(box, "cli:ana").done
-        run = box.store.get("baseline")
+        run = box.store.get_fact("baseline")
         began = box.now().plus(-2 * 3600)
-        box.store.put("baseline", run | {"started": [began.at, began.tick, began.boot]})
+        box.store.set_fact("baseline", run | {"started": [began.at, began.tick, began.boot]})
         looks = [began.plus(n * 10.0 + 1) for n in range(720)]
         box.store.add_samples(
             Sample("queue", one, {"size": 1, "successful": n, "failed": 0})
             for n, one in enumerate(looks)
         )
-        view = View(box, discover(), history_s=60)
+        view = StoreView(box, discover_monitors(), history_s=60)
         view.refresh()
         metric = {one.name: one for one in view.compose().baseline.metrics}["queue_size"]
         assert metric.n == 720
@@ -279,7 +276,7 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
             moment = now.plus(-days * day)
             box.store.add_samples([Sample("queue", moment)])
             box.store.add_event(Event(EventKind.NOTICED, moment))
-        upkeep = asyncio.create_task(running._upkeep(box))
+        upkeep = asyncio.create_task(running._run_maintenance(box))
         await until(lambda: len(box.store.samples("queue")) == 1)
         await until(lambda: len(box.store.events()) == 2)
         upkeep.cancel()
@@ -287,9 +284,9 @@ async def test_what_is_too_old_is_forgotten_as_configured(place: Path) -> None:
 
 @pytest.mark.parametrize("whose", ["the daemon's", "a console's"])
 async def test_no_thread_grows_old(box: Box, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_sweep, "SWEEP_S", 0.05)
+    monkeypatch.setattr(memory_sweep, "SWEEP_INTERVAL_S", 0.05)
     console = Runtime(box, {"worker": Scripted("worker", fine)}).feeds()["worker"]
-    work = memory_sweep.sweep() if whose == "the daemon's" else console(lambda _: None)
+    work = memory_sweep.sweep_memory() if whose == "the daemon's" else console(lambda _: None)
     task = asyncio.create_task(work)
     await asyncio.sleep(0.01)
     first = await asyncio.to_thread(threading.current_thread)

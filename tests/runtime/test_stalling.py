@@ -17,8 +17,10 @@ import pytest
 from scene import running_on, until
 
 import console.demo
-from console.core.model import Command, Event, EventKind, RoleState, Verb
-from console.demo.environment import free_port
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import RoleState
+from console.demo.environment import find_free_port
 from console.monitors import queue, worker
 from console.runtime.loop import Runtime
 from console.system.box import Box, open_box
@@ -33,7 +35,7 @@ class Tasks:
     """A queue server of the rig."""
 
     def __init__(self) -> None:
-        port = free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         script = str(RIG / "task_queue_server.py")
         self.process = subprocess.Popen(
@@ -117,7 +119,7 @@ async def test_a_stopped_worker_is_told_once_and_repaired_as_configured(
 ) -> None:
     with manned(place, tasks, stalled) as box:
         monitors = {"worker": worker, "queue": queue}
-        async with running_on(Runtime(box, monitors, holder=True)):
+        async with running_on(Runtime(box, monitors, is_holder=True)):
             await works(box, tasks)
             (start,) = told(box)
             assert start.identity is not None
@@ -150,7 +152,7 @@ async def test_a_new_worker_is_seen_to_work_long_before_the_queue_is_looked_at_b
 ) -> None:
     with manned(place, tasks, every_s=3600.0) as box:
         monitors = {"worker": worker, "queue": queue}
-        async with running_on(Runtime(box, monitors, holder=True)) as runtime:
+        async with running_on(Runtime(box, monitors, is_holder=True)) as runtime:
             await works(box, tasks)
             first = told(box)[0].identity
             assert first is not None

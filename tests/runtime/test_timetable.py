@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 from scene import Scripted, fine, running_on, until
 
-from console.core.model import Sample
+from console.core.model.samples import Sample
 from console.monitors import Monitor
-from console.runtime.loop import STAGGER_S, Runtime
-from console.runtime.monitoring.schedule import left_s
-from console.runtime.snapshots.store_view import View
+from console.runtime.loop import START_STAGGER_S, Runtime
+from console.runtime.monitoring.schedule import seconds_until_due
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box
 
 
@@ -39,17 +39,17 @@ def test_who_is_due_waits_for_who_is_due_shortly_after(
         name: Scripted(name, fine, interval=every)
         for name, every in zip(names, every_s, strict=True)
     }
-    view, now = View(box, monitors), box.now()
+    view, now = StoreView(box, monitors), box.now()
     for name, age in zip(names, ages_s, strict=True):
-        view.keep(Sample(name, now.plus(-age), {"result": ""}))
-    assert [left_s(view, name) for name in names] == pytest.approx(expected, abs=0.2)
+        view.add_unsaved(Sample(name, now.plus(-age), {"result": ""}))
+    assert [seconds_until_due(view, name) for name in names] == pytest.approx(expected, abs=0.2)
 
 
 def test_the_first_look_waits_for_nobody(box: Box) -> None:
     monitors: dict[str, Monitor] = {name: Scripted(name, fine) for name in ("queue", "watchdog")}
-    view = View(box, monitors)
-    view.keep(Sample("watchdog", box.now(), {"result": ""}))
-    assert left_s(view, "queue") == 0.0
+    view = StoreView(box, monitors)
+    view.add_unsaved(Sample("watchdog", box.now(), {"result": ""}))
+    assert seconds_until_due(view, "queue") == 0.0
 
 
 async def test_those_who_are_late_together_do_not_stampede(box: Box) -> None:
@@ -63,7 +63,7 @@ async def test_those_who_are_late_together_do_not_stampede(box: Box) -> None:
     order = sorted(began, key=lambda name: began[name])
     assert order == ["worker", "canary", "queue", "watchdog"], "who is needed most comes first"
     pauses = [began[after] - began[before] for before, after in pairwise(order)]
-    assert min(pauses) > STAGGER_S / 2
+    assert min(pauses) > START_STAGGER_S / 2
     assert [len(one.calls) for one in monitors.values()] == [1] * 4, "nobody makes up for hours"
 
 

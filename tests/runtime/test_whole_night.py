@@ -20,8 +20,8 @@ import pytest
 import simnight
 from simnight import SUSPEND_S, Told
 
-from console.core.model import Event, EventKind
-from console.core.status_document import status, status_text
+from console.core.model.events import Event, EventKind
+from console.core.status_document import format_status, status_to_json
 
 K = EventKind
 AGAIN = (
@@ -175,8 +175,8 @@ def test_no_age_is_negative_on_any_screen(told: Told) -> None:
 
     assert len(told.shown) > 1000
     for snapshot in told.shown:
-        assert [one for one in ages(status(snapshot)) if one[1] < 0] == []
-        assert not re.search(r"(?<![\w-])-\d+[smhd]", status_text(snapshot))
+        assert [one for one in ages(status_to_json(snapshot)) if one[1] < 0] == []
+        assert not re.search(r"(?<![\w-])-\d+[smhd]", format_status(snapshot))
 
 
 # --- every claim can be followed to the ledger ----------------------------------------------

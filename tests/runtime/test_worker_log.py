@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from console.core.model import Health, HealthState
-from console.core.supervision.role_codec import Seen
+from console.core.model.samples import Health, HealthState
+from console.core.supervision.role_codec import RoleObservation
 from console.runtime.supervision.worker_log import WorkerLog
 from console.system.box import Box
 
@@ -14,11 +14,11 @@ LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]\[(DEBUG|INFO|WARN|ERROR)\
 
 def test_each_line_has_its_stamp_level_and_text(box: Box) -> None:
     log = WorkerLog(box)
-    log.started()
-    log.workers(Seen(), Health(HealthState.OK))
-    log.server(Health(HealthState.FAILING, "no answer: refused"))
-    log.line("could not start: \x1b[2J\nsecond", "ERROR")
-    path = box.outputs / "worker_monitor.log"
+    log.log_start()
+    log.log_workers(RoleObservation(), Health(HealthState.OK))
+    log.log_queue_health(Health(HealthState.FAILING, "no answer: refused"))
+    log.write("could not start: \x1b[2J\nsecond", "ERROR")
+    path = box.outputs_dir / "worker_monitor.log"
     found = [LINE.fullmatch(line) for line in path.read_text().splitlines()]
     assert [one.groups() for one in found if one] == [
         ("INFO", "Daemon started. interval=300s"),

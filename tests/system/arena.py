@@ -29,7 +29,9 @@ from beings import (
     words,
 )  # fmt: skip
 
-from console.core.model import Command, Event, EventKind, Instance, Outcome, Verb
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Instance
 from console.core.processes.instances import BOX_VARIABLE
 from console.system.box import Box, Observation, open_box
 from console.system.config.schema import RoleSettings, Settings
@@ -130,7 +132,7 @@ class Arena:
 
     def look(self) -> Observation:
         """The worker's role as it is now."""
-        role = self.box.role("worker")
+        role = self.box.find_role("worker")
         assert role is not None
         return self.box.observe([role], full=True)[0]
 
@@ -141,7 +143,7 @@ class Arena:
 
     def shim(self) -> int:
         """The PID of the worker's shim."""
-        owner = self.look().lease.owner
+        owner = self.look().worst_lease.owner
         assert owner is not None and owner.shim is not None
         return owner.shim.pid
 
@@ -230,7 +232,7 @@ class Arena:
         states = [str(path) for path in self.place.glob("state*")]
         for _ in range(100):
             shims = [p for p in pids() if holds_open(p, self.place)]
-            boxes = {p: process_table.environment(p, {BOX_VARIABLE}) for p in pids()}
+            boxes = {p: process_table.read_environment(p, {BOX_VARIABLE}) for p in pids()}
             marked = [p for p, box in boxes.items() if box.get(BOX_VARIABLE) in states]
             others = [p for p in STARTED if not dead(p) and foreign(p)]
             rest = {*self.living(), *shims, *marked, *others} - {os.getpid()}

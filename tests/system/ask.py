@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from console.core.model import Command, Verb
+from console.core.model.commands import Command, Verb
 from console.system.box import open_box
 from console.system.config.schema import RoleSettings, Settings
 from console.system.guard.guard import Guard

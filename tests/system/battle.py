@@ -23,7 +23,7 @@ from servant import servant
 from strategies import Strategy, by_command_line, by_guard, by_state_directories, seen
 from tally import Tally
 
-from console.core.model import Command, Verb
+from console.core.model.commands import Command, Verb
 from console.system.guard.guard import Guard
 from console.system.locks import ofd_lock
 
@@ -185,7 +185,7 @@ def _rest(a: Arena, guarded: bool) -> None:
 
     wait_for(gone)
     leases = [a.box.paths.lease("worker"), *a.place.glob("state-*/locks/worker.lock")]
-    wait_for(lambda: not any(map(ofd_lock.held, leases)))
+    wait_for(lambda: not any(map(ofd_lock.is_locked, leases)))
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -28,8 +28,10 @@ from beings import reap
 from servant import ROOT, configure
 from tally import Tally
 
-from console.core.model import Command, EventKind, Identity, Verb
-from console.monitors import discover
+from console.core.model.commands import Command, Verb
+from console.core.model.events import EventKind
+from console.core.model.processes import Identity
+from console.monitors import discover_monitors
 from console.runtime.loop import Runtime
 from console.system import clock
 from console.system.box import open_box
@@ -62,7 +64,7 @@ async def operate(
     """A console that follows, and presses a key now and then."""
     actor = f"console:{os.getpid()}"
     with open_box(load(place / "config.toml"), place / "state") as box:
-        runtime = Runtime(box, discover())
+        runtime = Runtime(box, discover_monitors())
         async for snapshot in runtime.snapshots():
             if time.monotonic() > until:
                 break
@@ -73,8 +75,8 @@ async def operate(
                 command = replace(command, target=one.identity, token=one.token)
             say((await runtime.submit(command)).code)
             await asyncio.sleep(dice.uniform(0.0, 0.4))
-        if runtime._watching is not None:
-            runtime._watching.cancel()
+        if runtime._snapshot_task is not None:
+            runtime._snapshot_task.cancel()
 
 
 def act(kind: str, place: Path, seconds: float, seed: str) -> None:

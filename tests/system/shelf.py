@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from console.core.model import Moment, Sample
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system.store.store import StoreError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from console.system.processes import process_table
-from console.system.processes.process_table import Gone, Handle, Table
+from console.system.processes.process_table import ProcessGone, ProcessHandle, ProcessTable
 
 LAST = Path("/proc/sys/kernel/ns_last_pid")
 SLEEP = ["/bin/sleep", "600"]
@@ -38,7 +38,7 @@ def main(rounds: int) -> int:
     only the handle is used that was opened before.
     """
     reused = hit = cached = same = 0
-    table = Table()
+    table = ProcessTable()
     try:
         LAST.write_text("200")
     except OSError as error:
@@ -49,8 +49,8 @@ def main(rounds: int) -> int:
         meant = spawn(300)
         identity = process_table.identify(meant)
         assert identity is not None
-        early = Handle(identity)
-        table.look()
+        early = ProcessHandle(identity)
+        table.scan()
         end(meant)
         if not at_once:
             time.sleep(0.011)
@@ -58,12 +58,12 @@ def main(rounds: int) -> int:
         reused += stranger == meant
         twins = process_table.identify(stranger) == identity
         same += twins
-        cached += not twins and any(p.identity == identity for p in table.look())
-        with contextlib.suppress(Gone):
-            early.send(signal.SIGKILL)
+        cached += not twins and any(p.identity == identity for p in table.scan())
+        with contextlib.suppress(ProcessGone):
+            early.send_signal(signal.SIGKILL)
         if not twins:
-            with contextlib.suppress(Gone):
-                Handle(identity).send(signal.SIGKILL)
+            with contextlib.suppress(ProcessGone):
+                ProcessHandle(identity).send_signal(signal.SIGKILL)
         hit += os.waitpid(stranger, os.WNOHANG) != (0, 0)
         early.close()
         end(stranger)

@@ -15,7 +15,7 @@ from pathlib import Path
 from arena import Arena, pids, words
 from beings import foreign
 
-from console.core.model import Command, Verb
+from console.core.model.commands import Command, Verb
 from console.system.box import open_box
 from console.system.guard.guard import Guard
 
@@ -58,7 +58,7 @@ def by_command_line(a: Arena) -> str:
 
 
 def _spawn(a: Arena) -> int:
-    role = a.box.role("worker")
+    role = a.box.find_role("worker")
     assert role is not None
     command = list(role.command)
     return os.posix_spawn(command[0], command, os.environ, setsid=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from arena import NAME, PYTHON, STARTED, Arena, Make, dead, kill, wait_for, words
 
-from console.core.model import Verb
+from console.core.model.commands import Verb
 
 ROOT = Path(__file__).parents[2]
 MARK = "RPA_TEST_PLACE"

@@ -15,27 +15,20 @@ from typing import Any
 import pytest
 from arena import wait_for
 
-from console.core.model import (
-    EventKind,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Owner,
-    Process,
-    Role,
-)
-from console.core.processes.instances import MARKS, Kinship, Scope
+from console.core.model.events import EventKind
+from console.core.model.processes import Identity, Instance, Process
+from console.core.model.roles import Lease, LeaseState, Owner, Role
+from console.core.model.time import Moment
+from console.core.processes.instances import ENV_MARKERS, BoxScope, ProcessForest
 from console.system import clock, daemon_role
-from console.system.box import FEW, RECENT_S, Box, open_box, slot_name
+from console.system.box import MAX_LIVENESS_CHECKS, MAX_OBSERVATION_AGE_S, Box, open_box, slot_name
 from console.system.config.schema import RoleSettings, Settings
 from console.system.locks import lease
 from console.system.paths import PathError
 from console.system.processes import process_table
-from console.system.processes.lease_attribution import attribute
+from console.system.processes.lease_attribution import attribute_lease
 from console.system.processes.role_survey import Survey
-from console.system.processes.usage import MOST, Meter
+from console.system.processes.usage import MAX_INSTANCES, UsageMeter
 from console.system.store.store import StoreError
 
 NOW = Moment(1_000.0, 1_000.0, "boot")
@@ -58,7 +51,7 @@ def owner(of: Process, shim: int | None = 9) -> Owner:
 
 
 def survey(*seen: Process) -> Survey:
-    return Survey(Kinship(seen), seen, (), Scope("box"), (), {})
+    return Survey(ProcessForest(seen), seen, (), BoxScope("box"), (), {})
 
 
 # --- whose lease it is ----------------------------------------------------------------------
@@ -67,7 +60,7 @@ def survey(*seen: Process) -> Survey:
 def test_the_owners_tree_is_the_leased_instance() -> None:
     root, child = one(20), one(21, 20, "python", "child.py")
     found = [Instance("worker", (root,))]
-    (leased,), held = attribute(
+    (leased,), held = attribute_lease(
         WORKER, found, Lease(LeaseState.HELD, owner(root)), survey(root, child)
     )
     assert (leased.leased, leased.token, leased.pids) == (True, 7, (20, 21))
@@ -76,14 +69,16 @@ def test_the_owners_tree_is_the_leased_instance() -> None:
 
 def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
     wrapper = one(20, 1, "sh", "-c", "sleep 1; exec python rpa_worker.py")
-    (leased,), _ = attribute(WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), survey(wrapper))
+    (leased,), _ = attribute_lease(
+        WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), survey(wrapper)
+    )
     assert (leased.pid, leased.leased) == (20, True)
 
 
 def test_an_owner_that_lost_its_lock_is_one_instance_and_not_leased() -> None:
     root = one(20)
     found = [Instance("worker", (root,))]
-    (free,), _ = attribute(WORKER, found, Lease(LeaseState.FREE, owner(root)), survey(root))
+    (free,), _ = attribute_lease(WORKER, found, Lease(LeaseState.FREE, owner(root)), survey(root))
     assert (free.leased, free.token) == (False, 7)
 
 
@@ -93,26 +88,26 @@ def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
     for gone in (owner(one(20)), owner(one(30, state="Z")), owner(stranger, shim=None)):
         held = Lease(LeaseState.HELD, gone)
         zombie = one(30, state="Z") if gone.identity.pid == 30 and gone.shim else stranger
-        (kept,), _ = attribute(WORKER, found, held, survey(zombie))
+        (kept,), _ = attribute_lease(WORKER, found, held, survey(zombie))
         assert not kept.leased
 
 
 def test_what_bears_the_owners_marks_is_part_of_its_instance() -> None:
-    root, loose = one(20), one(30, env=dict(zip(MARKS, ("box", "worker", "7"), strict=True)))
+    root, loose = one(20), one(30, env=dict(zip(ENV_MARKERS, ("box", "worker", "7"), strict=True)))
     found = [Instance("worker", (root,)), Instance("worker", (loose,))]
     held = Lease(LeaseState.HELD, owner(root))
-    (whole,), _ = attribute(WORKER, found, held, survey(root, loose))
+    (whole,), _ = attribute_lease(WORKER, found, held, survey(root, loose))
     assert (whole.pids, whole.leased) == ((20, 30), True)
-    none, _ = attribute(WORKER, [Instance("worker", (loose,))], held, survey(loose))
+    none, _ = attribute_lease(WORKER, [Instance("worker", (loose,))], held, survey(loose))
     assert none == [], "its shim is ending what the dead worker has left"
 
 
 def test_a_leftover_that_holds_the_lease_and_matches_is_the_instance() -> None:
     heir = one(22)
     held = Lease(LeaseState.ORPHANED, owner(one(20)), (22,), "its owner is gone")
-    (kept,), now = attribute(WORKER, [Instance("worker", (heir,))], held, survey(heir))
+    (kept,), now = attribute_lease(WORKER, [Instance("worker", (heir,))], held, survey(heir))
     assert (kept.leased, now.state) == (True, LeaseState.HELD)
-    (other,), still = attribute(WORKER, [Instance("worker", (one(23),))], held, survey(heir))
+    (other,), still = attribute_lease(WORKER, [Instance("worker", (one(23),))], held, survey(heir))
     assert (other.leased, still.state) == (False, LeaseState.ORPHANED)
 
 
@@ -131,7 +126,7 @@ def test_who_only_looks_leaves_nothing_behind(tmp_path: Path) -> None:
     with open_box(Settings(), tmp_path / "state", ephemeral=True) as box:
         box.record(EventKind.NOTICED, "worker", "", "kept in memory")
         assert len(box.store.events()) == 1
-        assert [one.lease.state for one in box.observe(box.roles)] == [LeaseState.FREE] * 2
+        assert [one.worst_lease.state for one in box.observe(box.roles)] == [LeaseState.FREE] * 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,9 +147,9 @@ def test_a_box_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
 
 
 def test_where_the_outputs_are(box: Box, tmp_path: Path) -> None:
-    assert box.outputs == tmp_path / "state" / "outputs"
+    assert box.outputs_dir == tmp_path / "state" / "outputs"
     with open_box(Settings(outputs="~/files"), tmp_path / "other") as other:
-        assert other.outputs == Path.home() / "files"
+        assert other.outputs_dir == Path.home() / "files"
 
 
 def test_we_are_never_a_worker_ourselves(box: Box) -> None:
@@ -175,62 +170,66 @@ def test_we_are_never_a_worker_ourselves(box: Box) -> None:
 
 
 def test_cpu_is_a_rate_between_two_looks_and_memory_is_now() -> None:
-    meter = Meter()
+    meter = UsageMeter()
     identity = process_table.identify(os.getpid())
     assert identity is not None
     own = Instance("worker", (Process(identity, 1, (), clock.now()),))
-    first = meter.read(own)
+    first = meter.measure(own)
     assert first[0] is None
     assert first[1] > 1_000_000
-    assert meter.read(own)[0] is None  # too soon for a rate
-    meter = Meter()
-    meter.read(own)
+    assert meter.measure(own)[0] is None  # too soon for a rate
+    meter = UsageMeter()
+    meter.measure(own)
     ends = time.monotonic() + 0.7
     while time.monotonic() < ends:
         pass
-    cpu, _ = meter.read(own)
+    cpu, _ = meter.measure(own)
     assert cpu is not None
     assert 5 < cpu < 150
 
 
 def test_a_meter_forgets_the_dead() -> None:
-    meter = Meter()
-    for number in range(MOST + 10):
-        meter.read(Instance("worker", (one(4_000_000 + number),)))
-    assert len(meter._last) == MOST
+    meter = UsageMeter()
+    for number in range(MAX_INSTANCES + 10):
+        meter.measure(Instance("worker", (one(4_000_000 + number),)))
+    assert len(meter._last_readings) == MAX_INSTANCES
 
 
 # --- the daemon's lease ---------------------------------------------------------------------
 
 
 def test_one_process_runs_the_monitors(box: Box) -> None:
-    grant = daemon_role.claim(box.paths, box.store)
+    grant = daemon_role.acquire_lease(box.paths, box.store)
     assert grant is not None
-    assert daemon_role.claim(box.paths, box.store) is None
-    held = lease.look(box.paths.lease(daemon_role.NAME), box.paths.owner(daemon_role.NAME))
+    assert daemon_role.acquire_lease(box.paths, box.store) is None
+    held = lease.read_lease(
+        box.paths.lease(daemon_role.ROLE_NAME), box.paths.owner(daemon_role.ROLE_NAME)
+    )
     assert held.state is LeaseState.HELD
     assert held.owner is not None
     assert held.owner.identity.pid == os.getpid()
     grant.close()
-    held = lease.look(box.paths.lease(daemon_role.NAME), box.paths.owner(daemon_role.NAME))
+    held = lease.read_lease(
+        box.paths.lease(daemon_role.ROLE_NAME), box.paths.owner(daemon_role.ROLE_NAME)
+    )
     assert held.state is LeaseState.FREE
-    again = daemon_role.claim(box.paths, box.store)
+    again = daemon_role.acquire_lease(box.paths, box.store)
     assert again is not None
     again.close()
 
 
 def test_the_daemon_is_started_like_any_other_role(tmp_path: Path) -> None:
-    role = daemon_role.role(tmp_path / "state", tmp_path / "config.toml")
+    role = daemon_role.build_role(tmp_path / "state", tmp_path / "config.toml")
     assert role.command[-2:] == ("daemon", "run")
     assert str(tmp_path / "config.toml") in role.command
-    assert "--config" not in daemon_role.role(tmp_path, None).command
+    assert "--config" not in daemon_role.build_role(tmp_path, None).command
     assert role.cwd == "/"
 
 
 def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
-    assert daemon_role.heartbeat(box.paths) is None
-    daemon_role.beat(box.paths)
-    beat = daemon_role.heartbeat(box.paths)
+    assert daemon_role.read_heartbeat(box.paths) is None
+    daemon_role.write_heartbeat(box.paths)
+    beat = daemon_role.read_heartbeat(box.paths)
     assert beat is not None
     assert beat.boot == box.now().boot
     assert 0 <= box.now().since(beat) < 5
@@ -239,10 +238,10 @@ def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
 # --- what another look has seen already ------------------------------------------------------
 
 
-class Blind(process_table.Table):
+class Blind(process_table.ProcessTable):
     """A table that cannot be looked at any more."""
 
-    def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
+    def scan(self, refresh_pids: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         raise process_table.ProcessError("looked again")
 
 
@@ -264,31 +263,31 @@ def watchdog(box: Box) -> Iterator[subprocess.Popen[bytes]]:
 
 async def test_who_was_seen_a_moment_ago_and_lives_is_not_looked_for(box: Box) -> None:
     with watchdog(box) as one:
-        seen = box._seen["watchdog"].instances
+        seen = box._last_observations["watchdog"].instances
         box.table = Blind()
-        assert await box.instances("watchdog") == seen
+        assert await box.find_instances("watchdog") == seen
         one.kill()
         one.wait(10)
         with pytest.raises(process_table.ProcessError, match="looked again"):
-            await box.instances("watchdog")
+            await box.find_instances("watchdog")
 
 
 async def test_that_nobody_was_there_is_asked_again_and_so_is_what_is_old(box: Box) -> None:
     box.observe(box.roles)
-    known = box._seen["watchdog"]
+    known = box._last_observations["watchdog"]
     box.table = Blind()
     alone = process_table.identify(os.getpid())
     assert alone is not None
     ours = Instance("watchdog", (Process(alone, 1, (), clock.now()),))
-    old = box.now().plus(-RECENT_S - 1)
+    old = box.now().plus(-MAX_OBSERVATION_AGE_S - 1)
     for seen in (
         replace(known, instances=()),
         replace(known, instances=(ours,), moment=old),
         replace(known, instances=(ours, Instance("watchdog", (one(4_000_000),)))),
-        replace(known, instances=(ours,) * (FEW + 1)),
+        replace(known, instances=(ours,) * (MAX_LIVENESS_CHECKS + 1)),
     ):
-        box._seen["watchdog"] = seen
+        box._last_observations["watchdog"] = seen
         with pytest.raises(process_table.ProcessError, match="looked again"):
-            await box.instances("watchdog")
-    box._seen["watchdog"] = replace(known, instances=(ours,))
-    assert await box.instances("watchdog") == (ours,)
+            await box.find_instances("watchdog")
+    box._last_observations["watchdog"] = replace(known, instances=(ours,))
+    assert await box.find_instances("watchdog") == (ours,)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from console.system.files.outside_files import PUBLIC, Door, unsafe_directory
-from console.system.files.safe_files import FileError, Problem
+from console.system.files.outside_files import (
+    PUBLIC_MODE,
+    OutsideDirectory,
+    unsafe_directory_reason,
+)
+from console.system.files.safe_files import FileError, FileProblem
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 OTHER = 12_345
@@ -34,10 +38,10 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def refused(door: Door, name: str = "log") -> str:
+def refused(door: OutsideDirectory, name: str = "log") -> str:
     with pytest.raises(FileError) as caught:
         door.append(name, "a line")
-    assert caught.value.problem is Problem.UNSAFE, caught.value
+    assert caught.value.problem is FileProblem.UNSAFE, caught.value
     return str(caught.value)
 
 
@@ -47,7 +51,7 @@ def test_a_log_that_is_a_link_is_refused(tmp_path: Path, outputs: Path, there: b
     if there:
         target.write_text("true\n")
     (outputs / "log").symlink_to(target)
-    assert "log is a symbolic link" in refused(Door(outputs))
+    assert "log is a symbolic link" in refused(OutsideDirectory(outputs))
     assert target.read_text() == "true\n" if there else not target.exists()
 
 
@@ -55,7 +59,7 @@ def test_a_whole_file_takes_the_place_of_a_link(tmp_path: Path, outputs: Path) -
     target = tmp_path / "target"
     target.write_text("mine")
     (outputs / "file").symlink_to(target)
-    Door(outputs).write("file", "new")
+    OutsideDirectory(outputs).write("file", "new")
     assert not (outputs / "file").is_symlink() and target.read_text() == "mine"
 
 
@@ -64,7 +68,7 @@ def test_a_directory_below_that_is_a_link_is_refused(tmp_path: Path, outputs: Pa
     elsewhere.mkdir()
     (elsewhere / "CRITICAL_worker.down.txt").write_text("kept")
     (outputs / "alerts").symlink_to(elsewhere)
-    door = Door(outputs)
+    door = OutsideDirectory(outputs)
     for act in (door.remove, lambda name: door.write(name, "new"), lambda n: door.append(n, "x")):
         with pytest.raises(FileError, match="alerts is a link"):
             act(outputs / "alerts" / "CRITICAL_worker.down.txt")
@@ -73,30 +77,30 @@ def test_a_directory_below_that_is_a_link_is_refused(tmp_path: Path, outputs: Pa
 
 def test_the_configured_directory_may_be_a_link(tmp_path: Path, outputs: Path) -> None:
     (tmp_path / "link").symlink_to(outputs)
-    Door(tmp_path / "link").append("log", "a line")
+    OutsideDirectory(tmp_path / "link").append("log", "a line")
     assert (outputs / "log").read_text() == "a line\n"
 
 
 def test_a_second_hard_link_is_refused(tmp_path: Path, outputs: Path) -> None:
     (tmp_path / "other").write_text("mine\n")
     os.link(tmp_path / "other", outputs / "log")
-    assert "second hard link" in refused(Door(outputs))
+    assert "second hard link" in refused(OutsideDirectory(outputs))
     assert (tmp_path / "other").read_text() == "mine\n"
 
 
 def test_a_pipe_is_refused_at_once(outputs: Path) -> None:
     os.mkfifo(outputs / "log")
     with pytest.raises(FileError):
-        Door(outputs).append("log", "a line")
+        OutsideDirectory(outputs).append("log", "a line")
 
 
 @pytest.mark.usefixtures("umask")
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     outputs = tmp_path / "made" / "outputs"
-    door = Door(outputs)
+    door = OutsideDirectory(outputs)
     door.append("log", "a line")
     door.write("alerts/file", "text")
-    door.write("status.json", "{}", PUBLIC)
+    door.write("status.json", "{}", PUBLIC_MODE)
     assert mode(outputs.parent) == mode(outputs) == mode(outputs / "alerts") == 0o755
     assert mode(outputs / "log") == 0o640
     assert mode(outputs / "alerts" / "file") == 0o600
@@ -104,7 +108,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_removed_already(outputs: Path) -> None:
-    door = Door(outputs)
+    door = OutsideDirectory(outputs)
     door.remove("alerts/none")
     assert not (outputs / "alerts").exists(), "made for nothing"
     door.write("alerts/one", "text")
@@ -116,8 +120,8 @@ def test_what_is_missing_is_removed_already(outputs: Path) -> None:
 def test_a_file_of_another_owner_is_refused(outputs: Path) -> None:
     (outputs / "log").write_text("")
     os.chown(outputs / "log", OTHER, OTHER)
-    assert f"belongs to uid {OTHER}" in refused(Door(outputs))
-    Door(outputs, frozenset({OTHER})).append("log", "a line")
+    assert f"belongs to uid {OTHER}" in refused(OutsideDirectory(outputs))
+    OutsideDirectory(outputs, frozenset({OTHER})).append("log", "a line")
 
 
 @root_only
@@ -126,15 +130,15 @@ def test_root_writes_nothing_where_another_user_decides(tmp_path: Path, whose: s
     outputs = tmp_path / "home" / "outputs"
     outputs.mkdir(parents=True)
     os.chown(outputs if whose == "outputs" else outputs.parent, OTHER, OTHER)
-    door = Door(outputs)
+    door = OutsideDirectory(outputs)
     assert f"belongs to uid {OTHER}" in refused(door)
     with pytest.raises(FileError):
         door.write("file", "text")
-    assert f"nothing is written to {outputs}" in (door.warning() or "")
+    assert f"nothing is written to {outputs}" in (door.safety_warning() or "")
     assert list(outputs.iterdir()) == []
-    trusting = Door(outputs, frozenset({OTHER}))
+    trusting = OutsideDirectory(outputs, frozenset({OTHER}))
     trusting.write("file", "text")
-    assert trusting.warning() is None
+    assert trusting.safety_warning() is None
 
 
 @root_only
@@ -143,20 +147,21 @@ def test_root_is_not_led_elsewhere_by_a_link_of_another_user(tmp_path: Path, out
     home.mkdir()
     (home / "outputs").symlink_to(outputs)
     os.chown(home, OTHER, OTHER)
-    assert f"{home} belongs to uid {OTHER}" in refused(Door(home / "outputs"))
+    assert f"{home} belongs to uid {OTHER}" in refused(OutsideDirectory(home / "outputs"))
     assert list(outputs.iterdir()) == []
 
 
 def test_a_directory_that_everybody_can_write_to_is_named(outputs: Path) -> None:
-    assert unsafe_directory(outputs) is None
+    assert unsafe_directory_reason(outputs) is None
     outputs.chmod(0o777)
     assert (
-        unsafe_directory(outputs) == f"every user can write to {outputs}: run chmod o-w {outputs}"
+        unsafe_directory_reason(outputs)
+        == f"every user can write to {outputs}: run chmod o-w {outputs}"
     )
-    Door(outputs).append("log", "a line")  # said, and done
+    OutsideDirectory(outputs).append("log", "a line")  # said, and done
     outputs.chmod(0o1777)
-    assert unsafe_directory(outputs) is None
+    assert unsafe_directory_reason(outputs) is None
     outputs.chmod(0o755)
     outputs.parent.chmod(0o777)
-    assert f"every user can write to {outputs.parent}" in (unsafe_directory(outputs) or "")
-    assert unsafe_directory(outputs / "missing" / "below") is not None
+    assert f"every user can write to {outputs.parent}" in (unsafe_directory_reason(outputs) or "")
+    assert unsafe_directory_reason(outputs / "missing" / "below") is not None

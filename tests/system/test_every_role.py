@@ -15,9 +15,9 @@ from battle import Round
 from servant import ROOT, Servant
 from strategies import Strategy, seen
 
-from console.core.model import Command, Verb
+from console.core.model.commands import Command, Verb
 from console.system.box import open_box
-from console.system.daemon_role import NAME
+from console.system.daemon_role import ROLE_NAME
 from console.system.guard.guard import Guard
 from console.system.locks import ofd_lock
 
@@ -74,7 +74,7 @@ def test_contention_for_the_daemon(make: Make) -> None:
             assert {pid for _, pid, _ in told} == {*servant.pids()}, told
             assert len(servant.pids()) == 1
             assert json.loads(daemon("stop"))[0] == 0 and not servant.pids()
-            assert not ofd_lock.held(a.box.paths.lease(NAME))
+            assert not ofd_lock.is_locked(a.box.paths.lease(ROLE_NAME))
     finally:
         daemon("stop")
         wait_for(lambda: all(dead(pid) for pid in servant.pids()))

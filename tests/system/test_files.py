@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.system.files.outside_files import append_rotating, write_atomically
-from console.system.files.safe_files import FileError, Problem, read_json, tail
+from console.system.files.safe_files import FileError, FileProblem, read_json, read_tail
 
 as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -27,7 +27,7 @@ as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything
 # --- reading --------------------------------------------------------------------------------
 
 
-def problem(path: Path, limit: int = 1_000_000) -> Problem:
+def problem(path: Path, limit: int = 1_000_000) -> FileProblem:
     with pytest.raises(FileError) as caught:
         read_json(path, limit)
     return caught.value.problem
@@ -43,15 +43,15 @@ def test_reading_tells_when_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"", Problem.HALF),
-        (b"\xef\xbb\xbf", Problem.HALF),
-        (b'{"a": [1, 2', Problem.HALF),
-        (b'{"a": "\xc3', Problem.HALF),
-        (b"<html></html>", Problem.BAD),
-        (b" " * 101, Problem.LARGE),
+        (b"", FileProblem.TRUNCATED),
+        (b"\xef\xbb\xbf", FileProblem.TRUNCATED),
+        (b'{"a": [1, 2', FileProblem.TRUNCATED),
+        (b'{"a": "\xc3', FileProblem.TRUNCATED),
+        (b"<html></html>", FileProblem.INVALID_JSON),
+        (b" " * 101, FileProblem.TOO_LARGE),
     ],
 )
-def test_problems_of_content(tmp_path: Path, raw: bytes, expected: Problem) -> None:
+def test_problems_of_content(tmp_path: Path, raw: bytes, expected: FileProblem) -> None:
     path = tmp_path / "status.json"
     path.write_bytes(raw)
     assert problem(path, 100) is expected
@@ -62,16 +62,16 @@ def test_problems_of_the_file_itself(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("{}")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert problem(tmp_path / "nothing") is Problem.MISSING
-    assert problem(tmp_path / "file" / "below") is Problem.MISSING
-    assert problem(tmp_path / "folder") is Problem.IRREGULAR
-    assert problem(tmp_path / "fifo") is Problem.IRREGULAR
-    assert problem(tmp_path / "loop") is Problem.FAILED
-    assert problem(tmp_path / ("n" * 300)) is Problem.FAILED
-    assert problem(tmp_path / "a\0b") is Problem.FAILED
+    assert problem(tmp_path / "nothing") is FileProblem.MISSING
+    assert problem(tmp_path / "file" / "below") is FileProblem.MISSING
+    assert problem(tmp_path / "folder") is FileProblem.NOT_REGULAR
+    assert problem(tmp_path / "fifo") is FileProblem.NOT_REGULAR
+    assert problem(tmp_path / "loop") is FileProblem.FAILED
+    assert problem(tmp_path / ("n" * 300)) is FileProblem.FAILED
+    assert problem(tmp_path / "a\0b") is FileProblem.FAILED
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "socket"))
-        assert problem(tmp_path / "socket") is Problem.IRREGULAR
+        assert problem(tmp_path / "socket") is FileProblem.NOT_REGULAR
 
 
 @as_root
@@ -79,7 +79,7 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "secret.json"
     path.write_text("{}")
     path.chmod(0)
-    assert problem(path) is Problem.DENIED
+    assert problem(path) is FileProblem.PERMISSION_DENIED
 
 
 # --- tails ----------------------------------------------------------------------------------
@@ -92,42 +92,42 @@ def log(tmp_path: Path) -> Path:
 
 def test_the_end_of_a_log_begins_at_a_line(log: Path) -> None:
     log.write_text("".join(f"line {n}\n" for n in range(10)))
-    page = tail(log, None, 15)
+    page = read_tail(log, None, 15)
     assert page.lines == ("line 8", "line 9")
     assert (page.start, page.end, page.size, page.error) == (56, 70, 70, None)
 
 
 def test_a_short_log_is_shown_whole_with_its_last_words(log: Path) -> None:
     log.write_bytes(b"\xef\xbb\xbfone\r\n\r\ntwo \xff")
-    page = tail(log, None)
+    page = read_tail(log, None)
     assert page.lines == ("one", "", "two \N{REPLACEMENT CHARACTER}")
     assert page.end == page.size
 
 
 def test_following_sees_each_line_once(log: Path) -> None:
     log.write_text("one\n")
-    page = tail(log, None)
+    page = read_tail(log, None)
     with log.open("a") as file:
         file.write("two\nthr")
-    page = tail(log, page.end)
+    page = read_tail(log, page.end)
     assert page.lines == ("two",)
-    assert tail(log, page.end).lines == ()
+    assert read_tail(log, page.end).lines == ()
     with log.open("a") as file:
         file.write("ee\n")
-    assert tail(log, page.end).lines == ("three",)
+    assert read_tail(log, page.end).lines == ("three",)
 
 
 @pytest.mark.parametrize("offset", [100, 10**30])
 def test_a_log_that_was_cut_starts_over(log: Path, offset: int) -> None:
     log.write_text("new\n")
-    page = tail(log, offset)
+    page = read_tail(log, offset)
     assert (page.lines, page.start, page.end) == (("new",), 0, 4)
 
 
 def test_no_log_is_said(log: Path) -> None:
-    assert tail(log, None).error == "missing"
+    assert read_tail(log, None).error == "missing"
     os.mkfifo(log)
-    assert tail(log, 0).error == "not a regular file"
+    assert read_tail(log, 0).error == "not a regular file"
 
 
 def test_a_gigabyte_in_one_line_is_read_in_bounded_pieces(log: Path) -> None:
@@ -135,11 +135,11 @@ def test_a_gigabyte_in_one_line_is_read_in_bounded_pieces(log: Path) -> None:
         file.truncate(1 << 30)  # a hole: no disk is used
         file.seek(1 << 30)
         file.write(b"\nlast\n")
-    assert tail(log, None).lines == ("last",)
-    page = tail(log, 0)
+    assert read_tail(log, None).lines == ("last",)
+    page = read_tail(log, 0)
     assert (page.start, page.end, len(page.lines), len(page.lines[0])) == (0, 65536, 1, 65536)
-    assert tail(log, None, 3).lines == ("st",)
-    assert tail(log, None, 1).lines == ("",)
+    assert read_tail(log, None, 3).lines == ("st",)
+    assert read_tail(log, None, 1).lines == ("",)
 
 
 @given(st.lists(st.text("ab\né", max_size=9), max_size=9), st.integers(2, 40))
@@ -151,7 +151,7 @@ def test_following_loses_nothing_and_repeats_nothing(pieces: list[str], limit: i
         for piece in [*pieces, "\n"]:
             with log.open("ab") as file:
                 file.write(piece.encode())
-            while (page := tail(log, offset, limit)).end > offset:
+            while (page := read_tail(log, offset, limit)).end > offset:
                 assert page.end - page.start <= limit
                 seen += log.read_bytes()[page.start : page.end]
                 offset = page.end

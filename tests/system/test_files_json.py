@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.system.files.safe_files import BadJson, decode
+from console.system.files.safe_files import JsonError, decode_json
 
 sound = st.recursive(
     st.none()
@@ -25,8 +25,8 @@ sound = st.recursive(
 @given(sound, st.booleans())
 def test_what_is_sound_is_read_as_it_was_written(value: object, ascii_only: bool) -> None:
     raw = json.dumps(value, ensure_ascii=ascii_only).encode()
-    assert decode(raw) == value
-    assert decode(b"\xef\xbb\xbf" + raw) == value
+    assert decode_json(raw) == value
+    assert decode_json(b"\xef\xbb\xbf" + raw) == value
 
 
 @given(st.dictionaries(st.text(), sound, min_size=1), st.data())
@@ -34,16 +34,16 @@ def test_the_beginning_of_a_file_is_known_as_half_a_file(
     value: object, data: st.DataObject
 ) -> None:
     raw = json.dumps(value, ensure_ascii=False).encode()
-    with pytest.raises(BadJson) as caught:
-        decode(raw[: data.draw(st.integers(0, len(raw) - 1))])
-    assert caught.value.cut
+    with pytest.raises(JsonError) as caught:
+        decode_json(raw[: data.draw(st.integers(0, len(raw) - 1))])
+    assert caught.value.truncated
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     try:
-        value = decode(raw)
-    except BadJson:
+        value = decode_json(raw)
+    except JsonError:
         return
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
@@ -67,30 +67,30 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     ],
 )
 def test_refused_json(raw: bytes, reason: str) -> None:
-    with pytest.raises(BadJson) as caught:
-        decode(raw)
+    with pytest.raises(JsonError) as caught:
+        decode_json(raw)
     assert reason in str(caught.value)
-    assert not caught.value.cut
+    assert not caught.value.truncated
 
 
 def test_a_surrogate_pair_is_one_character() -> None:
-    assert decode(b'"\\ud83d\\ude00"') == "\U0001f600"
+    assert decode_json(b'"\\ud83d\\ude00"') == "\U0001f600"
 
 
 def test_numbers_have_no_surprises() -> None:
-    assert decode(b"[1, -0.0, 1e300]") == [1, -0.0, 1e300]
-    assert isinstance(decode(b"1e300"), float) and math.isfinite(decode(b"1e300"))  # type: ignore[arg-type]
+    assert decode_json(b"[1, -0.0, 1e300]") == [1, -0.0, 1e300]
+    assert isinstance(decode_json(b"1e300"), float) and math.isfinite(decode_json(b"1e300"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_what_powershell_and_python_write_is_read(encoding: str) -> None:
     text = '{"이름": "값", "rate": NaN, "low": -Infinity, "n": 1}'
-    assert decode(text.encode(encoding)) == {"이름": "값", "rate": None, "low": None, "n": 1}
+    assert decode_json(text.encode(encoding)) == {"이름": "값", "rate": None, "low": None, "n": 1}
 
 
 def test_half_of_a_utf16_file_is_half_written() -> None:
     raw = '{"a": [1, 2, 3], "b": "c"}'.encode("utf-16")
     for end in range(2, len(raw) - 2):
-        with pytest.raises(BadJson) as caught:
-            decode(raw[:end])
-        assert caught.value.cut, end
+        with pytest.raises(JsonError) as caught:
+            decode_json(raw[:end])
+        assert caught.value.truncated, end

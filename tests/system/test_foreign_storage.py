@@ -13,24 +13,28 @@ from hung import hung, needs_fuse
 from console.runtime.supervision.worker_log import WorkerLog
 from console.system.box import open_box
 from console.system.config.schema import Settings
-from console.system.config.watched_file import Configured
+from console.system.config.watched_file import WatchedConfig
 from console.system.files import hanging_storage
-from console.system.files.hanging_storage import NoAnswer
-from console.system.files.outside_files import Door, unsafe_directory, write_atomically
-from console.system.files.safe_files import FileError, Problem
+from console.system.files.hanging_storage import StorageTimeoutError
+from console.system.files.outside_files import (
+    OutsideDirectory,
+    unsafe_directory_reason,
+    write_atomically,
+)
+from console.system.files.safe_files import FileError, FileProblem
 
 
 def _fail() -> None:
-    raise FileError(Problem.HALF, "at the end")
+    raise FileError(FileProblem.TRUNCATED, "at the end")
 
 
 def test_what_is_done_in_another_process_comes_back(tmp_path: Path) -> None:
-    place = hanging_storage.Place(str(tmp_path))
+    place = hanging_storage.RemoteDirectory(str(tmp_path))
     assert place.call(os.path.join, ("a", "b"), 5.0) == "a/b"
     assert place.call(os.urandom, (1_000_000,), 5.0) != b""
     with pytest.raises(FileError, match="half written: at the end") as caught:
         place.call(_fail, (), 5.0)
-    assert caught.value.problem is Problem.HALF
+    assert caught.value.problem is FileProblem.TRUNCATED
     with pytest.raises(FileError, match="FileNotFoundError"):
         place.call(os.stat, (str(tmp_path / "none"),), 5.0)
     with pytest.raises(FileError, match="was ended"):
@@ -40,7 +44,7 @@ def test_what_is_done_in_another_process_comes_back(tmp_path: Path) -> None:
 def test_the_process_keeps_no_descriptor_of_its_parent(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        open_there = hanging_storage.Place("x").call(os.listdir, ("/proc/self/fd",), 5.0)
+        open_there = hanging_storage.RemoteDirectory("x").call(os.listdir, ("/proc/self/fd",), 5.0)
     assert len(open_there) <= 5  # 0 to 2, the pipe, and the directory itself
 
 
@@ -55,14 +59,16 @@ def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path)
         )
         assert not hanging_storage.is_remote(str(tmp_path))
         for _ in range(3):
-            with pytest.raises(NoAnswer, match=f"does not answer since .*mount {directory}, fuse"):
+            with pytest.raises(
+                StorageTimeoutError, match=f"does not answer since .*mount {directory}, fuse"
+            ):
                 write_atomically(directory / "outputs" / "file", "text")
         began = time.monotonic()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(StorageTimeoutError):
             write_atomically(directory / "outputs" / "file", "text")
         assert time.monotonic() - began < 1.0
-        assert "does not answer" in (unsafe_directory(directory / "outputs") or "")
-        assert any(str(directory) in words for words in hanging_storage.silent())
+        assert "does not answer" in (unsafe_directory_reason(directory / "outputs") or "")
+        assert any(str(directory) in words for words in hanging_storage.unresponsive_messages())
         tasks = Path("/proc/self/task")
         states = [
             (one / "stat").read_text().rpartition(")")[2].split()[0] for one in tasks.iterdir()
@@ -70,7 +76,7 @@ def test_a_mount_that_hangs_costs_its_patience_once_and_is_named(tmp_path: Path)
         assert "D" not in states, "a thread of ours hangs: this process could not end"
     write_atomically(directory / "outputs" / "file", "text")
     assert (directory / "outputs" / "file").read_text() == "text"
-    assert hanging_storage.silent(retry=True) == ()
+    assert hanging_storage.unresponsive_messages(retry=True) == ()
 
 
 @needs_fuse
@@ -82,7 +88,7 @@ def test_lines_of_the_log_wait_until_the_mount_answers(tmp_path: Path) -> None:
         with hung(directory):
             began = time.monotonic()
             for number in range(50):
-                log.line(f"line {number}")
+                log.write(f"line {number}")
             assert time.monotonic() - began < 1.5, "the caller may be the event loop"
         while any(one.daemon and one.is_alive() for one in threading.enumerate()[1:]):
             time.sleep(0.01)
@@ -97,30 +103,30 @@ def test_a_configuration_on_a_mount_that_hangs_blocks_nobody(tmp_path: Path) -> 
     directory.mkdir()
     path = directory / "c.toml"
     path.write_text("")
-    configured = Configured(path, Settings())
+    configured = WatchedConfig(path, Settings())
     with hung(directory):
         began = time.monotonic()
         for _ in range(20):
-            assert configured.look() == Settings()
+            assert configured.reload_if_changed() == Settings()
         assert time.monotonic() - began < 2.0
-        assert configured.mistake is not None and "does not answer" in configured.mistake
-    configured.look()
-    assert configured.mistake is None
+        assert configured.file_error is not None and "does not answer" in configured.file_error
+    configured.reload_if_changed()
+    assert configured.file_error is None
 
 
 def test_a_configuration_that_became_a_pipe_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("")
-    configured = Configured(path, Settings())
+    configured = WatchedConfig(path, Settings())
     path.unlink()
     os.mkfifo(path)
-    assert configured.look() == Settings()
-    assert configured.mistake is not None and "is a FIFO" in configured.mistake
+    assert configured.reload_if_changed() == Settings()
+    assert configured.file_error is not None and "is a FIFO" in configured.file_error
 
 
 @needs_fuse
 def test_a_status_file_on_a_mount_that_hangs_is_unknown(tmp_path: Path) -> None:
     directory = tmp_path / "m"
-    with hung(directory), pytest.raises(NoAnswer) as caught:
-        Door(directory).read_json("status.json")
-    assert caught.value.problem is Problem.SILENT
+    with hung(directory), pytest.raises(StorageTimeoutError) as caught:
+        OutsideDirectory(directory).read_json("status.json")
+    assert caught.value.problem is FileProblem.NOT_RESPONDING

@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from arena import Make, dead, kill, wait_for
 
-from console.core.model import Command, Event, EventKind, Identity, LeaseState, Verb
-from console.core.supervision.state_machine import POLICY
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import LeaseState
+from console.core.supervision.state_machine import POLICY_ACTOR
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -26,7 +29,7 @@ def test_ensure_starts_one_and_then_finds_it(make: Make) -> None:
     assert (first.changed, again.changed) == (True, False)
     assert first.pid == again.pid == a.only().pid
     assert a.only().leased and a.only().token == 1
-    assert a.look().lease.state is LeaseState.HELD
+    assert a.look().worst_lease.state is LeaseState.HELD
     assert kinds(a.events()) == [EventKind.STARTED, EventKind.CONFIRMED]
 
 
@@ -35,7 +38,7 @@ def test_kill_is_certified_and_told(make: Make) -> None:
     pid = a.ensure().pid
     assert a.do(Verb.KILL).done
     assert pid and dead(pid) and not a.look().instances
-    assert a.look().lease.state is LeaseState.FREE
+    assert a.look().worst_lease.state is LeaseState.FREE
     assert a.deaths()[0].data["signal"] == "SIGTERM"
     told = [EventKind.STARTED, EventKind.ASKED, EventKind.DIED, EventKind.ENDED]
     assert kinds(a.events()) == told and not a.unexplained()
@@ -63,7 +66,7 @@ def test_a_stopped_worker_is_stalled_and_can_be_ended(make: Make) -> None:
     pid = a.ensure().pid or 0
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: a.only().root.state == "T")
-    assert a.look().lease.state is LeaseState.HELD
+    assert a.look().worst_lease.state is LeaseState.HELD
     assert a.do(Verb.KILL).done and dead(pid)
     assert a.deaths()[0].data["signal"] == "SIGTERM"
 
@@ -176,9 +179,11 @@ def test_policy_that_comes_too_late_does_not_undo_a_kill(make: Make) -> None:
     kill(a.ensure().pid or 0)
     wait_for(a.deaths)
     assert a.do(Verb.KILL).message == "worker: nothing to end"
-    late = a.do(Verb.ENSURE, actor=POLICY)  # decided when it was dead, and waited for its turn
+    late = a.do(
+        Verb.ENSURE, actor=POLICY_ACTOR
+    )  # decided when it was dead, and waited for its turn
     assert not late.done and "ended on request" in late.message
-    assert not a.look().instances and a.look().lease.state is LeaseState.FREE
+    assert not a.look().instances and a.look().worst_lease.state is LeaseState.FREE
     assert a.ensure().changed, "a person may"
 
 

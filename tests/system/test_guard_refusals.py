@@ -12,8 +12,10 @@ import portalocker
 import pytest
 from arena import PYTHON, STARTED, Make, dead, kill, wait_for
 
-from console.core.explain.death_chain import why
-from console.core.model import Command, Event, EventKind, LeaseState, Verb
+from console.core.explain.death_chain import explain_last_death
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import LeaseState
 from console.core.supervision import state_machine
 from console.system.guard.guard import Guard
 from console.system.locks import command_lock, ofd_lock
@@ -71,7 +73,7 @@ def test_what_cannot_run_is_told_and_leaves_the_lease_free(
     a = make(command=command, settle_s=0.5)
     outcome = a.do(Verb.ENSURE)
     assert (outcome.done, outcome.code) == (False, 1) and says in outcome.message
-    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
+    wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)
     assert EventKind.FAILED in kinds(a.events())
 
 
@@ -104,9 +106,9 @@ def test_our_own_ancestors_are_never_ended(make: Make) -> None:
 
 def test_policy_tells_the_same_refusal_once(make: Make) -> None:
     a = make()
-    path = a.box.paths.decision("worker")
+    path = a.box.paths.command_lock("worker")
     path.mkdir()
-    refused = [a.do(Verb.ENSURE, actor=state_machine.POLICY) for _ in range(3)]
+    refused = [a.do(Verb.ENSURE, actor=state_machine.POLICY_ACTOR) for _ in range(3)]
     assert not any(one.done for one in refused) and len({one.message for one in refused}) == 1
     assert len(a.events(EventKind.REFUSED)) == 1
     for _ in range(2):  # an operator's is told each time
@@ -117,7 +119,7 @@ def test_policy_tells_the_same_refusal_once(make: Make) -> None:
 @pytest.mark.parametrize("kind", ["symlink", "directory"])
 def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
     a = make()
-    path = a.box.paths.decision("worker")
+    path = a.box.paths.command_lock("worker")
     path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
     outcome = a.do(Verb.ENSURE)
     assert (outcome.done, outcome.code) == (False, 1) and str(path) in outcome.message
@@ -139,7 +141,7 @@ def test_a_role_that_takes_longer_than_the_usual_patience_is_waited_for(
     make: Make, monkeypatch: pytest.MonkeyPatch, verb: Verb
 ) -> None:
     """A settle time above the usual patience is allowed: starter and joining caller wait."""
-    monkeypatch.setattr(state_machine, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(state_machine, "MIN_LOCK_TIMEOUT_S", 0.2)
     a = make(settle_s=1.0, grace_s=0.5)
     if verb is Verb.RESTART:
         a.ensure()
@@ -154,10 +156,10 @@ def test_patience_ends_with_who_is_at_work(
     make: Make, linux: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the kernel's own call and by portalocker: one and the same lock."""
-    monkeypatch.setattr(command_lock, "LINUX", linux)
+    monkeypatch.setattr(command_lock, "IS_LINUX", linux)
     a = make()
-    a.guard.patience_s = 0.2
-    path = a.box.paths.decision("worker")
+    a.guard.timeout_s = 0.2
+    path = a.box.paths.command_lock("worker")
     descriptor = ofd_lock.open_lock(path)
     portalocker.lock(descriptor, portalocker.LockFlags.EXCLUSIVE)
     try:
@@ -166,7 +168,7 @@ def test_patience_ends_with_who_is_at_work(
         assert str(os.getpid()) in outcome.message
     finally:
         os.close(descriptor)
-    a.guard.patience_s = 30.0
+    a.guard.timeout_s = 30.0
     assert a.ensure().done
 
 
@@ -203,10 +205,10 @@ def test_a_kill_while_a_restart_is_planned_calls_it_off_by_name(make: Make) -> N
     kill(a.ensure().pid or 0)
     wait_for(a.deaths)
     assert a.do(Verb.KILL).message == "worker: nothing to end"
-    role, (asked,) = a.box.role("worker"), a.events(EventKind.ASKED)
+    role, (asked,) = a.box.find_role("worker"), a.events(EventKind.ASKED)
     assert role is not None
-    steps = why(role, a.events(), a.box.now())
+    steps = explain_last_death(role, a.events(), a.box.now())
     (action,) = [step for step in steps if step.part == "action"]
     assert action.text.startswith("none: test called the restart off")
-    assert (action.moment, action.events) == (asked.moment, (asked.id,))
+    assert (action.moment, action.event_ids) == (asked.moment, (asked.id,))
     assert "SIGKILL came from outside" in steps[1].text

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from console.system.host.json_http import HttpError, _resolve, fetch
+from console.system.host.json_http import HttpError, _resolve, fetch_json
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -63,13 +63,13 @@ def trickles(head: bytes, piece: bytes) -> Script:
 
 def refused(script: Script, **how: object) -> HttpError:
     with serving(script) as url, pytest.raises(HttpError) as caught:
-        fetch(url, **how)  # type: ignore[arg-type]
+        fetch_json(url, **how)  # type: ignore[arg-type]
     return caught.value
 
 
 def test_an_answer() -> None:
     with serving(says(OK + b"Content-Length: 8\r\n\r\n" + b'{"a": 1}')) as url:
-        answer = fetch(url)
+        answer = fetch_json(url)
     assert (answer.status, answer.data) == (200, {"a": 1})
     assert 0 <= answer.elapsed_s < 3
 
@@ -86,7 +86,7 @@ def test_an_answer() -> None:
 )
 def test_answers_of_many_shapes(raw: bytes, data: object) -> None:
     with serving(says(raw)) as url:
-        assert fetch(url).data == data
+        assert fetch_json(url).data == data
 
 
 def test_what_is_asked() -> None:
@@ -99,7 +99,7 @@ def test_what_is_asked() -> None:
         connection.sendall(OK + b"\r\n{}")
 
     with serving(script) as url:
-        fetch(url + "/x?a=b", method="POST", body={"n": 1}, headers={"X-Worker-Name": "w"})
+        fetch_json(url + "/x?a=b", method="POST", body={"n": 1}, headers={"X-Worker-Name": "w"})
     head, _, body = asked[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /api/x?a=b HTTP/1.1"
@@ -131,7 +131,7 @@ def test_what_is_asked() -> None:
     ],
 )  # fmt: skip
 def test_refused_answers(raw: bytes, reason: str) -> None:
-    assert str(refused(says(raw), limit=1000)).startswith(reason)
+    assert str(refused(says(raw), max_bytes=1000)).startswith(reason)
 
 
 def test_the_status_of_a_refusal_is_known() -> None:
@@ -154,7 +154,7 @@ def test_the_status_of_a_refusal_is_known() -> None:
 )
 def test_the_deadline_holds_against_a_trickle(script: Script) -> None:
     began = time.monotonic()
-    assert str(refused(script, deadline_s=0.3)) == "timed out after 0.3 s"
+    assert str(refused(script, timeout_s=0.3)) == "timed out after 0.3 s"
     assert time.monotonic() - began < 2
 
 
@@ -197,7 +197,7 @@ def test_a_reset_connection() -> None:
 )
 def test_bad_addresses(url: str, reason: str) -> None:
     with pytest.raises(HttpError, match=f"^{reason}".replace("\\", "\\\\")):
-        fetch(url)
+        fetch_json(url)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_bad_addresses(url: str, reason: str) -> None:
 )
 def test_nothing_can_be_smuggled_into_a_request(path: str, value: str) -> None:
     with serving(says(OK + b"\r\n1")) as url, pytest.raises(HttpError, match="cannot ask"):
-        fetch(url + path, headers={"A": value})
+        fetch_json(url + path, headers={"A": value})
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -213,25 +213,25 @@ def test_a_closed_port(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(HttpError, match="refused"):
-        fetch(f"{scheme}://127.0.0.1:{port}/")
+        fetch_json(f"{scheme}://127.0.0.1:{port}/")
 
 
 def test_tls_with_somebody_who_does_not_speak_it() -> None:
     with serving(says(OK + b"\r\n1")) as url, pytest.raises(HttpError):
-        fetch(url.replace("http:", "https:"))
+        fetch_json(url.replace("http:", "https:"))
 
 
 def test_a_silent_tls_server_meets_the_deadline() -> None:
     script: Script = lambda connection, _: connection.recv(1)  # noqa: E731
     with serving(script) as url, pytest.raises(HttpError, match="timed out after"):
-        fetch(url.replace("http:", "https:"), deadline_s=0.3)
+        fetch_json(url.replace("http:", "https:"), timeout_s=0.3)
 
 
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with serving(says(OK + b"\r\n1")) as url:
-        assert fetch(url).data == 1
+        assert fetch_json(url).data == 1
 
 
 def test_importing_it_costs_nothing() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from console.system import daemon_settings
-from console.system.config.difference import differences, digested
+from console.system.config.difference import describe_differences, digest_settings
 from console.system.config.loader import parse
 from console.system.config.schema import Settings
-from console.system.config.watched_file import Configured
+from console.system.config.watched_file import WatchedConfig
 from console.system.daemon_settings import DaemonSettings
 
 
@@ -39,23 +39,23 @@ from console.system.daemon_settings import DaemonSettings
     ],
 )
 def test_each_key_is_told(before: dict, after: dict, told: list[str]) -> None:
-    one, other = (digested(parse(tables, "x")) for tables in (before, after))
-    assert differences(one, other) == told
+    one, other = (digest_settings(parse(tables, "x")) for tables in (before, after))
+    assert describe_differences(one, other) == told
 
 
 def test_what_is_long_is_cut() -> None:
     before, after = (parse({"outputs": "/" + letter * 4_000}, "x") for letter in "ab")
-    (told,) = differences(digested(before), digested(after))
+    (told,) = describe_differences(digest_settings(before), digest_settings(after))
     assert len(told) < 300
     tables = ({"outputs": "/" + "x" * 500 + end} for end in ("/old/" + "y" * 500, "/new"))
-    before, after = (digested(parse(one, "x")) for one in tables)
-    (told,) = differences(before, after)
+    before, after = (digest_settings(parse(one, "x")) for one in tables)
+    (told,) = describe_differences(before, after)
     assert "/old/" in told and "/new" in told
 
 
 def test_the_record_reads_back(tmp_path: Path) -> None:
     record = DaemonSettings(
-        7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", True, digested(Settings())
+        7, "boot", "/c.toml", (1, 2, 3, 4, 5), "1.0", "why", True, digest_settings(Settings())
     )
     daemon_settings.write(tmp_path, record)
     assert daemon_settings.read(tmp_path) == record
@@ -84,18 +84,18 @@ def test_no_record_is_no_trouble(tmp_path: Path) -> None:
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("read_only = true")
-    configured = Configured(path, Settings(read_only=True))
-    assert configured.look().read_only
+    configured = WatchedConfig(path, Settings(read_only=True))
+    assert configured.reload_if_changed().read_only
     path.write_text("read_only = false")
-    assert not configured.look().read_only
+    assert not configured.reload_if_changed().read_only
     path.write_text("read_only = 3")
-    assert not configured.look().read_only
-    assert configured.mistake is not None and "read_only" in configured.mistake
+    assert not configured.reload_if_changed().read_only
+    assert configured.file_error is not None and "read_only" in configured.file_error
     path.unlink()
-    configured.look()
-    assert configured.mistake is not None and "No such file" in configured.mistake
+    configured.reload_if_changed()
+    assert configured.file_error is not None and "No such file" in configured.file_error
     path.write_text(json.dumps("x") + " = 1")
-    configured.look()
+    configured.reload_if_changed()
     path.write_text("read_only = true")
-    assert configured.look().read_only
-    assert configured.mistake is None
+    assert configured.reload_if_changed().read_only
+    assert configured.file_error is None

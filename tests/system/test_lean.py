@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from console.system.host.process_memory import Threads
+from console.system.host.process_memory import RenewingExecutor
 
-LEAN = "from console.system.host.process_memory import be_lean\nbe_lean()\n"
+LEAN = "from console.system.host.process_memory import reduce_memory\nreduce_memory()\n"
 THREADS = """
 import threading
 together = threading.Barrier(5)
@@ -35,31 +35,31 @@ TLS = """
 import asyncio, sys
 asyncio.run(asyncio.sleep(0))
 assert "ssl" not in sys.modules and "_ssl" not in sys.modules
-from console.system.host.json_http import HttpError, fetch
+from console.system.host.json_http import HttpError, fetch_json
 try:
-    fetch(sys.argv[1])
+    fetch_json(sys.argv[1])
 except HttpError as error:
     print(error)
 """
 RINGS = """
 import gc, sys, weakref
-from console.system.host.process_memory import settle, tidy
+from console.system.host.process_memory import freeze_gc, collect_garbage
 class Ring:
     def __init__(self): self.itself = self
 kept = [Ring() for _ in range(10_000)]
-settle()
+freeze_gc()
 gc.set_threshold(1_000_000)
 ring = weakref.ref(Ring())
 tuples = [tuple([n]) * 7 for n in range(5_000)]
 del tuples
 before = sys.getallocatedblocks()
-tidy()
+collect_garbage()
 print(ring() is None, len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), sep="\\n")
 print(before - sys.getallocatedblocks() > 1_500)
 """
 KEEPING = """
 import asyncio, ctypes, threading
-from console.system.host.process_memory import Threads
+from console.system.host.process_memory import RenewingExecutor
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g used free keep".split()]
 libc = ctypes.CDLL(None)
@@ -71,7 +71,7 @@ def work():
         pieces = [bytes(length) for _ in range(10)]
         del pieces
 async def main():
-    threads = Threads(asyncio.get_running_loop())
+    threads = RenewingExecutor(asyncio.get_running_loop())
     threads.renew()
     used = [libc.mallinfo2().used]
     for _ in range(20):
@@ -110,7 +110,11 @@ def test_what_threads_keep_of_the_heap_goes_with_them() -> None:
 
 
 async def test_who_works_is_not_disturbed_by_new_threads() -> None:
-    threads, told, began = Threads(asyncio.get_running_loop()), threading.Event(), threading.Event()
+    threads, told, began = (
+        RenewingExecutor(asyncio.get_running_loop()),
+        threading.Event(),
+        threading.Event(),
+    )
 
     def work() -> threading.Thread:
         began.set()

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from arena import Make, dead, kill, wait_for
 
-from console.core.model import LeaseState, Verb
+from console.core.model.commands import Verb
+from console.core.model.roles import LeaseState
 from console.system.locks import lease, ofd_lock
-from console.system.locks.lease import LeaseError
+from console.system.locks.lease import LockFileError
 
 HOLD = """
 import sys
 from pathlib import Path
 from console.system.locks import ofd_lock as lock
-grant = lock.take(Path(sys.argv[1]))
+grant = lock.acquire(Path(sys.argv[1]))
 print("taken" if grant else "held", flush=True)
 sys.stdin.read()
 """
@@ -44,15 +45,15 @@ def said(process: subprocess.Popen[str]) -> str:
 
 def test_one_takes_it_and_looking_does_not(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    assert not ofd_lock.held(path), "a file that is not there is not held"
+    assert not ofd_lock.is_locked(path), "a file that is not there is not held"
     with holder(path) as first:
         assert said(first) == "taken"
-        assert ofd_lock.held(path) and ofd_lock.take(path) is None
-        assert ofd_lock.holders(path) == (first.pid,)
+        assert ofd_lock.is_locked(path) and ofd_lock.acquire(path) is None
+        assert ofd_lock.lock_holder_pids(path) == (first.pid,)
         first.kill()
-    wait_for(lambda: not ofd_lock.held(path))
-    grant = ofd_lock.take(path)
-    assert grant is not None and ofd_lock.holders(path) == (os.getpid(),)
+    wait_for(lambda: not ofd_lock.is_locked(path))
+    grant = ofd_lock.acquire(path)
+    assert grant is not None and ofd_lock.lock_holder_pids(path) == (os.getpid(),)
     grant.close()
     assert path.exists() and path.read_bytes() == b"", "never unlinked, never written"
 
@@ -73,7 +74,7 @@ def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
     ) as prober:
         said(prober)
         for _ in range(2000):
-            grant = ofd_lock.take(path)
+            grant = ofd_lock.acquire(path)
             assert grant is not None, "a prober was taken for a holder"
             grant.close()
         prober.kill()
@@ -92,17 +93,17 @@ def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> N
         os.mkfifo(path)
     else:
         os.link(other, path)
-    for attempt in (ofd_lock.take, ofd_lock.held):
-        with pytest.raises(LeaseError, match=r"x\.lock"):
+    for attempt in (ofd_lock.acquire, ofd_lock.is_locked):
+        with pytest.raises(LockFileError, match=r"x\.lock"):
             attempt(path)
     assert kind == "dangling" or other.read_text() == "precious"
-    assert lease.look(path, tmp_path / "none").state is LeaseState.UNKNOWN
+    assert lease.read_lease(path, tmp_path / "none").state is LeaseState.UNKNOWN
 
 
 def test_a_wide_mode_is_narrowed(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.touch(0o644)
-    grant = ofd_lock.take(path)
+    grant = ofd_lock.acquire(path)
     assert grant is not None and path.stat().st_mode & 0o777 == 0o600
     grant.close()
 
@@ -112,15 +113,15 @@ def test_anothers_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.touch(0o600)
     os.chown(path, 65534, 65534)
-    with pytest.raises(LeaseError, match="belongs to uid 65534"):
-        ofd_lock.take(path)
+    with pytest.raises(LockFileError, match="belongs to uid 65534"):
+        ofd_lock.acquire(path)
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "null", '{"identity": "x"}', "\0" * 99])
 def test_a_broken_record_says_nothing(tmp_path: Path, record: str) -> None:
     (tmp_path / "owner").write_text(record)
     assert lease.read_owner(tmp_path / "owner") is None
-    assert lease.look(tmp_path / "x.lock", tmp_path / "owner").state is LeaseState.FREE
+    assert lease.read_lease(tmp_path / "x.lock", tmp_path / "owner").state is LeaseState.FREE
 
 
 def test_it_survives_the_shim(make: Make) -> None:
@@ -129,7 +130,7 @@ def test_it_survives_the_shim(make: Make) -> None:
     kill(a.shim())
     wait_for(lambda: dead(a.shim()))
     seen = a.look()
-    assert seen.lease.state is LeaseState.HELD and seen.instances[0].leased
+    assert seen.worst_lease.state is LeaseState.HELD and seen.instances[0].leased
     assert a.ensure().pid == pid and not a.duplicates
 
 
@@ -137,9 +138,9 @@ def test_it_survives_a_worker_that_closes_everything(make: Make) -> None:
     a = make(modes="close")
     pid = a.ensure().pid
     wait_for(lambda: a.lines("ready"))
-    assert a.look().lease.state is LeaseState.HELD, "the shim holds it too"
+    assert a.look().worst_lease.state is LeaseState.HELD, "the shim holds it too"
     kill(a.shim())
-    wait_for(lambda: not ofd_lock.held(a.box.paths.lease("worker")))
+    wait_for(lambda: not ofd_lock.is_locked(a.box.paths.lease("worker")))
     # Now nothing holds it, and still no second one: whoever takes the lease looks again.
     assert a.ensure().pid == pid
     assert a.do(Verb.ENSURE).pid == pid and not a.duplicates
@@ -155,7 +156,7 @@ def test_a_lost_lock_file_starts_no_second_one(make: Make, how: str) -> None:
         path.touch(0o600)
     elif how == "symlink":
         path.symlink_to("/etc/passwd")
-    state = a.look().lease.state
+    state = a.look().worst_lease.state
     assert state is (LeaseState.UNKNOWN if how == "symlink" else LeaseState.REPLACED)
     outcome = a.do(Verb.ENSURE)
     assert outcome.pid == pid and outcome.done and not a.duplicates
@@ -171,8 +172,8 @@ def test_orphaned_has_a_name_and_a_way_out(make: Make) -> None:
     child = int(wait_for(lambda: a.lines("children"))[0])
     kill(a.shim())
     kill(pid or -1)
-    wait_for(lambda: a.look().lease.state is LeaseState.ORPHANED)
-    assert a.look().lease.holders == (child,)
+    wait_for(lambda: a.look().worst_lease.state is LeaseState.ORPHANED)
+    assert a.look().worst_lease.holders == (child,)
     again = a.ensure()
     assert again.pid != pid and dead(child) and not a.duplicates
     assert "leftover" in " ".join(event.reason for event in a.events())

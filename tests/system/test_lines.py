@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.core.model import Command, Event, EventKind, Identity, Moment, Outcome, Verb
-from console.system.store.event_outbox import Lines
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.time import Moment
+from console.system.store.event_outbox import EventOutbox
 from console.system.store.store import Store
 
 
@@ -15,20 +18,20 @@ def line(kind: EventKind, reason: str = "", pid: int = 1) -> Event:
 
 def test_they_are_written_in_their_order_once_they_can_be(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    lines = Lines(store)
+    lines = EventOutbox(store)
     store.write([("ALTER TABLE events RENAME TO gone", ())])
-    lines.keep(line(EventKind.ASKED, "1"))
-    lines.keep(line(EventKind.DIED, "2"))
-    lines.keep(line(EventKind.DIED, "the same death"))
-    lines.keep(line(EventKind.DIED, "3", pid=2))
-    assert lines.trouble is not None
-    assert [one.reason for one in lines.waiting("worker")] == ["1", "2", "3"]
-    assert lines.waiting("queue") == []
-    killed = lines.caution(Command(Verb.KILL, "worker", "cli:ana"), Outcome(True, "ended"))
+    lines.write_or_queue(line(EventKind.ASKED, "1"))
+    lines.write_or_queue(line(EventKind.DIED, "2"))
+    lines.write_or_queue(line(EventKind.DIED, "the same death"))
+    lines.write_or_queue(line(EventKind.DIED, "3", pid=2))
+    assert lines.write_error is not None
+    assert [one.reason for one in lines.pending_events("worker")] == ["1", "2", "3"]
+    assert lines.pending_events("queue") == []
+    killed = lines.add_warning(Command(Verb.KILL, "worker", "cli:ana"), Outcome(True, "ended"))
     assert killed.message.startswith("ended; not in the ledger, so policy may start it again: ")
     store.write([("ALTER TABLE gone RENAME TO events", ())])
-    lines.catch_up()
-    assert lines.trouble is None
+    lines.flush()
+    assert lines.write_error is None
     assert [one.reason for one in store.events()] == ["1", "2", "3"]
-    assert lines.caution(Command(Verb.KILL, "worker", "a"), Outcome(True, "x")).message == "x"
+    assert lines.add_warning(Command(Verb.KILL, "worker", "a"), Outcome(True, "x")).message == "x"
     store.close()

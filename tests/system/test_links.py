@@ -14,7 +14,7 @@ from arena import wait_for
 
 from console.system.box import Box, open_box
 from console.system.config.schema import RoleSettings, Settings
-from console.system.files.symbolic_links import Links
+from console.system.files.symbolic_links import LinkResolver
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def bot(*words: str, cwd: Path) -> Iterator[int]:
 
 
 def pids(box: Box) -> list[int]:
-    role = box.role("worker")
+    role = box.find_role("worker")
     assert role is not None
     return [one.pid for one in box.observe([role], full=True)[0].instances]
 
@@ -77,18 +77,20 @@ def test_a_script_through_a_link(place: Path) -> None:
 
 def test_a_loop_of_links_is_no_error(place: Path) -> None:
     (place / "loop").symlink_to("loop")
-    assert Links().look([str(place / "loop")]) == {str(place / "loop"): str(place / "loop")}
+    assert LinkResolver().resolve_paths([str(place / "loop")]) == {
+        str(place / "loop"): str(place / "loop")
+    }
 
 
 HUNG = """
 import ctypes, os, sys, time
 sys.path.insert(0, {root!r})
-from console.system.files.symbolic_links import Links
-links, place = Links(), {place!r}
+from console.system.files.symbolic_links import LinkResolver
+links, place = LinkResolver(), {place!r}
 known = place + "/m/sub"
 os.symlink(place, place + "/m")
 os.makedirs(place + "/sub")
-print(links.look([known])[known] == place + "/sub")
+print(links.resolve_paths([known])[known] == place + "/sub")
 os.unlink(place + "/m")
 os.mkdir(place + "/m")
 device = os.open("/dev/fuse", os.O_RDWR)
@@ -98,10 +100,10 @@ if libc.mount(b"none", (place + "/m").encode(), b"fuse", 0, options):
     print("skip", os.strerror(ctypes.get_errno()))
     sys.exit()
 begin = time.monotonic()
-print(links.look([known])[known] == place + "/sub")
+print(links.resolve_paths([known])[known] == place + "/sub")
 for _ in range(200):
-    links.look([known])
-    links.look([place + "/sub"])
+    links.resolve_paths([known])
+    links.resolve_paths([place + "/sub"])
 print(time.monotonic() - begin < 5, sys.stdout.flush())
 os._exit(0)
 """
@@ -121,7 +123,7 @@ def test_a_directory_that_hangs_keeps_no_look_waiting(tmp_path: Path) -> None:
 
 
 def test_paths_are_resolved_again_once_they_answer(tmp_path: Path) -> None:
-    links, path = Links(), str(tmp_path / "link")
-    assert links.look([path]) == {path: path}
+    links, path = LinkResolver(), str(tmp_path / "link")
+    assert links.resolve_paths([path]) == {path: path}
     os.symlink(tmp_path / "target", path)
-    wait_for(lambda: links.look([path]) == {path: str(tmp_path / "target")})
+    wait_for(lambda: links.resolve_paths([path]) == {path: str(tmp_path / "target")})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.commands.doctor import outlives
+from console.cli.commands.doctor import logout_survival
 from console.system.host import logind
 
 MAIN, YES = "etc/logind.conf", "[Login]\nKillUserProcesses=yes\n"
@@ -41,7 +41,7 @@ def test_who_is_ended_with_the_session(files: dict[str, str], ended: bool, tmp_p
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="latin-1")
-    assert logind.ends_sessions("ana", roots) == ended
+    assert logind.kills_user_processes("ana", roots) == ended
 
 
 def test_root_is_spared_unless_others_are_or_nobody_is(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_root_is_spared_unless_others_are_or_nobody_is(tmp_path: Path) -> None:
         ("KillExcludeUsers=bo", True),
     ):
         (tmp_path / "logind.conf").write_text(YES + spared)
-        assert logind.ends_sessions("root", [tmp_path]) == ended
+        assert logind.kills_user_processes("root", [tmp_path]) == ended
 
 
 def test_we_are_who_we_are_whatever_the_environment_says(
@@ -59,11 +59,11 @@ def test_we_are_who_we_are_whatever_the_environment_says(
 ) -> None:
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setenv("LOGNAME", "somebody")
-    name = logind.user()
+    name = logind.current_user_name()
     assert name == pwd.getpwuid(os.getuid()).pw_name != "somebody"
-    assert not logind.lingers(name, tmp_path)
+    assert not logind.is_lingering(name, tmp_path)
     (tmp_path / name).touch()
-    assert logind.lingers(name, tmp_path)
+    assert logind.is_lingering(name, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_we_are_who_we_are_whatever_the_environment_says(
 def test_doctor_warns_only_where_the_daemon_would_end(
     ended: bool, installed: bool, lingers: bool, well: bool, advice: str
 ) -> None:
-    found, words = outlives("ana", ended, installed, lingers)
+    found, words = logout_survival("ana", ended, installed, lingers)
     assert found == well and words.endswith(advice)
     assert well != ("enable-linger" in words or "daemon install" in words)

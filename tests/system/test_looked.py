@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from console.core.model import Moment
+from console.core.model.time import Moment
 from console.system.files import last_viewed
 from console.system.paths import Paths
 
@@ -14,13 +14,13 @@ NOW = Moment(1_795_000_000.25, 5.0, "boot")
 
 def test_what_was_noted_is_told_until_it_lies_ahead(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
-    assert last_viewed.last(paths, NOW) is None
-    last_viewed.note(paths, NOW)
-    later = last_viewed.last(paths, NOW.plus(60))
+    assert last_viewed.read(paths, NOW) is None
+    last_viewed.update(paths, NOW)
+    later = last_viewed.read(paths, NOW.plus(60))
     assert later is not None and abs(later.at - NOW.at) < 0.001
-    assert last_viewed.last(paths, NOW.plus(-60)) is None, "the clock was set back"
-    last_viewed.note(paths, NOW.plus(3600))
-    again = last_viewed.last(paths, NOW.plus(7200))
+    assert last_viewed.read(paths, NOW.plus(-60)) is None, "the clock was set back"
+    last_viewed.update(paths, NOW.plus(3600))
+    again = last_viewed.read(paths, NOW.plus(7200))
     assert again is not None and abs(again.at - NOW.at - 3600) < 0.001
 
 
@@ -29,8 +29,8 @@ def test_no_link_is_followed_and_nothing_fails(tmp_path: Path) -> None:
     other.write_text("")
     os.utime(other, (1.0, 1.0))
     paths = Paths(tmp_path / "state")
-    last_viewed.note(paths, NOW)  # there is no such directory
+    last_viewed.update(paths, NOW)  # there is no such directory
     paths.state.mkdir()
-    paths.looked.symlink_to(other)
-    last_viewed.note(paths, NOW)
+    paths.last_viewed.symlink_to(other)
+    last_viewed.update(paths, NOW)
     assert other.stat().st_mtime == 1.0

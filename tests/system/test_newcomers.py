@@ -14,11 +14,11 @@ import pytest
 from arena import wait_for
 
 from console.system import clock
-from console.system.host.inotify import Stirring
+from console.system.host.inotify import InotifyWatch
 from console.system.processes import process_table, procfs
-from console.system.processes.process_table import LINUX, Table
+from console.system.processes.process_table import IS_LINUX, ProcessTable
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="/proc and inotify are Linux's")
+pytestmark = pytest.mark.skipif(not IS_LINUX, reason="/proc and inotify are Linux's")
 
 
 class Later(clock.Clock):
@@ -42,22 +42,22 @@ def running(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
             one.kill()
 
 
-def told(table: Table, pid: int) -> tuple[str, ...]:
+def told(table: ProcessTable, pid: int) -> tuple[str, ...]:
     """The command line under which a newcomer is told of; empty when it is not."""
-    return next((one.argv for one in table.newcomers() if one.pid == pid), ())
+    return next((one.argv for one in table.scan_new_or_changed() if one.pid == pid), ())
 
 
 def test_a_new_process_is_told_and_a_thread_is_none() -> None:
-    table = Table()
-    table.look()
-    table.newcomers()
+    table = ProcessTable()
+    table.scan()
+    table.scan_new_or_changed()
     ended = threading.Event()
     thread = threading.Thread(target=ended.wait)
     thread.start()
     try:
         with running("cat") as new:
-            assert table.stirred()
-            seen = {one.pid for one in table.newcomers()}
+            assert table.may_have_changed()
+            seen = {one.pid for one in table.scan_new_or_changed()}
             assert new.pid in seen and thread.native_id not in seen
     finally:
         ended.set()
@@ -65,17 +65,17 @@ def test_a_new_process_is_told_and_a_thread_is_none() -> None:
 
 
 def test_whom_another_look_has_found_is_told_all_the_same() -> None:
-    table = Table()
-    table.look()
-    table.newcomers()
+    table = ProcessTable()
+    table.scan()
+    table.scan_new_or_changed()
     with running("cat") as new:
-        table.look()
-        assert table.stirred() and told(table, new.pid) == ("cat",)
+        table.scan()
+        assert table.may_have_changed() and told(table, new.pid) == ("cat",)
 
 
 def test_a_young_process_is_told_again_when_it_becomes_another_program() -> None:
-    table = Table()
-    table.look()
+    table = ProcessTable()
+    table.scan()
     with running("sh", "-c", "read line; exec cat") as new:
         assert told(table, new.pid)[0] == "sh"
         assert new.stdin is not None
@@ -89,39 +89,41 @@ def test_an_old_process_that_becomes_another_program_is_told_in_half_a_minute(
     tells: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not tells:
-        monkeypatch.setattr(process_table, "ran", lambda _pid: None)
-    table, later = Table(), Later()
-    with running("sh", "-c", "read one; read two; exec cat") as new, clock.driven_by(later):
+        monkeypatch.setattr(process_table, "read_cpu_time_ns", lambda _pid: None)
+    table, later = ProcessTable(), Later()
+    with running("sh", "-c", "read one; read two; exec cat") as new, clock.override_clock(later):
         told(table, new.pid)
         line = Path(f"/proc/{new.pid}/cmdline")
         assert new.stdin is not None
         for program in ("sh", "cat"):
             later.by += 31
             told(table, new.pid)
-            assert table.brief and not told(table, new.pid)  # old, and no news
+            assert table.can_scan_incrementally and not told(table, new.pid)  # old, and no news
             new.stdin.write(b"\n")
             new.stdin.flush()
             wait_for(lambda name=program: line.read_bytes().startswith(name.encode()))
             later.by += 31
-            assert table.stirred() and told(table, new.pid)[0] == program
+            assert table.may_have_changed() and told(table, new.pid)[0] == program
 
 
 def test_who_does_not_run_has_run_as_long_as_before() -> None:
     with running("cat") as new:
         new.send_signal(signal.SIGSTOP)
-        assert wait_for(lambda: (procfs.stat_of(new.pid) or "?")[0] == "T")
-        wait_for(lambda: procfs.ran(new.pid) == procfs.ran(new.pid))  # off its processor, too
-        before = procfs.ran(new.pid)
-        assert before and before == procfs.ran(new.pid)
+        assert wait_for(lambda: (procfs.read_stat(new.pid) or "?")[0] == "T")
+        wait_for(
+            lambda: procfs.read_cpu_time_ns(new.pid) == procfs.read_cpu_time_ns(new.pid)
+        )  # off its processor, too
+        before = procfs.read_cpu_time_ns(new.pid)
+        assert before and before == procfs.read_cpu_time_ns(new.pid)
         new.send_signal(signal.SIGCONT)
-        assert wait_for(lambda: (procfs.ran(new.pid) or 0) > before)
-    assert procfs.ran(new.pid) is None
+        assert wait_for(lambda: (procfs.read_cpu_time_ns(new.pid) or 0) > before)
+    assert procfs.read_cpu_time_ns(new.pid) is None
 
 
 def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("one")
-    heard = Stirring(tmp_path)
+    heard = InotifyWatch(tmp_path)
     poll = select.poll()
     poll.register(heard.fileno(), select.POLLIN)
     assert file.read_text() == "one" and not poll.poll(0)
@@ -134,4 +136,4 @@ def test_a_write_into_the_directory_is_heard_and_a_look_is_not(tmp_path: Path) -
 
 def test_a_directory_that_is_not_there_cannot_be_listened_to(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="inotify_add_watch"):
-        Stirring(tmp_path / "nowhere")
+        InotifyWatch(tmp_path / "nowhere")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.host.sd_notify import notify, ping_every_s
+from console.system.host.sd_notify import notify, watchdog_ping_interval_s
 
 
 @pytest.fixture
@@ -58,4 +58,4 @@ def test_pings_come_twice_as_often_as_wanted(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", limit)
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "own" else pid)
-    assert ping_every_s() == expected
+    assert watchdog_ping_interval_s() == expected

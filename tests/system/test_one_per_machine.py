@@ -15,9 +15,10 @@ from arena import PYTHON, STARTED, Arena, Make, dead, kill, pids, wait_for, word
 from battle import Round
 from tally import Tally
 
-from console.core.model import Command, EventKind, Outcome, Verb
-from console.core.processes.instances import MARKS
-from console.demo.environment import free_port
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import EventKind
+from console.core.processes.instances import ENV_MARKERS
+from console.demo.environment import find_free_port
 from console.system.box import Box, open_box
 from console.system.config.schema import Queue, RoleSettings, Settings
 from console.system.guard.guard import Guard
@@ -110,7 +111,9 @@ def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
         a.ensure()
         os._exit(0)
     STARTED.append(caller)
-    wait_for(lambda: any(record.box == a.box.name for record in worker_registry.known()))
+    wait_for(
+        lambda: any(record.box == a.box.name for record in worker_registry.read_live_records())
+    )
     kill(caller)
     with beside(a, "other") as box:
         answer = do(box, Verb.ENSURE)
@@ -174,9 +177,9 @@ def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None
 def test_records_of_the_dead_are_removed(make: Make) -> None:
     a = make()
     pid, place = a.ensure().pid, worker_registry.directory()
-    assert place and [one for one in worker_registry.known() if one.identity.pid == pid]
+    assert place and [one for one in worker_registry.read_live_records() if one.identity.pid == pid]
     a.do(Verb.KILL)
-    assert not [one for one in worker_registry.known() if one.identity.pid == pid]
+    assert not [one for one in worker_registry.read_live_records() if one.identity.pid == pid]
     a.ensure()
     assert not list(place.glob(f"{pid}.*.json"))
 
@@ -216,7 +219,7 @@ def test_another_users_look_alike_is_named_and_never_counted(make: Make) -> None
     answer = a.ensure()
     assert answer.changed and f"PID {older} of user nobody" in answer.message
     assert a.only().pid == answer.pid
-    assert [one.identity.pid for one in a.look().others] == [older]
+    assert [one.identity.pid for one in a.look().look_alikes] == [older]
     younger = another_users(str(a.script))
     again = a.ensure()
     assert again.pid == answer.pid and not again.changed
@@ -232,7 +235,7 @@ def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) 
     a = make()
     state = a.place / "robot"
     (state / "locks").mkdir(parents=True)
-    marks = dict(zip(MARKS, (str(state), "worker", "7"), strict=True))
+    marks = dict(zip(ENV_MARKERS, (str(state), "worker", "7"), strict=True))
     theirs = another_users(str(a.script), env=marks)
     identity = process_table.identify(theirs)
     record = json.dumps({"identity": str(identity), "token": 7})
@@ -255,7 +258,7 @@ def test_another_users_worker_inherits_no_secret_of_root(
     pid = a.ensure().pid
     assert pid
     wanted = {"ROOTS_OWN", "ITS_OWN", "PATH", "HOME"}
-    found = process_table.environment(pid, wanted)
+    found = process_table.read_environment(pid, wanted)
     assert found.keys() == {"ITS_OWN", "PATH", "HOME"} and found["HOME"] != os.environ["HOME"]
 
 
@@ -264,8 +267,8 @@ def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
     a = make(user="nobody", command=["/bin/sleep", "600"], match="sleep_never_matches.py")
     a.place.chmod(0o755)
     pid = a.ensure().pid
-    assert pid and process_table.standing(pid)[0] == OTHER
-    assert process_table.environment(pid, {"USER"}) == {"USER": "nobody"}
+    assert pid and process_table.read_uid_and_nesting(pid)[0] == OTHER
+    assert process_table.read_environment(pid, {"USER"}) == {"USER": "nobody"}
     assert a.ensure().pid == pid
     assert a.do(Verb.KILL).done and dead(pid)
 
@@ -273,17 +276,17 @@ def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
 @AS_ROOT
 def test_root_and_the_user_that_is_named_take_one_start_lock(make: Make) -> None:
     """The user's own rpa-console starts the same worker."""
-    root = make(user="nobody").box.role("worker")
-    own = make("own").box.role("worker")
+    root = make(user="nobody").box.find_role("worker")
+    own = make("own").box.find_role("worker")
     assert root is not None and own is not None
-    held = start_lock.take(root)
+    held = start_lock.acquire(root)
     assert held is not None and held.descriptor >= 0
     try:
-        assert as_user(lambda: start_lock.take(own) is None)
+        assert as_user(lambda: start_lock.acquire(own) is None)
     finally:
         held.close()
-    assert as_user(lambda: start_lock.take(own) is not None)
-    assert not start_lock.refusal(root)
+    assert as_user(lambda: start_lock.acquire(own) is not None)
+    assert not start_lock.acquire_refusal(root)
 
 
 def as_user(question: Callable[[], bool]) -> bool:
@@ -452,7 +455,7 @@ def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
     )
     a.settings.roles["queue"] = RoleSettings(match=str(server))
     with beside(a, "state-2") as box:
-        worker, queue = box.role("worker"), box.role("queue")
+        worker, queue = box.find_role("worker"), box.find_role("queue")
         assert worker and queue
         assert do(box, Verb.ENSURE).done
         found = wait_for(lambda: box.observe([queue], full=True)[0].instances)
@@ -474,7 +477,7 @@ def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
 
 
 def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_path: Path) -> None:
-    a, port = make(), free_port()
+    a, port = make(), find_free_port()
     server = (
         "import http.server as h;"
         f"h.HTTPServer(('127.0.0.1', {port}), h.BaseHTTPRequestHandler).serve_forever()"
@@ -486,7 +489,7 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
     settings = Settings(queue=Queue(url=f"http://127.0.0.1:{port}"), roles=a.settings.roles)
     with open_box(settings, tmp_path / "state-3") as box:
         assert do(box, Verb.ENSURE).done
-        (holder,) = wait_for(lambda: port_owners.holding(pids(), port))
+        (holder,) = wait_for(lambda: port_owners.find_port_holders(pids(), port))
         try:
             (tree,) = box.observe([box.roles[0]], full=True)[0].instances
             assert holder not in tree.pids
@@ -503,8 +506,8 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
 def test_a_foreign_proc_is_refused(make: Make) -> None:
     a = make()
     code = (
-        "from console.system.processes.process_table import Table, ProcessError\n"
-        "try:\n    Table().look()\nexcept ProcessError as error:\n    print(error)"
+        "from console.system.processes.process_table import ProcessTable, ProcessError\n"
+        "try:\n    ProcessTable().scan()\nexcept ProcessError as error:\n    print(error)"
     )
     done = subprocess.run(
         ["unshare", "--pid", "--fork", sys.executable, "-c", code],

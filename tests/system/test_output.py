@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from console.core.model import Identity
+from console.core.model.processes import Identity
 from console.system.files import safe_files
 from console.system.processes import procfs
-from console.system.processes.output_files import NoOutput, written_by
+from console.system.processes.output_files import NoOutputFile, find_output_file
 
 CODE = "import sys\nprint('hello', file=sys.stderr, flush=True)\nsys.stdin.read()"
 
@@ -41,50 +41,50 @@ def identity_of(pid: int) -> Identity:
 
 
 def test_a_file_is_followed_also_when_its_name_is_gone(bot: Identity, log: Path) -> None:
-    path, name = written_by(bot, "err")
+    path, name = find_output_file(bot, "err")
     assert name == str(log)
     end = 0
-    while not (page := safe_files.tail(path, None)).lines:
+    while not (page := safe_files.read_tail(path, None)).lines:
         assert page.error is None
         end = page.end
     assert page.lines == ("hello",)
     log.unlink()
-    path, name = written_by(bot, "err")
+    path, name = find_output_file(bot, "err")
     assert "(deleted)" in name
-    assert safe_files.tail(path, None).lines == ("hello",)
+    assert safe_files.read_tail(path, None).lines == ("hello",)
     assert end == 0
 
 
 def test_what_is_no_file_is_named(bot: Identity) -> None:
-    with pytest.raises(NoOutput, match=r"standard output is pipe .*no file to follow"):
-        written_by(bot, "out")
+    with pytest.raises(NoOutputFile, match=r"standard output is pipe .*no file to follow"):
+        find_output_file(bot, "out")
 
 
 def test_a_device_is_named() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as running:
-        with pytest.raises(NoOutput, match=r"standard error is .*/dev/null"):
-            written_by(identity_of(running.pid), "err")
+        with pytest.raises(NoOutputFile, match=r"standard error is .*/dev/null"):
+            find_output_file(identity_of(running.pid), "err")
         running.communicate(b"\n")
 
 
 def test_who_is_gone_or_under_a_number_given_away_has_no_output(bot: Identity) -> None:
     other = Identity(bot.pid, bot.ticks + 1, bot.boot)
-    with pytest.raises(NoOutput, match="gone"):
-        written_by(other, "err")
-    with pytest.raises(NoOutput, match="gone"):
-        written_by(Identity(2**22 - 1, 1, bot.boot), "err")
+    with pytest.raises(NoOutputFile, match="gone"):
+        find_output_file(other, "err")
+    with pytest.raises(NoOutputFile, match="gone"):
+        find_output_file(Identity(2**22 - 1, 1, bot.boot), "err")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
 def test_another_accounts_process_is_not_read(bot: Identity) -> None:
     code = (
         "import os, sys; os.setgid(12345); os.setuid(12345)\n"
-        "from console.core.model import Identity\n"
-        "from console.system.processes.output_files import written_by, NoOutput\n"
-        f"try: written_by(Identity({bot.pid}, {bot.ticks}, {bot.boot!r}), 'err')\n"
-        "except NoOutput as error: print(error)\n"
+        "from console.core.model.processes import Identity\n"
+        "from console.system.processes.output_files import find_output_file, NoOutputFile\n"
+        f"try: find_output_file(Identity({bot.pid}, {bot.ticks}, {bot.boot!r}), 'err')\n"
+        "except NoOutputFile as error: print(error)\n"
     )
     # Everything is imported before the account changes: it may not be able to read our files.
     code = (

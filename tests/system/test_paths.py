@@ -12,8 +12,8 @@ from console.system.paths import (
     Paths,
     check_ancestors,
     check_private,
-    default_config,
-    default_state,
+    default_config_file,
+    default_state_directory,
     network_filesystem,
 )
 
@@ -22,8 +22,8 @@ def test_what_is_made_is_private(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "deep" / "state")
     before = os.umask(0)
     try:
-        paths.prepare()
-        paths.prepare()
+        paths.create_directories()
+        paths.create_directories()
     finally:
         os.umask(before)
     for directory in (paths.state, paths.locks, paths.logs):
@@ -34,11 +34,11 @@ def test_what_is_made_is_private(tmp_path: Path) -> None:
 def test_everything_of_a_box_lies_in_its_directory(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     for path in (
-        paths.store, paths.lease("worker"), paths.owner("worker"), paths.decision("worker"),
+        paths.store, paths.lease("worker"), paths.owner("worker"), paths.command_lock("worker"),
         paths.log("worker", "err"), paths.heartbeat,
     ):  # fmt: skip
         assert path.is_relative_to(tmp_path)
-    assert len({paths.lease("a"), paths.owner("a"), paths.decision("a"), paths.lease("b")}) == 4
+    assert len({paths.lease("a"), paths.owner("a"), paths.command_lock("a"), paths.lease("b")}) == 4
 
 
 def test_places_that_others_can_change_are_refused(tmp_path: Path) -> None:
@@ -70,15 +70,15 @@ STRANGER = 12345
 def test_a_state_in_a_directory_that_others_can_move_it_out_of_is_refused(tmp_path: Path) -> None:
     above = tmp_path / "above"
     state = above / "between" / "state"
-    Paths(state).prepare()
+    Paths(state).create_directories()
     above.chmod(0o777)
     with pytest.raises(PathError, match=f"{above}: every user may write .* chmod o-w {above}"):
-        Paths(state).prepare()
+        Paths(state).create_directories()
     above.chmod(0o1777)  # in a sticky directory a name belongs to its owner
-    Paths(state).prepare()
+    Paths(state).create_directories()
     os.chown(above, STRANGER, STRANGER)
     with pytest.raises(PathError, match=f"{above}: belongs to uid {STRANGER}"):
-        Paths(state).prepare()
+        Paths(state).create_directories()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
@@ -89,15 +89,15 @@ def test_a_link_to_the_state_is_followed_if_its_maker_is_trusted(tmp_path: Path)
     link.symlink_to("../real/state")
     state = link / "x" / ".." / "box"
     (tmp_path / "real" / "state" / "x").mkdir(parents=True, mode=0o700)
-    Paths(state).prepare()
+    Paths(state).create_directories()
     os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
     with pytest.raises(PathError, match=f"{link}: is a link of uid {STRANGER}"):
-        Paths(state).prepare()
+        Paths(state).create_directories()
     link.unlink()
     link.symlink_to(tmp_path / "real" / "state")
     (tmp_path / "real").chmod(0o707)  # what the link leads through counts, too
     with pytest.raises(PathError, match=f"{tmp_path / 'real'}: every user may write"):
-        Paths(state).prepare()
+        Paths(state).create_directories()
     link.unlink()
     link.symlink_to("link")
     with pytest.raises(PathError, match="too many"):
@@ -108,7 +108,7 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/nowhere")):
         with pytest.raises(PathError, match=str(place)):
-            Paths(place).prepare()
+            Paths(place).create_directories()
 
 
 def imitate(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,5 +163,5 @@ def test_the_users_places_follow_the_environment(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "c"))
-    assert default_state() == tmp_path / "s" / "rpa-console"
-    assert default_config() == tmp_path / "c" / "rpa-console" / "config.toml"
+    assert default_state_directory() == tmp_path / "s" / "rpa-console"
+    assert default_config_file() == tmp_path / "c" / "rpa-console" / "config.toml"

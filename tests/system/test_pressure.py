@@ -10,7 +10,12 @@ import pytest
 
 from console.system import daemon_role
 from console.system.host import resource_pressure
-from console.system.host.resource_pressure import Pressure, disk, memory, scarce
+from console.system.host.resource_pressure import (
+    ResourcePressure,
+    disk_warning,
+    is_low,
+    memory_warning,
+)
 from console.system.paths import Paths
 from console.system.store import disk_space
 
@@ -22,7 +27,7 @@ G = 1 << 30
     [(2 * G, 100 * G, False), (0.9 * G, 100 * G, True), (0.9 * G, 4 * G, False), (0, G, True)],
 )
 def test_scarce_is_a_small_share_and_a_small_amount(left: float, whole: float, told: bool) -> None:
-    assert scarce(left, whole) is told
+    assert is_low(left, whole) is told
 
 
 @pytest.mark.parametrize(
@@ -37,9 +42,9 @@ def test_scarce_is_a_small_share_and_a_small_amount(left: float, whole: float, t
 def test_memory(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "meminfo"
     file.write_text(text, encoding="ascii")
-    said = memory(file)
+    said = memory_warning(file)
     assert said.endswith(words) and bool(said) == bool(words)
-    assert memory(tmp_path / "nowhere") == ""
+    assert memory_warning(tmp_path / "nowhere") == ""
 
 
 def test_a_disk_that_fills_is_told_of_within_a_minute(
@@ -49,17 +54,19 @@ def test_a_disk_that_fills_is_told_of_within_a_minute(
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk can only be mounted by root")
     try:
-        looked = Pressure()
-        before = looked.told(tmp_path)
+        looked = ResourcePressure()
+        before = looked.read_warnings(tmp_path)
         assert not any("disk" in one for one in before)
         (tmp_path / "ballast").write_bytes(b"x" * (4 * 1024 * 1024 - 100 * 1024))
-        assert "is nearly full: " in disk(tmp_path) and "of 4.0M left" in disk(tmp_path)
-        assert looked.told(tmp_path) == before  # a minute has not gone by
-        monkeypatch.setattr(resource_pressure, "EVERY_S", 0.0)
-        assert disk(tmp_path) in looked.told(tmp_path)
+        assert "is nearly full: " in disk_warning(tmp_path) and "of 4.0M left" in disk_warning(
+            tmp_path
+        )
+        assert looked.read_warnings(tmp_path) == before  # a minute has not gone by
+        monkeypatch.setattr(resource_pressure, "CHECK_INTERVAL_S", 0.0)
+        assert disk_warning(tmp_path) in looked.read_warnings(tmp_path)
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-    assert disk(tmp_path / "nowhere") == ""
+    assert disk_warning(tmp_path / "nowhere") == ""
 
 
 def test_a_disk_without_inodes_is_named_and_the_heart_beats_on(tmp_path: Path) -> None:
@@ -68,16 +75,16 @@ def test_a_disk_without_inodes_is_named_and_the_heart_beats_on(tmp_path: Path) -
         pytest.skip("a disk without inodes can only be mounted by root")
     try:
         paths = Paths(tmp_path)
-        paths.prepare()
-        daemon_role.beat(paths)
-        first = daemon_role.heartbeat(paths)
+        paths.create_directories()
+        daemon_role.write_heartbeat(paths)
+        first = daemon_role.read_heartbeat(paths)
         with pytest.raises(OSError):
             for number in range(100):
                 (tmp_path / str(number)).touch()
-        assert disk_space.refusal(tmp_path) == disk_space.NO_INODES
-        assert "inodes left" in disk(tmp_path)
-        daemon_role.beat(paths)
-        second = daemon_role.heartbeat(paths)
+        assert disk_space.write_refusal(tmp_path) == disk_space.NO_INODES
+        assert "inodes left" in disk_warning(tmp_path)
+        daemon_role.write_heartbeat(paths)
+        second = daemon_role.read_heartbeat(paths)
         assert first is not None and second is not None and second.tick > first.tick
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from arena import wait_for
 
-from console.core.model import Identity
+from console.core.model.processes import Identity
 from console.system import clock
 from console.system.processes import process_table, procfs
-from console.system.processes.process_table import Gone, Handle, Table
+from console.system.processes.process_table import ProcessGone, ProcessHandle, ProcessTable
 
 ROUNDS = int(os.environ.get("RPA_STRANGERS", "40"))
 STRANGERS = Path(__file__).with_name("strangers.py")
@@ -28,9 +28,9 @@ def child() -> subprocess.Popen[bytes]:
 def test_an_identity_is_pid_ticks_and_boot() -> None:
     me = process_table.identify(os.getpid())
     assert me is not None and me.pid == os.getpid() and me.boot == clock.boot_id()
-    assert Identity.parse(str(me)) == me and process_table.alive(me)
-    assert not process_table.alive(Identity(me.pid, me.ticks, "another boot"))
-    assert not process_table.alive(Identity(me.pid, me.ticks + 1, me.boot))
+    assert Identity.parse(str(me)) == me and process_table.is_alive(me)
+    assert not process_table.is_alive(Identity(me.pid, me.ticks, "another boot"))
+    assert not process_table.is_alive(Identity(me.pid, me.ticks + 1, me.boot))
     assert process_table.identify(2**22 + 1) is None
 
 
@@ -38,24 +38,24 @@ def test_a_signal_reaches_the_one_that_was_meant() -> None:
     with child() as one:
         identity = process_table.identify(one.pid)
         assert identity is not None
-        handle = Handle(identity)
-        assert not handle.dead
-        handle.send(signal.SIGTERM)
-        assert process_table.wait_dead([handle], 5.0) == [] and handle.dead
+        handle = ProcessHandle(identity)
+        assert not handle.is_dead
+        handle.send_signal(signal.SIGTERM)
+        assert process_table.wait_until_dead([handle], 5.0) == [] and handle.is_dead
         assert one.wait(5) == -signal.SIGTERM
-        with pytest.raises(Gone):
-            handle.send(signal.SIGTERM)
+        with pytest.raises(ProcessGone):
+            handle.send_signal(signal.SIGTERM)
         handle.close()
-        with pytest.raises(Gone):
-            Handle(identity)
+        with pytest.raises(ProcessGone):
+            ProcessHandle(identity)
 
 
 def test_another_ones_ticks_are_refused() -> None:
     with child() as one:
         identity = process_table.identify(one.pid)
         assert identity is not None
-        with pytest.raises(Gone):
-            Handle(Identity(identity.pid, identity.ticks - 1, identity.boot))
+        with pytest.raises(ProcessGone):
+            ProcessHandle(Identity(identity.pid, identity.ticks - 1, identity.boot))
         assert one.poll() is None
         one.kill()
 
@@ -67,23 +67,23 @@ def test_without_pidfd_the_identity_is_checked_before_each_signal(
     with child() as one:
         identity = process_table.identify(one.pid)
         assert identity is not None
-        handle = Handle(identity)
-        assert not handle.dead and process_table.wait_dead([handle], 0.1) == [handle]
-        handle.send(signal.SIGKILL)
-        assert process_table.wait_dead([handle], 5.0) == []
+        handle = ProcessHandle(identity)
+        assert not handle.is_dead and process_table.wait_until_dead([handle], 0.1) == [handle]
+        handle.send_signal(signal.SIGKILL)
+        assert process_table.wait_until_dead([handle], 5.0) == []
         one.wait(5)
-        with pytest.raises(Gone):
-            handle.send(signal.SIGKILL)
+        with pytest.raises(ProcessGone):
+            handle.send_signal(signal.SIGKILL)
 
 
 def test_a_zombie_is_dead() -> None:
     one = child()
     identity = process_table.identify(one.pid)
     assert identity is not None
-    handle = Handle(identity)
+    handle = ProcessHandle(identity)
     one.kill()
-    assert wait_for(lambda: handle.dead) and not process_table.alive(identity)
-    assert [p.state for p in Table().look() if p.pid == one.pid] == ["Z"]
+    assert wait_for(lambda: handle.is_dead) and not process_table.is_alive(identity)
+    assert [p.state for p in ProcessTable().scan() if p.pid == one.pid] == ["Z"]
     one.wait(5)
     handle.close()
 
@@ -92,13 +92,13 @@ def test_a_table_sees_an_old_process_become_another_program() -> None:
     """By exec a PID keeps its start: a long-lived table must read it again when asked."""
     code = "import os, sys; sys.stdin.read(1); os.execv('/bin/sleep', ['sleep', '600'])"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as one:
-        table = Table()
-        table.look()
+        table = ProcessTable()
+        table.scan()
         assert one.stdin is not None
         one.stdin.write(b"x")
         one.stdin.flush()
         wait_for(
-            lambda: {p.pid: p.argv for p in table.look(full=True)}[one.pid] == ("sleep", "600")
+            lambda: {p.pid: p.argv for p in table.scan(full=True)}[one.pid] == ("sleep", "600")
         )
         one.kill()
 
@@ -107,14 +107,14 @@ def test_names_with_brackets_and_newlines_do_not_confuse_it(tmp_path: Path) -> N
     odd = tmp_path / "a) R 1 (b\n"
     odd.symlink_to("/bin/sleep")
     with subprocess.Popen([str(odd), "600"]) as one:
-        stat = wait_for(lambda: procfs.stat_of(one.pid))
+        stat = wait_for(lambda: procfs.read_stat(one.pid))
         assert stat[1] == os.getpid()
         one.kill()
 
 
 def test_usage_of_the_gone_is_nothing() -> None:
-    assert process_table.usage([2**22 + 1]) == (0.0, 0)
-    assert process_table.usage([os.getpid()])[1] > 1_000_000
+    assert process_table.read_usage([2**22 + 1]) == (0.0, 0)
+    assert process_table.read_usage([os.getpid()])[1] > 1_000_000
 
 
 def test_a_pid_that_is_given_away_again_is_a_stranger() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import apsw
 from shelf import sample
 
-from console.core.model import Moment, Sample
-from console.system.store.sample_cache import Recent
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.system.store.sample_cache import SampleCache
 from console.system.store.store import Store
 
 KEYS = ("size",)
@@ -17,7 +18,7 @@ KEYS = ("size",)
 def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     store.add_samples(Sample("queue", Moment(float(n)), {"size": n, "more": n}) for n in range(100))
-    recent = Recent(store)
+    recent = SampleCache(store)
     read: list[str] = []
     first = recent.window("queue", KEYS, Moment(100.0), 50.0)
     assert [*first["size"]] == [float(n) for n in range(50, 100)]
@@ -28,7 +29,9 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     assert [*first["size"]] == [float(n) for n in range(50, 100)], "not a copy"
     assert not any("monitor = ?" in sql for sql in read)
     store._connection.set_exec_trace(None)
-    assert recent.window("canary", (), Moment(110.0), 50.0).last == sample(100, "canary").moment
+    assert (
+        recent.window("canary", (), Moment(110.0), 50.0).last_moment == sample(100, "canary").moment
+    )
     assert len(recent.window("queue", KEYS, Moment(110.0), 90.0)) == 81  # a longer one is read anew
     store.close()
 
@@ -37,7 +40,7 @@ def test_a_store_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = Store(path)
     store.add_samples([sample(1), sample(2)])
-    recent = Recent(store)
+    recent = SampleCache(store)
     assert len(recent.window("queue", KEYS, Moment(3.0), 10.0)) == 2
     for file in tmp_path.iterdir():
         file.unlink()

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 import tomli_w
 
-from console.cli.commands.config import TEMPLATE
+from console.cli.commands.config import CONFIG_TEMPLATE
 from console.system.config import redaction_patterns
-from console.system.config.advice import warnings
-from console.system.config.loader import MAX_BYTES, ConfigError, load, parse, schema
+from console.system.config.advice import settings_warnings
+from console.system.config.loader import MAX_BYTES, ConfigError, json_schema, load, parse
 from console.system.config.schema import Settings
 
 
@@ -218,7 +218,7 @@ ODD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("tables", "key"), ODD)
 def test_what_is_valid_and_odd_is_told(tables: dict[str, Any], key: str) -> None:
-    told = warnings(parse(tables, "x"))
+    told = settings_warnings(parse(tables, "x"))
     assert told and all(warning.startswith(f"{key}: ") for warning in told)
 
 
@@ -234,7 +234,7 @@ WELL: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("tables", WELL)
 def test_what_is_well_is_not_warned_of(tables: dict[str, Any]) -> None:
-    assert warnings(parse(tables, "x")) == []
+    assert settings_warnings(parse(tables, "x")) == []
 
 
 def test_every_key_of_a_role_reaches_the_role(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def uncommented() -> dict[str, Any]:
     import tomllib
 
     lines = []
-    for line in TEMPLATE.splitlines():
+    for line in CONFIG_TEMPLATE.splitlines():
         bare = line.removeprefix("# ")
         setting = bare.startswith("[") or (" = " in bare.split("#")[0] and bare[:1].islower())
         lines.append(bare if setting else line)
@@ -286,7 +286,7 @@ def uncommented() -> dict[str, Any]:
 def test_the_template_is_valid_as_it_is_and_with_every_line_in_force() -> None:
     import tomllib
 
-    parse(tomllib.loads(TEMPLATE), "template")
+    parse(tomllib.loads(CONFIG_TEMPLATE), "template")
     whole = uncommented()
     settings = parse(whole, "template")
     assert settings.roles["worker"].command
@@ -302,7 +302,7 @@ def test_the_template_names_every_table_and_shows_the_defaults() -> None:
 
 
 def test_the_schema_is_one_and_says_what_the_program_says(tmp_path: Path) -> None:
-    document = json.loads(json.dumps(schema()))
+    document = json.loads(json.dumps(json_schema()))
     jsonschema.Draft202012Validator.check_schema(document)
     validator = jsonschema.Draft202012Validator(document)
     validator.validate(uncommented())
@@ -332,7 +332,7 @@ def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_takes_too_long_hides_the_text() -> None:
-    change = redaction_patterns.compiled(["(a|aa)+$"])
+    change = redaction_patterns.compile_redactor(["(a|aa)+$"])
     assert change is not None
     assert change("a" * 5) == "***"
     assert change("a" * 200 + "!").startswith("*** (a pattern")

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from arena import Make, dead, kill, wait_for
 
-from console.core.model import EventKind, LeaseState, Verb
+from console.core.model.commands import Verb
+from console.core.model.events import EventKind
+from console.core.model.roles import LeaseState
 from console.system.guard import shim_launcher
 from console.system.locks import ofd_lock
 from console.system.shim import supervise
@@ -70,7 +72,7 @@ def test_what_the_kernel_cannot_run_leaves_no_life_behind(make: Make, tmp_path: 
     for _ in range(2):
         outcome = a.do(Verb.ENSURE)
         assert not outcome.done and f"{program}: Exec format error" in outcome.message
-        assert a.look().lease.state is LeaseState.FREE
+        assert a.look().worst_lease.state is LeaseState.FREE
     assert not a.events(EventKind.STARTED) and not a.deaths()
     assert len(a.events(EventKind.FAILED)) == 2
 
@@ -90,7 +92,7 @@ def test_a_death_is_in_the_ledger_within_a_second(make: Make, number: int, name:
     assert death.identity and death.identity.pid == pid and death.token == 1
     assert 0 <= death.data["uptime_s"] < 30
     assert death.moment.at - a.events()[0].moment.at >= death.data["uptime_s"] - 0.5
-    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
+    wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)
 
 
 def test_a_death_has_its_code_and_last_words(make: Make) -> None:
@@ -107,7 +109,7 @@ def test_a_killed_shim_is_made_good_by_the_next_start(make: Make) -> None:
     pid = a.ensure().pid or 0
     kill(a.shim())
     kill(pid)
-    wait_for(lambda: dead(pid) and not ofd_lock.held(a.box.paths.lease("worker")))
+    wait_for(lambda: dead(pid) and not ofd_lock.is_locked(a.box.paths.lease("worker")))
     assert not a.deaths()
     a.ensure()
     (death,) = a.deaths()
@@ -132,7 +134,7 @@ def test_a_terminal_that_goes_does_not_matter(make: Make, number: int) -> None:
 
 
 def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shim_launcher, "LOG_BYTES", 200_000)
+    monkeypatch.setattr(shim_launcher, "MAX_LOG_BYTES", 200_000)
     a = make(modes="print50000000")
     a.ensure()
     log = a.box.paths.log("worker", "out")
@@ -146,7 +148,7 @@ def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatc
 def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shim_launcher, "LOG_BYTES", 1_000)
+    monkeypatch.setattr(shim_launcher, "MAX_LOG_BYTES", 1_000)
     a = make()
     a.ensure()
     log = a.box.paths.log("worker", "out")
@@ -170,7 +172,7 @@ def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
 def test_a_log_is_looked_at_again_before_it_exceeds_its_limit(
     before: int, size: int, seconds: float, expected: float
 ) -> None:
-    assert supervise.next_check_s(before, size, seconds, 1_000) == expected
+    assert supervise.next_check_delay_s(before, size, seconds, 1_000) == expected
 
 
 def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
@@ -251,4 +253,4 @@ def test_the_kernel_that_ran_out_of_memory_is_named(make: Make, group: Path) -> 
     go.touch()
     (death,) = wait_for(a.deaths)
     assert death.data["signal"] == "SIGKILL" and "OOM" in death.reason
-    wait_for(lambda: a.look().lease.state is LeaseState.FREE)
+    wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.system.processes.port_owners import accounts, local_port
+from console.system.processes.port_owners import find_listening_uids, loopback_port
 
 OTHER = 23456
 CODE = f"""
@@ -32,10 +32,10 @@ def test_our_own_server_is_ours(family: str) -> None:
     with server:
         port = server.getsockname()[1]
         for host in ("127.0.0.1", "localhost", "[::1]"):
-            assert accounts(f"http://{host}:{port}/x") == {os.geteuid()}
-        assert accounts(f"http://192.0.2.1:{port}") == set()
-        assert accounts(f"http://example.test:{port}") == set()
-    assert accounts(f"http://127.0.0.1:{port}") == set()
+            assert find_listening_uids(f"http://{host}:{port}/x") == {os.geteuid()}
+        assert find_listening_uids(f"http://192.0.2.1:{port}") == set()
+        assert find_listening_uids(f"http://example.test:{port}") == set()
+    assert find_listening_uids(f"http://127.0.0.1:{port}") == set()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_our_own_server_is_ours(family: str) -> None:
     ],
 )
 def test_a_port_is_local_by_a_loopback_address_alone(url: str, port: int | None) -> None:
-    assert local_port(url) == port
+    assert loopback_port(url) == port
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another account takes root")
@@ -63,7 +63,7 @@ def test_another_accounts_server_is_seen_and_doctor_names_it(tmp_path: Path) -> 
     ) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        assert accounts(f"http://127.0.0.1:{port}") == {OTHER}
+        assert find_listening_uids(f"http://127.0.0.1:{port}") == {OTHER}
         config.write_text(f'[queue]\nurl = "http://127.0.0.1:{port}"\ntimeout_s = 0.2\n')
         line = [sys.executable, "-m", "console", "--config", str(config), "--state-dir"]
         ran = subprocess.run(

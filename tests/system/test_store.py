@@ -21,17 +21,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import sample
 
-from console.core.model import Event, EventKind, Identity, Moment, Role, Sample
-from console.core.supervision.role_history import remember
-from console.system.store.sqlite import LOG_BYTES
-from console.system.store.store import NEVER, PAGE, Store
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import Role
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.supervision.role_history import fold_events
+from console.system.store.sqlite import WAL_SIZE_LIMIT_BYTES
+from console.system.store.store import MAX_ID, PAGE_ROWS, Store
 from tests.bench.store import fill, journal
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from console.core.model import Event, EventKind, Moment, Sample
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system.store.store import Store, StoreError
 store = Store(Path(sys.argv[1]))
 number = int(sys.argv[2])
@@ -85,8 +91,8 @@ def test_what_only_confirms_what_was_confirmed_adds_nothing(
     for number, (kind, actor) in enumerate(said):
         ledger.add_event(Event(kind, Moment(float(number)), "worker", actor))
         ledger.add_event(Event(kind, Moment(float(number)), "watchdog", actor))
-    whole, told = ledger.events(role="worker"), ledger.turns("worker", 1_000, 1_000)
-    assert remember(told, role) == remember(whole, role)
+    whole, told = ledger.events(role="worker"), ledger.role_events_condensed("worker", 1_000, 1_000)
+    assert fold_events(told, role) == fold_events(whole, role)
     assert told == [one for one in whole if one in told]
     repeated = [
         after
@@ -100,9 +106,9 @@ def test_what_only_confirms_what_was_confirmed_adds_nothing(
 def test_a_role_ensured_every_minute_is_read_as_one_line(store: Store) -> None:
     for number in range(50):
         store.add_event(Event(EventKind.CONFIRMED, Moment(float(number)), "worker", "cli:ana"))
-    assert [one.id for one in store.turns("worker", 50, 2_000)] == [1]
-    assert [one.id for one in store.turns("worker", 50, 20)] == [31]
-    assert [one.id for one in store.turns("worker", 25, 10)] == [16]
+    assert [one.id for one in store.role_events_condensed("worker", 50, 2_000)] == [1]
+    assert [one.id for one in store.role_events_condensed("worker", 50, 20)] == [31]
+    assert [one.id for one in store.role_events_condensed("worker", 25, 10)] == [16]
 
 
 def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None:
@@ -110,7 +116,7 @@ def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None
     assert [one.moment.at for one in store.samples("queue", limit=3)] == [7, 8, 9]
     assert [one.moment.at for one in store.samples("queue", since=Moment(8))] == [8, 9]
     assert [one.id for one in store.samples_after(9)] == [10, 11]
-    assert store.newest_sample_id() == 11
+    assert store.last_sample_id() == 11
 
 
 def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
@@ -127,14 +133,14 @@ def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
 
 def test_a_token_never_falls_and_facts_are_kept(store: Store) -> None:
     for token in (3, 2):
-        store.keep_token("worker", token)
+        store.save_token("worker", token)
     assert (store.token("worker"), store.token("queue")) == (3, 0)
-    store.put("baseline", {"started": [1.0, 2.0, "boot"]})
-    store.put("baseline", None)
-    assert (store.get("baseline"), store.get("nothing")) == (None, None)
-    store.put("canary", {"for_s": 1.0})
+    store.set_fact("baseline", {"started": [1.0, 2.0, "boot"]})
+    store.set_fact("baseline", None)
+    assert (store.get_fact("baseline"), store.get_fact("nothing")) == (None, None)
+    store.set_fact("canary", {"for_s": 1.0})
     known = {"canary": {"for_s": 1.0}, "baseline": None, "nothing": None}
-    assert store.facts(*known) == known
+    assert store.get_facts(*known) == known
 
 
 def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
@@ -164,13 +170,13 @@ def test_a_log_that_has_grown_is_given_back(store: Store, tmp_path: Path) -> Non
     reading = iter(reader.execute("SELECT name FROM sqlite_master"))
     next(reading)
     for number in range(60):
-        store.put("large", f"{number}" * 50_000)
-    assert log.stat().st_size > LOG_BYTES
+        store.set_fact("large", f"{number}" * 50_000)
+    assert log.stat().st_size > WAL_SIZE_LIMIT_BYTES
     reading.close()
     reader.close()
     for number in range(3):
-        store.put("small", number)
-    assert log.stat().st_size <= LOG_BYTES
+        store.set_fact("small", number)
+    assert log.stat().st_size <= WAL_SIZE_LIMIT_BYTES
 
 
 # --- several at once ------------------------------------------------------------------------
@@ -196,7 +202,7 @@ def end(writer: subprocess.Popen[str], seen: list[int]) -> None:
 def kept(path: Path) -> set[int]:
     """The numbers that the store holds; it must be whole."""
     reader = Store(path)
-    assert reader.check() is None
+    assert reader.find_damage() is None
     found = {int(one.data["number"]) for one in reader.samples("queue")}
     found |= {int(one.reason) for one in reader.events(limit=1_000_000)}
     reader.close()
@@ -252,11 +258,11 @@ def test_threads_share_a_store(store: Store) -> None:
 
 def test_everybodys_news_are_noticed_cheaply(tmp_path: Path) -> None:
     ours, theirs = Store(tmp_path / "s"), Store(tmp_path / "s")
-    seen = [ours.changes(), ours.changes()]
+    seen = [ours.change_counter(), ours.change_counter()]
     theirs.add_samples([sample(1)])
-    seen.append(ours.changes())
+    seen.append(ours.change_counter())
     ours.add_samples([sample(2)])
-    seen.append(ours.changes())
+    seen.append(ours.change_counter())
     ours.close()
     theirs.close()
     assert seen[0] == seen[1] < seen[2] < seen[3]
@@ -264,27 +270,32 @@ def test_everybodys_news_are_noticed_cheaply(tmp_path: Path) -> None:
 
 def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    ats = [float(n // 7) for n in range(2 * PAGE + 3)]  # many of one moment, across every page
+    ats = [float(n // 7) for n in range(2 * PAGE_ROWS + 3)]  # many of one moment, across every page
     store.add_samples(Sample("queue", Moment(at), {"n": n}) for n, at in enumerate(ats))
     store.add_samples([Sample("canary", Moment(3.0))])
-    for at, until in ((0.0, NEVER), (2.0, 140), (5.0, 36), (1e6, NEVER)):
+    for at, until in ((0.0, MAX_ID), (2.0, 140), (5.0, 36), (1e6, MAX_ID)):
         since = Moment(at)
-        assert [*store.past("queue", since, until)] == store.samples("queue", since, until=until)
+        assert [*store.iter_samples("queue", since, until)] == store.samples(
+            "queue", since, until_id=until
+        )
     store.close()
 
 
 def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     kinds = (EventKind.NOTICED, EventKind.CONFIRMED)
-    for n in range(2 * PAGE + 3):
+    for n in range(2 * PAGE_ROWS + 3):
         store.add_event(Event(kinds[n % 3 > 0], Moment(float(n)), "b" if n % 5 else "a"))
     every = store.events()
-    assert [one.id for one in every] == [*range(1, 2 * PAGE + 4)]
-    for most in (0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 9 * PAGE):
+    assert [one.id for one in every] == [*range(1, 2 * PAGE_ROWS + 4)]
+    for most in (0, 1, PAGE_ROWS - 1, PAGE_ROWS, PAGE_ROWS + 1, 2 * PAGE_ROWS, 9 * PAGE_ROWS):
         assert store.events(limit=most) == every[len(every) - min(most, len(every)) :]
-    assert store.events(PAGE // 2, until=PAGE + 10) == every[PAGE // 2 : PAGE + 10]
+    assert (
+        store.events(PAGE_ROWS // 2, until_id=PAGE_ROWS + 10)
+        == every[PAGE_ROWS // 2 : PAGE_ROWS + 10]
+    )
     few = [one for one in every if one.role == "b" and one.kind is EventKind.CONFIRMED]
-    assert len(few) > PAGE
+    assert len(few) > PAGE_ROWS
     assert store.events(role="b", kinds=kinds[1:]) == few
     store.close()
 
@@ -292,14 +303,14 @@ def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
 def test_many_lines_are_never_all_there_as_rows(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = Store(path)
-    fill(path, 0.0, lines=20 * PAGE)
+    fill(path, 0.0, lines=20 * PAGE_ROWS)
     store.events(limit=1)
     tracemalloc.start()
     try:
-        lines = store.events(limit=20 * PAGE)
+        lines = store.events(limit=20 * PAGE_ROWS)
         kept, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(lines) == 20 * PAGE
+    assert len(lines) == 20 * PAGE_ROWS
     assert most < 1.2 * kept
     store.close()

@@ -9,9 +9,10 @@ import apsw
 import pytest
 from shelf import sample
 
-from console.core.model import Event, EventKind, Moment
+from console.core.model.events import Event, EventKind
+from console.core.model.time import Moment
 from console.system.store import recovery
-from console.system.store.store import Store, StoreDamaged, StoreForeign
+from console.system.store.store import Store, StoreDamagedError, StoreVersionError
 
 GARBAGE = b"this was a database once" * 400
 
@@ -20,7 +21,7 @@ def damage(path: Path, how: str) -> bytes:
     """A store of 2,000 samples and one line, damaged; its bytes."""
     store = Store(path)
     store.add_event(Event(EventKind.NOTICED, Moment(1.0), reason="before"))
-    store.put("wish", 1)
+    store.set_fact("wish", 1)
     store.add_samples(sample(n) for n in range(2_000))
     store.close()
     size = path.stat().st_size
@@ -40,9 +41,9 @@ def damage(path: Path, how: str) -> bytes:
 def test_it_is_kept_byte_for_byte_and_a_new_one_is_begun(tmp_path: Path, how: str) -> None:
     path = tmp_path / "store.sqlite"
     before = damage(path, how)
-    store = Store(path, mends=True)
-    store.mend_if_damaged()
-    (kept,) = recovery.kept_files(path)
+    store = Store(path, repair=True)
+    store.repair_if_damaged()
+    (kept,) = recovery.list_damaged_stores(path)
     assert kept.read_bytes() == before
     told = store.events()
     assert (
@@ -52,21 +53,21 @@ def test_it_is_kept_byte_for_byte_and_a_new_one_is_begun(tmp_path: Path, how: st
     assert told[-1].data["kept"] == str(kept)
     if how != "garbage":  # what lies before the damage goes on
         assert told[0].reason == "before"
-        assert store.get("wish") == 1
+        assert store.get_fact("wish") == 1
     store.add_samples([sample(9_999)])
-    assert store.check() is None
+    assert store.find_damage() is None
     store.close()
 
 
 def test_damage_met_in_passing_is_mended_as_well(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     damage(path, "overwritten")
-    store, reader = Store(path, mends=True), Store(path)
+    store, reader = Store(path, repair=True), Store(path)
     assert len(store.samples("queue")) < 2_000
     assert store.generation == 1
     store.add_samples([sample(9_999)])
     assert reader.samples("queue")[-1].moment.at == 9_999
-    assert len(recovery.kept_files(path)) == 1
+    assert len(recovery.list_damaged_stores(path)) == 1
     store.close()
     reader.close()
 
@@ -74,11 +75,11 @@ def test_damage_met_in_passing_is_mended_as_well(tmp_path: Path) -> None:
 def test_who_may_not_mend_tells_and_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     before = damage(path, "garbage")
-    with pytest.raises(StoreDamaged):
+    with pytest.raises(StoreDamagedError):
         Store(path)
-    standing = Store(path, stands_in=True)
-    assert standing.trouble is not None
-    assert "damaged or not a database" in standing.trouble
+    standing = Store(path, memory_fallback=True)
+    assert standing.fallback_reason is not None
+    assert "damaged or not a database" in standing.fallback_reason
     standing.add_samples([sample(1)])
     assert len(standing.samples("queue")) == 1
     standing.close()
@@ -92,9 +93,9 @@ def test_a_newer_schema_is_not_damage(tmp_path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(StoreForeign):
-        Store(path, mends=True, stands_in=True)
-    assert recovery.kept_files(path) == []
+    with pytest.raises(StoreVersionError):
+        Store(path, repair=True, memory_fallback=True)
+    assert recovery.list_damaged_stores(path) == []
 
 
 def test_of_many_who_find_it_only_one_moves_it(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_of_many_who_find_it_only_one_moves_it(tmp_path: Path) -> None:
         os.close(barrier)
         os.close(gate)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
-        assert [kept.read_bytes() for kept in recovery.kept_files(path)] == [GARBAGE]
+        assert [kept.read_bytes() for kept in recovery.list_damaged_stores(path)] == [GARBAGE]
         store = Store(path)
         kinds = [event.kind for event in store.events()]
         assert sorted(kinds) == [EventKind.DAEMON_STARTED] * 6 + [EventKind.NOTICED]
@@ -122,7 +123,7 @@ def _opener(path: Path, barrier: int, gate: int) -> int:
     try:
         os.close(gate)
         os.read(barrier, 1)
-        store = Store(path, mends=True)
+        store = Store(path, repair=True)
         store.add_event(Event(EventKind.DAEMON_STARTED, Moment(1.0)))
         store.close()
         code = 0
@@ -133,22 +134,22 @@ def _opener(path: Path, barrier: int, gate: int) -> int:
 def test_a_store_that_stands_in_comes_back_with_all_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.system.store.database.RETRY_S", 0.0)
+    monkeypatch.setattr("console.system.store.database.REOPEN_DELAY_S", 0.0)
     path = tmp_path / "store.sqlite"
     path.mkdir()
-    store = Store(path, stands_in=True)
+    store = Store(path, memory_fallback=True)
     store.add_samples([sample(1)])
     assert store.add_event(Event(EventKind.NOTICED, Moment(1.0))) is not None
-    store.put("wish", 1)
-    assert store.trouble is not None
+    store.set_fact("wish", 1)
+    assert store.fallback_reason is not None
     path.rmdir()
-    before = store.changes()
+    before = store.change_counter()
     store.add_samples([sample(2)])
-    assert store.trouble is None
-    assert store.changes() != before
+    assert store.fallback_reason is None
+    assert store.change_counter() != before
     store.close()
     again = Store(path)
     assert [one.moment.at for one in again.samples("queue")] == [1, 2]
     assert "what was kept in memory is saved now" in again.events()[-1].reason
-    assert (len(again.events()), again.get("wish")) == (2, 1)
+    assert (len(again.events()), again.get_fact("wish")) == (2, 1)
     again.close()

@@ -13,10 +13,12 @@ import apsw
 import pytest
 
 from console.core.metrics.rollups import Rollup
-from console.core.model import Event, EventKind, Moment, Sample
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.runtime import daemon as upkeep
 from console.system.box import open_box
-from console.system.clock import Clock, driven_by
+from console.system.clock import Clock, override_clock
 from console.system.config.schema import Retention, Settings
 from console.system.store import retention, schema
 from console.system.store.store import Store
@@ -39,7 +41,7 @@ def look(at: float, **data: Any) -> Sample:
 
 
 def hours(store: Store, monitor: str, field: str) -> list[Rollup]:
-    return retention.rollups(store, monitor, field, 3600, 0)
+    return retention.read_rollups(store, monitor, field, 3600, 0)
 
 
 # --- a file of the version before -----------------------------------------------------------
@@ -49,17 +51,17 @@ def test_a_store_of_version_1_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     shutil.copy(OLD_FILE, path)
     store = Store(path)
-    assert store.read("PRAGMA user_version") == [(schema.VERSION,)]
+    assert store.read("PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
     assert (len(store.samples("queue")), len(store.samples("canary"))) == (24, 4)
     assert [event.kind.value for event in store.events()] == ["started", "died", "parked"]
-    assert store.token("worker") == 1 and store.get("baseline")["hours"] == 6.0
-    retention.keep_up(store, HOUR + 3 * 3600)
+    assert store.token("worker") == 1 and store.get_fact("baseline")["hours"] == 6.0
+    retention.roll_up_finished_hours(store, HOUR + 3 * 3600)
     assert [one.n for one in hours(store, "queue", "size")] == [12, 12]
     assert sum(one.sum for one in hours(store, "queue", "successful")) == 69
     assert sum(one.sum for one in hours(store, "queue", "failed")) == 1
     assert hours(store, "canary", "latency_s")[0].max == 0.3
     assert hours(store, "worker", "present")[1].sum == 12
-    assert store.check() is None
+    assert store.find_damage() is None
     store.close()
     Store(path).close()  # and once more, with nothing left to do
 
@@ -78,25 +80,27 @@ def test_both_ways_lead_to_the_same_tables(tmp_path: Path, store: Store) -> None
 
 def test_an_hour_is_rolled_up_when_it_is_over(store: Store) -> None:
     store.add_samples(look(HOUR + n * 60, size=n) for n in range(90))
-    assert retention.keep_up(store, HOUR + 3600 + 60) == HOUR  # some samples may still come
+    assert (
+        retention.roll_up_finished_hours(store, HOUR + 3600 + 60) == HOUR
+    )  # some samples may still come
     assert hours(store, "queue", "size") == []
-    retention.keep_up(store, HOUR + 3600 + 700)
+    retention.roll_up_finished_hours(store, HOUR + 3600 + 700)
     (one,) = hours(store, "queue", "size")
     assert (one.at, one.n, one.max) == (HOUR, 60, 59)
-    assert len(retention.rollups(store, "queue", "size", 60, HOUR, HOUR + 600)) == 10
-    retention.keep_up(store, HOUR + 7200 + 700)
+    assert len(retention.read_rollups(store, "queue", "size", 60, HOUR, HOUR + 600)) == 10
+    retention.roll_up_finished_hours(store, HOUR + 7200 + 700)
     assert [one.n for one in hours(store, "queue", "size")] == [60, 30]
 
 
 def test_a_long_pause_and_clocks_that_were_wrong_cost_nothing(store: Store) -> None:
     store.add_samples([look(5.0, size=1), look(HOUR + 1, size=2), look(4e9, size=3)])
     began = time.monotonic()
-    retention.keep_up(store, HOUR + 9000)
+    retention.roll_up_finished_hours(store, HOUR + 9000)
     assert [one.at for one in hours(store, "queue", "size")] == [0, HOUR]
     assert time.monotonic() - began < 2
-    retention.keep_up(store, 5e9)  # the clock leaps ahead, and back
+    retention.roll_up_finished_hours(store, 5e9)  # the clock leaps ahead, and back
     store.add_samples([look(HOUR + 9000, size=7)])
-    retention.keep_up(store, HOUR + 12_000)
+    retention.roll_up_finished_hours(store, HOUR + 12_000)
     assert hours(store, "queue", "size")[2].max == 7
 
 
@@ -105,22 +109,22 @@ def test_a_long_pause_and_clocks_that_were_wrong_cost_nothing(store: Store) -> N
 
 def test_no_sample_is_forgotten_before_it_was_rolled_up(store: Store) -> None:
     store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
-    retention.forget_samples(store, 0.0, Moment(HOUR + 1e6))
+    retention.delete_old_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 18
-    retention.keep_up(store, HOUR + 7200 + 700)
-    retention.forget_samples(store, 3600.0, Moment(HOUR + 7201))  # whole hours
+    retention.roll_up_finished_hours(store, HOUR + 7200 + 700)
+    retention.delete_old_samples(store, 3600.0, Moment(HOUR + 7201))  # whole hours
     assert len(store.samples("queue")) == 12
-    retention.forget_samples(store, 0.0, Moment(HOUR + 1e6))
+    retention.delete_old_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 6
     assert sum(one.n for one in hours(store, "queue", "size")) == 12
 
 
 def test_roll_ups_have_their_own_time(store: Store) -> None:
     store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
-    retention.keep_up(store, HOUR + 4 * 3600)
-    retention.forget_rollups(store, HOUR + 3600, HOUR + 7200)
+    retention.roll_up_finished_hours(store, HOUR + 4 * 3600)
+    retention.delete_old_rollups(store, HOUR + 3600, HOUR + 7200)
     assert [one.at for one in hours(store, "queue", "size")] == [HOUR + 7200]
-    minutes = retention.rollups(store, "queue", "size", 60, 0)
+    minutes = retention.read_rollups(store, "queue", "size", 60, 0)
     assert (len(minutes), minutes[0].at) == (12, HOUR + 3600)
 
 
@@ -147,7 +151,7 @@ def test_the_oldest_lines_go(
     store: Store, times: Sequence[float], before: float, needed: tuple[int, ...], left: list[int]
 ) -> None:
     lines(store, *times)
-    retention.forget_events(store, 100.0 - before, Moment(100.0), all_but(*needed))
+    retention.delete_old_events(store, 100.0 - before, Moment(100.0), all_but(*needed))
     assert [one.id for one in store.events()] == left
     lines(store, 10.0)
     assert store.events()[-1].id == len(times) + 1  # ids are never given twice
@@ -156,9 +160,9 @@ def test_the_oldest_lines_go(
 def test_more_needed_lines_than_one_look_reads(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 4)
+    monkeypatch.setattr(retention, "DELETE_BATCH_ROWS", 4)
     lines(store, *range(30))
-    retention.forget_events(store, 75.0, Moment(100.0), all_but(1, 2, 3, 4, 5, 6, 20))
+    retention.delete_old_events(store, 75.0, Moment(100.0), all_but(1, 2, 3, 4, 5, 6, 20))
     assert [one.id for one in store.events()] == [1, 2, 3, 4, 5, 6, 20, 26, 27, 28, 29, 30]
 
 
@@ -166,7 +170,7 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store, writer = Store(path), Store(path)
     fill(path, 3)
-    retention.keep_up(store, time.time())
+    retention.roll_up_finished_hours(store, time.time())
     waited, done = [0.0], threading.Event()
 
     def write() -> None:
@@ -177,7 +181,7 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    retention.forget_samples(store, DAY, Moment(time.time()))
+    retention.delete_old_samples(store, DAY, Moment(time.time()))
     done.set()
     thread.join()
     assert len(waited) > 10 and sorted(waited)[int(len(waited) * 0.95)] < 0.25
@@ -191,31 +195,31 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
 def test_a_sample_of_this_boot_is_as_old_as_its_ticks(store: Store) -> None:
     store.add_samples(Sample("queue", Moment(n * 60.0, 100.0 + n, "b")) for n in range(3))  # 1970
     store.add_samples([Sample("queue", Moment(HOUR, 200.0, "b"))])
-    retention.keep_up(store, HOUR + 7200)
-    retention.forget_samples(store, 50.0, Moment(HOUR + 7200, 140.0, "b"))
+    retention.roll_up_finished_hours(store, HOUR + 7200)
+    retention.delete_old_samples(store, 50.0, Moment(HOUR + 7200, 140.0, "b"))
     assert len(store.samples("queue")) == 4
-    retention.forget_samples(store, 50.0, Moment(HOUR + 7200, 7_000.0, "b"))
+    retention.delete_old_samples(store, 50.0, Moment(HOUR + 7200, 7_000.0, "b"))
     assert store.samples("queue") == []
 
 
 def test_a_sample_from_the_future_goes_with_its_neighbours(store: Store) -> None:
     ahead = HOUR + 700 * DAY
     store.add_samples(map(look, (HOUR, ahead, HOUR + 60, HOUR + 5 * DAY, ahead)))
-    retention.keep_up(store, HOUR + 5 * DAY + 9000)
-    retention.forget_samples(store, DAY, Moment(HOUR + 5 * DAY + 9000))
+    retention.roll_up_finished_hours(store, HOUR + 5 * DAY + 9000)
+    retention.delete_old_samples(store, DAY, Moment(HOUR + 5 * DAY + 9000))
     assert [one.id for one in store.samples("queue")] == [4, 5]
 
 
 def test_so_many_go_at_once_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 5)
-    monkeypatch.setattr(retention, "MOST", 10)
+    monkeypatch.setattr(retention, "DELETE_BATCH_ROWS", 5)
+    monkeypatch.setattr(retention, "MAX_DELETED_ROWS", 10)
     store.add_samples(look(HOUR + n) for n in range(40))
     lines(store, *range(40))
     now = Moment(HOUR + 9 * DAY)
-    retention.keep_up(store, now.at)
+    retention.roll_up_finished_hours(store, now.at)
     for left in (30, 20, 10):
-        retention.forget_samples(store, DAY, now)
-        retention.forget_events(store, DAY, now, all_but())
+        retention.delete_old_samples(store, DAY, now)
+        retention.delete_old_events(store, DAY, now, all_but())
         assert (len(store.samples("queue")), len(store.events())) == (left, left)
 
 
@@ -225,8 +229,8 @@ class Shifted(Clock):
     ahead_s = 0.0
     ran_s = 0.0
 
-    def wall(self) -> float:
-        return super().wall() + self.ahead_s + self.ran_s
+    def wall_time(self) -> float:
+        return super().wall_time() + self.ahead_s + self.ran_s
 
     def tick(self) -> float:
         return super().tick() + self.ran_s
@@ -234,19 +238,19 @@ class Shifted(Clock):
 
 def test_a_daemon_under_a_wrong_clock_deletes_nothing_and_says_so(tmp_path: Path) -> None:
     time = Shifted()
-    with driven_by(time), open_box(Settings(), tmp_path / "state") as box:
+    with override_clock(time), open_box(Settings(), tmp_path / "state") as box:
         at = box.now()
         box.store.add_samples(Sample("queue", at.plus(-n * 60.0), {"size": 1}) for n in range(200))
         box.record(EventKind.NOTICED, "", "daemon", "yesterday")
-        upkeep._tidy(box)
+        upkeep._prune(box)
         time.ahead_s = 730.0 * DAY
         for _ in range(3):
-            upkeep._tidy(box)
+            upkeep._prune(box)
         assert len(box.store.samples("queue")) == 200
         told = [one.reason for one in box.store.events()]
         assert len(told) == 2 and "h ahead of what was last seen of it" in told[1]
         time.ran_s = 40 * DAY  # it has run steadily since: it is believed
-        upkeep._tidy(box)
+        upkeep._prune(box)
         assert box.store.samples("queue") == []
 
 
@@ -293,9 +297,9 @@ def a_year(store: Store, path: Path, days: float) -> None:
         thin.append(look(now - ago, size=ago % 7, **counters))
     store.add_samples(thin)
     fill(path, min(days, raw_s / DAY))
-    retention.keep_up(store, now)
-    retention.forget_samples(store, raw_s, Moment(now))
-    retention.forget_rollups(store, now - minutes_s, now - hours_s)
+    retention.roll_up_finished_hours(store, now)
+    retention.delete_old_samples(store, raw_s, Moment(now))
+    retention.delete_old_rollups(store, now - minutes_s, now - hours_s)
 
 
 def test_a_year_is_read_like_a_day_and_stays_small(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import apsw
 import pytest
 from shelf import refused, sample
 
-from console.core.model import Moment, Sample
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system import clock
-from console.system.store.sqlite import patience
+from console.system.store.sqlite import busy_handler
 from console.system.store.store import Store, StoreError, sqlite_version
 
 
@@ -30,13 +31,13 @@ def test_a_store_that_was_removed_is_begun_anew_and_not_written_into_nothing(
     path = tmp_path / "store.sqlite"
     ours, theirs = Store(path), Store(path)
     ours.add_samples([sample(1)])
-    before = ours.changes()
+    before = ours.change_counter()
     for leftover in tmp_path.iterdir():
         leftover.unlink()
     theirs.add_samples([sample(2)])
     ours.add_samples([sample(3)])
     assert ours.generation == 1
-    assert ours.changes() != before
+    assert ours.change_counter() != before
     assert [one.moment.at for one in ours.samples("queue")] == [2, 3]
     ours.close()
     theirs.close()
@@ -61,7 +62,7 @@ def test_damage_in_the_middle_is_found_by_the_check(tmp_path: Path) -> None:
         file.write(os.urandom(40_960))
     store = Store(path)
     try:
-        damage = store.check()
+        damage = store.find_damage()
         assert damage
     except StoreError as error:
         assert "damaged" in str(error)
@@ -100,7 +101,9 @@ def test_it_is_private_from_the_start(tmp_path: Path) -> None:
 
 
 def test_a_store_that_stays_locked_is_told_and_works_after(store: Store, tmp_path: Path) -> None:
-    store._connection.set_busy_handler(patience(0.3))  # five seconds, where nobody waits for a test
+    store._connection.set_busy_handler(
+        busy_handler(0.3)
+    )  # five seconds, where nobody waits for a test
     other = apsw.Connection(str(tmp_path / "store.sqlite"))
     other.execute("BEGIN IMMEDIATE")
     for _ in range(2):  # who has given up once is as patient again
@@ -139,7 +142,7 @@ def test_a_full_disk_is_told_loses_nothing_and_passes(small: Path) -> None:
     )
     subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
     store.add_samples([Sample("queue", Moment(1e9), {"text": block})])
-    assert store.check() is None
+    assert store.find_damage() is None
     assert len(store.samples("queue")) == acked + 1
     store.close()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from arena import Make, dead, wait_for
 
-from console.core.model import EventKind, Verb
+from console.core.model.commands import Verb
+from console.core.model.events import EventKind
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 """What it freezes is in state D, as if it waited for a disk that does not answer."""

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from console.core.model import Command, EventKind, Verb
+from console.core.model.commands import Command, Verb
+from console.core.model.events import EventKind
 from console.system.box import open_box
 from console.system.config.schema import RoleSettings, Settings
 from console.system.guard.guard import Guard
@@ -71,24 +72,32 @@ def running(script: Path) -> list[psutil.Process]:
 def test_a_console_that_lost_its_lease_runs_the_monitors_no_longer(
     tmp_path: Path, gone: bool
 ) -> None:
-    from console.core.model import Verdict
-    from console.monitors import discover
-    from console.runtime.snapshots.store_view import View
+    from console.core.model.snapshot import Verdict
+    from console.monitors import discover_monitors
+    from console.runtime.snapshots.store_view import StoreView
     from console.system import daemon_role
 
     state = tmp_path / "state"
     with open_box(Settings(), state) as box:
-        grant: Any = daemon_role.claim(box.paths, box.store)
-        view = View(box, discover(), True, grant)
-        assert view.daemon().running and view.daemon().here and view.off("worker") is None
+        grant: Any = daemon_role.acquire_lease(box.paths, box.store)
+        view = StoreView(box, discover_monitors(), True, grant)
+        assert (
+            view.daemon_view().running
+            and view.daemon_view().in_this_process
+            and view.disabled_reason("worker") is None
+        )
         if gone:
             state.rename(tmp_path / "elsewhere")
         else:
             (state / "locks" / "monitors.lock").unlink()
             (state / "locks" / "monitors.lock").touch(0o600)
-        told = view.daemon()
-        assert not told.running and not told.here and "was removed or replaced" in told.reason
-        assert view.off("worker")
+        told = view.daemon_view()
+        assert (
+            not told.running
+            and not told.in_this_process
+            and "was removed or replaced" in told.reason
+        )
+        assert view.disabled_reason("worker")
         if not gone:
             assert view.compose().verdict is Verdict.UNKNOWN
         grant.close()

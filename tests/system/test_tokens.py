@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from console.core.model import Identity, Moment, Owner
+from console.core.model.processes import Identity
+from console.core.model.roles import Owner
+from console.core.model.time import Moment
 from console.system.locks import lease
-from console.system.locks.ofd_lock import LeaseError
+from console.system.locks.ofd_lock import LockFileError
 from console.system.paths import Paths
 from console.system.store import fencing_tokens
 from console.system.store.store import Store
@@ -21,13 +23,13 @@ from console.system.store.store import Store
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     made = Paths(tmp_path / "state")
-    made.prepare()
+    made.create_directories()
     return made
 
 
 def test_they_rise_for_each_role(paths: Paths) -> None:
     store = Store(paths.store)
-    assert [fencing_tokens.grant(paths, store, name) for name in ("a", "a", "b", "a")] == [
+    assert [fencing_tokens.next_token(paths, store, name) for name in ("a", "a", "b", "a")] == [
         1,
         2,
         1,
@@ -38,37 +40,37 @@ def test_they_rise_for_each_role(paths: Paths) -> None:
 
 def test_a_new_store_does_not_begin_anew(paths: Paths) -> None:
     first = Store(paths.store)
-    assert [fencing_tokens.grant(paths, first, "worker") for _ in range(3)] == [1, 2, 3]
+    assert [fencing_tokens.next_token(paths, first, "worker") for _ in range(3)] == [1, 2, 3]
     first.close()
     for file in paths.state.glob("store.sqlite*"):
         file.unlink()
-    assert fencing_tokens.grant(paths, Store(paths.store), "worker") == 4
+    assert fencing_tokens.next_token(paths, Store(paths.store), "worker") == 4
 
 
 @pytest.mark.parametrize("lost", [None, b"", b"garbage", b"\xff" * 20, b"9" * 20])
 def test_a_lost_file_is_made_up_for_by_store_and_owners(paths: Paths, lost: bytes | None) -> None:
     store = Store(None)
-    store.keep_token("worker", 5)
+    store.save_token("worker", 5)
     for _ in range(2):
         if lost is None:
             paths.token("worker").unlink(missing_ok=True)
         else:
             paths.token("worker").write_bytes(lost)
-        last = fencing_tokens.grant(paths, store, "worker")
+        last = fencing_tokens.next_token(paths, store, "worker")
     assert last == 7
     lock = paths.lease("worker.2")
     lock.touch(mode=0o600)
     owner = Owner(Identity(1, 1, "b"), 40, Moment(1.0), None, "cli:ana")
     lease.write_owner(paths.owner("worker.2"), owner, lock)
     paths.token("worker").unlink()
-    assert fencing_tokens.grant(paths, store, "worker") == 41
+    assert fencing_tokens.next_token(paths, store, "worker") == 41
 
 
 def test_no_two_get_the_same(paths: Paths) -> None:
     """The leases of a role's slots are several: they do not keep two from asking at once."""
 
     def ask(_: int) -> int:
-        return fencing_tokens.grant(paths, Store(None), "worker")
+        return fencing_tokens.next_token(paths, Store(None), "worker")
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(ask, range(64))) == list(range(1, 65))
@@ -86,12 +88,12 @@ def small(tmp_path: Path) -> Paths:
 
 
 def test_a_full_disk_lets_them_rise_or_refuses(small: Paths) -> None:
-    small.prepare()
-    assert fencing_tokens.grant(small, Store(None), "worker") == 1
+    small.create_directories()
+    assert fencing_tokens.next_token(small, Store(None), "worker") == 1
     fill(small.state)
-    assert [fencing_tokens.grant(small, Store(None), "worker") for _ in range(2)] == [2, 3]
-    with pytest.raises(LeaseError, match="token cannot be kept: No space left"):
-        fencing_tokens.grant(small, Store(None), "another")
+    assert [fencing_tokens.next_token(small, Store(None), "worker") for _ in range(2)] == [2, 3]
+    with pytest.raises(LockFileError, match="token cannot be kept: No space left"):
+        fencing_tokens.next_token(small, Store(None), "another")
 
 
 def fill(directory: Path) -> None:
@@ -120,9 +122,9 @@ def test_a_damaged_owner_record_is_none(paths: Paths, key: str, value: str) -> N
     told = json.dumps(FINE).replace(f'"{key}": {json.dumps(FINE[key])}', f'"{key}": {value}')
     record.write_text(told)
     assert lease.read_owner(record) is None
-    assert lease.look(paths.lease("worker"), record).owner is None
+    assert lease.read_lease(paths.lease("worker"), record).owner is None
     store = Store(None)
-    assert fencing_tokens.grant(paths, store, "worker") == 1
+    assert fencing_tokens.next_token(paths, store, "worker") == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "5", "null", "{", "[" * 100_000, '{"identity": 1}'])
@@ -134,5 +136,5 @@ def test_a_file_that_is_no_owner_record_is_none(paths: Paths, text: str) -> None
 def test_an_incredible_token_of_an_owner_or_of_the_store_counts_for_nothing(paths: Paths) -> None:
     paths.owner("worker").write_text(json.dumps(FINE | {"token": 2**63 - 1}))
     store = Store(None)
-    store.keep_token("worker", 2**63 - 1)
-    assert fencing_tokens.grant(paths, store, "worker") == 1
+    store.save_token("worker", 2**63 - 1)
+    assert fencing_tokens.next_token(paths, store, "worker") == 1

@@ -8,8 +8,9 @@ import signal
 import pytest
 from arena import STARTED, Make, dead, kill, wait_for
 
-from console.core.model import Command, EventKind, Verb
-from console.core.processes.instances import CUT_LOOSE
+from console.core.model.commands import Command, Verb
+from console.core.model.events import EventKind
+from console.core.processes.instances import DETACHED_CHILDREN_WARNING
 from console.system.processes import process_table
 
 
@@ -48,10 +49,10 @@ def test_what_an_adopted_worker_cut_loose_stays_and_the_answer_says_so(make: Mak
     wait_for(lambda: a.lines("ready"))
     (loose,) = a.lines("children")
     outcome = a.do(Verb.KILL)
-    assert outcome.done and outcome.message.endswith(CUT_LOOSE)
+    assert outcome.done and outcome.message.endswith(DETACHED_CHILDREN_WARNING)
     assert dead(pid) and not dead(int(loose))
     a.ensure()
-    assert CUT_LOOSE not in a.do(Verb.KILL).message
+    assert DETACHED_CHILDREN_WARNING not in a.do(Verb.KILL).message
 
 
 def test_a_stray_without_the_lock_is_ended_before_the_next_start(make: Make) -> None:
@@ -94,7 +95,7 @@ def test_a_zombie_is_no_worker_and_no_obstacle(make: Make) -> None:
 def test_nothing_is_signalled_when_one_member_is_out_of_reach(make: Make) -> None:
     a = make()
     pid = a.outside()
-    a.box.table.look()
+    a.box.table.scan()
     outcome = a.do(Verb.KILL, target=process_table.identify(os.getpid()))
     assert not outcome.done and not dead(pid)
     assert not a.events(EventKind.ASKED)

@@ -15,7 +15,7 @@ ANALYZE = shutil.which("systemd-analyze")
 
 
 def test_the_unit_ends_the_daemon_and_no_worker() -> None:
-    text = systemd_unit.text(daemon_role.role(Path("/srv/box"), None), "/srv/box")
+    text = systemd_unit.unit_text(daemon_role.build_role(Path("/srv/box"), None), "/srv/box")
     assert "KillMode=process" in text
     assert "Type=notify" in text
     assert "WatchdogSec=" in text
@@ -27,8 +27,10 @@ def test_the_unit_ends_the_daemon_and_no_worker() -> None:
 @pytest.mark.parametrize("state", ["/srv/box", "/srv/a b", '/srv/100%h "quoted" $HOME\\n'])
 def test_systemd_finds_nothing_to_say(state: str, tmp_path: Path) -> None:
     assert ANALYZE is not None
-    path = tmp_path / systemd_unit.NAME
-    path.write_text(systemd_unit.text(daemon_role.role(Path(state), None), state), encoding="utf-8")
+    path = tmp_path / systemd_unit.DEFAULT_UNIT_NAME
+    path.write_text(
+        systemd_unit.unit_text(daemon_role.build_role(Path(state), None), state), encoding="utf-8"
+    )
     ran = subprocess.run(
         [ANALYZE, "verify", "--man=no", str(path)],
         capture_output=True,
@@ -36,5 +38,5 @@ def test_systemd_finds_nothing_to_say(state: str, tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    about_us = [line for line in ran.stderr.splitlines() if systemd_unit.NAME in line]
+    about_us = [line for line in ran.stderr.splitlines() if systemd_unit.DEFAULT_UNIT_NAME in line]
     assert about_us == []

@@ -15,11 +15,14 @@ from textual.events import Key
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
-from console.core.model import Command, LogPage, Moment, Outcome, Snapshot
-from console.ui.app import ConsoleApp, Wiring
-from console.ui.dialogs.confirm import Confirm
-from console.ui.ports import Feed, Logs, Publish
-from screenshots.generator.fixture_night import NOW, night
+from console.core.model.commands import Command, Outcome
+from console.core.model.logs import LogPage
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.ui.app import ConsoleApp, ConsolePorts
+from console.ui.dialogs.confirm import ConfirmDialog
+from console.ui.ports import Feed, LogReader, Publish
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
 
 
 async def idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
@@ -38,7 +41,7 @@ textual.app.wait_for_idle = textual.pilot.wait_for_idle = idle  # type: ignore[a
 class Box:
     """A scripted box: what it shows, what it answers, what it was asked."""
 
-    snapshot: Snapshot = field(default_factory=night)
+    snapshot: Snapshot = field(default_factory=healthy_snapshot)
     outcome: Outcome | Exception = field(default_factory=lambda: Outcome(True, "done as asked"))
     rehearsal: Outcome = field(default_factory=lambda: Outcome(True, "would end PID 7 (fresh)"))
     asked: list[Command] = field(default_factory=list)
@@ -70,10 +73,12 @@ class Box:
             return self.pages.pop(0)  # the other stream has a reader of its own
         return LogPage(f"{role}.{stream}", (), offset or 0, offset or 0, offset or 0)
 
-    def wiring(self, **other: Any) -> Wiring:
+    def wiring(self, **other: Any) -> ConsolePorts:
         feeds: dict[str, Feed] = other.pop("feeds", {"all": self.feed})
-        logs = other.pop("logs", None) or Logs(self.read_log)
-        return Wiring(feeds, self.submit, logs, self.clock, actor="console:ana@pts/3", **other)
+        logs = other.pop("logs", None) or LogReader(self.read_log)
+        return ConsolePorts(
+            feeds, self.submit, logs, self.clock, actor="console:ana@pts/3", **other
+        )
 
     def news(self, after: float = 2.0, **changes: Any) -> None:
         """Publish a changed snapshot, so long after what was there before that it is drawn."""
@@ -108,7 +113,7 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
 async def heard(pilot: Pilot[int]) -> None:
     """Wait until a question that is on the screen takes keys."""
     async with asyncio.timeout(30):
-        while isinstance(question := pilot.app.screen, Confirm) and not question.ready:
+        while isinstance(question := pilot.app.screen, ConfirmDialog) and not question.is_readable:
             await pilot.pause(0.01)
 
 
@@ -123,7 +128,7 @@ async def burst(pilot: Pilot[int], *keys: str) -> None:
     if pilot.app.is_running:
         assert isinstance(pilot.app, ConsoleApp)
         async with asyncio.timeout(30):
-            await pilot.app.carried_out()
+            await pilot.app.wait_for_keys()
         await settle(pilot)
 
 

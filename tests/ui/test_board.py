@@ -13,26 +13,36 @@ from stage import Box, console, press, settle, shown
 from textual.geometry import Region
 from textual.screen import Screen
 
-from console.core.model import HealthState, Identity, LookAlike, RoleState, Snapshot, Verdict
-from console.core.text.formatting import clock
+from console.core.model.processes import Identity, LookAlike
+from console.core.model.roles import RoleState
+from console.core.model.samples import HealthState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.text.formatting import format_clock
 from console.core.trends import Trends
 from console.ui import app as app_module
-from console.ui.dialogs.confirm import Confirm
-from console.ui.panes import PaneModule, discover, name_of
+from console.ui.dialogs.confirm import ConfirmDialog
+from console.ui.panes import PaneModule, discover, pane_name
 from console.ui.ports import Publish
-from console.ui.render.graphs import axis
-from console.ui.render.layout import SLOTS, Wish, arrange
-from console.ui.render.styled_lines import Choice, Frame, Look, changed, line, strip
-from console.ui.widgets.line_view import Pane
-from screenshots.generator.fixture_night import night, worker
-from screenshots.generator.fixture_trends import until
-from screenshots.generator.fixture_trouble import trouble
+from console.ui.render.graphs import draw_time_axis
+from console.ui.render.layout import SLOTS, PaneRequest, arrange_panes
+from console.ui.render.styled_lines import (
+    LineStyles,
+    PaneContext,
+    Selection,
+    diff_strips,
+    render_strip,
+    styled_line,
+)
+from console.ui.widgets.line_view import LineView
+from screenshots.generator.fixture_night import healthy_snapshot, make_worker
+from screenshots.generator.fixture_trends import trends_until
+from screenshots.generator.fixture_trouble import down_snapshot
 
 SIZES = [(160, 50), (120, 40), (100, 30), (80, 24), (60, 20), (40, 10), (20, 5), (5, 3), (1, 1)]
 
 
 async def test_verdict_first() -> None:
-    async with console(Box(trouble())) as pilot:
+    async with console(Box(down_snapshot())) as pilot:
         first, second = shown(pilot).splitlines()[:2]
         assert "robot-7" in first and "invoices" in first and "● LIVE" in first
         assert second.startswith(" ✖ DOWN ")
@@ -136,7 +146,7 @@ async def test_a_folded_pane_unfolds_when_it_is_focused() -> None:
 
 def hung() -> Snapshot:
     """Nothing is measured, and what is wrong wants a line more than usual."""
-    calm = night()
+    calm = healthy_snapshot()
     return replace(
         calm,
         baseline=type(calm.baseline)(),
@@ -150,14 +160,14 @@ async def test_no_pane_hides_a_line_while_another_has_empty_ones(size: tuple[int
     async with console(Box(hung()), size=size) as pilot:
         panes = pilot.app.screen.panes
         for name in ("queue", "watchdog", "processes"):
-            assert panes[name].room >= len(panes[name].rows), name
+            assert panes[name].visible_row_count >= len(panes[name].rows), name
 
 
 async def test_every_metric_is_there_when_the_baseline_is_looked_at() -> None:
     async with console(Box(), size=(80, 24)) as pilot:
         await press(pilot, "6")
         shows = pilot.app.screen.panes["baseline"]
-        assert shows.room >= len(shows.rows) and "restarts" in shown(pilot)
+        assert shows.visible_row_count >= len(shows.rows) and "restarts" in shown(pilot)
         assert "worker      ● READY" in shown(pilot)
 
 
@@ -165,21 +175,21 @@ async def test_graphs_grow_with_the_screen_whatever_was_zoomed_before() -> None:
     box = Box()
 
     async def day(moment: object) -> Trends:
-        return until(box.snapshot.moment)
+        return trends_until(box.snapshot.moment)
 
-    async with console(box, size=(160, 50), trends=day) as pilot:
+    async with console(box, size=(160, 50), load_trends=day) as pilot:
         await settle(pilot)
         trends = pilot.app.screen.panes["trends"]
-        assert trends.room == 10
+        assert trends.visible_row_count == 10
         before = {name: pane.region for name, pane in pilot.app.screen.panes.items()}
         await press(pilot, "7", "z")
-        assert len(trends.rows) == trends.room > 40
+        assert len(trends.rows) == trends.visible_row_count > 40
         await press(pilot, "z", "1")
         assert before == {name: pane.region for name, pane in pilot.app.screen.panes.items()}
 
 
 async def test_the_first_pane_takes_back_what_it_gave_to_another() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     roles = tuple(
         replace(calm.roles[0], role=replace(calm.roles[0].role, name=f"worker{number}"))
         for number in range(6)
@@ -194,18 +204,18 @@ async def test_the_first_pane_takes_back_what_it_gave_to_another() -> None:
 
 
 def test_a_focused_pane_unfolds_however_much_the_first_one_has_to_show() -> None:
-    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    wishes = [PaneRequest(pane_name(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
     wishes[0] = replace(wishes[0], wished=20)
-    assert arrange(wishes, 80, 19, "processes")["processes"].height == 12
+    assert arrange_panes(wishes, 80, 19, "processes")["processes"].height == 12
     for wish in wishes[1:]:
-        places = arrange(wishes, 80, 19, wish.name)
+        places = arrange_panes(wishes, 80, 19, wish.name)
         assert places[wish.name].height >= min(wish.least + 2, 9)
         assert places["processes"].height >= 4
 
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_no_size_is_refused(size: tuple[int, int]) -> None:
-    async with console(Box(trouble()), size=size) as pilot:
+    async with console(Box(down_snapshot()), size=size) as pilot:
         text = shown(pilot)
         width, height = size
         if width >= 40 and height >= 10:
@@ -250,7 +260,7 @@ async def test_a_dialog_is_never_painted_without_its_words() -> None:
 
         def keep() -> None:
             screen = pilot.app.screen
-            if isinstance(screen, Confirm) and screen.pane.size.height:
+            if isinstance(screen, ConfirmDialog) and screen.line_view.size.height:
                 strips = screen._compositor.render_strips()
                 frames.append("\n".join(strip.text for strip in strips))
 
@@ -272,10 +282,10 @@ async def test_news_under_a_dialog_loses_no_news_in_it() -> None:
         pilot.app._display = keep  # type: ignore[method-assign, assignment]
         for number in range(20):
             painted.clear()
-            dialog.pane.present([line(f"news {number}")])
+            dialog.line_view.set_lines([styled_line(f"news {number}")])
             box.news(watchdog=replace(box.snapshot.watchdog, pid=27000 + number))
             async with asyncio.timeout(5):
-                while dialog.pane.region.y + 1 not in painted:
+                while dialog.line_view.region.y + 1 not in painted:
                     await pilot.pause(0.01)
 
 
@@ -289,9 +299,9 @@ async def test_resize_storm_ends_in_order() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 99, 100, 120, 160])
 def test_places_never_overlap_nor_leave_the_area(width: int) -> None:
-    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    wishes = [PaneRequest(pane_name(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
     for height, focused in product(range(60), ("", "events", "baseline")):
-        places = list(arrange(wishes, width, height, focused).values())
+        places = list(arrange_panes(wishes, width, height, focused).values())
         for place in places:
             assert place.x + place.width <= width and place.y + place.height <= height
             assert place.height >= 1
@@ -302,15 +312,15 @@ def test_places_never_overlap_nor_leave_the_area(width: int) -> None:
 
 @pytest.mark.parametrize("width", [100, 120, 160])
 def test_what_stands_under_both_columns_folds_before_they_do(width: int) -> None:
-    wishes = [Wish(name_of(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
-    high, low = arrange(wishes, width, 60), arrange(wishes, width, 20)
+    wishes = [PaneRequest(pane_name(pane), pane.SLOT, *pane.ROWS) for pane in discover()]
+    high, low = arrange_panes(wishes, width, 60), arrange_panes(wishes, width, 20)
     assert high["events"].width == width and high["events"].height >= 5
     assert low["events"].height == 1 and low["processes"].height > 3
-    assert arrange(wishes, width, 20, "events")["events"].height >= 5
+    assert arrange_panes(wishes, width, 20, "events")["events"].height >= 5
 
 
 async def test_a_feed_that_fails_is_said_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(app_module, "FEED_RETRY_DELAY_S", 0.02)
     runs = 0
     box = Box()
 
@@ -362,13 +372,13 @@ async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch)
         regions: list[Region] = []
         whole: list[str] = []
 
-        def refresh(self: Pane, *areas: Region, **options: object) -> Pane:
+        def refresh(self: LineView, *areas: Region, **options: object) -> LineView:
             regions.extend(areas)
             if not areas:
                 whole.append(str(self.id))
             return self
 
-        monkeypatch.setattr(Pane, "refresh", refresh)
+        monkeypatch.setattr(LineView, "refresh", refresh)
         box.news()
         assert (regions, whole) == ([], [])
         box.news(watchdog=replace(box.snapshot.watchdog, pid=27429))
@@ -377,22 +387,30 @@ async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_changed_never_splits_a_wide_character() -> None:
-    look = Look()
-    before, after = strip(line("ab漢字cd"), 12, look), strip(line("ab漢子cd"), 12, look)
-    assert changed(before, after) == [(4, 2)]
-    assert changed(before, before) == []
-    assert changed(strip(line("漢"), 4, look), strip(line("a"), 4, look)) == [(0, 2)]
+    look = LineStyles()
+    before, after = (
+        render_strip(styled_line("ab漢字cd"), 12, look),
+        render_strip(styled_line("ab漢子cd"), 12, look),
+    )
+    assert diff_strips(before, after) == [(4, 2)]
+    assert diff_strips(before, before) == []
+    assert diff_strips(
+        render_strip(styled_line("漢"), 4, look), render_strip(styled_line("a"), 4, look)
+    ) == [(0, 2)]
 
 
 def test_what_lies_between_two_changes_is_not_written_again() -> None:
-    look = Look()
-    before = strip(line("│" + " " * 30 + "│"), 32, look)
-    assert changed(before, strip(line("|" + " " * 30 + "|"), 32, look)) == [(0, 1), (31, 1)]
-    near = strip(line("a" + " " * 5 + "b"), 32, look)
-    assert changed(before, near) == [(0, 7), (31, 1)]
+    look = LineStyles()
+    before = render_strip(styled_line("│" + " " * 30 + "│"), 32, look)
+    assert diff_strips(before, render_strip(styled_line("|" + " " * 30 + "|"), 32, look)) == [
+        (0, 1),
+        (31, 1),
+    ]
+    near = render_strip(styled_line("a" + " " * 5 + "b"), 32, look)
+    assert diff_strips(before, near) == [(0, 7), (31, 1)]
 
 
-@pytest.mark.parametrize("pane", discover(), ids=name_of)
+@pytest.mark.parametrize("pane", discover(), ids=pane_name)
 class TestPaneContract:
     """What every pane keeps to."""
 
@@ -404,30 +422,38 @@ class TestPaneContract:
 
     @pytest.mark.parametrize("width", [1, 20, 40, 70, 150])
     def test_draws_anything(self, pane: PaneModule, width: int) -> None:
-        empty = replace(night(), roles=(), monitors=(), events=(), queue=type(night().queue)(""))
+        empty = replace(
+            healthy_snapshot(),
+            roles=(),
+            monitors=(),
+            events=(),
+            queue=type(healthy_snapshot().queue)(""),
+        )
         bare = replace(
             empty,
-            watchdog=type(night().watchdog)(),
-            pipeline=type(night().pipeline)(),
-            baseline=type(night().baseline)(),
-            daemon=type(night().daemon)(),
+            watchdog=type(healthy_snapshot().watchdog)(),
+            pipeline=type(healthy_snapshot().pipeline)(),
+            baseline=type(healthy_snapshot().baseline)(),
+            daemon=type(healthy_snapshot().daemon)(),
         )
-        for snapshot in (night(), trouble(), empty, bare):
-            for choice in (None, Choice("worker"), Choice("worker", worker(7).identity)):
-                lines = pane.view(snapshot, Frame(width, 5, choice))
-                assert lines and pane.summary(snapshot, Frame(width, 1)).text.strip()
-                for one in [*lines, pane.summary(snapshot, Frame(width, 1))]:
-                    assert strip(one, width, Look()).cell_length == width
+        for snapshot in (healthy_snapshot(), down_snapshot(), empty, bare):
+            for choice in (None, Selection("worker"), Selection("worker", make_worker(7).identity)):
+                lines = pane.view(snapshot, PaneContext(width, 5, choice))
+                assert lines and pane.summary(snapshot, PaneContext(width, 1)).text.strip()
+                for one in [*lines, pane.summary(snapshot, PaneContext(width, 1))]:
+                    assert render_strip(one, width, LineStyles()).cell_length == width
 
     def test_is_pure(self, pane: PaneModule) -> None:
-        assert pane.view(night(), Frame(70, 9)) == pane.view(night(), Frame(70, 9))
+        assert pane.view(healthy_snapshot(), PaneContext(70, 9)) == pane.view(
+            healthy_snapshot(), PaneContext(70, 9)
+        )
 
 
 async def test_every_state_is_a_word_and_a_shape() -> None:
     box = Box()
     async with console(box) as pilot:
         for state in RoleState:
-            box.news(roles=(replace(night().roles[0], state=state),))
+            box.news(roles=(replace(healthy_snapshot().roles[0], state=state),))
             await settle(pilot)
             assert any(f"{shape} {state.value}" in shown(pilot) for shape in "●▲✖?")
 
@@ -439,16 +465,16 @@ async def test_every_state_is_a_word_and_a_shape() -> None:
 def test_next_runs_are_times_or_left_alone(text: str, said: str | None) -> None:
     from console.ui.panes import pipeline
 
-    calm = night()
+    calm = healthy_snapshot()
     box = replace(calm, pipeline=replace(calm.pipeline, next_runs={"report": text}))
-    last = pipeline.view(box, Frame(70, 9))[-1].text
+    last = pipeline.view(box, PaneContext(70, 9))[-1].text
     assert f"report {text if said is None else said}" in last
 
 
 def test_the_command_begins_at_the_script() -> None:
     from console.ui.panes import processes
 
-    rows = [row.text for row in processes.view(night(), Frame(120, 9))]
+    rows = [row.text for row in processes.view(healthy_snapshot(), PaneContext(120, 9))]
     assert any("48M  rpa_worker.py --server" in row for row in rows)
 
 
@@ -465,14 +491,14 @@ def test_the_command_begins_at_the_script() -> None:
 def test_a_canary_says_where_its_time_went_in_as_many_words_as_fit(width: int, found: str) -> None:
     from console.ui.panes import monitors
 
-    rows = [row.text for row in monitors.view(night(), Frame(width, 9))]
+    rows = [row.text for row in monitors.view(healthy_snapshot(), PaneContext(width, 9))]
     (canary,) = [row for row in rows if row.startswith("canary")]
     assert canary.endswith(f"  {found}") and len(canary) <= width
 
 
 async def test_what_is_known_already_is_shown_before_any_feed_speaks() -> None:
     box = Box()
-    async with console(box, feeds={}, first=box.snapshot) as pilot:
+    async with console(box, feeds={}, initial_snapshot=box.snapshot) as pilot:
         assert "waiting for the first look" not in shown(pilot)
         assert box.snapshot.verdict.value.upper() in shown(pilot)
 
@@ -490,7 +516,7 @@ async def test_a_feed_is_asked_when_what_is_known_already_has_been_drawn(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(app_module.ConsoleApp, "_display", display)
-    async with console(box, feeds={"one": feed}, first=box.snapshot):
+    async with console(box, feeds={"one": feed}, initial_snapshot=box.snapshot):
         (drawn_before,) = asked
         assert box.snapshot.verdict.value.upper() in drawn_before
 
@@ -515,13 +541,13 @@ async def test_latency_percentiles_are_there_unasked(size: tuple[int, int]) -> N
     box = Box()
 
     async def day(moment: object) -> Trends:
-        return until(box.snapshot.moment)
+        return trends_until(box.snapshot.moment)
 
-    async with console(box, size=size, trends=day) as pilot:
+    async with console(box, size=size, load_trends=day) as pilot:
         await settle(pilot)
         trends = pilot.app.screen.panes["trends"]
         told = "\n".join(strip.text for strip in trends._strips)
-        assert trends.folded == (size == (80, 24))
+        assert trends.is_folded == (size == (80, 24))
         assert "p50 " in told and re.search(r"p95 \d\.\d\d 6h", told)
 
 
@@ -543,7 +569,7 @@ async def test_a_folded_pane_tells_what_matters_of_it() -> None:
 def test_the_queue_says_first_what_is_wrong_with_it() -> None:
     from console.ui.panes import queue
 
-    well, ill = (queue.view(one, Frame(43, 5)) for one in (night(), hung()))
+    well, ill = (queue.view(one, PaneContext(43, 5)) for one in (healthy_snapshot(), hung()))
     assert "waiting" in well[0].text and "● ok" in well[-1].text
     assert "✖ failing" in ill[0].text and "nothing finished" in ill[1].text
 
@@ -551,39 +577,41 @@ def test_the_queue_says_first_what_is_wrong_with_it() -> None:
 def test_numbers_end_where_those_above_them_end() -> None:
     from console.ui.panes import pipeline, processes
 
-    calm = night()
+    calm = healthy_snapshot()
     role = calm.roles[0]
-    young = worker(99, age=30.0, leased=False)
-    pair = replace(calm, roles=(replace(role, instances=(worker(), young), usage={}),))
-    rows = [row.text for row in processes.view(pair, Frame(51, 9))]
+    young = make_worker(99, age_s=30.0, leased=False)
+    pair = replace(calm, roles=(replace(role, instances=(make_worker(), young), usage={}),))
+    rows = [row.text for row in processes.view(pair, PaneContext(51, 9))]
     heads, old, new = rows[0], rows[2], rows[3]
     assert heads.index("PID") + 3 == old.index("40864") + 5 == new.index(" 99") + 3
     assert heads.index("UP") + 2 == old.index("3h07m") + 5 == new.index("30s") + 3
     assert "?" not in old  # what is not measured yet is no figure
     held = replace(role, instances=(young,), surplus=frozenset({young.identity}))
-    told = processes.view(replace(calm, roles=(held,)), Frame(51, 9))
+    told = processes.view(replace(calm, roles=(held,)), PaneContext(51, 9))
     assert any("surplus adopted" in row.text for row in told)
 
     channels = (("a", 278.6, "ok"), ("b", 343.338, "ok"), ("c", 3.0, "ok"))
     drawn = pipeline.view(
-        replace(calm, pipeline=replace(calm.pipeline, channels=channels)), Frame(43, 9)
+        replace(calm, pipeline=replace(calm.pipeline, channels=channels)), PaneContext(43, 9)
     )
-    assert len({row.text.index(".") for row in drawn if row.item}) == 1
+    assert len({row.text.index(".") for row in drawn if row.is_item}) == 1
 
 
 @pytest.mark.parametrize("cells", range(40))
 def test_no_time_under_a_graph_is_cut(cells: int) -> None:
-    words = axis(0.0, 60.0, cells)
+    words = draw_time_axis(0.0, 60.0, cells)
     assert len(words) == cells
     assert all(re.fullmatch(r"╵\d\d:\d\d", word) for word in words.split())
     assert bool(words.strip()) == (cells >= 6)
 
 
 async def test_the_baseline_names_its_longest_gap() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     gap = (calm.moment.plus(-5400.0), 720.0)
-    async with console(Box(replace(calm, baseline=replace(calm.baseline, gap=gap)))) as pilot:
-        assert f"longest gap {clock(gap[0])[:5]}, for 12m" in shown(pilot)
+    async with console(
+        Box(replace(calm, baseline=replace(calm.baseline, longest_gap=gap)))
+    ) as pilot:
+        assert f"longest gap {format_clock(gap[0])[:5]}, for 12m" in shown(pilot)
 
 
 async def test_processes_that_do_not_count_are_named() -> None:
@@ -591,7 +619,7 @@ async def test_processes_that_do_not_count_are_named() -> None:
     beside = LookAlike(identity, "mallory", "another user's process", "python rpa_worker.py")
     box = Box()
     first, *rest = box.snapshot.roles
-    box.snapshot = replace(box.snapshot, roles=(replace(first, others=(beside,) * 5), *rest))
+    box.snapshot = replace(box.snapshot, roles=(replace(first, look_alikes=(beside,) * 5), *rest))
     async with console(box) as pilot:
         text = shown(pilot)
     assert "not counted: PID 4711 of mallory, another user's process" in text

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.processes.instances import CUT_LOOSE
+from console.core.processes.instances import DETACHED_CHILDREN_WARNING
 from console.ui.dialogs import confirm_text
-from console.ui.dialogs.confirm import Confirm
+from console.ui.dialogs.confirm import ConfirmDialog
 from console.ui.dialogs.confirm_text import Question
-from console.ui.dialogs.help import Help
-from console.ui.dialogs.log import Log
-from console.ui.dialogs.palette import Palette
-from console.ui.dialogs.why import Why
-from console.ui.keymap import COMMANDS, FIXED
-from screenshots.generator.fixture_night import night
+from console.ui.dialogs.help import HelpDialog
+from console.ui.dialogs.log import LogDialog
+from console.ui.dialogs.palette import PaletteDialog
+from console.ui.dialogs.why import WhyDialog
+from console.ui.keymap import COMMAND_SPECS, RESERVED_KEYS
+from screenshots.generator.fixture_night import healthy_snapshot
 
 SIGHTS = {
     "help": "Help  (Esc closes)",
@@ -47,14 +47,14 @@ PANES = dict(zip("12345678", range(8), strict=True))
 
 
 def test_no_command_is_left_out() -> None:
-    assert set(SIGHTS) | ELSEWHERE == {entry.id for entry in COMMANDS}
+    assert set(SIGHTS) | ELSEWHERE == {entry.id for entry in COMMAND_SPECS}
 
 
 @pytest.mark.parametrize(
     ("id", "key"),
     [
         (entry.id, key)
-        for entry in COMMANDS
+        for entry in COMMAND_SPECS
         for key in (entry.key, *entry.other_keys)
         if entry.id in SIGHTS
     ],
@@ -69,9 +69,9 @@ async def test_a_key_does_what_its_command_does(id: str, key: str) -> None:
 
 @pytest.mark.parametrize("id", ["ensure", "restart", "kill", "why", "log", "duplicates"])
 async def test_without_a_role_a_key_says_what_it_lacks(id: str) -> None:
-    box = Box(replace(night(), roles=()))
+    box = Box(replace(healthy_snapshot(), roles=()))
     async with console(box) as pilot:
-        key = next(entry.key for entry in COMMANDS if entry.id == id)
+        key = next(entry.key for entry in COMMAND_SPECS if entry.id == id)
         await press(pilot, key)
         said = shown(pilot)
         assert box.asked == []
@@ -84,7 +84,7 @@ async def test_without_a_role_a_key_says_what_it_lacks(id: str) -> None:
 
 async def test_the_keys_that_move() -> None:
     """1 to 8 and Tab focus; arrows, pages, Home and End select or scroll."""
-    assert set(PANES) <= set(FIXED)
+    assert set(PANES) <= set(RESERVED_KEYS)
     async with console(Box(), size=(120, 40)) as pilot:
         app = pilot.app
         for key in PANES:
@@ -112,11 +112,11 @@ async def test_the_keys_that_move() -> None:
 @pytest.mark.parametrize(
     ("opens", "screen", "closes"),
     [
-        ("question_mark", Help, ["escape", "q", "question_mark", "f1", "enter"]),
-        ("w", Why, ["escape", "q", "w", "enter"]),
-        ("l", Log, ["escape", "q", "l"]),
-        ("colon", Palette, ["escape"]),
-        ("r", Confirm, ["escape", "n", "enter"]),
+        ("question_mark", HelpDialog, ["escape", "q", "question_mark", "f1", "enter"]),
+        ("w", WhyDialog, ["escape", "q", "w", "enter"]),
+        ("l", LogDialog, ["escape", "q", "l"]),
+        ("colon", PaletteDialog, ["escape"]),
+        ("r", ConfirmDialog, ["escape", "n", "enter"]),
     ],
 )
 async def test_a_dialog_closes_by_each_of_its_keys_and_asks_nothing(
@@ -128,7 +128,7 @@ async def test_a_dialog_closes_by_each_of_its_keys_and_asks_nothing(
             await press(pilot, opens)
             assert isinstance(pilot.app.screen, screen), key
             await press(pilot, key)
-            assert pilot.app.screen is box.app.board, key  # type: ignore[union-attr]
+            assert pilot.app.screen is box.app.main_screen, key  # type: ignore[union-attr]
         assert box.asked == []
 
 
@@ -163,14 +163,14 @@ async def test_a_command_key_under_a_dialog_does_nothing() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "question_mark", "e", "c", "b", "x", "k", "r")
-        assert isinstance(pilot.app.screen, Help)
+        assert isinstance(pilot.app.screen, HelpDialog)
         assert box.asked == []
 
 
-@pytest.mark.parametrize("ask", [confirm_text.kill, confirm_text.restart])
+@pytest.mark.parametrize("ask", [confirm_text.kill_question, confirm_text.restart_question])
 def test_what_is_not_ended_is_said_where_it_applies(ask: Callable[..., Question]) -> None:
     """An adopted worker's children bear no mark of ours."""
-    for view in night().roles:
+    for view in healthy_snapshot().roles:
         for instance in view.instances:
-            told = [one.text for one in ask(night(), view, instance).lines]
-            assert any(CUT_LOOSE in text for text in told) == instance.adopted
+            told = [one.text for one in ask(healthy_snapshot(), view, instance).lines]
+            assert any(DETACHED_CHILDREN_WARNING in text for text in told) == instance.adopted

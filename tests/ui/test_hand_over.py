@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.handover.builder import compose
-from console.core.handover.markdown import markdown
+from console.core.handover.builder import build_handover
+from console.core.handover.markdown import render_markdown
 from console.core.handover.model import Handover
-from console.core.model import Event, EventKind, Moment, Snapshot
-from console.core.text.formatting import duration
-from console.ui.dialogs.handover import HandOver, view
-from screenshots.generator.fixture_night import NOW, night
-from screenshots.generator.fixture_trouble import trouble
+from console.core.model.events import Event, EventKind
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.text.formatting import format_duration
+from console.ui.dialogs.handover import HandoverDialog, render_handover
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
+from screenshots.generator.fixture_trouble import down_snapshot
 
 LOOKED = NOW.plus(-3 * 3600)
 
@@ -30,7 +32,7 @@ class Desk:
         self.asked.append(since)
         if self.error is not None:
             raise self.error
-        return compose(snapshot, snapshot.events, since)
+        return build_handover(snapshot, snapshot.events, since)
 
 
 async def test_it_tells_what_happened_since_somebody_looked_and_then_the_whole_day() -> None:
@@ -39,12 +41,12 @@ async def test_it_tells_what_happened_since_somebody_looked_and_then_the_whole_d
         Event(EventKind.NOTICED, NOW.plus(-hours * 3600), "", "ana", f"{word} note", id=number)
         for number, hours, word in ((1, 9, "an early"), (2, 1, "a late"))
     )
-    box.snapshot = replace(night(), events=(early, late))
-    async with console(box, size=(100, 30), handover=desk.tell, looked=LOOKED) as pilot:
+    box.snapshot = replace(healthy_snapshot(), events=(early, late))
+    async with console(box, size=(100, 30), build_handover=desk.tell, last_viewed=LOOKED) as pilot:
         await press(pilot, "h")
         await settle(pilot)
         seen = shown(pilot)
-        assert "since you last looked" in seen and f"({duration(3 * 3600)} ago)" in seen
+        assert "since you last looked" in seen and f"({format_duration(3 * 3600)} ago)" in seen
         assert "a late note (#2)" in seen and "an early note" not in seen
         await press(pilot, "d")
         await settle(pilot)
@@ -57,7 +59,7 @@ async def test_it_tells_what_happened_since_somebody_looked_and_then_the_whole_d
 
 async def test_who_never_looked_is_told_of_a_day() -> None:
     desk = Desk()
-    async with console(Box(), handover=desk.tell) as pilot:
+    async with console(Box(), build_handover=desk.tell) as pilot:
         await press(pilot, "h", "d")
         await settle(pilot)
         assert "the last day" in shown(pilot) and "you last looked" not in shown(pilot)
@@ -66,15 +68,15 @@ async def test_who_never_looked_is_told_of_a_day() -> None:
 
 @pytest.mark.parametrize("key", ["escape", "q", "h", "enter"])
 async def test_it_closes(key: str) -> None:
-    async with console(Box(), handover=Desk().tell) as pilot:
+    async with console(Box(), build_handover=Desk().tell) as pilot:
         await press(pilot, "h")
-        assert isinstance(pilot.app.screen, HandOver)
+        assert isinstance(pilot.app.screen, HandoverDialog)
         await press(pilot, key)
-        assert not isinstance(pilot.app.screen, HandOver)
+        assert not isinstance(pilot.app.screen, HandoverDialog)
 
 
 async def test_it_scrolls_to_its_end() -> None:
-    async with console(Box(), size=(80, 24), handover=Desk().tell) as pilot:
+    async with console(Box(), size=(80, 24), build_handover=Desk().tell) as pilot:
         await press(pilot, "h")
         await settle(pilot)
         assert "In short" in shown(pilot) and "Background jobs" not in shown(pilot)
@@ -87,7 +89,7 @@ async def test_it_scrolls_to_its_end() -> None:
 async def test_a_ledger_that_cannot_be_read_is_said() -> None:
     desk = Desk()
     desk.error = OSError("the disk \x1b[31mburns")
-    async with console(Box(), handover=desk.tell) as pilot:
+    async with console(Box(), build_handover=desk.tell) as pilot:
         await press(pilot, "h")
         await settle(pilot)
         assert "the ledger cannot be read: the disk" in shown(pilot)
@@ -96,18 +98,18 @@ async def test_a_ledger_that_cannot_be_read_is_said() -> None:
 
 @pytest.mark.parametrize("width", [30, 75, 155])
 def test_every_claim_of_the_document_is_on_the_screen(width: int) -> None:
-    told = compose(trouble(), trouble().events, NOW.plus(-86_400))
-    lines = [one.text for one in view(told, width)]
+    told = build_handover(down_snapshot(), down_snapshot().events, NOW.plus(-86_400))
+    lines = [one.text for one in render_handover(told, width)]
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
     claims = [*told.summary, *told.workers, *told.queue, *told.watchdog, *told.pipeline]
-    claims += [*told.next, *told.unknown, *(one.claim for one in told.conditions)]
-    assert len(claims) > 15 and len(told.happened) > 5 and told.findings and told.jobs
+    claims += [*told.upcoming, *told.unknown, *(one.claim for one in told.conditions)]
+    assert len(claims) > 15 and len(told.timeline) > 5 and told.findings and told.jobs
     for claim in claims:
         assert claim.text in text, claim
-    for line in told.happened:
+    for line in told.timeline:
         assert line.text in text, line
     for finding in told.findings:
         assert f"{finding.severity.value}" in text and finding.title in text
-    titles = [line[3:] for line in markdown(told).splitlines() if line.startswith("## ")]
+    titles = [line[3:] for line in render_markdown(told).splitlines() if line.startswith("## ")]
     assert len(titles) > 8 and all(title in text for title in titles)

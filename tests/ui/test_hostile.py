@@ -13,20 +13,23 @@ from rich.color import Color, ColorSystem
 from stage import Box, console, press, settle, shown, themes
 from textual.pilot import Pilot
 
-from console.core.model import (
-    Alert,
-    Event,
-    EventKind,
-    Instance,
-    LogPage,
-    Outcome,
-    Severity,
-    Snapshot,
+from console.core.model.commands import Outcome
+from console.core.model.events import Event, EventKind
+from console.core.model.logs import LogPage
+from console.core.model.processes import Instance
+from console.core.model.snapshot import Snapshot
+from console.core.model.views import Alert, Severity
+from console.ui.render.styled_lines import _sanitize
+from console.ui.render.theme import (
+    COLOUR_NAMES,
+    FALLBACK_THEME,
+    ThemeError,
+    load_themes,
+    parse_theme,
+    shipped_themes_path,
 )
-from console.ui.render.styled_lines import _clean
-from console.ui.render.theme import COLOURS, FALLBACK, ThemeError, load_all, parse, shipped_themes
-from screenshots.generator.fixture_night import NOW, night, process
-from screenshots.generator.fixture_trouble import trouble
+from screenshots.generator.fixture_night import NOW, healthy_snapshot, make_process
+from screenshots.generator.fixture_trouble import down_snapshot
 
 PAYLOADS = [
     "\x1b]0;pwn\x07",
@@ -45,8 +48,8 @@ PAYLOADS = [
 
 def hostile(text: str) -> Snapshot:
     """The same foreign text wherever foreign text can come from."""
-    calm = night()
-    base = process(40864, 1, "x", 100.0)
+    calm = healthy_snapshot()
+    base = make_process(40864, 1, "x", 100.0)
     instance = Instance("worker", (replace(base, argv=("python", text)),))
     view = replace(
         calm.roles[0],
@@ -119,9 +122,11 @@ async def test_markup_is_only_text() -> None:
 
 
 async def test_very_long_command_lines_and_very_many_instances() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     many = tuple(
-        Instance("worker", (process(1000 + n, 1, "python rpa_worker.py " + "x" * 10_000, n + 1.0),))
+        Instance(
+            "worker", (make_process(1000 + n, 1, "python rpa_worker.py " + "x" * 10_000, n + 1.0),)
+        )
         for n in range(300)
     )
     surplus = tuple(one.identity for one in many[1:])
@@ -145,7 +150,9 @@ async def test_cut_text_is_marked() -> None:
                 assert "…" in row
 
 
-@pytest.mark.parametrize("snapshot", [night(), trouble()], ids=["night", "trouble"])
+@pytest.mark.parametrize(
+    "snapshot", [healthy_snapshot(), down_snapshot()], ids=["night", "trouble"]
+)
 async def test_ascii_is_ascii(snapshot: Snapshot) -> None:
     async with console(Box(snapshot), ascii=True, size=(80, 24)) as pilot:
         assert shown(pilot).isascii()
@@ -160,7 +167,7 @@ def test_every_glyph_of_the_screen_has_its_ascii() -> None:
     for path in (Path(__file__).parents[2] / "console" / "ui").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                shown_so = _clean(node.value, True)
+                shown_so = _sanitize(node.value, True)
                 assert shown_so.count("?") == node.value.count("?"), (path, node.value)
 
 
@@ -191,11 +198,11 @@ async def test_no_color_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shipped_themes_are_whole() -> None:
-    found, notices = load_all([shipped_themes()])
+    found, notices = load_themes([shipped_themes_path()])
     assert notices == []
     assert set(found) == {"dark", "light", "high-contrast", "colour-blind-safe", "sixteen"}
-    assert found["dark"] == FALLBACK
-    assert found["sixteen"].ansi
+    assert found["dark"] == FALLBACK_THEME
+    assert found["sixteen"].is_ansi
 
 
 async def test_every_theme_can_be_worn() -> None:
@@ -224,7 +231,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("system", [ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT])
 def test_every_colour_can_be_read(name: str, ground: str, system: ColorSystem) -> None:
     """As it is, and as a terminal of 256 colours rounds it."""
-    theme = load_all([shipped_themes()])[0][name]
+    theme = load_themes([shipped_themes_path()])[0][name]
     colours = {
         key: Color.parse(value).downgrade(system).get_truecolor().hex
         for key, value in theme.colours.items()
@@ -235,7 +242,7 @@ def test_every_colour_can_be_read(name: str, ground: str, system: ColorSystem) -
         assert contrast >= (3.0 if ground == "selection" else 4.5), (ink, round(contrast, 2))
 
 
-GOOD = {"name": "mine", "dark": True, "colours": dict.fromkeys(COLOURS, "#123456")}
+GOOD = {"name": "mine", "dark": True, "colours": dict.fromkeys(COLOUR_NAMES, "#123456")}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +262,7 @@ GOOD = {"name": "mine", "dark": True, "colours": dict.fromkeys(COLOURS, "#123456
 )
 def test_a_broken_theme_names_its_key(change: dict[str, object], named: str) -> None:
     with pytest.raises(ThemeError, match=named):
-        parse({**GOOD, **change})
+        parse_theme({**GOOD, **change})
 
 
 @pytest.mark.parametrize(
@@ -263,7 +270,7 @@ def test_a_broken_theme_names_its_key(change: dict[str, object], named: str) -> 
     ["", "name = ", "\x00", "a = " + "[" * 9000, "name = 'x'\n" * 9000, "[colours]\nok = 'red'\n"],
 )
 def test_a_broken_theme_file_is_a_notice(tmp_path: Path, text: str) -> None:
-    found, notices = load_all(themes(tmp_path, "mine.toml", text))
+    found, notices = load_themes(themes(tmp_path, "mine.toml", text))
     assert set(found) == {"dark"}
     assert len(notices) == 1 and "mine.toml: " in notices[0] and len(notices[0]) < 500
 
@@ -280,13 +287,13 @@ async def test_with_a_broken_theme_the_default_stays(tmp_path: Path) -> None:
 def test_binary_and_missing_directories(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "d.toml").mkdir()
-    found, notices = load_all([tmp_path / "nowhere", tmp_path])
+    found, notices = load_themes([tmp_path / "nowhere", tmp_path])
     assert set(found) == {"dark"}
     assert len(notices) == 2
 
 
 async def test_the_operators_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
-    colours = "\n".join(f'{key} = "#0000{number:02x}"' for number, key in enumerate(COLOURS))
+    colours = "\n".join(f'{key} = "#0000{number:02x}"' for number, key in enumerate(COLOUR_NAMES))
     where = themes(tmp_path, "dark.toml", f'name = "dark"\ndark = true\n[colours]\n{colours}\n')
     box = Box()
     async with console(box, theme_directories=where):

@@ -9,30 +9,23 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.model import (
-    BaselineView,
-    Command,
-    DaemonView,
-    Lease,
-    LeaseState,
-    Outcome,
-    RoleState,
-    Verb,
-)
-from console.ui.commands.handlers import DEEDS
-from console.ui.dialogs.confirm import Confirm
-from console.ui.keymap import COMMANDS, symbol
-from screenshots.generator.fixture_night import night, worker
-from screenshots.generator.fixture_trouble import trouble
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.roles import Lease, LeaseState, RoleState
+from console.core.model.views import BaselineView, DaemonView
+from console.ui.commands.handlers import HANDLERS
+from console.ui.dialogs.confirm import ConfirmDialog
+from console.ui.keymap import COMMAND_SPECS, format_key
+from screenshots.generator.fixture_night import healthy_snapshot, make_worker
+from screenshots.generator.fixture_trouble import down_snapshot
 
-WORKER = worker().identity
+WORKER = make_worker().identity
 ME = "console:ana@pts/3"
 
 
 def doubled() -> Box:
     """Two workers, the second one surplus."""
-    calm = night()
-    second = worker(50468, 30.0, leased=False)
+    calm = healthy_snapshot()
+    second = make_worker(50468, 30.0, leased=False)
     view = replace(
         calm.roles[0],
         instances=(calm.roles[0].instances[0], second),
@@ -42,8 +35,8 @@ def doubled() -> Box:
 
 
 def test_every_command_has_a_deed_and_a_key_of_its_own() -> None:
-    assert {entry.id for entry in COMMANDS} == set(DEEDS)
-    keys = [key for entry in COMMANDS for key in (entry.key, *entry.other_keys)]
+    assert {entry.id for entry in COMMAND_SPECS} == set(HANDLERS)
+    keys = [key for entry in COMMAND_SPECS for key in (entry.key, *entry.other_keys)]
     assert len(keys) == len(set(keys))
     assert not {"backspace", "delete"} & set(keys)
 
@@ -78,8 +71,8 @@ async def test_restart_asks_and_names_what_it_costs() -> None:
 
 
 async def test_restarts_before_a_person_took_charge_are_told_as_well() -> None:
-    calm = night()
-    box = Box(replace(calm, roles=(replace(calm.roles[0], automatic=3), *calm.roles[1:])))
+    calm = healthy_snapshot()
+    box = Box(replace(calm, roles=(replace(calm.roles[0], automatic_restarts=3), *calm.roles[1:])))
     async with console(box) as pilot:
         await press(pilot, "r")
         told = "3 automatic ones in 10m, 0 of 3 since a person last took charge"
@@ -92,7 +85,7 @@ async def test_cancel_submits_nothing(key: str) -> None:
     async with console(box) as pilot:
         await press(pilot, "r", key)
         assert box.asked == []
-        assert not isinstance(pilot.app.screen, Confirm)
+        assert not isinstance(pilot.app.screen, ConfirmDialog)
         assert "nothing was done" in shown(pilot)
 
 
@@ -103,7 +96,7 @@ async def test_kill_of_a_healthy_one_wants_its_name() -> None:
         assert "type worker below to kill it" in shown(pilot)
         await press(pilot, "y", "enter")
         assert box.asked == []
-        assert isinstance(pilot.app.screen, Confirm)
+        assert isinstance(pilot.app.screen, ConfirmDialog)
         await press(pilot, "backspace", *"worker", "enter")
         assert box.asked == [Command(Verb.KILL, "worker", ME, WORKER, 41)]
 
@@ -125,7 +118,7 @@ async def test_kill_of_one_of_two_healthy_ones_wants_the_name_too(count: int) ->
 
 
 async def test_the_dialog_names_the_task_that_would_be_cut_off() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     held = replace(calm.queue, lease_task="invoice 3f2a-77")
     async with console(Box(replace(calm, queue=held))) as pilot:
         await press(pilot, "r")
@@ -141,11 +134,11 @@ async def test_kill_with_empty_name_cancels() -> None:
     async with console(box) as pilot:
         await press(pilot, "k", "enter")
         assert box.asked == []
-        assert not isinstance(pilot.app.screen, Confirm)
+        assert not isinstance(pilot.app.screen, ConfirmDialog)
 
 
 async def test_kill_of_a_stalled_one_wants_y_only() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     box = Box(replace(calm, roles=(replace(calm.roles[0], state=RoleState.STALLED),)))
     async with console(box) as pilot:
         await press(pilot, "k", "y")
@@ -156,11 +149,11 @@ async def test_a_target_that_is_replaced_is_refused() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "r")
-        fresh = worker(51000, 2.0)
+        fresh = make_worker(51000, 2.0)
         box.news(roles=(replace(box.snapshot.roles[0], instances=(fresh,)),))
         await press(pilot, "y")
         assert "refused: worker 40864 is gone; now 51000 runs" in shown(pilot)
-        assert isinstance(pilot.app.screen, Confirm)
+        assert isinstance(pilot.app.screen, ConfirmDialog)
         await press(pilot, "y", "enter")
         assert box.asked == []
 
@@ -178,7 +171,7 @@ async def test_same_pid_with_another_start_is_another_process() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "r")
-        again = worker(40864, 2.0)
+        again = make_worker(40864, 2.0)
         box.news(roles=(replace(box.snapshot.roles[0], instances=(again,)),))
         await press(pilot, "y")
         assert box.asked == []
@@ -192,23 +185,23 @@ async def test_selection_sticks_to_the_identity() -> None:
         box.news(roles=(replace(view, instances=view.instances[::-1]), box.snapshot.roles[1]))
         await settle(pilot)
         await press(pilot, "k", *"worker", "enter")
-        assert [command.target for command in box.asked] == [worker(50468, 30.0).identity]
+        assert [command.target for command in box.asked] == [make_worker(50468, 30.0).identity]
 
 
 async def test_a_selection_that_is_gone_says_so_and_does_not_jump() -> None:
     box = Box()
     async with console(box) as pilot:
-        box.news(roles=(replace(box.snapshot.roles[0], instances=(worker(51000, 2.0),)),))
+        box.news(roles=(replace(box.snapshot.roles[0], instances=(make_worker(51000, 2.0),)),))
         await settle(pilot)
         assert "40864  selected, not there" in shown(pilot)
         await press(pilot, "r")
         assert "the selected worker 40864 is gone" in shown(pilot)
         await press(pilot, "up", "r", "y")
-        assert [command.target for command in box.asked] == [worker(51000, 2.0).identity]
+        assert [command.target for command in box.asked] == [make_worker(51000, 2.0).identity]
 
 
 async def test_role_without_instance_can_only_be_ensured() -> None:
-    box = Box(trouble())
+    box = Box(down_snapshot())
     async with console(box) as pilot:
         await press(pilot, "r", "k")
         assert box.asked == []
@@ -249,8 +242,8 @@ async def test_duplicates_that_changed_are_refused() -> None:
 
 
 async def test_a_long_list_of_surplus_can_be_read_to_its_end() -> None:
-    calm = night()
-    many = tuple(worker(60_000 + 10 * n, 30.0 + n, leased=False) for n in range(60))
+    calm = healthy_snapshot()
+    many = tuple(make_worker(60_000 + 10 * n, 30.0 + n, leased=False) for n in range(60))
     view = replace(calm.roles[0], instances=many, surplus=tuple(one.identity for one in many[1:]))
     box = Box(replace(calm, roles=(view, calm.roles[1])))
     async with console(box, size=(80, 24)) as pilot:
@@ -272,7 +265,7 @@ async def test_no_duplicates_no_dialog() -> None:
 
 
 async def test_canary_and_baseline() -> None:
-    box = Box(replace(night(), baseline=BaselineView()))
+    box = Box(replace(healthy_snapshot(), baseline=BaselineView()))
     async with console(box) as pilot:
         await press(pilot, "c", "b")
         assert [command.verb for command in box.asked] == [Verb.CANARY, Verb.BASELINE]
@@ -305,8 +298,8 @@ async def test_read_only_refuses_and_never_submits() -> None:
     async with console(box, read_only=True) as pilot:
         assert "READ-ONLY" in shown(pilot)
         assert " k kill" not in shown(pilot)
-        for entry in COMMANDS:
-            if entry.changes:
+        for entry in COMMAND_SPECS:
+            if entry.changes_box:
                 await press(pilot, entry.key, "y")
                 assert f"read-only: {entry.label} was not sent" in shown(pilot)
         assert box.asked == []
@@ -348,7 +341,7 @@ async def test_a_long_command_shows_its_state_and_is_not_sent_twice() -> None:
 
 async def test_keys_can_be_remapped() -> None:
     box = Box()
-    async with console(box, keys={"ensure": "E"}) as pilot:
+    async with console(box, key_overrides={"ensure": "E"}) as pilot:
         await press(pilot, "e")
         assert box.asked == []
         await press(pilot, "E")
@@ -365,14 +358,16 @@ async def test_leaving_only_leaves(keys: str) -> None:
         await press(pilot, *keys.split())
         assert pilot.app.return_code == 0
         assert box.app is not None
-        assert box.app.farewell == "monitoring goes on: daemon PID 38002"
+        assert box.app.exit_message == "monitoring goes on: daemon PID 38002"
     assert box.asked == []
 
 
 def many() -> Box:
     """Three workers that differ in age, CPU and memory, as they were found: 1, 2, 3."""
-    calm = night()
-    three = tuple(worker(pid, age) for pid, age in ((50_001, 60.0), (50_002, 600.0), (50_003, 6.0)))
+    calm = healthy_snapshot()
+    three = tuple(
+        make_worker(pid, age) for pid, age in ((50_001, 60.0), (50_002, 600.0), (50_003, 6.0))
+    )
     usage = {50_001: (2.0, 9_000_000), 50_002: (None, None), 50_003: (1.0, 90_000_000)}
     view = replace(calm.roles[0], instances=three, usage=usage)
     return Box(replace(calm, roles=(view, calm.roles[1])))
@@ -411,12 +406,12 @@ async def test_the_keys_of_the_focused_pane_come_first_and_whole(
             assert "? help  q leave" in foot
             told = [part for part in foot.split("  ") if part.strip()]
             assert {part.strip() for part in told} <= {
-                f"{symbol(entry.key)} {entry.label}" for entry in COMMANDS
+                f"{format_key(entry.key)} {entry.label}" for entry in COMMAND_SPECS
             }
 
 
 async def test_orphaned_lease_is_said() -> None:
-    calm = night()
+    calm = healthy_snapshot()
     lease = Lease(LeaseState.ORPHANED, reason="PID 40999 keeps it")
     box = Box(replace(calm, roles=(replace(calm.roles[0], lease=lease),)))
     async with console(box, size=(160, 50)) as pilot:

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from stage import Box, console, press, settle, shown
 
-from console.core.model import Found, LogPage, Moment, Snapshot
-from console.core.text.formatting import clock, folded
+from console.core.model.logs import LogPage, LogSearchResult
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.text.formatting import find_casefolded, format_clock
 from console.system.files import log_search, safe_files
 from console.ui.dialogs import log, log_buffer
-from console.ui.dialogs.log import Log
-from console.ui.ports import Logs
-from screenshots.generator.fixture_night import NOW, night
+from console.ui.dialogs.log import LogDialog
+from console.ui.ports import LogReader
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
 
 
 def page(first: int, count: int, size: int) -> LogPage:
@@ -25,7 +27,7 @@ def page(first: int, count: int, size: int) -> LogPage:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "EVERY", 0.02)
+    monkeypatch.setattr(log, "POLL_INTERVAL_S", 0.02)
 
 
 async def test_follows_the_end() -> None:
@@ -65,16 +67,16 @@ async def test_help_names_the_keys_of_the_log() -> None:
 
 async def test_in_the_past_the_log_says_that_it_is_of_now() -> None:
     async def past(around: Moment, way: int) -> Snapshot | None:
-        return night()
+        return healthy_snapshot()
 
     box = Box()
-    async with console(box, past=past) as pilot:
+    async with console(box, load_past=past) as pilot:
         await press(pilot, "l")
         assert "NOW" not in shown(pilot)
         await press(pilot, "escape", "comma")
         await pilot.pause(0.05)
         await press(pilot, "l")
-        assert f"Log of worker · NOW, not {clock(NOW)} · err" in shown(pilot)
+        assert f"Log of worker · NOW, not {format_clock(NOW)} · err" in shown(pilot)
 
 
 async def test_scrolled_up_it_stays_and_counts() -> None:
@@ -102,7 +104,7 @@ async def test_streams_wrap_and_search() -> None:
         await press(pilot, "slash", *"needle", "enter", "n", "N")
         assert "/ needle" in shown(pilot)
         await press(pilot, "escape")
-        assert isinstance(pilot.app.screen, Log)
+        assert isinstance(pilot.app.screen, LogDialog)
         box.pages = [LogPage("worker.out", ("other stream",), 0, 5, 5)]
         await press(pilot, "tab")
         async with asyncio.timeout(30):
@@ -110,7 +112,7 @@ async def test_streams_wrap_and_search() -> None:
                 await pilot.pause(0.02)
         assert "· out ·" in shown(pilot)
         await press(pilot, "escape")
-        assert not isinstance(pilot.app.screen, Log)
+        assert not isinstance(pilot.app.screen, LogDialog)
 
 
 async def test_memory_is_bounded() -> None:
@@ -120,9 +122,9 @@ async def test_memory_is_bounded() -> None:
         await press(pilot, "l")
         await pilot.pause(0.1)
         screen = pilot.app.screen
-        assert isinstance(screen, Log)
-        assert len(screen.window.lines) <= log_buffer.KEPT
-        assert max(map(len, screen.window.lines)) <= log_buffer.LONGEST + 1
+        assert isinstance(screen, LogDialog)
+        assert len(screen.buffer.lines) <= log_buffer.MAX_LINES
+        assert max(map(len, screen.buffer.lines)) <= log_buffer.MAX_LINE_CHARS + 1
 
 
 async def test_rotation_errors_and_nothing_yet() -> None:
@@ -166,17 +168,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def reading(path: Path, chunk: int = log_search.CHUNK) -> Logs:
+def reading(path: Path, chunk: int = log_search.SEARCH_CHUNK_BYTES) -> LogReader:
     async def read(role: str, stream: str, offset: int | None) -> LogPage:
-        return safe_files.tail(path, offset)
+        return safe_files.read_tail(path, offset)
 
     async def before(role: str, stream: str, end: int) -> LogPage:
-        return log_search.before(path, end)
+        return log_search.read_before(path, end)
 
-    async def find(role: str, stream: str, word: str, start: int, way: int) -> Found:
-        return log_search.find(path, word, start, way, chunk)
+    async def find(role: str, stream: str, word: str, start: int, way: int) -> LogSearchResult:
+        return log_search.find_word(path, word, start, way, chunk)
 
-    return Logs(read, before, find)
+    return LogReader(read, before, find)
 
 
 async def test_a_word_is_found_in_the_whole_file(large: Path) -> None:
@@ -205,13 +207,13 @@ async def test_paging_goes_beyond_what_is_held(large: Path) -> None:
         await press(pilot, "l")
         await pilot.pause(0.1)
         screen = pilot.app.screen
-        assert isinstance(screen, Log)
+        assert isinstance(screen, LogDialog)
         for _ in range(8):
             screen.action_scroll(-100_000)
             await pilot.pause(0.05)
-        assert screen.window.start < screen.bytes - 400_000
-        assert len(screen.window.lines) <= log_buffer.KEPT
-        first = screen.window.lines[0]
+        assert screen.buffer.start < screen.file_size - 400_000
+        assert len(screen.buffer.lines) <= log_buffer.MAX_LINES
+        first = screen.buffer.lines[0]
         assert first.startswith("row ") and "+0 new" in shown(pilot)
         await press(pilot, "home")
         await pilot.pause(0.1)
@@ -219,8 +221,8 @@ async def test_paging_goes_beyond_what_is_held(large: Path) -> None:
         for _ in range(4):
             screen.action_scroll(100_000)
             await pilot.pause(0.05)
-        assert screen.window.start == 0 or screen.window.lines[0] != "row 0 of the night"
-        numbers = [int(one.split()[1]) for one in screen.window.lines]
+        assert screen.buffer.start == 0 or screen.buffer.lines[0] != "row 0 of the night"
+        numbers = [int(one.split()[1]) for one in screen.buffer.lines]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
@@ -236,7 +238,7 @@ def test_every_occurrence_is_found_once_whatever_the_part(
     wanted = [n for n in range(60) if n % 9 == 4][::way]
     found, at = [], path.stat().st_size if way < 0 else 0
     while (hit := _next(path, at, way, chunk, needle)) is not None:
-        page = safe_files.tail(path, hit)
+        page = safe_files.read_tail(path, hit)
         found.append(int(page.lines[0].split()[1]))
         at = hit if way < 0 else hit + len(page.lines[0].encode()) + 1
     assert found == wanted
@@ -245,8 +247,8 @@ def test_every_occurrence_is_found_once_whatever_the_part(
 def test_bytes_that_are_no_text_do_not_shift_what_is_found(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"\xff\xfe\xc3 ss\n" + "Straße ü\n".encode() + b"\xc3\n")
-    assert log_search.find(path, "ü", 0, 1).line == 7
-    assert log_search.find(path, "strasse ü", 0, 1).line == 7
+    assert log_search.find_word(path, "ü", 0, 1).line == 7
+    assert log_search.find_word(path, "strasse ü", 0, 1).line == 7
 
 
 @pytest.mark.parametrize(
@@ -263,13 +265,13 @@ def test_bytes_that_are_no_text_do_not_shift_what_is_found(tmp_path: Path) -> No
 def test_a_word_is_marked_where_it_stands(
     text: str, word: str, found: tuple[int, int] | None
 ) -> None:
-    assert folded(text, word) == found
+    assert find_casefolded(text, word) == found
 
 
 def _next(path: Path, at: int, way: int, chunk: int, needle: str) -> int | None:
     start: int | None = at
     while start is not None:
-        one = log_search.find(path, needle.casefold(), start, way, chunk)
+        one = log_search.find_word(path, needle.casefold(), start, way, chunk)
         if one.line is not None:
             return one.line
         start = one.goes_on
@@ -277,5 +279,5 @@ def _next(path: Path, at: int, way: int, chunk: int, needle: str) -> int | None:
 
 
 def test_a_file_that_is_not_there_finds_nothing(tmp_path: Path) -> None:
-    assert log_search.find(tmp_path / "none", "x", 0, 1) == Found(None, None, 0)
-    assert log_search.before(tmp_path / "none", 10).error == "missing"
+    assert log_search.find_word(tmp_path / "none", "x", 0, 1) == LogSearchResult(None, None, 0)
+    assert log_search.read_before(tmp_path / "none", 10).error == "missing"

@@ -16,16 +16,18 @@ from stage import Box, console, idle, press, shown
 from textual.events import Key
 from textual.pilot import Pilot
 
-from console.core.model import Moment, RoleState, Snapshot, Verdict
+from console.core.model.roles import RoleState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
 from console.core.trends import Trends
 from console.ui import main_screen
-from console.ui.app import LONGEST_S
+from console.ui.app import MAX_REDRAW_INTERVAL_S
 from console.ui.panes import PaneModule
 from console.ui.redraw import throttle
-from console.ui.redraw.throttle import SHORTEST_S, rest_s, weighty
-from screenshots.generator.fixture_night import NOW, night, worker
+from console.ui.redraw.throttle import MIN_REDRAW_INTERVAL_S, throttle_delay_s, urgent_state
+from screenshots.generator.fixture_night import NOW, healthy_snapshot, make_worker
 
-CALM = night()
+CALM = healthy_snapshot()
 EARLY_S = 0.05
 """A loop's timer and a clock may disagree by so much."""
 
@@ -35,7 +37,7 @@ async def settled(box: Box, **wiring: Any) -> AsyncIterator[Pilot[int]]:
     """The console over `box` when it has found its place: from here on news has to wait."""
     async with console(box, **wiring) as pilot:
         assert box.app is not None
-        box.app.board.settled = True
+        box.app.main_screen.settled = True
         yield pilot
 
 
@@ -67,7 +69,7 @@ async def until(pilot: Pilot[int], what: Callable[[], bool]) -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """News waits for longer than any test takes: what is shown, no timer has shown."""
-    monkeypatch.setattr(throttle, "SHORTEST_S", 600.0)
+    monkeypatch.setattr(throttle, "MIN_REDRAW_INTERVAL_S", 600.0)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +78,10 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_news_rests_until_a_second_after_a_frame(
     gone: float, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "SHORTEST_S", 1.0)
-    assert rest_s(NOW, NOW.plus(gone)) == left
+    monkeypatch.setattr(throttle, "MIN_REDRAW_INTERVAL_S", 1.0)
+    assert throttle_delay_s(NOW, NOW.plus(gone)) == left
     other = replace(NOW.plus(gone), boot="another")  # this boot has run for days
-    assert rest_s(NOW, other) == (left if gone >= 0 else 0.0)
+    assert throttle_delay_s(NOW, other) == (left if gone >= 0 else 0.0)
 
 
 Change = Callable[[Snapshot], dict[str, Any]]
@@ -93,8 +95,8 @@ WEIGHTY: dict[str, tuple[Change, str]] = {
     "verdict": (lambda now: {"verdict": Verdict.DOWN}, "✖ DOWN"),
     "state": (role(state=RoleState.BACKOFF), "▲ BACKOFF"),
     "death": (role(instances=()), "1 missing"),
-    "arrival": (role(instances=(worker(), worker(99))), " 99›105 "),
-    "successor": (role(instances=(worker(99),)), " 99›105 "),
+    "arrival": (role(instances=(make_worker(), make_worker(99))), " 99›105 "),
+    "successor": (role(instances=(make_worker(99),)), " 99›105 "),
     "role": (lambda now: {"roles": ()}, "no role is configured"),
     "daemon": (lambda now: {"daemon": replace(now.daemon, running=False)}, "NOBODY WATCHES"),
 }
@@ -113,7 +115,7 @@ CHANGES = {name: change for name, (change, _) in WEIGHTY.items()} | LIGHT
 def test_what_nobody_is_to_wait_for(name: str) -> None:
     changed = replace(CALM, **CHANGES[name](CALM))
     assert changed != CALM
-    assert (weighty(changed) != weighty(CALM)) is (name in WEIGHTY)
+    assert (urgent_state(changed) != urgent_state(CALM)) is (name in WEIGHTY)
 
 
 async def test_a_burst_of_news_is_a_frame_a_second_and_the_last_shows_the_newest(
@@ -123,16 +125,16 @@ async def test_a_burst_of_news_is_a_frame_a_second_and_the_last_shows_the_newest
     async with settled(box) as pilot:
         assert box.app is not None
         drawn: list[tuple[float, int | None]] = []
-        show = box.app.board.show
+        show = box.app.main_screen.show_snapshot
 
         def noting(snapshot: Snapshot, *rest: Any) -> None:
             if not drawn or snapshot.queue.size != drawn[-1][1]:
                 drawn.append((loop.time(), snapshot.queue.size))
             show(snapshot, *rest)
 
-        monkeypatch.setattr(box.app.board, "show", noting)
+        monkeypatch.setattr(box.app.main_screen, "show_snapshot", noting)
         began, size = loop.time(), 100
-        while loop.time() < began + 1.5 * SHORTEST_S:
+        while loop.time() < began + 1.5 * MIN_REDRAW_INTERVAL_S:
             size += 1
             waiting(box, size)
             await pilot.pause(0.02)
@@ -141,8 +143,8 @@ async def test_a_burst_of_news_is_a_frame_a_second_and_the_last_shows_the_newest
         moments, sizes = zip(*drawn, strict=True)
         assert sizes[-1] == size and [*sizes] == sorted(sizes)
         apart = [after - before for before, after in pairwise(moments)]
-        assert apart and min(apart) > SHORTEST_S - EARLY_S
-        assert moments[-1] < ended + LONGEST_S / 2, "an age has drawn it"
+        assert apart and min(apart) > MIN_REDRAW_INTERVAL_S - EARLY_S
+        assert moments[-1] < ended + MAX_REDRAW_INTERVAL_S / 2, "an age has drawn it"
 
 
 async def test_what_was_drawn_meanwhile_is_not_drawn_again_and_the_next_news_waits_anew(
@@ -152,22 +154,22 @@ async def test_what_was_drawn_meanwhile_is_not_drawn_again_and_the_next_news_wai
     async with settled(box):
         assert box.app is not None
         armed: list[float] = []
-        arm = box.app._redraw_in
+        arm = box.app._schedule_redraw
 
         def noting(seconds: float) -> None:
             armed.append(seconds)
             arm(seconds)
 
-        monkeypatch.setattr(box.app, "_redraw_in", noting)
+        monkeypatch.setattr(box.app, "_schedule_redraw", noting)
         waiting(box, 101, after=0.25)
         waiting(box, 102, after=0.5)
-        pending = box.app._next
-        assert armed == pytest.approx([SHORTEST_S - 0.25, SHORTEST_S - 0.75])
+        pending = box.app._redraw_timer
+        assert armed == pytest.approx([MIN_REDRAW_INTERVAL_S - 0.25, MIN_REDRAW_INTERVAL_S - 0.75])
         box.news(0.0, verdict=Verdict.DOWN)
-        assert box.app._next is not pending and pending is not None and pending.cancelled()
-        assert armed[2] >= SHORTEST_S
+        assert box.app._redraw_timer is not pending and pending is not None and pending.cancelled()
+        assert armed[2] >= MIN_REDRAW_INTERVAL_S
         waiting(box, 103, after=0.25)
-        assert armed[3:] == pytest.approx([SHORTEST_S - 0.25])
+        assert armed[3:] == pytest.approx([MIN_REDRAW_INTERVAL_S - 0.25])
 
 
 async def test_news_after_a_quiet_second_does_not_wait(endless: None) -> None:
@@ -212,15 +214,15 @@ async def test_what_a_key_does_is_drawn_at_once(endless: None, key: str, words: 
 async def test_a_question_that_no_longer_stands_says_so_while_the_board_waits(
     endless: None,
 ) -> None:
-    twins = (worker(), worker(99, 30.0, leased=False))
+    twins = (make_worker(), make_worker(99, 30.0, leased=False))
     view = replace(CALM.roles[0], instances=twins, surplus=(twins[1].identity,))
     box = Box(replace(CALM, roles=(view, *CALM.roles[1:])))
     async with settled(box) as pilot:
         await press(pilot, "x")
         box.news(0.0, roles=(replace(view, surplus=()), *CALM.roles[1:]))
         await until(pilot, lambda: "✖ refused: the instances" in shown(pilot))
-        assert box.app is not None and box.app.board._shown is not None
-        assert box.app.board._shown[0].roles[0].surplus
+        assert box.app is not None and box.app.main_screen._last_shown is not None
+        assert box.app.main_screen._last_shown[0].roles[0].surplus
 
 
 async def test_graphs_and_what_keeps_them_from_being_read_wait_like_any_news(
@@ -230,17 +232,17 @@ async def test_graphs_and_what_keeps_them_from_being_read_wait_like_any_news(
         raise OSError("disk gone")
 
     box = Box()
-    async with console(box, trends=broken) as pilot:
+    async with console(box, load_trends=broken) as pilot:
         await until(pilot, lambda: "graphs: disk gone" in shown(pilot))
         assert box.app is not None
-        box.app.board.settled = True
+        box.app.main_screen.settled = True
         await press(pilot, "o")
         assert "graphs: disk gone" not in shown(pilot)
-        await box.app.travel.refresh()
+        await box.app.time_travel.refresh_trends()
         await pilot.pause()
         assert "graphs: disk gone" not in shown(pilot)
         box.late += 600.0
-        await box.app.travel.refresh()
+        await box.app.time_travel.refresh_trends()
         await until(pilot, lambda: "graphs: disk gone" in shown(pilot))
 
 
@@ -250,11 +252,11 @@ async def test_until_all_has_found_its_place_every_snapshot_is_drawn_as_it_comes
     box = Box()
     async with console(box) as pilot:
         assert box.app is not None
-        box.app.board.settled = False
+        box.app.main_screen.settled = False
         for size in (101, 102, 103):
             waiting(box, size)
             await until(pilot, lambda size=size: told(pilot) == size)  # type: ignore[misc]
-        box.app.board.settled = True
+        box.app.main_screen.settled = True
         waiting(box, 104)
         await pilot.pause()
         assert told(pilot) == 103
@@ -265,7 +267,7 @@ async def test_what_a_key_changes_is_painted_at_once_and_makes_no_pane_anew(
 ) -> None:
     monkeypatch.setattr(textual.screen, "UPDATE_PERIOD", 600.0)  # the next frame never comes
     box, made = Box(), list[str]()
-    draw = main_screen.drawn
+    draw = main_screen.render_safely
 
     def noting(module: PaneModule, *rest: Any) -> Any:
         made.append(module.TITLE)
@@ -273,18 +275,18 @@ async def test_what_a_key_changes_is_painted_at_once_and_makes_no_pane_anew(
 
     async with settled(box) as pilot:
         assert box.app is not None
-        screen = box.app.board
+        screen = box.app.main_screen
         await press(pilot, "down", "up")  # what is selected for the first time has a line more
-        screen._hasty_until = 0.0
-        monkeypatch.setattr(main_screen, "drawn", noting)
+        screen._immediate_until = 0.0
+        monkeypatch.setattr(main_screen, "render_safely", noting)
 
         async def unpainted() -> bool:
             await idle()  # a pause of the pilot's would paint
             return bool(screen._dirty_widgets or screen._compositor._dirty_regions)
 
-        before = screen.choice
+        before = screen.selection
         box.app.post_message(Key("down", None))
-        assert not await unpainted() and screen.choice not in (before, None) and not made
-        screen._hasty_until = 0.0  # nobody is being answered any more
+        assert not await unpainted() and screen.selection not in (before, None) and not made
+        screen._immediate_until = 0.0  # nobody is being answered any more
         box.news(0.0, **CHANGES["death"](box.snapshot))
         assert await unpainted() and made, "news is painted in the next frame"

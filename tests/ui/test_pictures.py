@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DRAW = """
 import asyncio, sys
 from pathlib import Path
-from screenshots.generator.generate import draw
-from screenshots.generator.fixture_night import night
-from screenshots.generator.fixture_trouble import trouble
-asyncio.run(draw(night(), Path(sys.argv[1]) / "console-80x24-dark.svg", (80, 24)))
-asyncio.run(draw(trouble(), Path(sys.argv[1]) / "trouble-120x40-dark.svg", (120, 40)))
+from screenshots.generator.generate import draw_screenshot
+from screenshots.generator.fixture_night import healthy_snapshot
+from screenshots.generator.fixture_trouble import down_snapshot
+asyncio.run(draw_screenshot(healthy_snapshot(), Path(sys.argv[1]) / "console-80x24-dark.svg", (80, 24)))
+asyncio.run(draw_screenshot(down_snapshot(), Path(sys.argv[1]) / "trouble-120x40-dark.svg", (120, 40)))
 """
 
 
@@ -35,6 +35,8 @@ def test_the_pictures_are_not_stale(tmp_path: Path) -> None:
         assert words(drawn) == words(ROOT / "screenshots" / drawn.name), "make screenshots"
 
 
-@pytest.mark.parametrize("picture", sorted((ROOT / "screenshots").iterdir()), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "picture", sorted((ROOT / "screenshots").glob("*.svg")), ids=lambda p: p.name
+)
 def test_every_picture_is_linked(picture: Path) -> None:
     assert f"screenshots/{picture.name})" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.ui.widgets.line_view import Pane
+from console.ui.widgets.line_view import LineView
 
 WIDTH, HEIGHT = 120, 40
 
@@ -61,7 +61,7 @@ async def test_who_has_not_changed_is_not_asked(monkeypatch: pytest.MonkeyPatch)
             return draw(widget, crop)
 
         monkeypatch.setattr(Widget, "render_lines", noting)
-        x, y, *_ = pilot.app.screen.query_one("#pane-queue", Pane).region
+        x, y, *_ = pilot.app.screen.query_one("#pane-queue", LineView).region
         compositor = pilot.app.screen._compositor
         compositor._dirty_regions = {Region(x + 2, y + 1, 9, 1)}
         assert compositor.render_partial_update() is not None

@@ -18,19 +18,20 @@ from pathlib import Path
 import pyte
 import pytest
 
-from console.ui.redraw.throttle import AGES_S
+from console.ui.redraw.throttle import AGE_REDRAW_DELAY_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import asyncio, os, signal, sys, time
 from dataclasses import replace
-from console.core.model import LogPage, Outcome
-from console.ui.app import ConsoleApp, Wiring
-from screenshots.generator.fixture_night import NOW, night
+from console.core.model.commands import Outcome
+from console.core.model.logs import LogPage
+from console.ui.app import ConsoleApp
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
 from console.ui.terminal import run
-from console.ui.ports import Logs
-from screenshots.generator.fixture_trends import until
-from screenshots.generator.fixture_story import killed
+from console.ui.ports import ConsolePorts, LogReader
+from screenshots.generator.fixture_trends import trends_until
+from screenshots.generator.fixture_story import snapshot_after_death
 
 secret = "local-variable-secret"
 begin = time.monotonic()
@@ -42,7 +43,7 @@ def clock():
     return NOW.plus(time.monotonic() - begin)
 
 async def feed(publish):
-    snapshot = night()
+    snapshot = healthy_snapshot()
     if mode == "ages":
         # One age alone will change: the watchdog's heartbeat, from 20s to 30s.
         monitors = tuple(replace(one, last=None, next_run=None) for one in snapshot.monitors)
@@ -65,17 +66,21 @@ async def read_log(role, stream, offset):
     return LogPage("")
 
 class Crashing(ConsoleApp):
-    def freeze(self):
+    def toggle_freeze(self):
         token = secret
         raise RuntimeError("as scripted")
 
 async def trends(moment):
-    return until(moment or NOW)
+    return trends_until(moment or NOW)
 
 async def past(around, way):
-    return killed()
+    return snapshot_after_death()
 
-app = Crashing(Wiring({"all": feed}, submit, Logs(read_log), clock, trends=trends, past=past))
+app = Crashing(
+    ConsolePorts(
+        {"all": feed}, submit, LogReader(read_log), clock, load_trends=trends, load_past=past
+    )
+)
 sys.exit(run(app))
 """
 
@@ -212,7 +217,7 @@ def test_crash_exits_1_without_local_variables(terminal: Terminal) -> None:
 @pytest.mark.parametrize("terminal", ["ages"], indirect=True)
 def test_a_changed_age_costs_less_than_200_bytes(terminal: Terminal) -> None:
     terminal.ready()
-    written = terminal.read(3.0 + AGES_S)
+    written = terminal.read(3.0 + AGE_REDRAW_DELAY_S)
     assert 0 < len(written) < 200, written
 
 

@@ -8,31 +8,38 @@ from dataclasses import replace
 import pytest
 from stage import Box, console, press, shown
 
-from console.core.model import (
-    Alert,
-    Command,
-    Event,
-    EventKind,
-    Identity,
-    MetricView,
-    Moment,
-    Severity,
-    Snapshot,
-    Verb,
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import Alert, MetricView, Severity
+from console.core.trends import SPANS_S, Trends
+from console.ui.keymap import (
+    COMMAND_SPECS,
+    RESERVED_KEYS,
+    build_command_specs,
+    find_keymap_errors,
+    format_key,
+    normalize_key,
 )
-from console.core.trends import SPANS, Trends
-from console.ui.keymap import COMMANDS, FIXED, mistakes, named, symbol, table
 from console.ui.panes import events
 from console.ui.panes import trends as pane
 from console.ui.panes.queue import failures_left
-from console.ui.render.graphs import LEGEND, even, meter, spark, strip_line
-from console.ui.render.styled_lines import Frame as Place
-from console.ui.render.styled_lines import Look, line
-from console.ui.render.styled_lines import strip as drawn
-from screenshots.generator.animated_svg import Film, Frame
-from screenshots.generator.fixture_night import NOW, night
-from screenshots.generator.fixture_story import killed, story
-from screenshots.generator.fixture_trends import day, until
+from console.ui.render.graphs import (
+    LEGEND,
+    draw_meter,
+    draw_sparkline,
+    draw_verdict_strip_line,
+    format_round_duration,
+)
+from console.ui.render.styled_lines import LineStyles, styled_line
+from console.ui.render.styled_lines import PaneContext as Place
+from console.ui.render.styled_lines import render_strip as drawn
+from screenshots.generator.animated_svg import AnimatedSvg, Frame
+from screenshots.generator.fixture_night import NOW, healthy_snapshot
+from screenshots.generator.fixture_story import build_scenes, snapshot_after_death
+from screenshots.generator.fixture_trends import build_day_trends, trends_until
 
 
 class Traveller(Box):
@@ -45,7 +52,7 @@ class Traveller(Box):
         if self.broken:
             raise OSError(self.broken)
         self.asked_for.append((around.at - NOW.at, way))
-        gone = killed()
+        gone = snapshot_after_death()
         if way < 0:
             return gone if around.at > gone.moment.at else None
         if way > 0 or around.at > NOW.at:
@@ -53,7 +60,7 @@ class Traveller(Box):
         return replace(gone, moment=around)
 
     async def trends(self, moment: Moment | None) -> Trends:
-        return until(moment or NOW)
+        return trends_until(moment or NOW)
 
 
 def traveller(**changes: object) -> Traveller:
@@ -63,7 +70,7 @@ def traveller(**changes: object) -> Traveller:
 
 
 def wired(box: Traveller) -> dict[str, object]:
-    return {"past": box.past, "trends": box.trends}
+    return {"load_past": box.past, "load_trends": box.trends}
 
 
 async def test_the_past_is_shown_under_its_banner_and_esc_is_now() -> None:
@@ -167,8 +174,8 @@ async def test_nothing_can_be_changed_in_the_past() -> None:
     async with console(box, **wired(box)) as pilot:
         await press(pilot, "comma")
         await pilot.pause(0.05)
-        for entry in COMMANDS:
-            if entry.changes:
+        for entry in COMMAND_SPECS:
+            if entry.changes_box:
                 await press(pilot, entry.key, "y")
                 assert f": {entry.label} was not sent; Esc is now" in shown(pilot), entry.id
         assert box.asked == []
@@ -216,23 +223,23 @@ async def test_graphs_in_ascii() -> None:
         assert all(shape in strip for shape in "_=.R")
 
 
-@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("span", SPANS_S)
 @pytest.mark.parametrize("width", [1, 30, 57, 69, 93])
 @pytest.mark.parametrize("height", [1, 4, 12])
 def test_the_trends_pane_fits(span: float, width: int, height: int) -> None:
-    place = Place(width, height, None, day(), span)
-    for one in [*pane.view(night(), place), pane.summary(night(), place)]:
-        assert drawn(one, width, Look()).cell_length == width
+    place = Place(width, height, None, build_day_trends(), span)
+    for one in [*pane.view(healthy_snapshot(), place), pane.summary(healthy_snapshot(), place)]:
+        assert drawn(one, width, LineStyles()).cell_length == width
     if width >= 57:
-        for one in pane.view(night(), place):
+        for one in pane.view(healthy_snapshot(), place):
             assert len(one.text) <= width, one.text
-    assert len(strip_line(day(), width)) >= 1
+    assert len(draw_verdict_strip_line(build_day_trends(), width)) >= 1
 
 
 def test_bars_are_never_invisible_and_never_touch() -> None:
-    assert spark((0, None, 5, 10), 0, 10) == ["▁ ▄▇"]
-    assert spark((0, 10), 0, 10, 2) == [" ▇", "▁█"]
-    assert spark((3, 3), 3, 3) == ["▁▁"]
+    assert draw_sparkline((0, None, 5, 10), 0, 10) == ["▁ ▄▇"]
+    assert draw_sparkline((0, 10), 0, 10, 2) == [" ▇", "▁█"]
+    assert draw_sparkline((3, 3), 3, 3) == ["▁▁"]
     assert "R restarted" in LEGEND
 
 
@@ -248,7 +255,7 @@ def test_bars_are_never_invisible_and_never_touch() -> None:
     ],
 )
 def test_meters_mark_their_target(metric: MetricView, picture: str) -> None:
-    assert "".join(text for text, _ in meter(metric, 10)) == picture
+    assert "".join(text for text, _ in draw_meter(metric, 10)) == picture
 
 
 @pytest.mark.parametrize(
@@ -271,7 +278,7 @@ def test_failures_left(value: float | None, n: int, target: str, left: int | Non
     [(21_600.000004, "6h"), (21_599.999996, "6h"), (900.0, "15m"), (90.2, "90s"), (0.0, "0s")],
 )
 def test_a_length_of_time_is_round(seconds: float, said: str) -> None:
-    assert even(seconds) == said
+    assert format_round_duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -279,7 +286,7 @@ def test_a_length_of_time_is_round(seconds: float, said: str) -> None:
     [(0.13051, "0.131"), (1.30512, "1.305"), (99.954, "99.95"), (100.0, "100"), (1786.0, "1786")],
 )
 def test_a_figure_takes_five_cells(value: float, figure: str) -> None:
-    assert MetricView("latency_s", value, "s", "< 5", "pass", 9).figure == figure
+    assert MetricView("latency_s", value, "s", "< 5", "pass", 9).formatted_value == figure
 
 
 # --- the ledger's rows ----------------------------------------------------------------------
@@ -288,7 +295,7 @@ def test_a_figure_takes_five_cells(value: float, figure: str) -> None:
 def test_an_actor_does_not_run_into_the_reason() -> None:
     for actor in ("console:root@pts/0", "console:margarethe@pts/12"):
         one = Event(EventKind.BASELINE_STARTED, NOW, "", actor, "6 h")
-        text = events._row(one, 120).text
+        text = events._event_row(one, 120).text
         assert text.endswith(" 6 h") and f"{actor[:17]}" in text
 
 
@@ -299,11 +306,11 @@ def test_an_actor_does_not_run_into_the_reason() -> None:
 def test_a_verdict_names_itself_in_its_colour(verdict: str, word: str, style: str) -> None:
     data = {"verdict": verdict}
     one = Event(EventKind.VERDICT_CHANGED, NOW, "", "daemon", "all roles run", data=data)
-    row = events._row(one, 120)
+    row = events._event_row(one, 120)
     assert f"{word}: all roles run" in row.text
     assert {name for text, name in row.spans if verdict in text.lower() or "-ch" in text} == {style}
     odd = replace(one, data={"verdict": ["\x1b"]})
-    assert "all roles run" in events._row(odd, 120).text
+    assert "all roles run" in events._event_row(odd, 120).text
 
 
 # --- why and alerts -------------------------------------------------------------------------
@@ -321,12 +328,12 @@ async def test_why_shows_the_chain() -> None:
 
 
 async def test_why_tells_the_trouble_that_stands() -> None:
-    one = night().roles[0].instances[0]
+    one = healthy_snapshot().roles[0].instances[0]
     stall = Event(
         EventKind.STALLED, NOW.plus(-300.0), "worker", "daemon", "4 wait, none was taken",
         one.identity, 41, id=99,
     )  # fmt: skip
-    box = Box(replace(night(), events=(*night().events, stall)))
+    box = Box(replace(healthy_snapshot(), events=(*healthy_snapshot().events, stall)))
     async with console(box) as pilot:
         await press(pilot, "w")
         text = shown(pilot)
@@ -335,7 +342,7 @@ async def test_why_tells_the_trouble_that_stands() -> None:
 
 
 async def test_why_goes_on_with_the_box() -> None:
-    before = night()
+    before = healthy_snapshot()
     dead = Event(
         EventKind.DIED, NOW.plus(-1.0), "worker", "shim", "killed by signal 9",
         before.roles[0].instances[0].identity, 41, {"uptime_s": 900.0}, id=98,
@@ -381,8 +388,8 @@ async def test_alerts_are_counted_and_noted_one_by_one() -> None:
 
 
 async def test_green_but_stuck() -> None:
-    calm = night()
-    idle = replace(calm.queue, finished=NOW.plus(-900.0))
+    calm = healthy_snapshot()
+    idle = replace(calm.queue, last_finished=NOW.plus(-900.0))
     async with console(Box(replace(calm, queue=idle))) as pilot:
         assert "▲ stuck? last task 15m ago while 3 wait" in shown(pilot)
 
@@ -406,35 +413,37 @@ async def test_green_but_stuck() -> None:
     ],
 )
 def test_wrong_keys_are_named(keys: dict[str, str], said: str) -> None:
-    assert any(said in one for one in mistakes(keys)), mistakes(keys)
+    assert any(said in one for one in find_keymap_errors(keys)), find_keymap_errors(keys)
 
 
 def test_good_keys_are_taken() -> None:
-    assert mistakes({}) == []
-    assert mistakes({"ensure": "E", "kill": "ctrl+k", "zoom": "+", "filter": "f3"}) == []
-    assert mistakes({"ensure": "r", "restart": "e"}) == []
-    assert next(one for one in table({"zoom": "+"}) if one.id == "zoom").key == "plus"
-    assert symbol(named("?")) == "?"
-    assert not set(FIXED) & {key for one in COMMANDS for key in (one.key, *one.other_keys)}
+    assert find_keymap_errors({}) == []
+    assert find_keymap_errors({"ensure": "E", "kill": "ctrl+k", "zoom": "+", "filter": "f3"}) == []
+    assert find_keymap_errors({"ensure": "r", "restart": "e"}) == []
+    assert next(one for one in build_command_specs({"zoom": "+"}) if one.id == "zoom").key == "plus"
+    assert format_key(normalize_key("?")) == "?"
+    assert not set(RESERVED_KEYS) & {
+        key for one in COMMAND_SPECS for key in (one.key, *one.other_keys)
+    }
 
 
 # --- the film -------------------------------------------------------------------------------
 
 
 def test_a_film_draws_each_row_once() -> None:
-    rows = tuple(drawn(line(text), 20, Look()) for text in ("a <b>", "same", ""))
-    other = (*rows[:1], rows[1], drawn(line("new"), 20, Look()))
-    picture = Film("#000000").svg([Frame(rows, 1.0), Frame(other, 3.0)])
+    rows = tuple(drawn(styled_line(text), 20, LineStyles()) for text in ("a <b>", "same", ""))
+    other = (*rows[:1], rows[1], drawn(styled_line("new"), 20, LineStyles()))
+    picture = AnimatedSvg("#000000").render([Frame(rows, 1.0), Frame(other, 3.0)])
     assert picture.count(">same<") == 1 and picture.count("a &lt;b&gt;") == 1
     assert "@keyframes k1" in picture and "25.00%{visibility:visible}" in picture
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
-    assert len(story()) >= 6
+    assert len(build_scenes()) >= 6
 
 
 async def test_why_on_a_small_screen_leaves_its_words_their_room() -> None:
     async with console(Box(), size=(40, 10)) as pilot:
         await press(pilot, "w")
         screen = pilot.app.screen
-        told = [one.text for one in screen.pane.lines]  # type: ignore[attr-defined]
+        told = [one.text for one in screen.line_view.lines]  # type: ignore[attr-defined]
         assert any(text.split()[:1] == ["symptom"] and len(text.split()) == 2 for text in told)
         assert max(len(text.rstrip()) for text in told) > 28 and len(told) < 30

@@ -9,11 +9,12 @@ from stage import Box, burst, console, heard, press, shown
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from console.core.model import BaselineView, Verb
+from console.core.model.commands import Verb
+from console.core.model.views import BaselineView
 from console.ui.dialogs import confirm
-from console.ui.dialogs.confirm import Confirm
-from console.ui.dialogs.palette import Palette
-from screenshots.generator.fixture_night import night
+from console.ui.dialogs.confirm import ConfirmDialog
+from console.ui.dialogs.palette import PaletteDialog
+from screenshots.generator.fixture_night import healthy_snapshot
 
 
 def stands(pilot: Pilot[int]) -> tuple[object, ...]:
@@ -24,13 +25,13 @@ def stands(pilot: Pilot[int]) -> tuple[object, ...]:
         *(type(one).__name__ for one in pilot.app.screen_stack),
         screen.focused and screen.focused.id,
         typed,
-        board.prompt.sift.text,
-        board.prompt.display,
-        board.zoomed,
-        board.order,
-        board.choice,
+        board.filter_input.row_filter.text,
+        board.filter_input.display,
+        board.zoomed_pane,
+        board.instance_order,
+        board.selection,
         pilot.app.theme,
-        getattr(screen, "word", ""),
+        getattr(screen, "search_word", ""),
     )
 
 
@@ -70,7 +71,7 @@ async def test_a_filter_holds_the_whole_burst() -> None:
         await burst(pilot, *"/trick")
         board = pilot.app.screen
         assert board is pilot.app.screen_stack[0]
-        assert board.prompt.value == board.prompt.sift.text == "trick"
+        assert board.prompt.value == board.filter_input.row_filter.text == "trick"
         assert box.asked == []  # `c` would have sent a canary
 
 
@@ -83,7 +84,7 @@ async def test_no_question_takes_what_was_typed_before_it_was_there(keys: tuple[
     box = Box()
     async with console(box) as pilot:
         await burst(pilot, *keys)
-        assert isinstance(pilot.app.screen, Confirm)
+        assert isinstance(pilot.app.screen, ConfirmDialog)
         await heard(pilot)
         prompt = pilot.app.screen.prompt
         assert prompt is None or prompt.value == ""
@@ -97,7 +98,7 @@ async def test_no_question_takes_what_was_typed_before_it_was_there(keys: tuple[
 async def test_a_question_shows_its_keys_when_it_takes_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(confirm, "READING_S", 3600.0)
+    monkeypatch.setattr(confirm, "MIN_READING_TIME_S", 3600.0)
     box = Box()
     async with console(box) as pilot:
         await pilot.press("r", "y", "enter")
@@ -107,10 +108,10 @@ async def test_a_question_shows_its_keys_when_it_takes_them(
 
 
 async def test_what_comes_after_the_question_in_a_burst_reaches_nobody() -> None:
-    box = Box(replace(night(), baseline=BaselineView()))
+    box = Box(replace(healthy_snapshot(), baseline=BaselineView()))
     async with console(box) as pilot:
         await burst(pilot, "r", *"nbcxa", "enter", *"qe")
-        assert isinstance(pilot.app.screen, Confirm)
+        assert isinstance(pilot.app.screen, ConfirmDialog)
         assert box.asked == []
 
 
@@ -118,7 +119,7 @@ async def test_a_question_can_be_cancelled_at_any_time() -> None:
     box = Box()
     async with console(box) as pilot:
         await burst(pilot, "r", "escape", *"kx", "escape", "o")
-        assert not isinstance(pilot.app.screen, Confirm)
+        assert not isinstance(pilot.app.screen, ConfirmDialog)
         assert pilot.app.screen_stack[0].order == "age"
         assert box.asked == []
 
@@ -133,6 +134,6 @@ async def test_a_palette_lights_what_the_whole_burst_finds() -> None:
     async with console(Box()) as pilot:
         await burst(pilot, *":theme", "down")
         palette = pilot.app.screen
-        assert isinstance(palette, Palette)
+        assert isinstance(palette, PaletteDialog)
         assert palette.prompt is not None and palette.prompt.value == "theme"
         assert palette.index == 1

@@ -1,18 +1,22 @@
-"""`baseline`: collect hours of normal operation, judge them, learn from them."""
+"""`baseline`: collects hours of normal operation, judges them and learns thresholds from them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.context import Options, actor, pass_options
-from console.cli.output import fail, put, put_json, say
+from console.cli.context import Options, current_actor, pass_options
+from console.cli.output import fail, print_json, print_message, print_redacted
 from console.core.exit_codes import FAILURE, USAGE
-from console.core.model import BaselineView, Outcome
-from console.core.text.command_hint import step
+from console.core.model.commands import Outcome
+from console.core.model.views import BaselineView
+from console.core.text.command_hint import format_command
 
-_MARKS = {"pass": "[x]", "fail": "[!]"}
+if TYPE_CHECKING:
+    from console.system.box import Box
+
+_VERDICT_MARKS = {"pass": "[x]", "fail": "[!]"}
 
 
 @click.group()
@@ -27,34 +31,34 @@ def start(options: Options, hours: float | None) -> None:
     """Start collecting. It goes on without this terminal, and across restarts."""
     from console.runtime.baseline import runs
 
-    low, high = runs.FEWEST_HOURS, runs.MOST_HOURS
+    low, high = runs.MIN_HOURS, runs.MAX_HOURS
     if hours is not None and not low <= hours <= high:
         fail(f"--hours: found {hours:g}, expected {low:g} to {high:g}", USAGE)
-    with options.box() as box:
-        options.writable(box)
-        _finish(runs.start(box, actor(), hours))
+    with options.open_box() as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(runs.start(box, current_actor(), hours))
 
 
 @baseline.command()
 @pass_options
 def stop(options: Options) -> None:
-    """End the run now; what it has shown is kept."""
+    """End the run now and keep its results."""
     from console.runtime.baseline import runs
 
-    with options.box() as box:
-        options.writable(box)
-        _finish(runs.stop(box, actor()))
+    with options.open_box() as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(runs.stop(box, current_actor()))
 
 
 @baseline.command()
 @pass_options
 def cancel(options: Options) -> None:
-    """End the run; nothing of it is kept."""
+    """End the run now and discard its results."""
     from console.runtime.baseline import runs
 
-    with options.box() as box:
-        options.writable(box)
-        _finish(runs.cancel(box, actor()))
+    with options.open_box() as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(runs.cancel(box, current_actor()))
 
 
 @baseline.command()
@@ -62,16 +66,22 @@ def cancel(options: Options) -> None:
 @pass_options
 def status(options: Options, as_json: bool) -> None:
     """Show the run under way, or the last one. Exit code 0: nothing has failed."""
-    from console.core.baseline.run_document import conclusion, result
+    from console.core.baseline.run_document import conclusion, result_document
 
-    with options.box(ephemeral=True) as box:
-        view, now = _view(box), box.now()
+    with options.open_box(ephemeral=True) as box:
+        view, now = _load_run_view(box), box.now()
     if as_json:
-        put_json(result(view, None, now) if view.state != "off" else {"schema": 1, "state": "off"})
+        print_json(
+            result_document(view, None, now)
+            if view.state != "off"
+            else {"schema": 1, "state": "off"}
+        )
     elif view.state == "off":
-        say(f"no baseline is being collected (start one: {step('baseline start')})")
+        print_message(
+            f"no baseline is being collected (start one: {format_command('baseline start')})"
+        )
     else:
-        _print(view)
+        _print_run(view)
     raise click.exceptions.Exit(FAILURE if conclusion(view) in ("fail", "invalid") else 0)
 
 
@@ -80,28 +90,28 @@ def status(options: Options, as_json: bool) -> None:
 @pass_options
 def export(options: Options, as_json: bool) -> None:
     """Print the run under way, or the last one, as TOML."""
-    from console.core.baseline.run_document import result
-    from console.core.baseline.thresholds import learn
+    from console.core.baseline.run_document import result_document
+    from console.core.baseline.thresholds import learn_thresholds
     from console.runtime.baseline import runs
-    from console.runtime.baseline.facts import LAST_RUN, RUN
+    from console.runtime.baseline.facts import LAST_RUN_FACT, RUN_FACT
 
-    with options.box(ephemeral=True) as box:
-        run = box.store.get(RUN)
+    with options.open_box(ephemeral=True) as box:
+        run = box.store.get_fact(RUN_FACT)
         document: Any = None
         if run is not None:
-            view, samples = runs.measured(box, run, box.now())
-            learnt = learn(samples, view.started) if view.started else None
-            document = result(view, learnt, box.now())
-        elif isinstance(last := box.store.get(LAST_RUN), dict):
+            view, samples = runs.measure_run(box, run, box.now())
+            learnt = learn_thresholds(samples, view.started) if view.started else None
+            document = result_document(view, learnt, box.now())
+        elif isinstance(last := box.store.get_fact(LAST_RUN_FACT), dict):
             document = last.get("result")
     if document is None:
         fail("there is no baseline yet", FAILURE)
     if as_json:
-        put_json(document)
+        print_json(document)
     else:
         import tomli_w
 
-        put(tomli_w.dumps(document).rstrip("\n"))
+        print_redacted(tomli_w.dumps(document).rstrip("\n"))
 
 
 @baseline.command()
@@ -110,71 +120,82 @@ def export(options: Options, as_json: bool) -> None:
 @pass_options
 def history(options: Options, names: tuple[str, ...], as_json: bool) -> None:
     """List all runs, and compare two of them: OLD and NEW, or the last two."""
-    from console.core.baseline.run_document import compare
-    from console.core.text.json_values import table
+    from console.core.baseline.run_document import compare_results
+    from console.core.text.json_values import as_object
     from console.runtime.baseline import runs
 
     if len(names) not in (0, 2):
         fail("name two runs to compare, or none", USAGE)
-    with options.box(ephemeral=True) as box:
-        known = dict(runs.history(box))
-    missing = [name for name in names if name not in known]
+    with options.open_box(ephemeral=True) as box:
+        results = dict(runs.read_results(box))
+    missing = [name for name in names if name not in results]
     if missing:
-        fail(f"there is no run {missing[0]!r}; there are: {', '.join(known) or 'none'}", USAGE)
+        fail(f"there is no run {missing[0]!r}; there are: {', '.join(results) or 'none'}", USAGE)
     rows = [
-        {"name": name, "conclusion": str(table(run).get("conclusion") or "unreadable")}
-        for name, run in known.items()
+        {"name": name, "conclusion": str(as_object(run).get("conclusion") or "unreadable")}
+        for name, run in results.items()
     ]
-    pair = names or tuple(known)[-2:]
-    changes = compare(known[pair[0]], known[pair[1]]) if len(pair) == 2 else ()
+    pair = names or tuple(results)[-2:]
+    changes = compare_results(results[pair[0]], results[pair[1]]) if len(pair) == 2 else ()
     if as_json:
         from dataclasses import asdict
 
-        changed = [asdict(one) for one in changes]
-        put_json({"schema": 1, "runs": rows, "compared": list(pair), "differences": changed})
+        changed = [asdict(change) for change in changes]
+        print_json({"schema": 1, "runs": rows, "compared": list(pair), "differences": changed})
         return
     for row in rows:
-        put(f"{row['name']:<18} {row['conclusion']}")
+        print_redacted(f"{row['name']:<18} {row['conclusion']}")
     if changes:
-        put(f"\n{pair[0]} -> {pair[1]}")
-    for one in changes:
-        put(f"  {one.name:<14} {_told(one.before):>10} -> {_told(one.after):<10} {one.word}")
+        print_redacted(f"\n{pair[0]} -> {pair[1]}")
+    for change in changes:
+        print_redacted(
+            f"  {change.name:<14} {_format_value(change.before):>10} -> "
+            f"{_format_value(change.after):<10} {change.word}"
+        )
 
 
-def _told(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "?" if value is None else f"{value:.4g}"
 
 
-def _view(box: Any) -> BaselineView:
-    """The run under way by everything that the store has of it; else the last one."""
-    from console.core.baseline.run_document import shown
+def _load_run_view(box: Box) -> BaselineView:
+    """Return the current run, measured by all its samples in the store; else the last run."""
+    from console.core.baseline.run_document import current_view
     from console.runtime.baseline import runs
-    from console.runtime.baseline.conditions import targets
-    from console.runtime.baseline.facts import LAST_RUN, RUN
+    from console.runtime.baseline.conditions import configured_targets
+    from console.runtime.baseline.facts import LAST_RUN_FACT, RUN_FACT
 
-    run = box.store.get(RUN)
+    run = box.store.get_fact(RUN_FACT)
     if run is not None:
-        return runs.measured(box, run, box.now())[0]
-    last = box.store.get(LAST_RUN)
-    return shown(None, last, [], [], targets(box.settings), box.now())
+        return runs.measure_run(box, run, box.now())[0]
+    last = box.store.get_fact(LAST_RUN_FACT)
+    return current_view(None, last, [], [], configured_targets(box.settings), box.now())
 
 
-def _print(view: BaselineView) -> None:
+def _print_run(view: BaselineView) -> None:
     from console.core.baseline.run_document import conclusion
-    from console.core.text.formatting import day_clock, visible
+    from console.core.text.formatting import format_date_time, sanitize_text
 
     progress = f"{100 * (view.progress or 0):.0f} %"
     coverage = "?" if view.coverage is None else f"{100 * view.coverage:.1f} %"
-    put(f"baseline {view.state}: {conclusion(view)}  ({progress}, {coverage} observed)")
-    put(f"  from {day_clock(view.started)}, checkpoint {day_clock(view.checkpoint)}")
+    print_redacted(f"baseline {view.state}: {conclusion(view)}  ({progress}, {coverage} observed)")
+    print_redacted(
+        f"  from {format_date_time(view.started)}, checkpoint {format_date_time(view.checkpoint)}"
+    )
     if view.reason:
-        put(visible(f"  {view.reason}"))
-    for one in view.metrics:
-        mark, value = _MARKS.get(one.verdict, "[ ]"), f"{_told(one.value)} {one.unit}"
-        words = f"{mark} {one.name:<13} {value:>10}  {one.target:<7} n {one.n:<6} {one.note}"
-        put(visible(f"  {words}"))
+        print_redacted(sanitize_text(f"  {view.reason}"))
+    for metric in view.metrics:
+        mark, value = (
+            _VERDICT_MARKS.get(metric.verdict, "[ ]"),
+            f"{_format_value(metric.value)} {metric.unit}",
+        )
+        line = (
+            f"{mark} {metric.name:<13} {value:>10}  {metric.target:<7} "
+            f"n {metric.n:<6} {metric.note}"
+        )
+        print_redacted(sanitize_text(f"  {line}"))
 
 
-def _finish(outcome: Outcome) -> None:
-    (put if outcome.done else say)(outcome.message)
+def _print_outcome_and_exit(outcome: Outcome) -> None:
+    (print_redacted if outcome.done else print_message)(outcome.message)
     raise click.exceptions.Exit(outcome.code)

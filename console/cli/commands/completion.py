@@ -1,10 +1,10 @@
-"""`completion`: what a shell needs to complete our commands."""
+"""`completion`: prints the completion script of a shell."""
 
 from __future__ import annotations
 
 import click
 
-from console.cli.output import put_raw
+from console.cli.output import print_raw
 
 
 @click.command()
@@ -19,4 +19,4 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     group = click.get_current_context().find_root().command
-    put_raw(kind(group, {}, "rpa-console", "_RPA_CONSOLE_COMPLETE").source())
+    print_raw(kind(group, {}, "rpa-console", "_RPA_CONSOLE_COMPLETE").source())

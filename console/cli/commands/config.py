@@ -1,4 +1,4 @@
-"""`config`: write, show, check and describe the configuration."""
+"""`config`: writes, shows, checks and describes the configuration."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.context import Options, pass_options
-from console.cli.output import fail, put, put_json, say
+from console.cli.output import fail, print_json, print_message, print_redacted
 from console.core.exit_codes import FAILURE, USAGE
 
 if TYPE_CHECKING:
     from console.system.config.schema import Settings
 
-TEMPLATE = """\
+CONFIG_TEMPLATE = """\
 # rpa-console: what to watch, and how to start it. Every line is optional.
 # `rpa-console config validate` checks this file, `config schema` describes every key.
 
@@ -122,17 +122,17 @@ def config() -> None:
 @pass_options
 def init(options: Options) -> None:
     """Write a commented configuration. An existing one is never touched."""
-    options.writable()
-    path = Path(os.path.expanduser(options.config or _default())).absolute()
+    options.require_writable()
+    path = Path(os.path.expanduser(options.config_path or _default_config_path())).absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(CONFIG_TEMPLATE)
     except FileExistsError:
         fail(f"{path}: is there already, and stays as it is", FAILURE)
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror}", FAILURE)
-    put(str(path))
+    print_redacted(str(path))
 
 
 @config.command()
@@ -144,56 +144,56 @@ def show(options: Options, as_json: bool) -> None:
 
     from console.core import secret_redaction
 
-    settings = _load(options)
-    plain = secret_redaction.values(_without_none(msgspec.to_builtins(settings)))
+    settings = _load_settings(options)
+    plain = secret_redaction.redact_values(_without_none(msgspec.to_builtins(settings)))
     if as_json:
-        put_json(plain)
+        print_json(plain)
         return
     import tomli_w
 
     path = options.find_config()
-    put(f"# from {path}" if path else "# no configuration file: these are the defaults")
-    put(tomli_w.dumps(plain).rstrip())
+    print_redacted(f"# from {path}" if path else "# no configuration file: these are the defaults")
+    print_redacted(tomli_w.dumps(plain).rstrip())
 
 
 @config.command()
 @pass_options
 def validate(options: Options) -> None:
-    """Check the configuration, and that what it names is there. Exit code 2: it cannot be used."""
+    """Check the configuration, and that everything it names exists. Exit code 2: unusable."""
     from console.system import doctor_checks
-    from console.system.config.loader import doubtful_owner
-    from console.system.doctor_checks import State
+    from console.system.config.loader import group_write_warning
+    from console.system.doctor_checks import CheckState
 
     path = options.find_config()
-    settings = _load(options)
-    if path is not None and (doubt := doubtful_owner(path)):
-        say(f"warning: {path}: {doubt}")
-    missing = False
-    for one in doctor_checks.settings(settings):
-        missing = missing or one.state is State.FAILS
-        if one.state is not State.OK:
-            mark = "error" if one.state is State.FAILS else "warning"
-            say(f"{mark}: {path or 'defaults'}: {one.check}: {one.seen}")
-    if missing:
+    settings = _load_settings(options)
+    if path is not None and (permission_warning := group_write_warning(path)):
+        print_message(f"warning: {path}: {permission_warning}")
+    has_failed = False
+    for finding in doctor_checks.check_settings(settings):
+        has_failed = has_failed or finding.state is CheckState.FAILS
+        if finding.state is not CheckState.OK:
+            mark = "error" if finding.state is CheckState.FAILS else "warning"
+            print_message(f"{mark}: {path or 'defaults'}: {finding.check}: {finding.seen}")
+    if has_failed:
         raise click.exceptions.Exit(USAGE)
     for name in ("RPA_CONSOLE_CONFIG", "RPA_CONSOLE_STATE_DIR"):
         if value := os.environ.get(name):
-            say(f"{name}={value}")
+            print_message(f"{name}={value}")
     roles = ", ".join(role.name for role in settings.all_roles())
-    put(f"{path or 'defaults (no file)'}: valid; roles: {roles}")
+    print_redacted(f"{path or 'defaults (no file)'}: valid; roles: {roles}")
 
 
 @config.command()
 @pass_options
 def keys(options: Options) -> None:
     """List the console's commands, each with the key in force and what it does."""
-    from console.ui.keymap import COMMANDS, symbol, table
+    from console.ui.keymap import COMMAND_SPECS, build_command_specs, format_key
 
-    own = _load(options).screen.keys
-    for default, entry in zip(COMMANDS, table(own), strict=True):
-        held = " ".join(symbol(key) for key in (entry.key, *entry.other_keys))
-        note = f"  (instead of {symbol(default.key)})" if entry.key != default.key else ""
-        put(f"{entry.id:<12} {held:<10} {entry.help}{note}")
+    key_overrides = _load_settings(options).screen.keys
+    for default, entry in zip(COMMAND_SPECS, build_command_specs(key_overrides), strict=True):
+        key_names = " ".join(format_key(key) for key in (entry.key, *entry.other_keys))
+        note = f"  (instead of {format_key(default.key)})" if entry.key != default.key else ""
+        print_redacted(f"{entry.id:<12} {key_names:<10} {entry.help}{note}")
 
 
 @config.command()
@@ -201,41 +201,41 @@ def schema() -> None:
     """Print the JSON Schema of the configuration."""
     from console.system.config import loader
 
-    put_json(loader.schema())
+    print_json(loader.json_schema())
 
 
 @config.command()
 @pass_options
 def path(options: Options) -> None:
     """Print where the configuration is, or would be."""
-    put(str(options.config or _default()))
+    print_redacted(str(options.config_path or _default_config_path()))
 
 
-def _default() -> Path:
-    from console.system.paths import NoHome, default_config
+def _default_config_path() -> Path:
+    from console.system.paths import NoHomeDirectoryError, default_config_file
 
     try:
-        return default_config()
-    except NoHome as error:
+        return default_config_file()
+    except NoHomeDirectoryError as error:
         fail(str(error), USAGE)
 
 
-def _load(options: Options) -> Settings:
+def _load_settings(options: Options) -> Settings:
     from console.system.config.loader import ConfigError, load
-    from console.ui.keymap import mistakes
+    from console.ui.keymap import find_keymap_errors
 
     path = options.find_config()
     try:
         settings = load(path)
     except ConfigError as error:
         fail(str(error), USAGE)
-    if wrong := mistakes(settings.screen.keys):
-        fail("\n".join(f"{path}: {one}" for one in wrong), USAGE)
+    if keymap_errors := find_keymap_errors(settings.screen.keys):
+        fail("\n".join(f"{path}: {error_text}" for error_text in keymap_errors), USAGE)
     return settings
 
 
 def _without_none(value: object) -> dict[str, object]:
-    """TOML has no null: a key that is not set is left out."""
+    """Return `value` without the keys whose value is None: TOML has no null."""
 
     def clean(one: object) -> object:
         if isinstance(one, dict):

@@ -1,4 +1,4 @@
-"""`daemon`: who runs the monitors when nobody looks."""
+"""`daemon`: runs, controls and installs the process that runs the monitors in the background."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import click
 
-from console.cli.context import Options, actor, pass_options
-from console.cli.output import fail, put, put_json, say
+from console.cli.context import Options, current_actor, pass_options
+from console.cli.output import fail, print_json, print_message, print_redacted
 from console.core.exit_codes import FAILURE, UNREADABLE, USAGE
-from console.core.model import Outcome
+from console.core.model.commands import Outcome
 
 
 @click.group()
@@ -24,117 +24,119 @@ def daemon() -> None:
 @pass_options
 def run(options: Options) -> None:
     """Run the monitors in the foreground, until SIGTERM."""
-    from console.system.host.process_memory import be_lean
+    from console.system.host.process_memory import reduce_memory
 
-    be_lean()  # first of all: what is imported stays
+    reduce_memory()  # before other imports: an imported module stays in memory
     from console.core.text import command_hint
     from console.runtime.daemon import StateLost, run_daemon
-    from console.system.locks.lease import LeaseError
+    from console.system.locks.lease import LockFileError
     from console.system.store.store import StoreError
 
-    command_hint.use(
-        _named(options)
-    )  # the advice that it writes needs no option for the default box
-    lost, ended = "", False
-    while not ended:
-        with options.box(mends=True, stands_in=True) as box:
-            options.writable(box)
+    # Command hints that the daemon writes need no options for the default box.
+    command_hint.set_global_options(_non_default_arguments(options))
+    state_lost_reason, has_ended = "", False
+    while not has_ended:
+        with options.open_box(repair=True, memory_fallback=True) as box:
+            options.require_writable(box)
             try:
-                if not run_daemon(box, lost):
-                    about = f"{lost}; " if lost else ""
-                    fail(f"{about}another process runs this box's monitors", FAILURE)
-                ended = True
+                if not run_daemon(box, state_lost_reason):
+                    prefix = f"{state_lost_reason}; " if state_lost_reason else ""
+                    fail(f"{prefix}another process runs this box's monitors", FAILURE)
+                has_ended = True
             except StateLost as error:
-                lost = f"{error}; what the ledger and the store held is lost"
-                say(f"{lost}; a new state is begun")
-            except (LeaseError, StoreError) as error:
+                state_lost_reason = f"{error}; what the ledger and the store held is lost"
+                print_message(f"{state_lost_reason}; a new state is begun")
+            except (LockFileError, StoreError) as error:
                 fail(str(error), UNREADABLE)
     sys.stdout.flush()
-    os._exit(0)  # a thread that hangs in a foreign file must not keep us: nothing is half written
+    # Do not wait for a thread that hangs on another program's file: all writes are complete.
+    os._exit(0)
 
 
 @daemon.command()
 @pass_options
 def start(options: Options) -> None:
-    """Start it, detached, unless it runs."""
+    """Start the daemon, detached, unless it runs already."""
     from console.runtime.commands import start_daemon
 
-    with options.box(mends=True, stands_in=True) as box:
-        options.writable(box)
-        _finish(start_daemon(box, actor()))
+    with options.open_box(repair=True, memory_fallback=True) as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(start_daemon(box, current_actor()))
 
 
 @daemon.command()
 @pass_options
 def stop(options: Options) -> None:
-    """End it. Workers live on; nobody watches them until it is started again."""
+    """Stop the daemon. Workers keep running, unmonitored, until it is started again."""
     from console.runtime.commands import stop_daemon
 
-    with options.box(stands_in=True) as box:
-        options.writable(box)
-        _finish(stop_daemon(box, actor()))
+    with options.open_box(memory_fallback=True) as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(stop_daemon(box, current_actor()))
 
 
 @daemon.command()
 @pass_options
 def reload(options: Options) -> None:
-    """Have it take over the configuration as it is by now, without a gap in monitoring.
+    """Make the daemon apply the changed configuration, without a gap in monitoring.
 
-    It does so by itself within seconds, unless a role would be lost whose process runs.
+    It does so by itself within seconds, unless the change drops a role whose process runs.
     """
     from console.runtime.reload_request import reload_daemon
 
-    with options.box(stands_in=True) as box:
-        options.writable(box)
-        _finish(reload_daemon(box))
+    with options.open_box(memory_fallback=True) as box:
+        options.require_writable(box)
+        _print_outcome_and_exit(reload_daemon(box))
 
 
 @daemon.command()
 @click.option("--json", "as_json", is_flag=True)
 @pass_options
 def status(options: Options, as_json: bool) -> None:
-    """Say whether it runs. Exit code 0: it does."""
-    from console.core.text.formatting import duration, utc
-    from console.runtime.daemon_facts import DAEMON, told
-    from console.runtime.snapshots.store_view import View
+    """Print whether the daemon runs. Exit code 0: it runs."""
+    from console.core.text.formatting import format_duration, format_utc
+    from console.runtime.daemon_facts import DAEMON_FACT, parse_daemon_fact
+    from console.runtime.snapshots.store_view import StoreView
     from console.system.clock import now
     from console.system.store.store import StoreError
 
-    with options.box(ephemeral=True, stands_in=True) as box:
-        view, fact = View(box, {}).daemon(), None
+    with options.open_box(ephemeral=True, memory_fallback=True) as box:
+        view, fact = StoreView(box, {}).daemon_view(), None
         with suppress(StoreError):
-            fact = box.store.get(DAEMON)
-    version, troubles = told(fact, view.pid)
+            fact = box.store.get_fact(DAEMON_FACT)
+    version, troubles = parse_daemon_fact(fact, view.pid)
     if as_json:
-        words = [one.words for one in troubles]
-        seen = {"running": view.running, "pid": view.pid, "since": utc(view.since)}
-        put_json(seen | {"version": version or None, "troubles": words})
+        messages = [trouble.message for trouble in troubles]
+        document = {"running": view.running, "pid": view.pid, "since": format_utc(view.since)}
+        print_json(document | {"version": version or None, "troubles": messages})
     elif view.running and view.since is not None:
-        known = f", version {version}" if version else ""
-        put(f"running: PID {view.pid}, up {duration(now().since(view.since))}{known}")
-        for one in troubles:
-            say(one.words)
+        suffix = f", version {version}" if version else ""
+        print_redacted(
+            f"running: PID {view.pid}, up {format_duration(now().since(view.since))}{suffix}"
+        )
+        for trouble in troubles:
+            print_message(trouble.message)
     else:
-        say(view.reason)
+        print_message(view.reason)
     raise click.exceptions.Exit(0 if view.running else FAILURE)
 
 
 @daemon.command()
 @pass_options
 def install(options: Options) -> None:
-    """Write a systemd user unit for it, and say what to run next."""
-    from console.core.text.command_hint import step
+    """Write a systemd user unit for the daemon, and print the commands to run next."""
+    from console.core.text.command_hint import format_command
     from console.system import daemon_role as role
     from console.system.host import systemd_unit
-    from console.system.paths import NoHome
+    from console.system.paths import NoHomeDirectoryError
 
-    options.writable()
-    state = options.find_state()
+    options.require_writable()
+    state = options.find_state_dir()
     try:
-        path = systemd_unit.path(state)
-    except NoHome as error:
+        path = systemd_unit.unit_path(state)
+    except NoHomeDirectoryError as error:
         fail(str(error), USAGE)
-    content = systemd_unit.text(role.role(state, options.find_config()), str(state))
+    content = systemd_unit.unit_text(role.build_role(state, options.find_config()), str(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_text("utf-8", "replace") != content:
@@ -142,25 +144,29 @@ def install(options: Options) -> None:
         path.write_text(content, encoding="utf-8")
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror}", FAILURE)
-    put(str(path))
-    say("now run:")
-    say(f"  {step('daemon stop')}; systemctl --user daemon-reload")
-    say(f"  systemctl --user enable --now {path.name}")
-    say("  loginctl enable-linger    # or it ends with your last log-out")
+    print_redacted(str(path))
+    print_message("now run:")
+    print_message(f"  {format_command('daemon stop')}; systemctl --user daemon-reload")
+    print_message(f"  systemctl --user enable --now {path.name}")
+    print_message("  loginctl enable-linger    # or it ends with your last log-out")
 
 
-def _named(options: Options) -> list[str]:
-    """The options without those that name the user's own, default box."""
-    from console.system.paths import NoHome, default_config, default_state
+def _non_default_arguments(options: Options) -> list[str]:
+    """Return the options as arguments, without those that name the user's default box."""
+    from console.system.paths import (
+        NoHomeDirectoryError,
+        default_config_file,
+        default_state_directory,
+    )
 
-    with contextlib.suppress(NoHome):
-        own_config, own_state = default_config(), default_state()
-        config = None if options.find_config() == own_config else options.config
-        state = None if options.find_state() == own_state else options.state
-        return Options(config, state, False).given()
-    return options.given()
+    with contextlib.suppress(NoHomeDirectoryError):
+        own_config, own_state = default_config_file(), default_state_directory()
+        config = None if options.find_config() == own_config else options.config_path
+        state = None if options.find_state_dir() == own_state else options.state_dir
+        return Options(config, state, False).to_arguments()
+    return options.to_arguments()
 
 
-def _finish(outcome: Outcome) -> None:
-    (put if outcome.done else say)(outcome.message)
+def _print_outcome_and_exit(outcome: Outcome) -> None:
+    (print_redacted if outcome.done else print_message)(outcome.message)
     raise click.exceptions.Exit(outcome.code)

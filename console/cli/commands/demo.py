@@ -1,4 +1,7 @@
-"""`demo`: the console on a box of its own: real processes, gone when it ends, however it ends."""
+"""`demo`: runs the console on a temporary box of real processes.
+
+A separate reaper process removes the box when the demo ends, even by SIGKILL.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.context import Options, actor, pass_options
-from console.cli.output import fail, put, say
+from console.cli.context import Options, current_actor, pass_options
+from console.cli.output import fail, print_message, print_redacted
 from console.core.exit_codes import FAILURE, USAGE
 
 if TYPE_CHECKING:
     from console.system.box import Box
 
-ROLES = ("worker", "watchdog", "pipeline", "trickle")
+ROLES_AFTER_QUEUE = ("worker", "watchdog", "pipeline", "trickle")
 
 
 @click.command()
@@ -33,98 +36,105 @@ def demo(options: Options, fault: str | None, headless: bool) -> None:
     Queue server, worker, watchdog, pipeline and a trickle of tasks run in a directory of their
     own, on a free loopback port; all of it is gone when the demo ends.
     """
-    from console.cli.commands.tui import refuse_terminal
+    from console.cli.commands.tui import terminal_refusal
     from console.demo.faults import FAULTS
 
     if fault == "list":
-        for name, known in FAULTS.items():
-            put(f"{name:<16} {known.summary}")
+        for name, fault_entry in FAULTS.items():
+            print_redacted(f"{name:<16} {fault_entry.summary}")
         return
     if fault is not None and fault not in FAULTS:
         fail(f"there is no fault {fault!r}; there are: {', '.join(FAULTS)}", USAGE)
-    if not headless and (refusal := refuse_terminal()):
+    if not headless and (refusal := terminal_refusal()):
         fail(f"{refusal}; try: rpa-console demo --headless", USAGE)
-    with _kept_directory() as directory:
-        code = _run(directory, options, fault, headless)
+    with _self_cleaning_directory() as directory:
+        code = _run_demo(directory, options, fault, headless)
     raise click.exceptions.Exit(code)
 
 
 @contextmanager
-def _kept_directory() -> Iterator[Path]:
-    """A directory whose box a keeper ends when this process ends, even by SIGKILL."""
+def _self_cleaning_directory() -> Iterator[Path]:
+    """Yield a new directory for a box.
+
+    A reaper process ends the box and removes the directory when this process ends, even by
+    SIGKILL.
+    """
     from console.demo import reaper
 
     directory = Path(tempfile.mkdtemp(prefix="rpa-console-demo-"))
-    reading, writing = os.pipe()
-    watcher = subprocess.Popen(
+    read_fd, write_fd = os.pipe()
+    reaper_process = subprocess.Popen(
         [
             sys.executable, reaper.__file__, "--directory", str(directory),
-            "--life-fd", str(reading),
+            "--life-fd", str(read_fd),
         ],
         env={**os.environ, "PYTHONPATH": ""},
-        pass_fds=(reading,),
+        pass_fds=(read_fd,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    os.close(reading)
+    os.close(read_fd)
     try:
         yield directory
     finally:
-        say("ending the demo's box …")
-        os.close(writing)
-        watcher.wait()
+        print_message("ending the demo's box …")
+        os.close(write_fd)
+        reaper_process.wait()
 
 
-def _run(directory: Path, options: Options, fault: str | None, headless: bool) -> int:
-    from console.demo.environment import free_port, write_box
+def _run_demo(directory: Path, options: Options, fault: str | None, headless: bool) -> int:
+    from console.demo.environment import create_box, find_free_port
     from console.system.box import open_box
     from console.system.config.loader import load
 
-    config = write_box(directory, free_port())
-    say(f"the demo's box: {directory}")
+    config = create_box(directory, find_free_port())
+    print_message(f"the demo's box: {directory}")
     with open_box(load(config), directory / "state", config) as box:
-        _start(box)
+        _start_roles(box)
         if fault is not None:
-            _inject(fault, directory)
+            _inject_fault(fault, directory)
         if headless:
-            put(f"rpa-console --config {config} --state-dir {directory / 'state'}")
+            print_redacted(f"rpa-console --config {config} --state-dir {directory / 'state'}")
             sys.stdout.flush()
             sys.stdin.read()
             return 0
-        from console.cli.commands.tui import show
+        from console.cli.commands.tui import run_console
 
-        return show(box, options.read_only, False, None, False)
+        return run_console(box, options.read_only, False, None, False)
 
 
-def _start(box: Box) -> None:
-    """Start the box's roles the way an operator would."""
+def _start_roles(box: Box) -> None:
+    """Start the box's roles and its daemon with the commands that an operator uses.
+
+    Prints each outcome. Ends the program if one of them fails.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
-    from console.core.model import Command, Outcome, Verb
+    from console.core.model.commands import Command, Outcome, Verb
     from console.runtime.commands import start_daemon
     from console.system.guard.guard import Guard
 
-    guard, who = Guard(box), actor("demo")
+    guard, actor = Guard(box), current_actor("demo")
 
     def ensure(name: str) -> Outcome:
-        return guard.carry_out(Command(Verb.ENSURE, name, who))
+        return guard.carry_out(Command(Verb.ENSURE, name, actor))
 
-    outcomes = [ensure("queue")]  # or the others would meet a closed port first
+    outcomes = [ensure("queue")]  # first: the other roles connect to its port
     with ThreadPoolExecutor() as pool:
-        outcomes += pool.map(ensure, ROLES)
-    outcomes.append(start_daemon(box, who))
+        outcomes += pool.map(ensure, ROLES_AFTER_QUEUE)
+    outcomes.append(start_daemon(box, actor))
     for outcome in outcomes:
-        say(outcome.message)
+        print_message(outcome.message)
     if not all(outcome.done for outcome in outcomes):
         fail("the demo's box cannot be started", FAILURE)
 
 
-def _inject(fault: str, directory: Path) -> None:
+def _inject_fault(fault: str, directory: Path) -> None:
     from console.demo import faults
 
     try:
-        say(faults.inject(fault, directory))
-    except faults.NotThere as error:
-        say(f"fault not injected: {error}")
+        print_message(faults.inject(fault, directory))
+    except faults.ProcessNotRunning as error:
+        print_message(f"fault not injected: {error}")

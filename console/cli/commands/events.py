@@ -1,4 +1,4 @@
-"""`events`: the ledger."""
+"""`events`: prints the event log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 import click
 
 from console.cli.context import Options, pass_options
-from console.cli.output import fail, put, put_json
+from console.cli.output import fail, print_json, print_redacted
 from console.core.exit_codes import FAILURE
 
-_FOLLOW_S = 0.5
-_BURST = 100_000
+_POLL_INTERVAL_S = 0.5
+_MAX_NEW_EVENTS = 100_000
 
 
 @click.command()
@@ -27,29 +27,31 @@ def events(
     options: Options, follow: bool, role: str | None, limit: int, as_json: bool, look: int | None
 ) -> None:
     """Print the ledger: every start, death, decision and refusal."""
-    from console.core.status_document import event_data, event_line
+    from console.core.status_document import event_to_json, format_event
 
     if look is not None:
-        return _print_look(options, look)
-    with options.box(ephemeral=not follow) as box:
-        last, version = 0, box.store.changes()
+        return _print_sample(options, look)
+    with options.open_box(ephemeral=not follow) as box:
+        last, version = 0, box.store.change_counter()
         while True:
             for event in box.store.events(last, role, limit):
-                put_json(event_data(event), None) if as_json else put(event_line(event))
+                print_json(event_to_json(event), None) if as_json else print_redacted(
+                    format_event(event)
+                )
                 last = event.id
             if not follow:
                 return
-            while (now := box.store.changes()) == version:
-                time.sleep(_FOLLOW_S)
-            version, limit = now, _BURST  # of what is new, nothing is left out
+            while (now := box.store.change_counter()) == version:
+                time.sleep(_POLL_INTERVAL_S)
+            version, limit = now, _MAX_NEW_EVENTS  # print all new events
 
 
-def _print_look(options: Options, number: int) -> None:
-    """One sample as a JSON document: what a report cites as `look N`."""
-    from console.core.status_document import sample_data
+def _print_sample(options: Options, sample_id: int) -> None:
+    """Print one sample as a JSON document. Reports cite samples as `look N`."""
+    from console.core.status_document import sample_to_json
 
-    with options.box(ephemeral=True) as box:
-        found = box.store.samples_after(number - 1, 1)
-    if not found or found[0].id != number:
-        fail(f"there is no look {number}, or it has been rolled up and forgotten", FAILURE)
-    put_json(sample_data(found[0]))
+    with options.open_box(ephemeral=True) as box:
+        samples = box.store.samples_after(sample_id - 1, 1)
+    if not samples or samples[0].id != sample_id:
+        fail(f"there is no look {sample_id}, or it has been rolled up and forgotten", FAILURE)
+    print_json(sample_to_json(samples[0]))

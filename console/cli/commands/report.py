@@ -1,11 +1,11 @@
-"""`report`: the hand-over document."""
+"""`report`: prints the hand-over document."""
 
 from __future__ import annotations
 
 import click
 
 from console.cli.context import Options, pass_options
-from console.cli.output import fail, put, put_json
+from console.cli.output import fail, print_json, print_redacted
 from console.core.exit_codes import UNREADABLE, USAGE
 
 
@@ -18,26 +18,26 @@ def report(options: Options, since: str | None, as_json: bool) -> None:
 
     Every claim names its evidence: `#n` is a line of the ledger (`rpa-console events`).
     """
-    from console.core.handover.builder import compose
-    from console.core.handover.json_export import document
-    from console.core.handover.markdown import markdown
-    from console.core.text.time_parsing import DAY_S, ago, parse
-    from console.runtime.snapshots.one_shot import look_once
-    from console.runtime.snapshots.time_travel import LEDGER
+    from console.core.handover.builder import build_handover
+    from console.core.handover.json_export import handover_to_json
+    from console.core.handover.markdown import render_markdown
+    from console.core.text.time_parsing import DAY_S, moment_ago, parse_time
+    from console.runtime.snapshots.one_shot import take_snapshot
+    from console.runtime.snapshots.time_travel import MAX_HANDOVER_EVENTS
     from console.system.processes.process_table import ProcessError
 
-    with options.box(ephemeral=True) as box:
+    with options.open_box(ephemeral=True) as box:
         now = box.now()
         try:
-            begin = parse(since, now) if since else ago(DAY_S, now)
+            begin = parse_time(since, now) if since else moment_ago(DAY_S, now)
         except ValueError as error:
             fail(f"--since: {error}", USAGE)
         try:
-            snapshot = look_once(box)
+            snapshot = take_snapshot(box)
         except ProcessError as error:
             fail(str(error), UNREADABLE)
-        told = compose(snapshot, box.store.events(limit=LEDGER), begin)
+        handover = build_handover(snapshot, box.store.events(limit=MAX_HANDOVER_EVENTS), begin)
     if as_json:
-        put_json(document(told))
+        print_json(handover_to_json(handover))
     else:
-        put(markdown(told).rstrip("\n"))
+        print_redacted(render_markdown(handover).rstrip("\n"))

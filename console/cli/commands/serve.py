@@ -1,4 +1,4 @@
-"""`serve`: the same console in a browser, on this machine's loopback and nowhere else."""
+"""`serve`: serves the console to browsers, on the loopback interface only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from console.cli.context import Options, pass_options
-from console.cli.output import fail, put_raw, say
+from console.cli.output import fail, print_message, print_raw
 from console.core.exit_codes import FAILURE, USAGE
 
 
@@ -21,58 +21,58 @@ from console.core.exit_codes import FAILURE, USAGE
 @pass_options
 @click.pass_context
 def serve(context: click.Context, options: Options, port: int, writable: bool) -> None:
-    """Show the console in a browser, read-only, to whoever has the printed address.
+    """Show the console in a browser, read-only, to every user who has the printed address.
 
     It listens on 127.0.0.1 alone; from another machine, forward the port over SSH. Needs the
     extra `web`.
     """
     if find_spec("aiohttp") is None:
         fail("serve needs the extra 'web': pip install 'rpa-console[web]'", USAGE)
-    with options.box(ephemeral=True) as box:  # what is wrong with it is said here and now
+    with options.open_box(ephemeral=True) as box:  # reports an unusable box before serving
         if writable:
-            options.writable(box)
+            options.require_writable(box)
     import asyncio
 
     from console.web.server import serve as serve_until_signal
 
     def announce(address: str, bound: int) -> None:
-        put_raw(address)
-        may = "WRITABLE" if writable else "read-only"
-        say(f"{may} for whoever has this address; Ctrl-C ends it")
-        say("from another machine, run this there, then open the address there:")
-        say(f"  {_forward(bound)}")
+        print_raw(address)
+        access = "WRITABLE" if writable else "read-only"
+        print_message(f"{access} for whoever has this address; Ctrl-C ends it")
+        print_message("from another machine, run this there, then open the address there:")
+        print_message(f"  {_ssh_forward_command(bound)}")
 
     try:
-        console = _console(context, options, writable)
-        asyncio.run(serve_until_signal(console, port, announce, say))
+        console = _console_command(context, options, writable)
+        asyncio.run(serve_until_signal(console, port, announce, print_message))
     except OSError as error:
         fail(f"127.0.0.1:{port}: {error.strerror or error}", FAILURE)
 
 
-def _console(context: click.Context, options: Options, writable: bool) -> list[str]:
-    """The command line of the console that is served: our own, with the options we were given."""
-    given = context.find_root().params
-    from console.system.daemon_role import program
+def _console_command(context: click.Context, options: Options, writable: bool) -> list[str]:
+    """Return the command line of the served console: this program with the options given here."""
+    params = context.find_root().params
+    from console.system.daemon_role import program_command
 
-    command = [*program(), "--state-dir", str(options.find_state())]
+    command = [*program_command(), "--state-dir", str(options.find_state_dir())]
     config: Path | None = options.find_config()
     if config is not None:
         command += ["--config", str(config)]
     if not writable:
         command.append("--read-only")
-    if given["no_daemon"]:
+    if params["no_daemon"]:
         command.append("--no-daemon")
-    if given["theme"]:
-        command += ["--theme", given["theme"]]
-    if given["ascii_only"]:
+    if params["theme"]:
+        command += ["--theme", params["theme"]]
+    if params["ascii_only"]:
         command.append("--ascii")
-    if given["mouse"] is not None:
-        command.append("--mouse" if given["mouse"] else "--no-mouse")
+    if params["mouse"] is not None:
+        command.append("--mouse" if params["mouse"] else "--no-mouse")
     return command
 
 
-def _forward(port: int) -> str:
-    """How another machine reaches our loopback."""
+def _ssh_forward_command(port: int) -> str:
+    """Return the SSH command that forwards another machine's port to this machine's loopback."""
     import getpass
     import platform
 

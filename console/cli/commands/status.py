@@ -1,11 +1,11 @@
-"""`status`: the truth about the box, as text or as a document for scripts."""
+"""`status`: prints the state of the box, as text or as a document for scripts."""
 
 from __future__ import annotations
 
 import click
 
 from console.cli.context import Options, pass_options
-from console.cli.output import fail, put, put_json
+from console.cli.output import fail, print_json, print_redacted
 from console.core.exit_codes import UNREADABLE
 
 
@@ -13,26 +13,26 @@ from console.core.exit_codes import UNREADABLE
 @click.option("--json", "as_json", is_flag=True, help="The document for scripts (schema 1).")
 @pass_options
 def status(options: Options, as_json: bool) -> None:
-    """Show what is true of the box now.
+    """Show the state of the box now.
 
-    It looks at the processes itself; what the monitors know it takes from the daemon when one
-    runs, and finds out itself when none does. Exit code 0: healthy; 1: anything else; 3: the state
-    cannot be read, and the verdict is what could be seen without it.
+    It always reads the processes itself. It takes the results of the monitors from the daemon if
+    one runs; otherwise it finds them out itself. Exit code 0: healthy; 1: anything else; 3: the
+    stored state cannot be read, and the verdict is based on what can be observed without it.
     """
     from console.core import status_document
-    from console.runtime.snapshots.one_shot import look_once
+    from console.runtime.snapshots.one_shot import take_snapshot
     from console.system.processes.process_table import ProcessError
 
-    with options.box(ephemeral=True, stands_in=True) as box:
+    with options.open_box(ephemeral=True, memory_fallback=True) as box:
         try:
-            snapshot = look_once(box)
+            snapshot = take_snapshot(box)
         except ProcessError as error:
             fail(str(error), UNREADABLE)
         if as_json:
-            put_json(status_document.status(snapshot))
+            print_json(status_document.status_to_json(snapshot))
         else:
-            put(status_document.status_text(snapshot).rstrip("\n"))
-        unread = box.store.trouble is not None
+            print_redacted(status_document.format_status(snapshot).rstrip("\n"))
+        is_unreadable = box.store.fallback_reason is not None
         raise click.exceptions.Exit(
-            UNREADABLE if unread else status_document.EXIT[snapshot.verdict]
+            UNREADABLE if is_unreadable else status_document.EXIT_CODES[snapshot.verdict]
         )

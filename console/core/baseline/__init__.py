@@ -1,1 +1,1 @@
-"""Baseline runs: coverage, evaluation against targets, learnt thresholds."""
+"""Baseline runs: coverage, evaluation against targets, and learnt thresholds."""

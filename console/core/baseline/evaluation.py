@@ -1,6 +1,6 @@
-"""The normal baseline: what a stretch of hours showed of the five metrics, and how much was seen.
+"""Evaluates a baseline run: its five metrics, and the observed part of its time.
 
-Time that nobody observed is unknown: it neither passes nor fails a metric, it costs coverage.
+Unobserved time is unknown: it neither passes nor fails a metric, but reduces the coverage.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from console.core.baseline import early_decision
-from console.core.baseline.coverage import Window, longest_gap, observed, presence
+from console.core.baseline.coverage import (
+    TimeWindow,
+    find_longest_gap,
+    observed_seconds,
+    up_and_down_seconds,
+)
 from console.core.frozen import frozen, replace
-from console.core.metrics.queue_metrics import tasks_ended
-from console.core.metrics.statistics import percentile, wilson
-from console.core.model import BaselineView, Event, MetricView, Moment, Sample
-from console.core.supervision.restarts import restarts
-from console.core.text.formatting import clock, duration
-from console.core.text.json_values import count, number
+from console.core.metrics.queue_metrics import count_ended_tasks
+from console.core.metrics.statistics import percentile, wilson_interval
+from console.core.model.events import Event
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView, MetricView
+from console.core.supervision.restarts import iter_restarts
+from console.core.text.formatting import format_clock, format_duration
+from console.core.text.json_values import as_count, as_number
 
-ROLE = "worker"
+MEASURED_ROLE = "worker"
 
 
 @frozen
 class BaselineTargets:
-    """How long, what must be met, and how often the monitors look (seconds)."""
+    """Length and targets of a baseline run, and the monitors' intervals in seconds."""
 
     hours: float = 6.0
     success_rate: float = 95.0
@@ -43,189 +51,212 @@ class BaselineTargets:
 
 
 @frozen
-class _Run(Window):
-    """The run so far."""
+class _BaselineRun(TimeWindow):
+    """A baseline run up to now."""
 
-    settings: BaselineTargets
+    targets: BaselineTargets
     zone: tzinfo | None = None
-    hopeless: bool = False
-    """Nothing that is still to come can make it valid."""
+    is_invalid: bool = False
+    """True if no further sample can make the run valid."""
 
     @property
-    def complete(self) -> bool:
-        return self.elapsed_s >= self.settings.length_s
+    def is_complete(self) -> bool:
+        return self.elapsed_s >= self.targets.length_s
 
-    def note(self, verdict: str, evidence: str, failed: str, still: str) -> str:
-        """The evidence, and what is decided early: by what it has failed, or would still fail."""
+    def format_note(self, verdict: str, evidence: str, failure: str, outlook: str) -> str:
+        """Return the evidence and the early decision: why the run fails, or would still fail."""
         if verdict == "fail":
-            said = failed if self.complete or not failed else f"fails already: {failed}"
+            decision = failure if self.is_complete or not failure else f"fails already: {failure}"
         else:
-            said = "" if self.complete or self.hopeless else still
-        return "; ".join(filter(None, (evidence, said)))
+            decision = "" if self.is_complete or self.is_invalid else outlook
+        return "; ".join(filter(None, (evidence, decision)))
 
-    def clock(self, moment: Moment) -> str:
-        """When, to the minute, for people."""
-        return clock(moment, self.zone)[:5]
+    def format_minute(self, moment: Moment) -> str:
+        """Return the time to the minute, for display."""
+        return format_clock(moment, self.zone)[:5]
 
 
-def baseline(
+def evaluate_baseline(
     started: Moment,
     samples: Sequence[Sample],
     events: Sequence[Event],
-    settings: BaselineTargets,
+    targets: BaselineTargets,
     now: Moment,
-    spoilt: str = "",
+    invalid_reason: str = "",
     zone: tzinfo | None = None,
 ) -> BaselineView:
-    """The run that began at `started`, from the samples and the ledger of its time, oldest first.
+    """Return the run that began at `started`, from its samples and events, oldest first.
 
-    Samples from shortly before the start are welcome: they tell what held as it began. `spoilt`:
-    why it proves nothing, whatever was measured. `zone`: the machine's own when None.
+    `samples` may include some from shortly before the start: they show the state at the start.
+    `invalid_reason` is why the run proves nothing, whatever was measured. `zone`: None is the
+    machine's zone.
     """
-    run = _Run(started, min(now.since(started), settings.length_s), settings, zone)
-    worker = [one for one in samples if one.monitor == "worker"]
-    queue = [one for one in samples if one.monitor == "queue"]
-    inside = [event for event in events if event.role == ROLE and run.holds(event.moment)]
-    up_s, down_s = presence(worker, inside, settings.worker_every_s, run)
-    seen_s = (up_s + down_s + observed(queue, settings.queue_every_s, run)) / 2
-    reason = "; ".join(filter(None, (spoilt, _unseen(run.elapsed_s - seen_s, settings))))
-    run = replace(run, hopeless=bool(reason))
-    gaps = (
-        longest_gap(worker, settings.worker_every_s, run),
-        longest_gap(queue, settings.queue_every_s, run),
+    run = _BaselineRun(started, min(now.since(started), targets.length_s), targets, zone)
+    worker = [sample for sample in samples if sample.monitor == "worker"]
+    queue = [sample for sample in samples if sample.monitor == "queue"]
+    events_inside = [
+        event for event in events if event.role == MEASURED_ROLE and run.contains(event.moment)
+    ]
+    up_s, down_s = up_and_down_seconds(worker, events_inside, targets.worker_every_s, run)
+    observed_s = (up_s + down_s + observed_seconds(queue, targets.queue_every_s, run)) / 2
+    reason = "; ".join(
+        filter(None, (invalid_reason, _coverage_shortfall(run.elapsed_s - observed_s, targets)))
     )
-    gap = max((one for one in gaps if one), key=lambda one: one[1], default=None)
+    run = replace(run, is_invalid=bool(reason))
+    gaps = (
+        find_longest_gap(worker, targets.worker_every_s, run),
+        find_longest_gap(queue, targets.queue_every_s, run),
+    )
+    gap = max((gap for gap in gaps if gap), key=lambda gap: gap[1], default=None)
     metrics = (
-        _success(queue, run),
-        _latency(samples, run),
-        _uptime(up_s, down_s, sum(run.holds(one.moment) for one in worker), run),
-        _queue_size(queue, run),
-        _restarts(inside, run),
+        _success_metric(queue, run),
+        _latency_metric(samples, run),
+        _uptime_metric(up_s, down_s, sum(run.contains(sample.moment) for sample in worker), run),
+        _queue_size_metric(queue, run),
+        _restart_metric(events_inside, run),
     )
     return BaselineView(
-        state="invalid" if reason else "complete" if run.complete else "collecting",
+        state="invalid" if reason else "complete" if run.is_complete else "collecting",
         started=started,
-        checkpoint=started.plus(settings.length_s),
-        progress=run.elapsed_s / settings.length_s,
-        coverage=seen_s / run.elapsed_s if run.elapsed_s else None,
-        gap=gap and (started.plus(gap[0]), gap[1]),
-        metrics=tuple(_unproven(one) for one in metrics) if reason else metrics,
+        checkpoint=started.plus(targets.length_s),
+        progress=run.elapsed_s / targets.length_s,
+        coverage=observed_s / run.elapsed_s if run.elapsed_s else None,
+        longest_gap=gap and (started.plus(gap[0]), gap[1]),
+        metrics=tuple(_without_pass(metric) for metric in metrics) if reason else metrics,
         reason=reason,
     )
 
 
-def _unproven(metric: MetricView) -> MetricView:
-    """What an invalid run cannot say: that a target was met."""
+def _without_pass(metric: MetricView) -> MetricView:
+    """Return `metric` with `pass` replaced by `undecided`: an invalid run proves no target met."""
     if metric.verdict != "pass":
         return metric
     return replace(metric, verdict="undecided")
 
 
-def _unseen(unseen_s: float, settings: BaselineTargets) -> str:
-    """Why too little was observed, whatever is still to come; empty when it is enough."""
-    if unseen_s <= settings.length_s * (1 - settings.coverage / 100) + 1e-6:
+def _coverage_shortfall(unobserved_s: float, targets: BaselineTargets) -> str:
+    """Return why the coverage cannot reach its target any more; empty if it can."""
+    if unobserved_s <= targets.length_s * (1 - targets.coverage / 100) + 1e-6:
         return ""
     return (
-        f"{unseen_s / 60:.0f} min unobserved: under {settings.coverage:g} %"
-        f" of {settings.hours:g} h can be covered"
+        f"{unobserved_s / 60:.0f} min unobserved: under {targets.coverage:g} %"
+        f" of {targets.hours:g} h can be covered"
     )
 
 
 # --- the five metrics -----------------------------------------------------------------------
 
 
-def _success(queue: Sequence[Sample], run: _Run) -> MetricView:
-    """The share of the tasks that ended which succeeded, over counters that may restart."""
-    good, ended = tasks_ended(one for one in queue if run.holds(one.moment))
+def _success_metric(queue: Sequence[Sample], run: _BaselineRun) -> MetricView:
+    """Return the share of ended tasks that succeeded, from counters that may restart."""
+    good, ended = count_ended_tasks(sample for sample in queue if run.contains(sample.moment))
     share = 100.0 * good / ended if ended else None
-    target = run.settings.success_rate
-    interval = wilson(good, ended)
-    known = f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
-    lost = target >= 100 and good < ended
+    target = run.targets.success_rate
+    interval = wilson_interval(good, ended)
+    evidence = (
+        f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
+    )
+    has_failed = target >= 100 and good < ended
     met = share is not None and share >= target
-    verdict = "fail" if lost else _decided(met, share, run)
-    failed = f"{ended - good:.0f} of {ended:.0f} failed"
-    note = run.note(verdict, known, failed, early_decision.share(good, ended, target))
+    verdict = "fail" if has_failed else _verdict(met, share, run)
+    failure = f"{ended - good:.0f} of {ended:.0f} failed"
+    note = run.format_note(
+        verdict, evidence, failure, early_decision.share_outlook(good, ended, target)
+    )
     return MetricView("success_rate", share, "%", f">= {target:g}", verdict, int(ended), note)
 
 
-def _latency(samples: Sequence[Sample], run: _Run) -> MetricView:
-    """The canaries' 95th percentile; one that never came back is slower than any."""
-    ran = [
-        one
-        for one in samples
-        if one.monitor == "canary"
-        and one.error is None
-        and run.holds(one.moment)
-        # A look at one that still waits is no other canary.
-        and one.data.get("waits_s") is None
+def _latency_metric(samples: Sequence[Sample], run: _BaselineRun) -> MetricView:
+    """Return the 95th percentile of the canaries' latencies.
+
+    A canary that never returned is slower than any other.
+    """
+    canaries = [
+        sample
+        for sample in samples
+        if sample.monitor == "canary"
+        and sample.error is None
+        and run.contains(sample.moment)
+        # A sample of a canary that still waits is not another canary.
+        and sample.data.get("waits_s") is None
     ]
-    known = [
-        number(one.data.get("latency_s")) if one.data.get("ok") is True else None for one in ran
+    latencies = [
+        as_number(sample.data.get("latency_s")) if sample.data.get("ok") is True else None
+        for sample in canaries
     ]
-    values = [math.inf if value is None else value for value in known]
-    worst = percentile(values, 95)
+    values = [math.inf if value is None else value for value in latencies]
+    p95 = percentile(values, 95)
     lost = values.count(math.inf)
-    target = run.settings.latency_s
-    verdict = _decided(worst is not None and worst < target, worst, run)
-    value = worst if worst is not None and math.isfinite(worst) else None
-    slow = sum(one >= target for one in values)
-    to_come = int((run.settings.length_s - run.elapsed_s) // run.settings.canary_every_s)
-    told = [f"p95, nearest rank{_beside(values)}", f"{lost} without an answer" if lost else ""]
-    failed, still = f"{slow} of {len(values)} slow", early_decision.slow(slow, len(values), to_come)
-    note = run.note(verdict, "; ".join(filter(None, told)), failed, still)
+    target = run.targets.latency_s
+    verdict = _verdict(p95 is not None and p95 < target, p95, run)
+    value = p95 if p95 is not None and math.isfinite(p95) else None
+    slow = sum(value >= target for value in values)
+    remaining = int((run.targets.length_s - run.elapsed_s) // run.targets.canary_every_s)
+    evidence = [
+        f"p95, nearest rank{_other_percentiles(values)}",
+        f"{lost} without an answer" if lost else "",
+    ]
+    failure, outlook = (
+        f"{slow} of {len(values)} slow",
+        early_decision.latency_outlook(slow, len(values), remaining),
+    )
+    note = run.format_note(verdict, "; ".join(filter(None, evidence)), failure, outlook)
     return MetricView("latency_s", value, "s", f"< {target:g}", verdict, len(values), note)
 
 
-def _beside(values: Sequence[float]) -> str:
-    """The median and the 99th percentile, where they are known."""
-    told = [(share, percentile(values, share)) for share in (50, 99)]
-    return "".join(f", p{s} {v:.2f}" for s, v in told if v is not None and math.isfinite(v))
+def _other_percentiles(values: Sequence[float]) -> str:
+    """Return the median and the 99th percentile as text, where they are known."""
+    percentiles = [(share, percentile(values, share)) for share in (50, 99)]
+    return "".join(f", p{s} {v:.2f}" for s, v in percentiles if v is not None and math.isfinite(v))
 
 
-def _uptime(up_s: float, down_s: float, n: int, run: _Run) -> MetricView:
-    seen_s = up_s + down_s
-    share = 100.0 * up_s / seen_s if seen_s else None
-    target = run.settings.uptime
-    lost = 100.0 * down_s / run.settings.length_s > 100.0 - target + 1e-9
+def _uptime_metric(up_s: float, down_s: float, n: int, run: _BaselineRun) -> MetricView:
+    observed_s = up_s + down_s
+    share = 100.0 * up_s / observed_s if observed_s else None
+    target = run.targets.uptime
+    has_failed = 100.0 * down_s / run.targets.length_s > 100.0 - target + 1e-9
     met = share is not None and share >= target - 1e-9
-    unknown = 100.0 * (1 - seen_s / run.elapsed_s) if run.elapsed_s else 0.0
-    verdict = "fail" if lost else _decided(met, share, run)
-    still = early_decision.away(down_s, run.settings.length_s * (1 - target / 100))
-    decided = run.note(verdict, "", f"away {_brief(down_s)} in all", still)
+    unknown = 100.0 * (1 - observed_s / run.elapsed_s) if run.elapsed_s else 0.0
+    verdict = "fail" if has_failed else _verdict(met, share, run)
+    outlook = early_decision.downtime_outlook(down_s, run.targets.length_s * (1 - target / 100))
+    decided = run.format_note(verdict, "", f"away {_format_downtime(down_s)} in all", outlook)
     note = "; ".join(filter(None, (decided, f"{unknown:.1f} % unknown" if unknown >= 0.05 else "")))
     return MetricView("uptime", share, "%", f">= {target:g}", verdict, n, note)
 
 
-def _brief(seconds: float) -> str:
-    return "under 1s" if 0 < seconds < 1 else duration(seconds)
+def _format_downtime(seconds: float) -> str:
+    return "under 1s" if 0 < seconds < 1 else format_duration(seconds)
 
 
-def _queue_size(queue: Sequence[Sample], run: _Run) -> MetricView:
-    sizes = [(count(one.data.get("size")), one) for one in queue if run.holds(one.moment)]
-    known = [(size, one) for size, one in sizes if size is not None]
-    largest, longest = max(known, key=lambda pair: pair[0], default=(None, None))
-    target = run.settings.queue_size
-    lost = largest is not None and largest >= target
-    verdict = "fail" if lost else _decided(True, largest, run)
-    failed = f"{largest} at {run.clock(longest.moment)}" if longest else ""
-    note = run.note(verdict, "largest", failed, f"passes unless {target} wait at once")
-    return MetricView("queue_size", largest, "", f"< {target}", verdict, len(known), note)
+def _queue_size_metric(queue: Sequence[Sample], run: _BaselineRun) -> MetricView:
+    sizes = [
+        (as_count(sample.data.get("size")), sample)
+        for sample in queue
+        if run.contains(sample.moment)
+    ]
+    known_sizes = [(size, sample) for size, sample in sizes if size is not None]
+    largest, largest_sample = max(known_sizes, key=lambda pair: pair[0], default=(None, None))
+    target = run.targets.queue_size
+    has_failed = largest is not None and largest >= target
+    verdict = "fail" if has_failed else _verdict(True, largest, run)
+    failure = f"{largest} at {run.format_minute(largest_sample.moment)}" if largest_sample else ""
+    note = run.format_note(verdict, "largest", failure, f"passes unless {target} wait at once")
+    return MetricView("queue_size", largest, "", f"< {target}", verdict, len(known_sizes), note)
 
 
-def _restarts(events: Sequence[Event], run: _Run) -> MetricView:
-    """Those whose death or end was within the run, too."""
-    found = [*restarts(sorted(events, key=lambda one: run.when(one.moment)))]
-    n, target = len(found), run.settings.restarts
-    verdict = "fail" if n > target else _decided(True, n, run)
+def _restart_metric(events: Sequence[Event], run: _BaselineRun) -> MetricView:
+    """Return the number of restarts whose death or end was within the run as well."""
+    restarts = [*iter_restarts(sorted(events, key=lambda event: run.offset_s(event.moment)))]
+    n, target = len(restarts), run.targets.restarts
+    verdict = "fail" if n > target else _verdict(True, n, run)
     several = f"{n} restarts, the last" if n > 1 else "a restart"
-    failed = f"{several} at {run.clock(found[-1].moment)}" if found else ""
-    note = run.note(verdict, "", failed, early_decision.tally(n, target, "restart"))
+    failure = f"{several} at {run.format_minute(restarts[-1].moment)}" if restarts else ""
+    note = run.format_note(verdict, "", failure, early_decision.count_outlook(n, target, "restart"))
     return MetricView("restarts", n, "", f"<= {target}", verdict, n, note)
 
 
-def _decided(met: bool, value: float | None, run: _Run) -> str:
-    """A target that can still be met or missed is undecided until the run is complete."""
-    if not run.complete or value is None:
+def _verdict(met: bool, value: float | None, run: _BaselineRun) -> str:
+    """Return the verdict; `undecided` until the run is complete, or without a value."""
+    if not run.is_complete or value is None:
         return "undecided"
     return "pass" if met else "fail"

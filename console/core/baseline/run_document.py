@@ -1,4 +1,4 @@
-"""A baseline's run as a fact and as a document: what stands of it while it lasts, and after."""
+"""Reads the stored fact of a baseline run, and converts its result to a document and back."""
 
 from __future__ import annotations
 
@@ -6,65 +6,73 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from console.core.baseline.evaluation import BaselineTargets, baseline
+from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
 from console.core.baseline.thresholds import Thresholds
 from console.core.frozen import frozen, replace
-from console.core.model import BaselineView, Event, MetricView, Moment, Sample
-from console.core.text.formatting import utc
-from console.core.text.json_values import as_list, count, number, table, text
+from console.core.model.events import Event
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView, MetricView
+from console.core.text.formatting import format_utc
+from console.core.text.json_values import as_count, as_list, as_number, as_object, as_text
 
-# A run is a fact: {"started": [at, tick, boot], "hours": 6.0, "conditions": {...},
-# "spoilt": [...]}; one that is over has its "result", too.
+# A run is stored as a fact: {"started": [at, tick, boot], "hours": 6.0, "conditions": {...},
+# "spoilt": [...]}. A finished run also has a "result".
 
 
-_POSITIVE = ("hours", "latency_s", "worker_every_s", "queue_every_s", "canary_every_s")
+_POSITIVE_KEYS = ("hours", "latency_s", "worker_every_s", "queue_every_s", "canary_every_s")
 
 
-def began(run: object) -> Moment | None:
-    """When a run was started; None when there is none."""
+def run_started_at(run: object) -> Moment | None:
+    """Return when a run was started; None if there is no run."""
     try:
-        at, tick, boot = table(run)["started"]
+        at, tick, boot = as_object(run)["started"]
         return Moment(float(at), float(tick), str(boot))
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def targets(run: object, configured: BaselineTargets) -> BaselineTargets:
-    """The targets of a run: those it began with, whatever is configured by now."""
-    kept = table(table(run).get("conditions"))
-    told = {key: number(kept.get(f"baseline.{key}")) for key in asdict(configured)}
-    told["hours"] = number(table(run).get("hours"))
-    wanted: dict[str, Any] = {
+def run_targets(run: object, configured: BaselineTargets) -> BaselineTargets:
+    """Return the targets with which a run began, independent of the current configuration.
+
+    `configured` supplies the targets that the run does not have.
+    """
+    conditions = as_object(as_object(run).get("conditions"))
+    targets = {key: as_number(conditions.get(f"baseline.{key}")) for key in asdict(configured)}
+    targets["hours"] = as_number(as_object(run).get("hours"))
+    valid_targets: dict[str, Any] = {
         key: value
-        for key, value in told.items()
-        if value is not None and (value > 0 or (value == 0 and key not in _POSITIVE))
+        for key, value in targets.items()
+        if value is not None and (value > 0 or (value == 0 and key not in _POSITIVE_KEYS))
     }
-    return replace(configured, **wanted)
+    return replace(configured, **valid_targets)
 
 
-def shown(
+def current_view(
     run: object,
-    last: object,
+    last_run: object,
     samples: Sequence[Sample],
     events: Sequence[Event],
     configured: BaselineTargets,
     now: Moment,
 ) -> BaselineView:
-    """The run under way, or what the last one has shown, or nothing."""
-    if started := began(run):
-        spoilt = "; ".join(map(str, as_list(table(run).get("spoilt"))))
-        return baseline(started, samples, events, targets(run, configured), now, spoilt)
-    if started := began(last):
-        length_s = targets(last, configured).length_s
-        return restore(table(last).get("result"), started, length_s)
+    """Return the view of the run in progress, of the last one, or an empty view."""
+    if started := run_started_at(run):
+        invalid_reason = "; ".join(map(str, as_list(as_object(run).get("spoilt"))))
+        return evaluate_baseline(
+            started, samples, events, run_targets(run, configured), now, invalid_reason
+        )
+    if started := run_started_at(last_run):
+        length_s = run_targets(last_run, configured).length_s
+        return view_from_document(as_object(last_run).get("result"), started, length_s)
     return BaselineView()
 
 
 def conclusion(view: BaselineView) -> str:
-    """One word for a whole run: `pass`, `fail`, `undecided`, `invalid` or `off`."""
+    """Return the conclusion of a run: `pass`, `fail`, `undecided`, `invalid` or `off`."""
     if view.state in ("off", "invalid"):
         return view.state
-    verdicts = {one.verdict for one in view.metrics}
+    verdicts = {metric.verdict for metric in view.metrics}
     if "fail" in verdicts:
         return "fail"
     return "pass" if verdicts == {"pass"} else "undecided"
@@ -73,66 +81,68 @@ def conclusion(view: BaselineView) -> str:
 # --- a result as a document, and back -------------------------------------------------------
 
 
-def result(view: BaselineView, thresholds: Thresholds | None, ended: Moment) -> dict[str, Any]:
-    """A finished run as plain values; what is not known is left out."""
+def result_document(
+    view: BaselineView, thresholds: Thresholds | None, ended: Moment
+) -> dict[str, Any]:
+    """Return a finished run as plain values, without those that are unknown."""
     document: dict[str, Any] = {
         "schema": 1,
         "conclusion": conclusion(view),
         "state": view.state,
         "reason": view.reason,
-        "started_at": utc(view.started),
-        "ended_at": utc(ended),
-        "checkpoint_at": utc(view.checkpoint),
-        "progress": _rounded(view.progress),
-        "coverage": _rounded(view.coverage),
-        "metrics": [_known(asdict(one)) for one in view.metrics],
+        "started_at": format_utc(view.started),
+        "ended_at": format_utc(ended),
+        "checkpoint_at": format_utc(view.checkpoint),
+        "progress": _round_value(view.progress),
+        "coverage": _round_value(view.coverage),
+        "metrics": [_without_none(asdict(metric)) for metric in view.metrics],
     }
     if thresholds is not None:
-        document["thresholds"] = _known(asdict(thresholds))
-    return _known(document)
+        document["thresholds"] = _without_none(asdict(thresholds))
+    return _without_none(document)
 
 
-def _rounded(value: float | None) -> float | None:
+def _round_value(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _known(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}
+def _without_none(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None}
 
 
-def restore(document: object, started: Moment, length_s: float) -> BaselineView:
-    """The view of a finished run from its document; foreign values become unknown."""
-    told = table(document)
-    if told.get("state") not in ("complete", "invalid"):
-        return BaselineView()  # it was stopped before it could say anything
+def view_from_document(document: object, started: Moment, length_s: float) -> BaselineView:
+    """Return the view of a finished run from its document; values of a wrong type are unknown."""
+    fields = as_object(document)
+    if fields.get("state") not in ("complete", "invalid"):
+        return BaselineView()  # it was stopped before it had a result
     return BaselineView(
-        state=str(told["state"]),
+        state=str(fields["state"]),
         started=started,
         checkpoint=started.plus(length_s),
-        progress=number(told.get("progress")),
-        coverage=number(told.get("coverage")),
-        metrics=tuple(_metric(table(one)) for one in as_list(told.get("metrics"))),
-        reason=text(told.get("reason")) or "",
+        progress=as_number(fields.get("progress")),
+        coverage=as_number(fields.get("coverage")),
+        metrics=tuple(_decode_metric(as_object(row)) for row in as_list(fields.get("metrics"))),
+        reason=as_text(fields.get("reason")) or "",
     )
 
 
-def _metric(row: Mapping[str, Any]) -> MetricView:
+def _decode_metric(row: Mapping[str, Any]) -> MetricView:
     return MetricView(
-        name=text(row.get("name"), 60) or "?",
-        value=number(row.get("value")),
-        unit=text(row.get("unit"), 10) or "",
-        target=text(row.get("target"), 60) or "",
-        verdict=text(row.get("verdict"), 20) or "undecided",
-        n=count(row.get("n")) or 0,
-        note=text(row.get("note"), 300) or "",
+        name=as_text(row.get("name"), 60) or "?",
+        value=as_number(row.get("value")),
+        unit=as_text(row.get("unit"), 10) or "",
+        target=as_text(row.get("target"), 60) or "",
+        verdict=as_text(row.get("verdict"), 20) or "undecided",
+        n=as_count(row.get("n")) or 0,
+        note=as_text(row.get("note"), 300) or "",
     )
 
 
-# --- comparing ------------------------------------------------------------------------------
+# --- comparison -----------------------------------------------------------------------------
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    """What differs between the conditions of a run and those of now, in words."""
+def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a text for each difference between a run's conditions and the current ones."""
     keys = sorted(before.keys() | after.keys())
     return tuple(
         f"{key} changed"
@@ -144,7 +154,7 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, .
 
 
 @frozen
-class Difference:
+class MetricChange:
     """One metric in two runs."""
 
     name: str
@@ -155,23 +165,25 @@ class Difference:
     """`better`, `worse`, `same`, or `unknown`."""
 
 
-def compare(before: object, after: object) -> tuple[Difference, ...]:
-    """The metrics of two results side by side, in the order of the newer one."""
-    old = {one.name: one for one in _metrics(before)}
-    found = []
-    for one in _metrics(after):
-        past = old.get(one.name)
-        value = past.value if past else None
-        word = _word(value, one.value, one.target.startswith(">"))
-        found.append(Difference(one.name, one.unit, value, one.value, word))
-    return tuple(found)
+def compare_results(before: object, after: object) -> tuple[MetricChange, ...]:
+    """Return the metrics of two results side by side, in the order of the newer one."""
+    old = {metric.name: metric for metric in _decode_metrics(before)}
+    changes = []
+    for metric in _decode_metrics(after):
+        previous = old.get(metric.name)
+        value = previous.value if previous else None
+        word = _compare_values(value, metric.value, metric.target.startswith(">"))
+        changes.append(MetricChange(metric.name, metric.unit, value, metric.value, word))
+    return tuple(changes)
 
 
-def _metrics(document: object) -> tuple[MetricView, ...]:
-    return tuple(_metric(table(one)) for one in as_list(table(document).get("metrics")))
+def _decode_metrics(document: object) -> tuple[MetricView, ...]:
+    return tuple(
+        _decode_metric(as_object(row)) for row in as_list(as_object(document).get("metrics"))
+    )
 
 
-def _word(before: float | None, after: float | None, more_is_better: bool) -> str:
+def _compare_values(before: float | None, after: float | None, more_is_better: bool) -> str:
     if before is None or after is None:
         return "unknown"
     if abs(after - before) <= 0.005 * max(abs(before), abs(after)):

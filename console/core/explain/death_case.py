@@ -1,110 +1,127 @@
-"""What the ledger says around one death: who asked, what followed, the dead one's last words."""
+"""Collects the events around one death: the stop request, the responses, the last stderr line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from console.core.frozen import frozen
-from console.core.model import Event, EventKind, Moment, Role, Verb
-from console.core.supervision.state_machine import POLICY
-from console.core.text.formatting import duration, visible
-from console.core.text.json_values import number
+from console.core.model.commands import Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Role
+from console.core.model.time import Moment
+from console.core.supervision.state_machine import POLICY_ACTOR
+from console.core.text.formatting import format_duration, sanitize_text
+from console.core.text.json_values import as_number
 
-BORN = (EventKind.STARTED, EventKind.ADOPTED)
-SENT = ("SIGKILL", "SIGTERM")
-"""Signals that a process does not raise by what it does: somebody sends them."""
-OOM = "OOM killer"
-"""How a shim's certificate names the kernel as the sender."""
+START_KINDS = (EventKind.STARTED, EventKind.ADOPTED)
+EXTERNAL_SIGNALS = ("SIGKILL", "SIGTERM")
+"""Signals that a process does not raise through its own fault: another process sends them."""
+OOM_SENDER = "OOM killer"
+"""Name of the kernel as the sender, in the reason of a death that a shim certified."""
 
 
 @frozen
-class Case:
-    """A death or a failed start, and what the ledger says around it."""
+class DeathCase:
+    """A death or a failed start, with the role's other events."""
 
     role: Role
-    ledger: tuple[Event, ...]
-    """Of this role, oldest first."""
-    focus: Event
+    role_events: tuple[Event, ...]
+    """The role's events, oldest first."""
+    fatal_event: Event
     now: Moment
-    signs: tuple[Event, ...] = ()
-    """What the monitors said before."""
+    stall_events: tuple[Event, ...] = ()
+    """The last stall event of the role, or failing canary, before the death; else empty."""
 
-    def same(self, *kinds: EventKind) -> Event | None:
-        """The newest line of these kinds about the very process."""
-        if self.focus.identity is None:
+    def same_process_event(self, *kinds: EventKind) -> Event | None:
+        """Return the newest event of these kinds about the same process, or None."""
+        if self.fatal_event.identity is None:
             return None
-        lines = (e for e in reversed(self.ledger) if e.identity == self.focus.identity)
-        return next((event for event in lines if event.kind in kinds), None)
+        events = (e for e in reversed(self.role_events) if e.identity == self.fatal_event.identity)
+        return next((event for event in events if event.kind in kinds), None)
 
     @property
-    def asked(self) -> Event | None:
-        return self.same(EventKind.ASKED)
+    def stop_request(self) -> Event | None:
+        return self.same_process_event(EventKind.ASKED)
 
     @property
-    def failed(self) -> Event | None:
-        """The failed start that this death was."""
-        if self.focus.kind is EventKind.FAILED:
-            return self.focus
-        failed = self.same(EventKind.FAILED)
-        return failed if failed and failed.data.get("verb") == Verb.ENSURE else None
+    def failed_start(self) -> Event | None:
+        """Return the event of the failed start that ended in this death, or None."""
+        if self.fatal_event.kind is EventKind.FAILED:
+            return self.fatal_event
+        failure = self.same_process_event(EventKind.FAILED)
+        return failure if failure and failure.data.get("verb") == Verb.ENSURE else None
 
     @property
-    def pid(self) -> str:
-        return f"PID {self.focus.identity.pid}" if self.focus.identity else self.role.name
+    def pid_text(self) -> str:
+        return (
+            f"PID {self.fatal_event.identity.pid}" if self.fatal_event.identity else self.role.name
+        )
 
     @property
-    def foreign(self) -> str | None:
-        """The signal that ended it, where neither the kernel nor one of us has sent it."""
-        name = self.focus.data.get("signal")
-        if self.asked is not None or name not in SENT or OOM in self.focus.reason:
+    def external_signal(self) -> str | None:
+        """Return the name of the signal that ended the process, if an outside process sent it.
+
+        None if the process was asked to stop, if the signal is not in `EXTERNAL_SIGNALS`, or if the
+        kernel's OOM killer sent it.
+        """
+        name = self.fatal_event.data.get("signal")
+        if (
+            self.stop_request is not None
+            or name not in EXTERNAL_SIGNALS
+            or OOM_SENDER in self.fatal_event.reason
+        ):
             return None
         return str(name)
 
     @property
-    def last(self) -> Event:
-        """The last death so far: in a row of deaths a later one than the first."""
-        later = self.ledger[self.ledger.index(self.focus) + 1 :]
-        return next((e for e in reversed(later) if e.kind is EventKind.DIED), self.focus)
+    def last_death(self) -> Event:
+        """Return the role's newest death, which may be later than `fatal_event`."""
+        later = self.role_events[self.role_events.index(self.fatal_event) + 1 :]
+        return next((e for e in reversed(later) if e.kind is EventKind.DIED), self.fatal_event)
 
-    def parked_before(self, event: Event) -> bool:
-        """Whether nothing was planned any more when something was asked."""
-        parked = self.after(EventKind.PARKED)
-        return parked is not None and parked.id < event.id
+    def is_parked_before(self, event: Event) -> bool:
+        """Return True if the role was parked after the death and before `event`."""
+        parked_event = self.later_event(EventKind.PARKED)
+        return parked_event is not None and parked_event.id < event.id
 
-    def answers(self) -> list[Event]:
-        """What was done about it: starts, failed ones, their deaths, parking, calling off."""
-        later = self.ledger[self.ledger.index(self.focus) + 1 :]
-        later = tuple(e for e in later if e.identity is None or e.identity != self.focus.identity)
-        failed = {e.identity for e in later if e.kind is EventKind.FAILED and e.identity}
-        kinds = (*BORN, EventKind.FAILED, EventKind.PARKED, EventKind.DIED)
+    def responses(self) -> list[Event]:
+        """Return the responses to the death: starts, failures, deaths, parking, kills."""
+        later = self.role_events[self.role_events.index(self.fatal_event) + 1 :]
+        later = tuple(
+            e for e in later if e.identity is None or e.identity != self.fatal_event.identity
+        )
+        failed_identities = {e.identity for e in later if e.kind is EventKind.FAILED and e.identity}
+        kinds = (*START_KINDS, EventKind.FAILED, EventKind.PARKED, EventKind.DIED)
         return [
             event
             for event in later
-            if (event.kind in kinds or _calls_off(event))
-            and (event.kind is EventKind.FAILED or event.identity not in failed)
+            if (event.kind in kinds or _is_restart_cancellation(event))
+            and (event.kind is EventKind.FAILED or event.identity not in failed_identities)
         ]
 
-    def after(self, *kinds: EventKind) -> Event | None:
-        """The first later line of these kinds about another process."""
-        at = self.ledger.index(self.focus)
-        for event in self.ledger[at + 1 :]:
-            if event.kind in kinds and (event.identity or None) != (self.focus.identity or ()):
+    def later_event(self, *kinds: EventKind) -> Event | None:
+        """Return the first later event of these kinds about another process, or None."""
+        index = self.role_events.index(self.fatal_event)
+        for event in self.role_events[index + 1 :]:
+            if event.kind in kinds and (event.identity or None) != (
+                self.fatal_event.identity or ()
+            ):
                 return event
         return None
 
 
-def _calls_off(event: Event) -> bool:
-    """A kill when nothing runs: what was planned is off."""
-    killed = event.kind is EventKind.ASKED and event.data.get("verb") == Verb.KILL
-    return killed and event.identity is None
+def _is_restart_cancellation(event: Event) -> bool:
+    """Return True if `event` is a kill without an instance: it cancels the planned restart."""
+    is_kill = event.kind is EventKind.ASKED and event.data.get("verb") == Verb.KILL
+    return is_kill and event.identity is None
 
 
-def living(ledger: Iterable[Event]) -> list[Event]:
-    """The starts and adoptions that no death has followed."""
+def find_living_starts(role_events: Iterable[Event]) -> list[Event]:
+    """Return the start and adoption events of instances without a recorded death or end."""
     alive: dict[object, Event] = {}
     dead: set[object] = set()
-    for event in ledger:
-        if event.kind in BORN and event.identity not in dead:
+    for event in role_events:
+        if event.kind in START_KINDS and event.identity not in dead:
             alive[event.identity] = event
         elif event.kind in (EventKind.DIED, EventKind.ENDED):
             dead.add(event.identity)
@@ -112,24 +129,24 @@ def living(ledger: Iterable[Event]) -> list[Event]:
     return list(alive.values())
 
 
-def who(actor: str) -> str:
-    """An actor in words."""
-    return "policy" if actor == POLICY else visible(actor, 80) or "somebody"
+def actor_label(actor: str) -> str:
+    """Return the actor as text for the screen, with control characters removed."""
+    return "policy" if actor == POLICY_ACTOR else sanitize_text(actor, 80) or "somebody"
 
 
-def uptime(death: Event, word: str = "after") -> str:
-    """How long it had run."""
-    ran = number(death.data.get("uptime_s"))
-    return f" {word} {duration(ran)}" if ran is not None else ""
+def uptime_text(death: Event, prefix: str = "after") -> str:
+    """Return the uptime at death as ` after 3h`, or "" if the event has none."""
+    uptime_s = as_number(death.data.get("uptime_s"))
+    return f" {prefix} {format_duration(uptime_s)}" if uptime_s is not None else ""
 
 
-def last_words(death: Event) -> str:
-    """The last thing that it said on standard error."""
+def last_stderr_text(death: Event) -> str:
+    """Return the last non-blank line of standard error as text, or "" if there is none."""
     lines = death.data.get("stderr")
-    said = [str(line) for line in lines if str(line).strip()] if isinstance(lines, list) else []
-    return f'; it last said "{visible(said[-1].strip(), 120)}"' if said else ""
+    nonblank = [str(line) for line in lines if str(line).strip()] if isinstance(lines, list) else []
+    return f'; it last said "{sanitize_text(nonblank[-1].strip(), 120)}"' if nonblank else ""
 
 
-def ids(*events: Event | None) -> tuple[int, ...]:
-    """The lines of the ledger that are evidence."""
+def collect_event_ids(*events: Event | None) -> tuple[int, ...]:
+    """Return the sorted ids of the events that are evidence; skip None and events without an id."""
     return tuple(sorted({event.id for event in events if event is not None and event.id}))

@@ -1,82 +1,104 @@
-"""Why a role last died, restarted or stayed down: one chain, read from the ledger.
+"""Explains from the event log why a role last died, restarted or stayed down.
 
-Symptom -> detector -> rule and threshold -> action -> outcome, each with its time and the lines of
-the ledger that say so.
+The chain is: symptom, detector, rule and threshold, action, outcome. Each step has its time and the
+ids of the events that prove it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from console.core.explain.death_case import BORN, Case, ids, last_words, living, uptime, who
-from console.core.frozen import frozen
-from console.core.model import (
-    Event,
-    EventKind,
-    Lease,
-    LeaseState,
-    Moment,
-    Role,
-    Verb,
+from console.core.explain.death_case import (
+    START_KINDS,
+    DeathCase,
+    actor_label,
+    collect_event_ids,
+    find_living_starts,
+    last_stderr_text,
+    uptime_text,
 )
+from console.core.frozen import frozen
+from console.core.model.commands import Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Lease, LeaseState, Role
+from console.core.model.time import Moment
 from console.core.supervision import state_machine
-from console.core.supervision.state_machine import POLICY, Repair
-from console.core.text.formatting import duration, visible
-from console.core.text.json_values import number, text
+from console.core.supervision.state_machine import POLICY_ACTOR, RepairAction
+from console.core.text.formatting import format_duration, sanitize_text
+from console.core.text.json_values import as_number, as_text
 
-SURPLUS = (Verb.ENSURE, Verb.END_DUPLICATES)
-_WORDS = 200
-MOST = 8
-"""Actions that are told."""
+SURPLUS_VERBS = (Verb.ENSURE, Verb.END_DUPLICATES)
+_MAX_REASON_CHARS = 200
+MAX_ACTIONS = 8
+"""Maximum number of actions in a chain."""
 
 
 @frozen
-class Step:
-    """One link of the chain."""
+class ExplanationStep:
+    """One step of the chain."""
 
     part: str
     """`symptom`, `detector`, `rule`, `action` or `outcome`."""
     text: str
     moment: Moment | None = None
-    events: tuple[int, ...] = ()
+    event_ids: tuple[int, ...] = ()
 
 
-def why(role: Role, events: Iterable[Event], now: Moment) -> tuple[Step, ...]:
-    """The chain of the last death, or of the last start that failed; else why there is none."""
+def explain_last_death(
+    role: Role, events: Iterable[Event], now: Moment
+) -> tuple[ExplanationStep, ...]:
+    """Return the chain of the last death or failed start.
+
+    If the role has neither, return a single step that says so.
+    """
     events = tuple(events)
-    ledger = tuple(event for event in events if event.role == role.name)
-    focus = _first_of_row([event for event in ledger if _fatal(event)], ledger, role)
-    if focus is None:
-        return (_uneventful(role, ledger, now),)
-    signs = tuple(e for e in events if e.id < focus.id and _sign(e, role))
-    case = Case(role, ledger, focus, now, signs[-1:])
-    return (_symptom(case), _detector(case), _rule(case), *_action(case), _outcome(case))
+    role_events = tuple(event for event in events if event.role == role.name)
+    fatal_event = _find_first_consecutive_death(
+        [event for event in role_events if _is_fatal(event)], role_events, role
+    )
+    if fatal_event is None:
+        return (_no_death_step(role, role_events, now),)
+    stall_events = tuple(e for e in events if e.id < fatal_event.id and _is_stall_sign(e, role))
+    case = DeathCase(role, role_events, fatal_event, now, stall_events[-1:])
+    return (
+        _symptom_step(case),
+        _detector_step(case),
+        _rule_step(case),
+        *_action_steps(case),
+        _outcome_step(case),
+    )
 
 
-def _fatal(event: Event) -> bool:
+def _is_fatal(event: Event) -> bool:
     if event.kind is EventKind.DIED:
         return True
     return event.kind is EventKind.FAILED and event.data.get("verb") == Verb.ENSURE
 
 
-def _first_of_row(fatal: Sequence[Event], ledger: Sequence[Event], role: Role) -> Event | None:
-    """The last death; in a row of deaths that nobody asked for, the one that began it."""
-    asked = {event.identity for event in ledger if event.kind is EventKind.ASKED}
-    focus: Event | None = None
-    for event in reversed(fatal):
-        if focus is not None:
-            long = focus.moment.since(event.moment) > role.policy.window_s
-            if long or event.identity in asked:
-                return focus
-        focus = event
-        healthy = (number(event.data.get("uptime_s")) or 0.0) >= role.policy.healthy_s
-        if event.identity in asked or (event.kind is EventKind.DIED and healthy):
-            return focus
-    return focus
+def _find_first_consecutive_death(
+    fatal_events: Sequence[Event], role_events: Sequence[Event], role: Role
+) -> Event | None:
+    """Return the last death, or the first one of its row of deaths that no command requested.
+
+    None if there is no death. Two deaths belong to one row if they are at most `policy.window_s`
+    apart and the earlier instance was not healthy.
+    """
+    requested = {event.identity for event in role_events if event.kind is EventKind.ASKED}
+    first_death: Event | None = None
+    for event in reversed(fatal_events):
+        if first_death is not None:
+            is_separate = first_death.moment.since(event.moment) > role.policy.window_s
+            if is_separate or event.identity in requested:
+                return first_death
+        first_death = event
+        healthy = (as_number(event.data.get("uptime_s")) or 0.0) >= role.policy.healthy_s
+        if event.identity in requested or (event.kind is EventKind.DIED and healthy):
+            return first_death
+    return first_death
 
 
-def _sign(event: Event, role: Role) -> bool:
-    """What shows that a living role does not work."""
+def _is_stall_sign(event: Event, role: Role) -> bool:
+    """Return True if `event` shows that a running role does no work."""
     if event.kind is EventKind.STALLED and event.role == role.name:
         return True
     if event.kind is not EventKind.MONITOR_CHANGED or role.name != "worker":
@@ -84,189 +106,270 @@ def _sign(event: Event, role: Role) -> bool:
     return event.data.get("monitor") == "canary" and event.data.get("state") == "failing"
 
 
-def _uneventful(role: Role, ledger: Sequence[Event], now: Moment) -> Step:
-    born = next((event for event in reversed(ledger) if event.kind in BORN), None)
-    if born is not None:
-        whose = "was adopted" if born.kind is EventKind.ADOPTED else f"was started by {born.actor}"
-        if born.actor == POLICY and sum(event.kind in BORN for event in ledger) == 1:
-            whose += f" ({state_machine.FIRST})"
-        age = duration(now.since(born.moment))
-        pid = f"PID {born.identity.pid}" if born.identity else role.name
-        words = f"nothing to explain: {pid} {whose} {age} ago and has not died since"
-        return Step("outcome", words, born.moment, (born.id,))
-    told = ledger[-1] if ledger else None
-    words = f"{role.name} has never been started, as far as the ledger goes back"
-    if told is not None:
-        words += f"; the last word on it: {told.kind.value}: {visible(told.reason, _WORDS)}"
-    return Step("outcome", words, told.moment if told else None, (told.id,) if told else ())
-
-
-# --- the five links -------------------------------------------------------------------------
-
-
-def _symptom(case: Case) -> Step:
-    focus, born = case.focus, case.same(*BORN)
-    if case.failed:
-        words = f"a start did not succeed: {visible(case.failed.reason, _WORDS)}"
-        return Step(
-            "symptom", words, focus.moment, ids(focus, case.failed, case.same(EventKind.DIED))
+def _no_death_step(role: Role, role_events: Sequence[Event], now: Moment) -> ExplanationStep:
+    start = next((event for event in reversed(role_events) if event.kind in START_KINDS), None)
+    if start is not None:
+        origin = (
+            "was adopted" if start.kind is EventKind.ADOPTED else f"was started by {start.actor}"
         )
-    if case.asked is None:
-        how = f"{visible(focus.reason, _WORDS)}{uptime(focus)}{last_words(focus)}"
-        words = f"{case.pid} was gone: {how}"
-        return Step("symptom", words, focus.moment, ids(focus))
-    if case.asked.data.get("verb") in SURPLUS:
-        words = f"{case.pid} ran beside what was wanted: {case.role.count}"
-        return Step("symptom", words, case.asked.moment, ids(born, case.asked))
-    if case.signs and (born is None or case.signs[-1].id > born.id):
-        sign = case.signs[-1]
-        return Step("symptom", visible(sign.reason, _WORDS), sign.moment, ids(sign))
-    words = f"none: the ledger shows nothing wrong with {case.pid}{uptime(focus, 'after')}"
-    return Step("symptom", words, case.asked.moment, ids(born))
+        if (
+            start.actor == POLICY_ACTOR
+            and sum(event.kind in START_KINDS for event in role_events) == 1
+        ):
+            origin += f" ({state_machine.FIRST_START_REASON})"
+        age = format_duration(now.since(start.moment))
+        pid = f"PID {start.identity.pid}" if start.identity else role.name
+        words = f"nothing to explain: {pid} {origin} {age} ago and has not died since"
+        return ExplanationStep("outcome", words, start.moment, (start.id,))
+    last_event = role_events[-1] if role_events else None
+    words = f"{role.name} has never been started, as far as the ledger goes back"
+    if last_event is not None:
+        words += (
+            f"; the last word on it: {last_event.kind.value}: "
+            f"{sanitize_text(last_event.reason, _MAX_REASON_CHARS)}"
+        )
+    return ExplanationStep(
+        "outcome",
+        words,
+        last_event.moment if last_event else None,
+        (last_event.id,) if last_event else (),
+    )
 
 
-def _detector(case: Case) -> Step:
-    by = case.asked or case.failed or case.focus
-    if case.asked is not None:
-        words = f"{who(by.actor)} asked for it"
-        if by.actor == POLICY and by.data.get("verb") == Verb.RESTART:
+# --- the five steps -------------------------------------------------------------------------
+
+
+def _symptom_step(case: DeathCase) -> ExplanationStep:
+    death, start = case.fatal_event, case.same_process_event(*START_KINDS)
+    if case.failed_start:
+        words = (
+            f"a start did not succeed: {sanitize_text(case.failed_start.reason, _MAX_REASON_CHARS)}"
+        )
+        return ExplanationStep(
+            "symptom",
+            words,
+            death.moment,
+            collect_event_ids(death, case.failed_start, case.same_process_event(EventKind.DIED)),
+        )
+    if case.stop_request is None:
+        how = (
+            f"{sanitize_text(death.reason, _MAX_REASON_CHARS)}"
+            f"{uptime_text(death)}{last_stderr_text(death)}"
+        )
+        words = f"{case.pid_text} was gone: {how}"
+        return ExplanationStep("symptom", words, death.moment, collect_event_ids(death))
+    if case.stop_request.data.get("verb") in SURPLUS_VERBS:
+        words = f"{case.pid_text} ran beside what was wanted: {case.role.count}"
+        return ExplanationStep(
+            "symptom", words, case.stop_request.moment, collect_event_ids(start, case.stop_request)
+        )
+    if case.stall_events and (start is None or case.stall_events[-1].id > start.id):
+        stall_event = case.stall_events[-1]
+        return ExplanationStep(
+            "symptom",
+            sanitize_text(stall_event.reason, _MAX_REASON_CHARS),
+            stall_event.moment,
+            collect_event_ids(stall_event),
+        )
+    words = (
+        f"none: the ledger shows nothing wrong with {case.pid_text}{uptime_text(death, 'after')}"
+    )
+    return ExplanationStep("symptom", words, case.stop_request.moment, collect_event_ids(start))
+
+
+def _detector_step(case: DeathCase) -> ExplanationStep:
+    event = case.stop_request or case.failed_start or case.fatal_event
+    if case.stop_request is not None:
+        words = f"{actor_label(event.actor)} asked for it"
+        if event.actor == POLICY_ACTOR and event.data.get("verb") == Verb.RESTART:
             words = "the daemon, which watches what becomes of the work"
-    elif case.failed is not None:
-        words = f"{who(by.actor)}, who tried to start it, did not see it live"
+    elif case.failed_start is not None:
+        words = f"{actor_label(event.actor)}, who tried to start it, did not see it live"
     else:
         words = {
             "shim": "its shim, which waits for it, saw it die and certified it",
             "guard": "the next command that looked found it dead",
             "outside": "the worker monitor looked, and it was gone: nobody can tell how it ended",
-        }.get(by.actor, who(by.actor))
-        if case.foreign:
-            words += f"; nobody here asked for it: {case.foreign} came from outside"
-    return Step("detector", words, by.moment, ids(by))
+        }.get(event.actor, actor_label(event.actor))
+        if case.external_signal:
+            words += f"; nobody here asked for it: {case.external_signal} came from outside"
+    return ExplanationStep("detector", words, event.moment, collect_event_ids(event))
 
 
-def _rule(case: Case) -> Step:
-    role, asked = case.role, case.asked
-    if asked is not None and asked.data.get("verb") in SURPLUS:
+def _rule_step(case: DeathCase) -> ExplanationStep:
+    role, request = case.role, case.stop_request
+    if request is not None and request.data.get("verb") in SURPLUS_VERBS:
         words = f"at most {role.count} may run; the {role.keep} stays"
-        return Step("rule", words, asked.moment, ids(asked))
-    if asked is not None and asked.data.get("verb") == Verb.KILL:
+        return ExplanationStep("rule", words, request.moment, collect_event_ids(request))
+    if request is not None and request.data.get("verb") == Verb.KILL:
         words = f"kill: {role.grace_s:g} s of grace; what a person ends stays down until an ensure"
-        return Step("rule", words, asked.moment, ids(asked))
-    if asked is not None:
+        return ExplanationStep("rule", words, request.moment, collect_event_ids(request))
+    if request is not None:
         words = f"restart: {role.grace_s:g} s of grace to end, then a new start"
-        if asked.actor == POLICY:
+        if request.actor == POLICY_ACTOR:
             words = f'policy: stalled = "restart"; {words}'
-        return Step("rule", words, asked.moment, ids(asked))
+        return ExplanationStep("rule", words, request.moment, collect_event_ids(request))
     if not role.policy.enabled:
-        return Step("rule", "automatic restarts are switched off", case.focus.moment)
+        return ExplanationStep(
+            "rule", "automatic restarts are switched off", case.fatal_event.moment
+        )
     if not role.command:
-        return Step("rule", "no command is configured to start it again", case.focus.moment)
-    return Step("rule", _policy(case), case.focus.moment, ids(case.focus))
+        return ExplanationStep(
+            "rule", "no command is configured to start it again", case.fatal_event.moment
+        )
+    return ExplanationStep(
+        "rule", _policy_text(case), case.fatal_event.moment, collect_event_ids(case.fatal_event)
+    )
 
 
-def _policy(case: Case) -> str:
-    """The restart policy as it stood at this death."""
+def _policy_text(case: DeathCase) -> str:
+    """Return the restart policy's rule as it applied to this death."""
     policy = case.role.policy
-    upto = case.ledger[: case.ledger.index(case.focus) + 1]
-    memory = state_machine.remember(upto, case.role)
-    if not memory.wanted:
+    events_until_death = case.role_events[: case.role_events.index(case.fatal_event) + 1]
+    history = state_machine.fold_events(events_until_death, case.role)
+    if not history.wanted:
         return "policy starts again only what has run and was not ended by a person"
-    recent = state_machine.recent_restarts(case.role, memory, case.focus.moment)
-    delay = policy.backoff_s * 2 ** max(0, min(memory.streak, 30) - 1)
-    limit = f"at most {policy.limit} restarts in {duration(policy.window_s)}"
+    recent = state_machine.count_recent_restarts(case.role, history, case.fatal_event.moment)
+    delay = policy.backoff_s * 2 ** max(0, min(history.consecutive_crashes, 30) - 1)
+    limit = f"at most {policy.limit} restarts in {format_duration(policy.window_s)}"
     if recent >= policy.limit:
         return f"{limit}: all {recent} are used up, so it is parked"
     wait = f"{min(delay, policy.backoff_max_s):g} s of back-off"
-    deaths = f"death {memory.streak} in a row" if memory.streak > 1 else "first death in a row"
+    deaths = (
+        f"death {history.consecutive_crashes} in a row"
+        if history.consecutive_crashes > 1
+        else "first death in a row"
+    )
     return f"restart {recent + 1} of {policy.limit} after {wait} ({deaths}); {limit}"
 
 
-def _action(case: Case) -> Iterable[Step]:
-    """What was done about it: ended, started, tried, parked."""
-    ended = case.same(EventKind.ENDED)
-    if case.asked is not None:
-        told = ended or case.focus
-        words = f"{case.pid} ended: {visible(told.reason, _WORDS)}"
-        yield Step("action", words, told.moment, ids(case.focus, ended))
-        if case.asked.data.get("verb") in (Verb.KILL, *SURPLUS):
-            if case.asked.data.get("verb") == Verb.KILL:
-                yield from _again(case)
+def _action_steps(case: DeathCase) -> Iterable[ExplanationStep]:
+    """Yield the actions after the death: end, start, failed start, parking."""
+    ended = case.same_process_event(EventKind.ENDED)
+    if case.stop_request is not None:
+        end_event = ended or case.fatal_event
+        words = f"{case.pid_text} ended: {sanitize_text(end_event.reason, _MAX_REASON_CHARS)}"
+        yield ExplanationStep(
+            "action", words, end_event.moment, collect_event_ids(case.fatal_event, ended)
+        )
+        if case.stop_request.data.get("verb") in (Verb.KILL, *SURPLUS_VERBS):
+            if case.stop_request.data.get("verb") == Verb.KILL:
+                yield from _restart_after_kill_steps(case)
             return
-    answers = case.answers()
-    for done in answers[:MOST]:
-        yield Step("action", _deed(case, done), done.moment, ids(done))
-    if not answers and case.asked is None:
-        yield _pending(case)
+    responses = case.responses()
+    for response in responses[:MAX_ACTIONS]:
+        yield ExplanationStep(
+            "action", _response_text(case, response), response.moment, collect_event_ids(response)
+        )
+    if not responses and case.stop_request is None:
+        yield _pending_step(case)
 
 
-def _again(case: Case) -> Iterable[Step]:
-    """What was started after a kill, and by what: the kill alone keeps nothing outside down."""
-    for done in case.answers():
-        if done.kind is EventKind.STARTED:
-            yield Step("action", _deed(case, done), done.moment, ids(done))
+def _restart_after_kill_steps(case: DeathCase) -> Iterable[ExplanationStep]:
+    """Yield the first start or adoption after a kill.
+
+    A kill does not prevent another program from starting the role again, so the step names that
+    program.
+    """
+    for response in case.responses():
+        if response.kind is EventKind.STARTED:
+            yield ExplanationStep(
+                "action",
+                _response_text(case, response),
+                response.moment,
+                collect_event_ids(response),
+            )
             return
-        if done.kind is EventKind.ADOPTED:
-            late = duration(done.moment.since(case.focus.moment))
-            by = text(done.data.get("launcher"), _WORDS) or "something else than rpa-console"
-            words = f"{by} started {_pid(case, done)} {late} later: end that first to keep it down"
-            yield Step("action", words, done.moment, ids(done))
+        if response.kind is EventKind.ADOPTED:
+            delay = format_duration(response.moment.since(case.fatal_event.moment))
+            launcher = (
+                as_text(response.data.get("launcher"), _MAX_REASON_CHARS)
+                or "something else than rpa-console"
+            )
+            words = (
+                f"{launcher} started {_pid_text(case, response)} {delay} "
+                "later: end that first to keep it down"
+            )
+            yield ExplanationStep("action", words, response.moment, collect_event_ids(response))
             return
 
 
-def _pid(case: Case, done: Event) -> str:
-    return f"PID {done.identity.pid}" if done.identity else case.role.name
+def _pid_text(case: DeathCase, event: Event) -> str:
+    return f"PID {event.identity.pid}" if event.identity else case.role.name
 
 
-def _deed(case: Case, done: Event) -> str:
-    late = duration(done.moment.since(case.focus.moment))
-    pid = _pid(case, done)
-    match done.kind:
+def _response_text(case: DeathCase, response: Event) -> str:
+    delay = format_duration(response.moment.since(case.fatal_event.moment))
+    pid = _pid_text(case, response)
+    match response.kind:
         case EventKind.STARTED:
-            return f"{who(done.actor)} started {pid} under token {done.token}, {late} later"
+            return (
+                f"{actor_label(response.actor)} started {pid} under token "
+                f"{response.token}, {delay} later"
+            )
         case EventKind.ADOPTED:
-            return f"{pid}, started by somebody else, was adopted {late} later"
+            return f"{pid}, started by somebody else, was adopted {delay} later"
         case EventKind.PARKED:
-            return f"parked, {late} later: no further automatic start"
-        case EventKind.ASKED if case.parked_before(done):
-            return f"{who(done.actor)} wished it to stay down, {late} later"
+            return f"parked, {delay} later: no further automatic start"
+        case EventKind.ASKED if case.is_parked_before(response):
+            return f"{actor_label(response.actor)} wished it to stay down, {delay} later"
         case EventKind.ASKED:
-            return f"none: {who(done.actor)} called the restart off, {late} later"
+            return f"none: {actor_label(response.actor)} called the restart off, {delay} later"
         case EventKind.DIED:
-            return f"{pid} died as well{uptime(done)}: {visible(done.reason, _WORDS)}"
+            return (
+                f"{pid} died as well{uptime_text(response)}: "
+                f"{sanitize_text(response.reason, _MAX_REASON_CHARS)}"
+            )
         case _:
-            tried = f"{who(done.actor)} tried and failed, {late} later"
-            return f"{tried}: {visible(done.reason, _WORDS)}"
+            failure = f"{actor_label(response.actor)} tried and failed, {delay} later"
+            return f"{failure}: {sanitize_text(response.reason, _MAX_REASON_CHARS)}"
 
 
-def _pending(case: Case) -> Step:
-    memory = state_machine.remember(case.ledger, case.role)
-    free = Lease(LeaseState.FREE)
-    decision = state_machine.repair(case.role, memory, (), free, case.now)
-    if decision.repair is Repair.WAIT and decision.at is not None:
-        left = duration(decision.at.since(case.now))
-        return Step("action", f"waits: {decision.reason}, due in {left}", decision.at)
-    if decision.repair in (Repair.START, Repair.PARK):
-        return Step("action", f"none yet: {decision.reason}", case.now)
-    return Step("action", "none: nobody has started it again", case.now)
+def _pending_step(case: DeathCase) -> ExplanationStep:
+    history = state_machine.fold_events(case.role_events, case.role)
+    free_lease = Lease(LeaseState.FREE)
+    decision = state_machine.decide_restart(case.role, history, (), free_lease, case.now)
+    if decision.action is RepairAction.WAIT and decision.due_at is not None:
+        remaining = format_duration(decision.due_at.since(case.now))
+        return ExplanationStep(
+            "action", f"waits: {decision.reason}, due in {remaining}", decision.due_at
+        )
+    if decision.action in (RepairAction.START, RepairAction.PARK):
+        return ExplanationStep("action", f"none yet: {decision.reason}", case.now)
+    return ExplanationStep("action", "none: nobody has started it again", case.now)
 
 
-def _outcome(case: Case) -> Step:
-    """How it stands now, by the ledger, and since when."""
-    left = living(case.ledger)
-    if left:
-        pids = ", ".join(f"PID {one.identity.pid}" for one in left if one.identity)
-        age = duration(case.now.since(left[-1].moment))
-        words = f"{pids} runs, for {age} now" if len(left) == 1 else f"{pids} run"
-        return Step("outcome", words, left[-1].moment, ids(*left))
-    parked = case.after(EventKind.PARKED)
-    if parked is not None:
-        words = f"parked for {duration(case.now.since(parked.moment))} now: a person must act"
-        words = f"{words}: {visible(parked.reason, _WORDS)}"
-        return Step("outcome", words, parked.moment, ids(parked))
-    last = case.last
-    gone = duration(case.now.since(last.moment))
-    wish = state_machine.remember(case.ledger, case.role).asked or case.asked
-    if wish is not None and wish.data.get("verb") == Verb.KILL:
-        words = f"down for {gone} now, as {who(wish.actor)} wished"
-        return Step("outcome", words, last.moment, ids(wish))
-    return Step("outcome", f"not running for {gone} now", last.moment, ids(last))
+def _outcome_step(case: DeathCase) -> ExplanationStep:
+    """Return the role's current state by the event log, and since when."""
+    living_starts = find_living_starts(case.role_events)
+    if living_starts:
+        pids = ", ".join(f"PID {start.identity.pid}" for start in living_starts if start.identity)
+        age = format_duration(case.now.since(living_starts[-1].moment))
+        words = f"{pids} runs, for {age} now" if len(living_starts) == 1 else f"{pids} run"
+        return ExplanationStep(
+            "outcome", words, living_starts[-1].moment, collect_event_ids(*living_starts)
+        )
+    parked_event = case.later_event(EventKind.PARKED)
+    if parked_event is not None:
+        words = (
+            f"parked for {format_duration(case.now.since(parked_event.moment))} "
+            "now: a person must act"
+        )
+        words = f"{words}: {sanitize_text(parked_event.reason, _MAX_REASON_CHARS)}"
+        return ExplanationStep(
+            "outcome", words, parked_event.moment, collect_event_ids(parked_event)
+        )
+    last_death = case.last_death
+    downtime = format_duration(case.now.since(last_death.moment))
+    request = (
+        state_machine.fold_events(case.role_events, case.role).pending_request or case.stop_request
+    )
+    if request is not None and request.data.get("verb") == Verb.KILL:
+        words = f"down for {downtime} now, as {actor_label(request.actor)} wished"
+        return ExplanationStep("outcome", words, last_death.moment, collect_event_ids(request))
+    return ExplanationStep(
+        "outcome",
+        f"not running for {downtime} now",
+        last_death.moment,
+        collect_event_ids(last_death),
+    )

@@ -1,20 +1,24 @@
-"""What a hand-over holds against the box, worst first, and what must hold for it to be done."""
+"""Collects the findings of a hand-over, worst first, and checks the conditions for completion."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from console.core.alerts import findings as wrong_now
+from console.core.alerts import detect_alerts as wrong_now
 from console.core.baseline.run_document import conclusion
-from console.core.explain.death_case import BORN
-from console.core.handover.model import Claim, Condition, Finding, Times
-from console.core.handover.sections import newest
-from console.core.model import Alert, Event, EventKind, HealthState, RoleState, Severity, Snapshot
-from console.core.text.command_hint import steps
-from console.core.text.formatting import visible
+from console.core.explain.death_case import START_KINDS
+from console.core.handover.model import Claim, Condition, HandoverFinding, TimeFormatter
+from console.core.handover.sections import newest_event_ids
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import RoleState
+from console.core.model.samples import HealthState
+from console.core.model.snapshot import Snapshot
+from console.core.model.views import Alert, Severity
+from console.core.text.command_hint import add_options_to_commands
+from console.core.text.formatting import sanitize_text
 
-_WATCHED = (HealthState.OK, HealthState.FAILING)
-_CURES = {
+_REPORTING_STATES = (HealthState.OK, HealthState.FAILING)
+_REMEDIES = {
     "duplicates": "`rpa-console kill {0} --duplicates` keeps one",
     "down": "`rpa-console ensure {0}` starts it",
     "parked": "see `rpa-console why {0}`, then `rpa-console restart {0}` takes it up again",
@@ -27,104 +31,128 @@ _CURES = {
 # --- findings -------------------------------------------------------------------------------
 
 
-def findings(snapshot: Snapshot, recent: Sequence[Event], times: Times) -> Iterator[Finding]:
-    """What stands, what has just been seen, and what has come and gone; worst first."""
-    wrong = wrong_now(snapshot)
-    reasons = {alert.key: alert.reason for alert in wrong}
-    found = [_standing(alert, reasons, snapshot, times) for alert in snapshot.alerts]
-    known = {alert.key for alert in snapshot.alerts}
-    for alert in wrong:
-        if alert.key not in known:
-            text = f"{visible(alert.reason, 300)}; seen just now, not yet an alert"
-            cure = _cure(alert, snapshot)
-            found.append(Finding(alert.severity, alert.title, Claim(text), True, cure))
-    found += _past(recent, known, times)
+def collect_findings(
+    snapshot: Snapshot, recent: Sequence[Event], times: TimeFormatter
+) -> Iterator[HandoverFinding]:
+    """Yield the open alerts, the alerts seen just now, the resolved alerts and the notices.
+
+    Findings are sorted by severity, worst first; open ones come before resolved ones.
+    """
+    detected = wrong_now(snapshot)
+    reasons = {alert.key: alert.reason for alert in detected}
+    findings = [_open_alert_finding(alert, reasons, snapshot, times) for alert in snapshot.alerts]
+    open_keys = {alert.key for alert in snapshot.alerts}
+    for alert in detected:
+        if alert.key not in open_keys:
+            text = f"{sanitize_text(alert.reason, 300)}; seen just now, not yet an alert"
+            remedy = _remedy_text(alert, snapshot)
+            findings.append(HandoverFinding(alert.severity, alert.title, Claim(text), True, remedy))
+    findings += _resolved_alert_findings(recent, open_keys, times)
     for notice in snapshot.notices:
-        found.append(Finding(Severity.INFO, "notice", Claim(visible(notice, 300)), True))
+        findings.append(
+            HandoverFinding(Severity.INFO, "notice", Claim(sanitize_text(notice, 300)), True)
+        )
     order = tuple(Severity)
-    yield from sorted(found, key=lambda one: (order.index(one.severity), not one.stands))
+    yield from sorted(
+        findings, key=lambda finding: (order.index(finding.severity), not finding.is_open)
+    )
 
 
-def _standing(
-    alert: Alert, reasons: Mapping[str, str], snapshot: Snapshot, times: Times
-) -> Finding:
-    noted = f"; acknowledged by {visible(alert.acknowledged, 80)}" if alert.acknowledged else ""
-    text = f"{visible(alert.reason, 300)}; since {times.ago(alert.since)}{noted}"
-    now = reasons.get(alert.key, alert.reason)
-    if alert.key == "baseline.failed" and now != alert.reason:  # one target after the other
-        text += f"; by now: {visible(now, 600)}"
-    ids = (alert.event,) if alert.event else ()
-    cure = _cure(alert, snapshot)
-    return Finding(alert.severity, alert.title, Claim(text, ids), True, cure)
+def _open_alert_finding(
+    alert: Alert, current_reasons: Mapping[str, str], snapshot: Snapshot, times: TimeFormatter
+) -> HandoverFinding:
+    acknowledgement = (
+        f"; acknowledged by {sanitize_text(alert.acknowledged, 80)}" if alert.acknowledged else ""
+    )
+    text = (
+        f"{sanitize_text(alert.reason, 300)}; since "
+        f"{times.format_time_with_age(alert.since)}{acknowledgement}"
+    )
+    current_reason = current_reasons.get(alert.key, alert.reason)
+    # Further targets may have failed since the alert was raised.
+    if alert.key == "baseline.failed" and current_reason != alert.reason:
+        text += f"; by now: {sanitize_text(current_reason, 600)}"
+    ids = (alert.event_id,) if alert.event_id else ()
+    remedy = _remedy_text(alert, snapshot)
+    return HandoverFinding(alert.severity, alert.title, Claim(text, ids), True, remedy)
 
 
-def _cure(alert: Alert, snapshot: Snapshot) -> str:
-    """What a person can do about it here."""
+def _remedy_text(alert: Alert, snapshot: Snapshot) -> str:
+    """Return the command that may solve the problem on this box, or "" if there is none."""
     _, _, problem = alert.key.partition(".")
     view = snapshot.role(alert.subject)
     if problem in ("down", "parked", "stalled") and (view is None or not view.role.command):
         return ""
-    return steps(_CURES.get(problem, "").format(alert.subject))
+    return add_options_to_commands(_REMEDIES.get(problem, "").format(alert.subject))
 
 
-def critical(snapshot: Snapshot) -> tuple[Alert, ...]:
-    """What is critical: the alerts that stand, and what has just been seen."""
-    standing = {alert.key: alert for alert in (*wrong_now(snapshot), *snapshot.alerts)}
-    return tuple(one for one in standing.values() if one.severity is Severity.CRITICAL)
+def critical_alerts(snapshot: Snapshot) -> tuple[Alert, ...]:
+    """Return the critical alerts: the open ones, and those that `snapshot` shows just now."""
+    alerts_by_key = {alert.key: alert for alert in (*wrong_now(snapshot), *snapshot.alerts)}
+    return tuple(alert for alert in alerts_by_key.values() if alert.severity is Severity.CRITICAL)
 
 
-def _past(recent: Sequence[Event], known: set[str], times: Times) -> Iterator[Finding]:
-    """Alerts that were raised and resolved in this time, one finding for each key."""
+def _resolved_alert_findings(
+    recent: Sequence[Event], open_keys: set[str], times: TimeFormatter
+) -> Iterator[HandoverFinding]:
+    """Yield the alerts raised or resolved in `recent` that are not open, one for each key."""
     kinds = (EventKind.ALERT_RAISED, EventKind.ALERT_RESOLVED)
-    told: dict[str, list[Event]] = {}
+    events_by_key: dict[str, list[Event]] = {}
     for event in recent:
-        if event.kind in kinds and (key := str(event.data.get("key", ""))) not in known:
-            told.setdefault(key, []).append(event)
-    for events in told.values():
+        if event.kind in kinds and (key := str(event.data.get("key", ""))) not in open_keys:
+            events_by_key.setdefault(key, []).append(event)
+    for events in events_by_key.values():
         last, first = events[-1], events[0]
         raised = [event for event in events if event.kind is EventKind.ALERT_RAISED]
-        reason = visible(raised[-1].reason, 300) if raised else "raised before this time"
-        often = f", {len(raised)} times" if len(raised) > 1 else ""
-        text = f"{reason}; from {times.at(first.moment)}{often}, resolved {times.ago(last.moment)}"
-        level = first.data.get("severity")
-        severity = Severity(level) if level in set(Severity) else Severity.WARNING
-        title = visible(str(first.data.get("title")), 100)
-        yield Finding(severity, title, Claim(text, tuple(e.id for e in events)), False)
+        reason = sanitize_text(raised[-1].reason, 300) if raised else "raised before this time"
+        count_text = f", {len(raised)} times" if len(raised) > 1 else ""
+        text = (
+            f"{reason}; from {times.format_time(first.moment)}{count_text}, resolved "
+            f"{times.format_time_with_age(last.moment)}"
+        )
+        severity_name = first.data.get("severity")
+        severity = Severity(severity_name) if severity_name in set(Severity) else Severity.WARNING
+        title = sanitize_text(str(first.data.get("title")), 100)
+        yield HandoverFinding(severity, title, Claim(text, tuple(e.id for e in events)), False)
 
 
 # --- conditions -----------------------------------------------------------------------------
 
 
-def conditions(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Condition]:
-    """What must hold for the task to be complete."""
+def check_conditions(snapshot: Snapshot, events: Sequence[Event]) -> Iterator[Condition]:
+    """Yield the conditions for completion; a condition is met, not met or unknown."""
     daemon = snapshot.daemon
-    ids = newest(events, EventKind.DAEMON_STARTED)
-    yield Condition(daemon.running or daemon.here, Claim("The monitors' daemon runs", ids))
+    ids = newest_event_ids(events, EventKind.DAEMON_STARTED)
+    yield Condition(
+        daemon.running or daemon.in_this_process, Claim("The monitors' daemon runs", ids)
+    )
     for name, words in (
         ("canary", "The canary loop runs"),
         ("worker", "The worker monitor runs"),
         ("pipeline", "The realtime pipeline is followed"),
     ):
         view = snapshot.monitor(name)
-        met = view is not None and view.health.state in _WATCHED
-        looks = (view.last.id,) if view and view.last and view.last.id else ()
-        yield Condition(met, Claim(words, looks=looks))
+        is_met = view is not None and view.health.state in _REPORTING_STATES
+        sample_ids = (view.last.id,) if view and view.last and view.last.id else ()
+        yield Condition(is_met, Claim(words, sample_ids=sample_ids))
     worker = snapshot.role("worker")
     if worker is not None:
-        number = "one worker" if worker.role.count == 1 else f"{worker.role.count} workers"
-        known = worker.state is not RoleState.UNKNOWN
-        met_ = worker.found == worker.role.count if known else None
-        one = next((i.identity for i in worker.instances), None)
-        born = [e.id for e in events if e.identity == one and e.kind in BORN and one]
-        yield Condition(met_, Claim(f"Exactly {number}", tuple(born[-1:])))
-    written = snapshot.pipeline.generated
+        count_text = "one worker" if worker.role.count == 1 else f"{worker.role.count} workers"
+        is_known = worker.state is not RoleState.UNKNOWN
+        has_wanted_count = worker.instance_count == worker.role.count if is_known else None
+        identity = next((i.identity for i in worker.instances), None)
+        start_ids = [
+            e.id for e in events if e.identity == identity and e.kind in START_KINDS and identity
+        ]
+        yield Condition(has_wanted_count, Claim(f"Exactly {count_text}", tuple(start_ids[-1:])))
+    generated = snapshot.pipeline.generated
     yield Condition(
-        None if written is None and not snapshot.pipeline.path else written is not None,
+        None if generated is None and not snapshot.pipeline.path else generated is not None,
         Claim("The output files exist"),
     )
-    bad = critical(snapshot)
-    ids = tuple(one.event for one in bad)
-    yield Condition(not bad, Claim("Nothing critical stands", ids))
-    passed = {"pass": True, "fail": False, "invalid": False}.get(conclusion(snapshot.baseline))
-    ids = newest(events, EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
-    yield Condition(passed, Claim("The normal baseline has passed", ids))
+    critical = critical_alerts(snapshot)
+    ids = tuple(e.event_id for e in critical)
+    yield Condition(not critical, Claim("Nothing critical stands", ids))
+    has_passed = {"pass": True, "fail": False, "invalid": False}.get(conclusion(snapshot.baseline))
+    ids = newest_event_ids(events, EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
+    yield Condition(has_passed, Claim("The normal baseline has passed", ids))

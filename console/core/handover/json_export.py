@@ -1,83 +1,90 @@
-"""A hand-over for scripts: the same claims with the same evidence."""
+"""Exports a hand-over as JSON for scripts: the same claims with the same evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from console.core.explain.death_chain import Step
+from console.core.explain.death_chain import ExplanationStep
 from console.core.handover.model import Claim, Handover
-from console.core.text.formatting import utc
+from console.core.text.formatting import format_utc
 
 
-def document(told: Handover) -> dict[str, Any]:
-    """Plain JSON values; schema 1: fields are added, never renamed or removed."""
+def handover_to_json(handover: Handover) -> dict[str, Any]:
+    """Return plain JSON values; in schema 1 fields may be added, never renamed or removed."""
     return {
         "schema": 1,
-        "host": told.host,
-        "box": told.box,
-        "at": utc(told.at),
-        "since": utc(told.since),
-        "verdict": told.verdict.value,
-        "summary": _claims(told.summary),
-        "jobs": _jobs(told),
-        "workers": _claims(told.workers),
-        "causes": [{"role": role, "steps": _steps(steps)} for role, steps in told.causes],
-        "watchdog": _claims(told.watchdog),
-        "pipeline": _claims(told.pipeline),
-        "queue": _claims(told.queue),
-        "baseline": {"claims": _claims(told.baseline), "metrics": _metrics(told)},
+        "host": handover.host,
+        "box": handover.box,
+        "at": format_utc(handover.at),
+        "since": format_utc(handover.since),
+        "verdict": handover.verdict.value,
+        "summary": _claims(handover.summary),
+        "jobs": _jobs(handover),
+        "workers": _claims(handover.workers),
+        "causes": [{"role": role, "steps": _steps(steps)} for role, steps in handover.death_chains],
+        "watchdog": _claims(handover.watchdog),
+        "pipeline": _claims(handover.pipeline),
+        "queue": _claims(handover.queue),
+        "baseline": {"claims": _claims(handover.baseline), "metrics": _metrics(handover)},
         "findings": [
             {
-                "severity": one.severity.value, "title": one.title, "stands": one.stands,
-                "cure": one.cure or None, **_claim(one.claim),
+                "severity": finding.severity.value, "title": finding.title,
+                "stands": finding.is_open, "cure": finding.remedy or None, **_claim(finding.claim),
             }
-            for one in told.findings
+            for finding in handover.findings
         ],
-        "conditions": [{"met": one.met, **_claim(one.claim)} for one in told.conditions],
+        "conditions": [
+            {"met": condition.met, **_claim(condition.claim)} for condition in handover.conditions
+        ],
         "happened": [
             {
-                "at": utc(one.at), "until": utc(one.until), "count": one.count, "text": one.text,
-                "events": list(one.events),
+                "at": format_utc(entry.at), "until": format_utc(entry.until),
+                "count": entry.count, "text": entry.text, "events": list(entry.event_ids),
             }
-            for one in told.happened
+            for entry in handover.timeline
         ],
-        "next": _claims(told.next),
-        "unknown": _claims(told.unknown),
+        "next": _claims(handover.upcoming),
+        "unknown": _claims(handover.unknown),
     }  # fmt: skip
 
 
 def _claim(claim: Claim) -> dict[str, Any]:
-    return {"text": claim.text, "events": list(claim.events), "looks": list(claim.looks)}
+    return {"text": claim.text, "events": list(claim.event_ids), "looks": list(claim.sample_ids)}
 
 
 def _claims(claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    return [_claim(one) for one in claims]
+    return [_claim(claim) for claim in claims]
 
 
-def _jobs(told: Handover) -> list[dict[str, Any]]:
+def _jobs(handover: Handover) -> list[dict[str, Any]]:
     return [
         {
-            "name": one.name, "state": one.state, "every": one.every or None,
-            "last": one.last or None, "next": one.next or None, **_claim(one.found),
+            "name": job.name, "state": job.state, "every": job.interval or None,
+            "last": job.last_run or None, "next": job.next_run or None, **_claim(job.result),
         }
-        for one in told.jobs
+        for job in handover.jobs
     ]  # fmt: skip
 
 
-def _steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
+def _steps(steps: Sequence[ExplanationStep]) -> list[dict[str, Any]]:
     return [
-        {"part": one.part, "at": utc(one.moment), "text": one.text, "events": list(one.events)}
-        for one in steps
+        {
+            "part": step.part,
+            "at": format_utc(step.moment),
+            "text": step.text,
+            "events": list(step.event_ids),
+        }
+        for step in steps
     ]
 
 
-def _metrics(told: Handover) -> list[dict[str, Any]]:
+def _metrics(handover: Handover) -> list[dict[str, Any]]:
     return [
         {
-            "name": one.name, "value": one.value, "target": one.target, "verdict": one.verdict,
-            "n": one.n, "note": one.note.text, "events": list(one.note.events),
-            "looks": list(one.note.looks),
+            "name": metric.name, "value": metric.value, "target": metric.target,
+            "verdict": metric.verdict, "n": metric.n, "note": metric.note.text,
+            "events": list(metric.note.event_ids), "looks": list(metric.note.sample_ids),
         }
-        for one in told.metrics
+        for metric in handover.metrics
     ]  # fmt: skip

@@ -1,45 +1,47 @@
-"""The records of a hand-over: claims with the lines of the ledger, or the looks, that bear them."""
+"""Data classes of a hand-over: claims, with the events and samples that prove them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 
-from console.core.explain.death_chain import Step
+from console.core.explain.death_chain import ExplanationStep
 from console.core.frozen import frozen
-from console.core.handover.timeline import Line
-from console.core.model import Moment, Severity, Verdict
-from console.core.text.formatting import clock, day_clock, duration
+from console.core.handover.timeline import TimelineEntry
+from console.core.model.snapshot import Verdict
+from console.core.model.time import Moment
+from console.core.model.views import Severity
+from console.core.text.formatting import format_clock, format_date_time, format_duration
 
-HALF_A_YEAR_S = 180 * 86_400.0
-"""Dates within it need no year."""
+OMIT_YEAR_WITHIN_S = 180 * 86_400.0
+"""Times at most this much older than now are shown without the year."""
 
 
 @frozen
 class Claim:
-    """Something that is said, and on what evidence."""
+    """A statement with its evidence."""
 
     text: str
-    events: tuple[int, ...] = ()
-    """Lines of the ledger."""
-    looks: tuple[int, ...] = ()
-    """Samples of the store."""
+    event_ids: tuple[int, ...] = ()
+    """Ids of events in the event log."""
+    sample_ids: tuple[int, ...] = ()
+    """Ids of samples in the store."""
 
 
 @frozen
-class Job:
-    """One background job."""
+class BackgroundJob:
+    """One background job: the daemon or a monitor."""
 
     name: str
     state: str
-    every: str
-    last: str
-    next: str
-    found: Claim
+    interval: str
+    last_run: str
+    next_run: str
+    result: Claim
 
 
 @frozen
-class Metric:
-    """One of the baseline's metrics."""
+class BaselineMetric:
+    """One metric of the baseline."""
 
     name: str
     value: str
@@ -50,19 +52,19 @@ class Metric:
 
 
 @frozen
-class Finding:
-    """Something that was wrong, or still is."""
+class HandoverFinding:
+    """A problem, open or resolved."""
 
     severity: Severity
     title: str
     claim: Claim
-    stands: bool
-    cure: str = ""
+    is_open: bool
+    remedy: str = ""
 
 
 @frozen
 class Condition:
-    """A condition for calling it done; None: nobody can say yet."""
+    """A condition for completion. `met` is None while it is unknown."""
 
     met: bool | None
     claim: Claim
@@ -70,7 +72,7 @@ class Condition:
 
 @frozen
 class Handover:
-    """The whole document."""
+    """The whole hand-over document."""
 
     host: str
     box: str
@@ -78,47 +80,47 @@ class Handover:
     since: Moment
     verdict: Verdict
     summary: tuple[Claim, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[BackgroundJob, ...]
     workers: tuple[Claim, ...]
-    causes: tuple[tuple[str, tuple[Step, ...]], ...]
-    """(role, why it last died) of every role that died since."""
+    death_chains: tuple[tuple[str, tuple[ExplanationStep, ...]], ...]
+    """(role, explanation of its last death) for each role that died after `since`."""
     watchdog: tuple[Claim, ...]
     pipeline: tuple[Claim, ...]
     queue: tuple[Claim, ...]
     baseline: tuple[Claim, ...]
-    metrics: tuple[Metric, ...]
-    findings: tuple[Finding, ...]
+    metrics: tuple[BaselineMetric, ...]
+    findings: tuple[HandoverFinding, ...]
     conditions: tuple[Condition, ...]
-    happened: tuple[Line, ...]
-    next: tuple[Claim, ...]
+    timeline: tuple[TimelineEntry, ...]
+    upcoming: tuple[Claim, ...]
     unknown: tuple[Claim, ...]
 
 
 @frozen
-class Times:
-    """Times as they are read at `now`, on a clock in `zone` (the machine's own when None)."""
+class TimeFormatter:
+    """Formats times relative to `now`, in `zone` (the machine's own if None)."""
 
     now: Moment
     zone: tzinfo | None = None
 
-    def at(self, moment: Moment | None) -> str:
-        """`02:14:05`, with its date when that is not today's: `11-03 22:41:00`."""
+    def format_time(self, moment: Moment | None) -> str:
+        """Return `02:14:05`, with the date if it is not today's: `11-03 22:41:00`; `?` for None."""
         if moment is None:
             return "?"
-        if self.day(moment) == self.day(self.now):
-            return clock(moment, self.zone)
-        whole = day_clock(moment, self.zone)
-        return whole if self.now.since(moment) > HALF_A_YEAR_S else whole[5:]
+        if self.format_date(moment) == self.format_date(self.now):
+            return format_clock(moment, self.zone)
+        date_time = format_date_time(moment, self.zone)
+        return date_time if self.now.since(moment) > OMIT_YEAR_WITHIN_S else date_time[5:]
 
-    def ago(self, moment: Moment | None) -> str:
-        """`02:14:05 (3m ago)`."""
+    def format_time_with_age(self, moment: Moment | None) -> str:
+        """Return `02:14:05 (3m ago)`; `never` for None."""
         if moment is None:
             return "never"
-        return f"{self.at(moment)} ({self.age(moment)} ago)"
+        return f"{self.format_time(moment)} ({self.format_age(moment)} ago)"
 
-    def age(self, moment: Moment) -> str:
-        return duration(self.now.since(moment))
+    def format_age(self, moment: Moment) -> str:
+        return format_duration(self.now.since(moment))
 
-    def day(self, moment: Moment) -> str:
-        """`2025-11-04`."""
+    def format_date(self, moment: Moment) -> str:
+        """Return the local date: `2025-11-04`."""
         return datetime.fromtimestamp(moment.at, UTC).astimezone(self.zone).strftime("%Y-%m-%d")

@@ -1,8 +1,8 @@
-"""What happened: the ledger as a person tells it, one line for what belongs together.
+"""Builds the timeline: merges related events of the event log into one entry.
 
-A death, its repair and its outcome are one line; a check that was repeated all night is one line
-with its count. What was made of it, the verdict and an alert, and how it ended, stand in the line
-of what happened.
+A death, its repair and its outcome are one entry. A check that was repeated all night is one entry
+with a count. The verdict and the alert that follow from an event, and their end, are part of that
+event's entry.
 """
 
 from __future__ import annotations
@@ -11,250 +11,307 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import field
 
-from console.core.explain.death_case import uptime, who
+from console.core.explain.death_case import actor_label, uptime_text
 from console.core.frozen import frozen, replace, slotted
-from console.core.handover.event_text import sentence
-from console.core.model import Event, EventKind, Identity, Moment
-from console.core.text.formatting import duration, visible
+from console.core.handover.event_text import describe_event
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.time import Moment
+from console.core.text.formatting import format_duration, sanitize_text
 
-MONITORS = "monitors"
-TOGETHER_S = 900.0
-"""Beyond this a start is no answer to a death any more."""
-FLAP_S = 600.0
-"""Changes of one thing within this time of each other are one line."""
-SAME_S, ALERT_S = 6.0, 120.0
-"""So soon after what gave rise to it comes a verdict; an alert, which waits for a second look."""
-ALIKE = 20
-"""So many first characters of a reason show where it was told before."""
-MOST_CHANGES = 4
-"""So many of them are told one by one."""
+DAEMON_ROLE = "monitors"
+MAX_RESPONSE_DELAY_S = 900.0
+"""A start later than this after a death is no response to it."""
+FLAP_WINDOW_S = 600.0
+"""Changes of one subject at most this far apart are one entry."""
+MAX_VERDICT_DELAY_S, MAX_ALERT_DELAY_S = 6.0, 120.0
+"""A verdict or an alert at most this long after an event belongs to it. An alert is later, because
+it needs two samples."""
+REASON_PREFIX_CHARS = 20
+"""Number of first characters of a reason that identify it in an entry's text."""
+MAX_LISTED_CHANGES = 4
+"""Changes of one subject that are described one by one; further ones are counted."""
 
 
-GOOD = ("ok", "healthy")
+GOOD_STATES = ("ok", "healthy")
 
 
 @frozen
-class Line:
-    """One line of the chronicle."""
+class TimelineEntry:
+    """One entry of the timeline."""
 
     at: Moment
     text: str
-    events: tuple[int, ...] = ()
+    event_ids: tuple[int, ...] = ()
     until: Moment | None = None
-    """The last of what the line tells of, where that is another time."""
+    """Time of the entry's last event, if it is later than `at`."""
     count: int = 1
 
 
 @frozen
-class _Episode:
-    """A line that is not finished: a death or an end, and what answers it."""
+class _Incident:
+    """An entry that is still open: a death or an end, and the responses to it."""
 
-    index: int
-    gone: Identity | None
-    last: Moment
+    entry_index: int
+    ended_identity: Identity | None
+    last_event_at: Moment
 
 
 @slotted
-class _Chronicle:
-    lines: list[Line] = field(default_factory=list)
-    episodes: dict[str, _Episode] = field(default_factory=dict)
-    repeated: dict[str, tuple[object, int]] = field(default_factory=dict)
-    """Subject -> (what was said of it last, the line that says it)."""
-    alerts: dict[str, tuple[int, Moment]] = field(default_factory=dict)
-    """Key -> the line that tells of it, and when it was raised."""
-    touched: deque[tuple[int, Moment]] = field(default_factory=lambda: deque(maxlen=12))
-    """The lines that something was last written to, newest last, and when."""
+class _TimelineBuilder:
+    entries: list[TimelineEntry] = field(default_factory=list)
+    incidents: dict[str, _Incident] = field(default_factory=dict)
+    last_by_subject: dict[str, tuple[object, int]] = field(default_factory=dict)
+    """Subject -> (its last state or event, index of the entry that describes it)."""
+    open_alerts: dict[str, tuple[int, Moment]] = field(default_factory=dict)
+    """Alert key -> (index of its entry, time when it was raised)."""
+    recently_changed: deque[tuple[int, Moment]] = field(default_factory=lambda: deque(maxlen=12))
+    """(Entry index, time) of the latest changes to entries, newest last."""
 
-    def add(self, event: Event, text: str) -> int:
-        self.lines.append(Line(event.moment, visible(text, 1000), _ids(event)))
-        self.touched.append((len(self.lines) - 1, event.moment))
-        return len(self.lines) - 1
+    def add_entry(self, event: Event, text: str) -> int:
+        self.entries.append(
+            TimelineEntry(event.moment, sanitize_text(text, 1000), _event_ids(event))
+        )
+        self.recently_changed.append((len(self.entries) - 1, event.moment))
+        return len(self.entries) - 1
 
-    def fresh(self, event: Event, within_s: float, reason: str = "") -> int | None:
-        """The newest line that was just written to, and tells such a reason."""
-        alike = visible(reason)[:ALIKE]
-        for index, moment in reversed(self.touched):
-            if event.moment.since(moment) <= within_s and alike in self.lines[index].text:
+    def find_recent_entry(self, event: Event, within_s: float, reason: str = "") -> int | None:
+        """Return the index of the newest entry changed within `within_s` that contains `reason`.
+
+        None if there is none. Only the first `REASON_PREFIX_CHARS` characters of `reason` are
+        compared.
+        """
+        prefix = sanitize_text(reason)[:REASON_PREFIX_CHARS]
+        for index, moment in reversed(self.recently_changed):
+            if event.moment.since(moment) <= within_s and prefix in self.entries[index].text:
                 return index
         return None
 
-    def join(self, index: int, event: Event, text: str = "", more: int = 0) -> None:
-        """Make this event part of a line: with words of its own, or one more of the same."""
-        line = self.lines[index]
-        words = f"{line.text}; {visible(text, 500)}" if text else line.text
-        ids = (*line.events, *_ids(event))
-        self.touched.append((index, event.moment))
-        until = event.moment if event.moment.later_than(line.at) else line.until
-        self.lines[index] = replace(
-            line, text=words, events=ids, until=until, count=line.count + more
+    def merge_into(self, entry_index: int, event: Event, text: str = "", repeats: int = 0) -> None:
+        """Add this event to an entry: append `text`, or count `repeats` more of the same."""
+        entry = self.entries[entry_index]
+        words = f"{entry.text}; {sanitize_text(text, 500)}" if text else entry.text
+        ids = (*entry.event_ids, *_event_ids(event))
+        self.recently_changed.append((entry_index, event.moment))
+        until = event.moment if event.moment.later_than(entry.at) else entry.until
+        self.entries[entry_index] = replace(
+            entry, text=words, event_ids=ids, until=until, count=entry.count + repeats
         )
 
 
-def happened(events: Iterable[Event], since: Moment) -> tuple[Line, ...]:
-    """The chronicle of what was written from `since` on, oldest first."""
-    told = _Chronicle()
+def build_timeline(events: Iterable[Event], since: Moment) -> tuple[TimelineEntry, ...]:
+    """Return the timeline of the events from `since` on, oldest first."""
+    builder = _TimelineBuilder()
     for event in events:
         if not since.later_than(event.moment):
-            _tell(told, event)
-    return tuple(told.lines)
+            _add_event(builder, event)
+    return tuple(builder.entries)
 
 
-def _ids(event: Event) -> tuple[int, ...]:
+def _event_ids(event: Event) -> tuple[int, ...]:
     return (event.id,) if event.id else ()
 
 
-def _tell(told: _Chronicle, event: Event) -> None:
-    if event.kind in _DAEMON:
-        event = replace(event, role=MONITORS)
-    for way in (_alert, _change, _episode, _repeat):
-        if way(told, event):
+def _add_event(builder: _TimelineBuilder, event: Event) -> None:
+    if event.kind in _DAEMON_KINDS:
+        event = replace(event, role=DAEMON_ROLE)
+    for merge in (_merge_alert, _merge_state_change, _merge_into_incident, _merge_repetition):
+        if merge(builder, event):
             return
-    told.repeated.pop(event.role, None)
-    known = told.fresh(event, SAME_S, event.reason) if event.kind is EventKind.STALLED else None
-    if known is not None:  # the verdict has said so
-        told.join(known, event)
+    builder.last_by_subject.pop(event.role, None)
+    recent_index = (
+        builder.find_recent_entry(event, MAX_VERDICT_DELAY_S, event.reason)
+        if event.kind is EventKind.STALLED
+        else None
+    )
+    if recent_index is not None:  # the verdict's entry has this reason already
+        builder.merge_into(recent_index, event)
         return
-    index = told.add(event, sentence(event))
-    if event.kind in _OPENING:
-        told.episodes[event.role] = _Episode(index, event.identity, event.moment)
+    index = builder.add_entry(event, describe_event(event))
+    if event.kind in _INCIDENT_START_KINDS:
+        builder.incidents[event.role] = _Incident(index, event.identity, event.moment)
     if event.kind in (EventKind.STARTED, EventKind.DAEMON_STARTED):
-        told.episodes[event.role] = _Episode(index, None, event.moment)
+        builder.incidents[event.role] = _Incident(index, None, event.moment)
 
 
-# --- what belongs together ------------------------------------------------------------------
+# --- merging of related events --------------------------------------------------------------
 
-_DAEMON = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
-_OPENING = (EventKind.ASKED, EventKind.DIED, EventKind.ENDED, EventKind.DAEMON_STOPPED)
-_AFTER = (EventKind.STARTED, EventKind.ADOPTED, EventKind.FAILED, EventKind.PARKED)
+_DAEMON_KINDS = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
+_INCIDENT_START_KINDS = (EventKind.ASKED, EventKind.DIED, EventKind.ENDED, EventKind.DAEMON_STOPPED)
+_RESPONSE_KINDS = (EventKind.STARTED, EventKind.ADOPTED, EventKind.FAILED, EventKind.PARKED)
 
 
-def _episode(told: _Chronicle, event: Event) -> bool:
-    """Whether the event answers, or is part of, what has just happened to its role."""
-    open_ = told.episodes.get(event.role)
-    if open_ is None or not event.role or event.moment.since(open_.last) > TOGETHER_S:
+def _merge_into_incident(builder: _TimelineBuilder, event: Event) -> bool:
+    """Return True if the event was merged into its role's open incident."""
+    incident = builder.incidents.get(event.role)
+    if (
+        incident is None
+        or not event.role
+        or event.moment.since(incident.last_event_at) > MAX_RESPONSE_DELAY_S
+    ):
         return False
-    own = event.identity is not None and event.identity == open_.gone
+    is_same_process = event.identity is not None and event.identity == incident.ended_identity
     words = ""
-    if event.kind in (EventKind.DIED, EventKind.ENDED, EventKind.FAILED, *_DAEMON) and own:
-        words = _own(event)
-    elif event.kind in _DAEMON:
-        pass  # the daemon's own word on what guard and shim have said
-    elif event.kind is EventKind.STARTED and event.role == MONITORS and open_.gone is None:
-        words = f"started by {who(event.actor)} under token {event.token}"
-    elif event.kind in _AFTER and open_.gone is not None:
-        words = _answer(event, open_.last)
+    if (
+        event.kind in (EventKind.DIED, EventKind.ENDED, EventKind.FAILED, *_DAEMON_KINDS)
+        and is_same_process
+    ):
+        words = _same_process_text(event)
+    elif event.kind in _DAEMON_KINDS:
+        pass  # the daemon's own event repeats those of guard and shim
+    elif (
+        event.kind is EventKind.STARTED
+        and event.role == DAEMON_ROLE
+        and incident.ended_identity is None
+    ):
+        words = f"started by {actor_label(event.actor)} under token {event.token}"
+    elif event.kind in _RESPONSE_KINDS and incident.ended_identity is not None:
+        words = _response_text(event, incident.last_event_at)
     elif event.kind is EventKind.READY:
         words = "seen to work"
     else:
         return False
-    told.repeated.pop(event.role, None)
-    told.join(open_.index, event, words)
-    gone = None if event.kind in (EventKind.STARTED, EventKind.ADOPTED) else open_.gone
-    told.episodes[event.role] = replace(open_, gone=gone, last=event.moment)
+    builder.last_by_subject.pop(event.role, None)
+    builder.merge_into(incident.entry_index, event, words)
+    ended_identity = (
+        None if event.kind in (EventKind.STARTED, EventKind.ADOPTED) else incident.ended_identity
+    )
+    builder.incidents[event.role] = replace(
+        incident, ended_identity=ended_identity, last_event_at=event.moment
+    )
     return True
 
 
-def _own(event: Event) -> str:
-    """What another line about the very same process adds."""
+def _same_process_text(event: Event) -> str:
+    """Return the text that another event about the same process adds to its entry."""
     if event.kind is EventKind.DIED:
-        return f"died{uptime(event)}: {event.reason}"
+        return f"died{uptime_text(event)}: {event.reason}"
     return ""
 
 
-def _answer(event: Event, died: Moment) -> str:
-    late = _late(event.moment.since(died))
+def _response_text(event: Event, died_at: Moment) -> str:
+    delay = _delay_text(event.moment.since(died_at))
     pid = f"PID {event.identity.pid}" if event.identity else event.role
     match event.kind:
         case EventKind.STARTED:
             token = f" under token {event.token}" if event.token is not None else ""
-            return f"{who(event.actor)} started {pid}{token} {late}"
+            return f"{actor_label(event.actor)} started {pid}{token} {delay}"
         case EventKind.ADOPTED:
-            return f"{pid}, started by somebody else, was adopted {late}"
+            return f"{pid}, started by somebody else, was adopted {delay}"
         case EventKind.PARKED:
             return f"parked: {event.reason}"
         case _:
-            return f"{who(event.actor)} could not start it: {event.reason}"
+            return f"{actor_label(event.actor)} could not start it: {event.reason}"
 
 
-def _late(seconds: float) -> str:
-    return f"{duration(seconds)} later" if seconds >= 1 else "at once"
+def _delay_text(seconds: float) -> str:
+    return f"{format_duration(seconds)} later" if seconds >= 1 else "at once"
 
 
-def _alert(told: _Chronicle, event: Event) -> bool:
-    """An alert's end and acknowledgement belong to the line that raised it."""
+def _merge_alert(builder: _TimelineBuilder, event: Event) -> bool:
+    """Return True if the event was handled here: it raises, resolves or acknowledges an alert.
+
+    The resolution and the acknowledgement are merged into the entry of the raised alert.
+    """
     key = str(event.data.get("key", ""))
     if event.kind is EventKind.ALERT_RAISED:
-        cause = told.fresh(event, ALERT_S, event.reason) if event.reason else None
-        if cause is None:
-            cause = told.add(event, sentence(event))
+        cause_index = (
+            builder.find_recent_entry(event, MAX_ALERT_DELAY_S, event.reason)
+            if event.reason
+            else None
+        )
+        if cause_index is None:
+            cause_index = builder.add_entry(event, describe_event(event))
         else:
-            told.join(cause, event, f"alert: {event.data.get('title')}")
-        told.alerts[key] = cause, event.moment
+            builder.merge_into(cause_index, event, f"alert: {event.data.get('title')}")
+        builder.open_alerts[key] = cause_index, event.moment
         return True
     if event.kind not in (EventKind.ALERT_RESOLVED, EventKind.ALERT_ACKNOWLEDGED):
         return False
-    if key not in told.alerts:
+    if key not in builder.open_alerts:
         return False
-    index, raised = told.alerts[key]
-    after = duration(event.moment.since(raised))
-    which = "alert"
-    if sum(line == index for line, _ in told.alerts.values()) > 1:
-        which = f"alert ({event.data.get('title', key)})"
-    word = f"{which} resolved after {after}"
+    entry_index, raised = builder.open_alerts[key]
+    after = format_duration(event.moment.since(raised))
+    label = "alert"
+    if sum(index == entry_index for index, _ in builder.open_alerts.values()) > 1:
+        label = f"alert ({event.data.get('title', key)})"
+    word = f"{label} resolved after {after}"
     if event.kind is EventKind.ALERT_ACKNOWLEDGED:
-        word = f"{which} acknowledged by {event.actor} after {after}"
+        word = f"{label} acknowledged by {event.actor} after {after}"
     else:
-        del told.alerts[key]
-    told.join(index, event, word)
+        del builder.open_alerts[key]
+    builder.merge_into(entry_index, event, word)
     return True
 
 
-def _repeat(told: _Chronicle, event: Event) -> bool:
-    """Whether the event says again what was last said of its subject."""
+def _merge_repetition(builder: _TimelineBuilder, event: Event) -> bool:
+    """Return True if the event is of a kind that repeats.
+
+    An event equal to the subject's last one is counted in that entry; any other gets a new entry.
+    """
     if event.kind is EventKind.CONFIRMED:
-        same: object = (event.kind, event.identity)
+        state: object = (event.kind, event.identity)
     elif event.kind in (EventKind.REFUSED, EventKind.FAILED, EventKind.NOTICED):
-        same = (event.kind, event.reason)
+        state = (event.kind, event.reason)
     else:
         return False
-    known, index = told.repeated.get(event.role, (None, -1))
-    if known == same:
-        told.join(index, event, more=1)
+    last_state, index = builder.last_by_subject.get(event.role, (None, -1))
+    if last_state == state:
+        builder.merge_into(index, event, repeats=1)
     else:
-        told.repeated[event.role] = same, told.add(event, sentence(event))
+        builder.last_by_subject[event.role] = state, builder.add_entry(event, describe_event(event))
     return True
 
 
-def _change(told: _Chronicle, event: Event) -> bool:
-    """Changes to and fro in a short time, and back to what is good, are one line."""
+def _merge_state_change(builder: _TimelineBuilder, event: Event) -> bool:
+    """Return True if the event is a change of a monitor's state or of the verdict.
+
+    Changes back and forth within `FLAP_WINDOW_S`, and a return to a good state, are merged.
+    """
     if event.kind not in (EventKind.MONITOR_CHANGED, EventKind.VERDICT_CHANGED):
         return False
     subject = f".{event.kind.value} {event.data.get('monitor', '')}"
     state = str(event.data.get("verdict", event.data.get("state")))
-    known, index = told.repeated.get(subject, (None, -1))
-    last, changes = known if isinstance(known, tuple) else (event.moment, 0)
-    late = event.moment.since(last)
-    words = f"{state} {duration(late)} later"
+    last_change, index = builder.last_by_subject.get(subject, (None, -1))
+    changed_at, changes = last_change if isinstance(last_change, tuple) else (event.moment, 0)
+    elapsed_s = event.moment.since(changed_at)
+    words = f"{state} {format_duration(elapsed_s)} later"
     cause = None
     if event.kind is EventKind.VERDICT_CHANGED:
-        words = f"the box is {state.upper()} {duration(late)} later"
-        cause = told.fresh(event, SAME_S) if not changes or state not in GOOD else None
+        words = f"the box is {state.upper()} {format_duration(elapsed_s)} later"
+        cause = (
+            builder.find_recent_entry(event, MAX_VERDICT_DELAY_S)
+            if not changes or state not in GOOD_STATES
+            else None
+        )
     if cause is not None and cause != index:
-        index, words, changes = cause, _verdict(event, told.lines[cause]), 0
-    elif not changes or (late > FLAP_S and state not in GOOD):
-        told.repeated[subject] = (event.moment, 1), told.add(event, sentence(event))
+        index, words, changes = cause, _verdict_text(event, builder.entries[cause]), 0
+    elif not changes or (elapsed_s > FLAP_WINDOW_S and state not in GOOD_STATES):
+        builder.last_by_subject[subject] = (
+            (event.moment, 1),
+            builder.add_entry(event, describe_event(event)),
+        )
         return True
-    told.join(index, event, words if changes < MOST_CHANGES else "", int(changes >= MOST_CHANGES))
-    told.repeated[subject] = (event.moment, changes + 1), index
+    builder.merge_into(
+        index,
+        event,
+        words if changes < MAX_LISTED_CHANGES else "",
+        int(changes >= MAX_LISTED_CHANGES),
+    )
+    builder.last_by_subject[subject] = (event.moment, changes + 1), index
     return True
 
 
-def _verdict(event: Event, cause: Line) -> str:
-    """The verdict, with those of its reasons that its cause does not tell."""
+def _verdict_text(event: Event, cause_entry: TimelineEntry) -> str:
+    """Return the verdict with those of its reasons that the cause's entry does not contain."""
     reasons = event.data.get("reasons")
-    reasons = [str(one) for one in reasons] if isinstance(reasons, list) else [event.reason]
-    new = [one for one in reasons if one.rpartition(": ")[2][:ALIKE] not in cause.text]
+    reasons = [str(reason) for reason in reasons] if isinstance(reasons, list) else [event.reason]
+    new_reasons = [
+        reason
+        for reason in reasons
+        if reason.rpartition(": ")[2][:REASON_PREFIX_CHARS] not in cause_entry.text
+    ]
     words = f"the box is {str(event.data.get('verdict')).upper()}"
-    if event.data.get("verdict") in GOOD or not new:
+    if event.data.get("verdict") in GOOD_STATES or not new_reasons:
         return words
-    return f"{words}: {'; '.join(new)}"
+    return f"{words}: {'; '.join(new_reasons)}"

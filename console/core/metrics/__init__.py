@@ -1,1 +1,1 @@
-"""Figures derived from samples: rates, rollups, outcomes of tasks, stalls."""
+"""Metrics derived from samples: rates, rollups, task outcomes, stalls."""

@@ -1,8 +1,8 @@
-"""Samples rolled up: what a minute and an hour of them leave behind when they are forgotten.
+"""Aggregates samples per minute and per hour, to be kept after the samples are deleted.
 
-What is kept of the queue: `size`, `answered` (1 or 0 a look), `successful` and `failed` (how far
-the counters rose, restarts of the server allowed for); of the canary: `ok` (1 or 0) and
-`latency_s`; of the worker: `present` (1 or 0).
+Fields of the queue: `size`, `answered` (1 or 0 per sample), `successful` and `failed` (increase of
+the counters, allowing for restarts of the server). Fields of the canary: `ok` (1 or 0) and
+`latency_s`. Field of the worker: `present` (1 or 0).
 """
 
 from __future__ import annotations
@@ -12,94 +12,98 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from console.core.frozen import frozen
-from console.core.metrics.statistics import increases
-from console.core.model import Sample
-from console.core.text.json_values import as_list, count, number
+from console.core.metrics.statistics import counter_increases
+from console.core.model.samples import Sample
+from console.core.text.json_values import as_count, as_list, as_number
 
 MINUTE_S, HOUR_S = 60, 3600
-STEPS = (MINUTE_S, HOUR_S)
-FIELDS = {
+STEPS_S = (MINUTE_S, HOUR_S)
+FIELDS_BY_MONITOR = {
     "queue": ("answered", "size", "successful", "failed"),
     "canary": ("ok", "latency_s"),
     "worker": ("present",),
 }
-"""Monitor -> what it leaves behind."""
+"""Monitor -> the fields that are aggregated."""
 
 
 @frozen
 class Rollup:
-    """One field of one monitor over one minute or hour."""
+    """One field of one monitor, aggregated over one minute or hour."""
 
     monitor: str
     field: str
     step: int
     """Seconds: 60 or 3600."""
     at: int
-    """Unix time at which it begins, a multiple of `step`."""
+    """Unix time of the beginning, a multiple of `step`."""
     n: int
     sum: float
     squares: float
-    """The sum of the squares: with n and sum it gives the deviation over any number of hours."""
+    """Sum of the squares. With `n` and `sum` it yields the deviation over any number of hours."""
     min: float
     max: float
 
 
-def mean_sigma(rollups: Sequence[Rollup]) -> tuple[float, float] | None:
-    """Mean and sample deviation of all that was rolled up; None of nothing."""
-    n = sum(one.n for one in rollups)
+def mean_and_deviation(rollups: Sequence[Rollup]) -> tuple[float, float] | None:
+    """Return the mean and the sample deviation of all aggregated values; None without values."""
+    n = sum(rollup.n for rollup in rollups)
     if not n:
         return None
-    mean = math.fsum(one.sum for one in rollups) / n
-    spread = max(0.0, math.fsum(one.squares for one in rollups) - n * mean * mean)
+    mean = math.fsum(rollup.sum for rollup in rollups) / n
+    spread = max(0.0, math.fsum(rollup.squares for rollup in rollups) - n * mean * mean)
     return mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0
 
 
-def roll_up(samples: Iterable[Sample], begins: float, ends: float) -> list[Rollup]:
-    """The samples of one monitor from `begins` until before `ends`, which are whole hours.
+def roll_up(samples: Iterable[Sample], start: float, end: float) -> list[Rollup]:
+    """Return the rollups of one monitor's samples from `start` until before `end`.
 
-    One sample from before is welcome: the counters' increase is counted from it.
+    `start` and `end` are Unix times at whole hours. `samples` may include one sample from before
+    `start`: the increase of the counters is computed from it.
     """
     cells: defaultdict[tuple[str, str, int, int], list[float]] = defaultdict(list)
-    for monitor, field, at, value in _points(samples):
-        if begins <= at < ends:
-            for step in STEPS:
+    for monitor, field, at, value in _iter_points(samples):
+        if start <= at < end:
+            for step in STEPS_S:
                 cells[monitor, field, step, int(at // step) * step].append(value)
-    return [_rollup(key, held) for key, held in cells.items()]
+    return [_make_rollup(key, values) for key, values in cells.items()]
 
 
-def _rollup(key: tuple[str, str, int, int], held: Sequence[float]) -> Rollup:
-    squares = math.fsum(value * value for value in held)
-    return Rollup(*key, len(held), math.fsum(held), squares, min(held), max(held))
+def _make_rollup(key: tuple[str, str, int, int], values: Sequence[float]) -> Rollup:
+    squares = math.fsum(value * value for value in values)
+    return Rollup(*key, len(values), math.fsum(values), squares, min(values), max(values))
 
 
-def _points(samples: Iterable[Sample]) -> Iterator[tuple[str, str, float, float]]:
-    """(monitor, field, when, value) of every figure in the samples."""
+def _iter_points(samples: Iterable[Sample]) -> Iterator[tuple[str, str, float, float]]:
+    """Yield (monitor, field, Unix time, value) for each figure in the samples."""
     before: tuple[int, int] | None = None
-    for one in samples:
-        for field, value in _values(one):
-            yield one.monitor, field, one.moment.at, value
-        good, bad = count(one.data.get("successful")), count(one.data.get("failed"))
-        if one.monitor != "queue" or good is None or bad is None:
+    for sample in samples:
+        for field, value in _iter_sample_values(sample):
+            yield sample.monitor, field, sample.moment.at, value
+        good, bad = as_count(sample.data.get("successful")), as_count(sample.data.get("failed"))
+        if sample.monitor != "queue" or good is None or bad is None:
             continue
         if before is not None:
-            more = increases([before, (good, bad)])
-            yield one.monitor, "successful", one.moment.at, more[0]
-            yield one.monitor, "failed", one.moment.at, more[1]
+            increase = counter_increases([before, (good, bad)])
+            yield sample.monitor, "successful", sample.moment.at, increase[0]
+            yield sample.monitor, "failed", sample.moment.at, increase[1]
         before = good, bad
 
 
-def _values(one: Sample) -> Iterator[tuple[str, float]]:
-    """The figures of one sample; a look that failed tells of a worker nothing."""
-    if one.monitor == "queue":
-        yield "answered", float(one.error is None and one.data.get("problem") is None)
-        if (size := count(one.data.get("size"))) is not None:
+def _iter_sample_values(sample: Sample) -> Iterator[tuple[str, float]]:
+    """Yield (field, value) for each figure of one sample, counters excluded.
+
+    A failed sample of a monitor other than the queue yields nothing.
+    """
+    if sample.monitor == "queue":
+        yield "answered", float(sample.error is None and sample.data.get("problem") is None)
+        if (size := as_count(sample.data.get("size"))) is not None:
             yield "size", float(size)
-    elif one.error is not None:
+    elif sample.error is not None:
         return
-    elif one.monitor == "canary":
-        ok, latency = one.data.get("ok") is True, number(one.data.get("latency_s"))
+    elif sample.monitor == "canary":
+        ok, latency = sample.data.get("ok") is True, as_number(sample.data.get("latency_s"))
         yield "ok", float(ok)
         if ok and latency is not None and abs(latency) < 1e9:
             yield "latency_s", float(latency)
-    elif one.monitor == "worker" and "instances" in one.data:
-        yield "present", float(bool(as_list(one.data.get("instances"))))
+    elif sample.monitor == "worker" and "instances" in sample.data:
+        yield "present", float(bool(as_list(sample.data.get("instances"))))

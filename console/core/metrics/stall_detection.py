@@ -1,4 +1,4 @@
-"""Evidence that a living worker does no work: what it was given, and did not take or finish."""
+"""Detects a living worker that does no work: it does not take or finish the tasks it was given."""
 
 from __future__ import annotations
 
@@ -7,174 +7,211 @@ from itertools import pairwise
 
 from console.core.frozen import frozen
 from console.core.metrics.statistics import percentile
-from console.core.model import Moment, Sample
-from console.core.text.formatting import duration, visible
-from console.core.text.json_values import count, number, text
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.text.formatting import format_duration, sanitize_text
+from console.core.text.json_values import as_count, as_number, as_text
 
-IDLE_S = 30.0
-"""Nobody is called stalled for less, even while no task is in work."""
-WORKING_S, UNUSUAL_S = 120.0, 300.0
-"""The least while one is: it may be a long one; the second where no habit is known yet."""
-TIMES, USUAL, ENOUGH = 3.0, 95.0, 3
-"""Longer than so many times what is usual: this percentile of what was seen, if so often."""
-STEP_S = 60.0
-"""The time between two looks counts for no more: what nobody watched proves nothing."""
-FEW, MOST = 3, 1_000
-"""A still queue must be seen in so many looks; habits are learnt from no more than these."""
+MIN_IDLE_STALL_S = 30.0
+"""A shorter time is never called a stall, even while no task is in work."""
+MIN_BUSY_STALL_S, DEFAULT_BUSY_STALL_S = 120.0, 300.0
+"""The minimum while a task is in work, which may be a long one; and the limit while a task is in
+work and no usual duration is known."""
+STALL_FACTOR, USUAL_PERCENTILE, MIN_DURATIONS = 3.0, 95.0, 3
+"""The limit is STALL_FACTOR times the usual duration. The usual duration is this percentile of the
+observed durations, if there are at least MIN_DURATIONS of them."""
+MAX_SAMPLE_GAP_S = 60.0
+"""The time between two samples counts for at most this: unobserved time proves nothing."""
+MIN_UNCHANGED_SAMPLES, MAX_SAMPLES = 3, 1_000
+"""Number of samples that must show an unchanged queue, and maximum number of samples from which
+usual durations are computed."""
 
 
 @frozen
-class Look:
-    """One look at the queue; None is what it did not tell."""
+class QueueSample:
+    """One sample of the queue. None: the value is unknown."""
 
     moment: Moment
-    watched: float
-    """Seconds of watching since the first look."""
+    observed_s: float
+    """Seconds of observation since the first sample."""
     size: int | None
     inflight: int | None
-    finished: int | None
-    """How many tasks workers were seen to answer; a ping is none of them."""
+    finished_count: int | None
+    """Number of tasks that workers were observed to answer, pings excluded."""
     lease_s: float | None
 
     @property
-    def busy(self) -> bool:
-        """There was something to do."""
+    def has_work(self) -> bool:
+        """Return True if a task was waiting or in work."""
         return bool(self.size or self.inflight)
 
 
 @frozen
-class Signs:
-    """What the looks say of the work, whatever the time is."""
+class StallSignals:
+    """Signals in the samples that do not depend on the current time."""
 
-    canary: Sample | None = None
-    """The newest one."""
-    newest: Look | None = None
-    still: tuple[Look, ...] = ()
-    """The newest looks, newest first, in which something waited and nothing was finished."""
-    gap_s: float | None = None
-    """What is usual from one finished task to the next, where there was something to do."""
-    held_s: float | None = None
-    """For how long a task is usually in work, as far as looks can tell."""
+    last_canary: Sample | None = None
+    """The newest canary sample."""
+    last_sample: QueueSample | None = None
+    unchanged_samples: tuple[QueueSample, ...] = ()
+    """The newest samples, newest first, with waiting tasks and no task finished."""
+    usual_gap_s: float | None = None
+    """Usual time from one finished task to the next while there was work."""
+    usual_lease_s: float | None = None
+    """Usual time that a task is in work, as far as the samples show it."""
 
 
-def signs(histories: Mapping[str, Sequence[Sample]]) -> Signs:
-    """Everything that only a new look can change. Histories are oldest first, by monitor."""
-    canary, looks = histories.get("canary", ()), _looks(histories.get("queue", ())[-MOST:])
-    still: list[Look] = []
-    for look in reversed(looks):
-        if not look.size or look.finished is None or look.finished != looks[-1].finished:
+def collect_stall_signals(histories: Mapping[str, Sequence[Sample]]) -> StallSignals:
+    """Return the signals that only a new sample can change.
+
+    `histories` maps each monitor to its samples, oldest first.
+    """
+    canary, samples = (
+        histories.get("canary", ()),
+        _queue_samples(histories.get("queue", ())[-MAX_SAMPLES:]),
+    )
+    unchanged: list[QueueSample] = []
+    for sample in reversed(samples):
+        if (
+            not sample.size
+            or sample.finished_count is None
+            or sample.finished_count != samples[-1].finished_count
+        ):
             break
-        still.append(look)
-    ended = [
+        unchanged.append(sample)
+    lease_durations = [
         before.lease_s
-        for before, after in pairwise(looks)
+        for before, after in pairwise(samples)
         if before.lease_s is not None and (after.lease_s or 0.0) < before.lease_s
     ]
-    return Signs(
+    return StallSignals(
         canary[-1] if canary else None,
-        looks[-1] if looks else None,
-        tuple(still),
-        _usual(_gaps(looks)),
-        _usual(ended),
+        samples[-1] if samples else None,
+        tuple(unchanged),
+        _usual_duration(_finish_gaps(samples)),
+        _usual_duration(lease_durations),
     )
 
 
-def evidence(
-    seen: Signs, fresh: Collection[str], worked: Moment | None, started: Moment, now: Moment
+def find_stall_evidence(
+    signals: StallSignals,
+    fresh_monitors: Collection[str],
+    last_proof_of_work: Moment | None,
+    youngest_started: Moment,
+    now: Moment,
 ) -> str | None:
-    """Why the workers, of which the youngest has `started`, must be called stalled; else None.
+    """Return why the workers must be called stalled, or None.
 
-    `fresh`: the monitors whose newest look still counts; `worked`: when work was last seen.
+    `fresh_monitors` are the monitors whose newest sample is still valid. `last_proof_of_work` is
+    when work was last observed. `youngest_started` is when the youngest worker started.
     """
-    own = now.since(started)
-    if "canary" in fresh and (reason := _not_taken(seen, worked, own, now)):
+    worker_age_s = now.since(youngest_started)
+    if "canary" in fresh_monitors and (
+        reason := _canary_not_taken(signals, last_proof_of_work, worker_age_s, now)
+    ):
         return reason
-    if "queue" not in fresh or seen.newest is None:
+    if "queue" not in fresh_monitors or signals.last_sample is None:
         return None
-    return _not_shrinking(seen, own, now) or _held(seen, seen.newest, own, now)
+    return _queue_not_shrinking(signals, worker_age_s, now) or _task_held_too_long(
+        signals, signals.last_sample, worker_age_s, now
+    )
 
 
-def _not_taken(seen: Signs, worked: Moment | None, own: float, now: Moment) -> str | None:
-    """The newest canary was accepted and not taken, though nothing else was in work."""
-    last = seen.canary
+def _canary_not_taken(
+    signals: StallSignals, last_proof_of_work: Moment | None, worker_age_s: float, now: Moment
+) -> str | None:
+    """Return a reason if the newest canary was accepted and not taken while no task was in work."""
+    last = signals.last_canary
     if last is None or last.error is not None or last.data.get("failed_at") != "taken":
         return None
     if last.data.get("busy_s") is not None:  # it waits behind a task that is in work
         return None
-    age = now.since(last.moment)
-    busy = seen.newest is not None and bool(seen.newest.inflight)
-    if busy or own < age + IDLE_S or (worked is not None and now.since(worked) < age):
+    age_s = now.since(last.moment)
+    busy = signals.last_sample is not None and bool(signals.last_sample.inflight)
+    if (
+        busy
+        or worker_age_s < age_s + MIN_IDLE_STALL_S
+        or (last_proof_of_work is not None and now.since(last_proof_of_work) < age_s)
+    ):
         return None
-    return visible(f"canary not taken: {text(last.data.get('detail')) or '?'}", 200)
+    return sanitize_text(f"canary not taken: {as_text(last.data.get('detail')) or '?'}", 200)
 
 
-def _not_shrinking(seen: Signs, own: float, now: Moment) -> str | None:
-    """Something waits, and nothing has been finished for longer than is usual here."""
-    run = [look for look in seen.still if now.since(look.moment) <= own]
-    if len(run) < FEW:
+def _queue_not_shrinking(signals: StallSignals, worker_age_s: float, now: Moment) -> str | None:
+    """Return a reason if tasks wait and none has been finished for longer than is usual."""
+    run = [
+        sample for sample in signals.unchanged_samples if now.since(sample.moment) <= worker_age_s
+    ]
+    if len(run) < MIN_UNCHANGED_SAMPLES:
         return None
-    for_s = run[0].watched - run[-1].watched
-    limit, measure = _limit(seen.gap_s, any(look.inflight != 0 for look in run))
-    if for_s < limit:
+    unchanged_s = run[0].observed_s - run[-1].observed_s
+    limit, measure = _stall_limit(signals.usual_gap_s, any(sample.inflight != 0 for sample in run))
+    if unchanged_s < limit:
         return None
-    return f"{run[0].size} waiting, nothing finished for {duration(for_s)} ({measure})"
+    return f"{run[0].size} waiting, nothing finished for {format_duration(unchanged_s)} ({measure})"
 
 
-def _held(seen: Signs, newest: Look, own: float, now: Moment) -> str | None:
-    """A task is in work for longer than is usual, and it was taken by one of these workers."""
-    held = newest.lease_s
-    if held is None or now.since(newest.moment) + held > own:
+def _task_held_too_long(
+    signals: StallSignals, last_sample: QueueSample, worker_age_s: float, now: Moment
+) -> str | None:
+    """Return a reason if one of these workers has held a task for longer than is usual."""
+    held_s = last_sample.lease_s
+    if held_s is None or now.since(last_sample.moment) + held_s > worker_age_s:
         return None
-    limit, measure = _limit(seen.held_s, working=True)
-    return f"a task in work for {duration(held)} ({measure})" if held >= limit else None
+    limit, measure = _stall_limit(signals.usual_lease_s, working=True)
+    return f"a task in work for {format_duration(held_s)} ({measure})" if held_s >= limit else None
 
 
-def _limit(usual: float | None, working: bool) -> tuple[float, str]:
-    """From when on it is too long, and what that is measured by."""
-    if usual is None:
-        limit = UNUSUAL_S if working else IDLE_S
-        return limit, f"limit {duration(limit)}, no habit known"
-    limit = max(WORKING_S if working else IDLE_S, TIMES * usual)
-    return limit, f"limit {duration(limit)}, usual {duration(usual)}"
+def _stall_limit(usual_s: float | None, working: bool) -> tuple[float, str]:
+    """Return the time in seconds from which a stall is assumed, and its explanation."""
+    if usual_s is None:
+        limit = DEFAULT_BUSY_STALL_S if working else MIN_IDLE_STALL_S
+        return limit, f"limit {format_duration(limit)}, no habit known"
+    limit = max(MIN_BUSY_STALL_S if working else MIN_IDLE_STALL_S, STALL_FACTOR * usual_s)
+    return limit, f"limit {format_duration(limit)}, usual {format_duration(usual_s)}"
 
 
-# --- what the looks say -----------------------------------------------------------------------
+# --- signals from samples ---------------------------------------------------------------------
 
 
-def _looks(queue: Sequence[Sample]) -> list[Look]:
-    looks: list[Look] = []
+def _queue_samples(queue: Sequence[Sample]) -> list[QueueSample]:
+    samples: list[QueueSample] = []
     for sample in queue:
         data = sample.data if sample.error is None and sample.data.get("problem") is None else {}
-        step = min(sample.moment.since(looks[-1].moment), STEP_S) if looks else 0.0
-        looks.append(
-            Look(
+        step = min(sample.moment.since(samples[-1].moment), MAX_SAMPLE_GAP_S) if samples else 0.0
+        samples.append(
+            QueueSample(
                 sample.moment,
-                looks[-1].watched + step if looks else 0.0,
-                count(data.get("size")),
-                count(data.get("inflight")),
-                count(data.get("answered")),
-                number(data.get("oldest_lease_s")),
+                samples[-1].observed_s + step if samples else 0.0,
+                as_count(data.get("size")),
+                as_count(data.get("inflight")),
+                as_count(data.get("answered")),
+                as_number(data.get("oldest_lease_s")),
             )
         )
-    return looks
+    return samples
 
 
-def _gaps(looks: Sequence[Look]) -> list[float]:
+def _finish_gaps(samples: Sequence[QueueSample]) -> list[float]:
     gaps: list[float] = []
     began: float | None = None
-    for before, after in pairwise(looks):
-        if before.finished is None or after.finished is None or after.finished < before.finished:
+    for before, after in pairwise(samples):
+        if (
+            before.finished_count is None
+            or after.finished_count is None
+            or after.finished_count < before.finished_count
+        ):
             began = None
             continue
-        if began is None and before.busy:
-            began = before.watched
-        if after.finished > before.finished and began is not None:
-            gaps.append(after.watched - began)
-            began = after.watched
-        if not after.busy:
+        if began is None and before.has_work:
+            began = before.observed_s
+        if after.finished_count > before.finished_count and began is not None:
+            gaps.append(after.observed_s - began)
+            began = after.observed_s
+        if not after.has_work:
             began = None
     return gaps
 
 
-def _usual(seen: Sequence[float]) -> float | None:
-    return percentile(seen, USUAL) if len(seen) >= ENOUGH else None
+def _usual_duration(durations: Sequence[float]) -> float | None:
+    return percentile(durations, USUAL_PERCENTILE) if len(durations) >= MIN_DURATIONS else None

@@ -1,4 +1,4 @@
-"""Small statistics that say what they are: nearest rank, sample deviation, Wilson's interval."""
+"""Small statistics: nearest-rank percentile, sample deviation, Wilson score interval."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 
-def percentile(values: Iterable[float], share: float) -> float | None:
-    """The nearest-rank percentile: the smallest value with at least `share` percent at or below.
+def percentile(values: Iterable[float], percent: float) -> float | None:
+    """Return the nearest-rank percentile, or None without values.
 
-    It is always one of the values, so n is what the caller shows beside it. None without values.
+    It is the smallest value with at least `percent` percent of the values at or below it. The
+    result is always one of the values, so callers show n beside it.
     """
     ranked = sorted(values)
     if not ranked:
         return None
-    # A product such as 0.07 * 100 lies a hair above its whole number: that is no higher rank.
-    rank = math.ceil(share / 100 * len(ranked) - 1e-9)
+    # Rounding lifts a product such as 0.07 * 100 above the integer: subtract the error.
+    rank = math.ceil(percent / 100 * len(ranked) - 1e-9)
     return ranked[min(max(rank, 1), len(ranked)) - 1]
 
 
-def increase(values: Sequence[float]) -> float:
-    """How far a counter rose over its readings, oldest first; a fall means it restarted from 0."""
-    return increases([(value,) for value in values])[0] if values else 0.0
+def counter_increase(values: Sequence[float]) -> float:
+    """Return the total increase of a counter over its readings, oldest first.
+
+    A fall means that the counter restarted from 0.
+    """
+    return counter_increases([(value,) for value in values])[0] if values else 0.0
 
 
-def increases(readings: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    """How far each of one process's counters rose: when one of them falls, all restarted from 0."""
+def counter_increases(readings: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """Return the total increase of each of one process's counters, readings oldest first.
+
+    When one counter falls, all have restarted from 0.
+    """
     if not readings:
         return ()
     totals = [0.0] * len(readings[0])
@@ -37,20 +44,26 @@ def increases(readings: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return tuple(totals)
 
 
-def mean_sigma(values: Sequence[float]) -> tuple[float, float] | None:
-    """The mean and the sample standard deviation (n - 1; 0 for one value). None without values."""
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the mean and the sample standard deviation, or None without values.
+
+    The deviation divides by n - 1; it is 0 for one value.
+    """
     n = len(values)
     if not n:
         return None
-    # A mean cannot lie outside its values: rounding must not put it there.
+    # Rounding must not move the mean outside the range of the values.
     mean = min(max(math.fsum(value / n for value in values), min(values)), max(values))
     if n == 1:
         return mean, 0.0
     return mean, math.hypot(*(value - mean for value in values)) / math.sqrt(n - 1)
 
 
-def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float] | None:
-    """Wilson's interval for a share of `n` trials, as fractions of 1 (95 % for the given `z`)."""
+def wilson_interval(successes: float, n: float, z: float = 1.96) -> tuple[float, float] | None:
+    """Return Wilson's interval for a share of `n` trials as fractions of 1; None if `n` is 0.
+
+    The default `z` gives 95 % confidence.
+    """
     if n <= 0:
         return None
     share = successes / n

@@ -1,4 +1,4 @@
-"""Many looks as bare numbers: eight bytes for each figure, where a `Sample` takes four hundred."""
+"""Stores samples as arrays of numbers: 8 bytes per figure, where a `Sample` takes 400."""
 
 from __future__ import annotations
 
@@ -7,67 +7,76 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from math import nan
 
-from console.core.model import Moment, Sample
-from console.core.text.json_values import number
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.text.json_values import as_number
 
-UNWRITTEN = 1 << 63
-
-
-def in_order(samples: Iterable[Sample]) -> list[Sample]:
-    """Samples of several monitors as they were written; those that no store has taken come last."""
-    return sorted(samples, key=lambda one: one.id or UNWRITTEN)
+UNSAVED_ID = 1 << 63
 
 
-class Series:
-    """Some figures of one monitor's looks, oldest first."""
+def sort_by_id(samples: Iterable[Sample]) -> list[Sample]:
+    """Return samples of several monitors in the order of their IDs, unsaved samples last."""
+    return sorted(samples, key=lambda sample: sample.id or UNSAVED_ID)
+
+
+class TimeSeries:
+    """Some figures of one monitor's samples, oldest first."""
 
     def __init__(self, keys: Sequence[str], samples: Iterable[Sample] = ()) -> None:
-        self._at, self._tick = array("d"), array("d")
-        self._boots: list[str] = []
-        self._figures = {key: array("d") for key in keys}
+        self._unix_times, self._ticks = array("d"), array("d")
+        self._boot_ids: list[str] = []
+        self._values = {key: array("d") for key in keys}
         for sample in samples:
             self.append(sample)
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._unix_times)
 
     def __getitem__(self, key: str) -> Sequence[float]:
-        """One figure of every look; NaN where a look did not tell it."""
-        return self._figures[key]
+        """Return one figure of each sample; NaN where a sample lacks it."""
+        return self._values[key]
 
     @property
-    def last(self) -> Moment | None:
-        """When the newest look was."""
-        return Moment(self._at[-1], self._tick[-1], self._boots[-1]) if self._at else None
+    def last_moment(self) -> Moment | None:
+        """Return when the newest sample was taken; None without samples."""
+        return (
+            Moment(self._unix_times[-1], self._ticks[-1], self._boot_ids[-1])
+            if self._unix_times
+            else None
+        )
 
     def ages(self, now: Moment) -> Iterator[float]:
-        """How long ago each look was, in seconds, as `Moment.since` counts."""
-        for at, tick, boot in zip(self._at, self._tick, self._boots, strict=True):
+        """Yield the age of each sample in seconds, as `Moment.since` computes it."""
+        for at, tick, boot in zip(self._unix_times, self._ticks, self._boot_ids, strict=True):
             if not boot or not now.boot or (boot != now.boot and at <= now.at):
                 yield max(0.0, now.at - at)
             else:
                 yield max(0.0, now.tick - tick if boot == now.boot else now.tick)
 
     def append(self, sample: Sample) -> None:
-        """One look more."""
-        self._at.append(sample.moment.at)
-        self._tick.append(sample.moment.tick)
-        self._boots.append(sample.moment.boot)
-        for key, figures in self._figures.items():
-            value = number(sample.data.get(key))
+        """Append the figures of one sample."""
+        self._unix_times.append(sample.moment.at)
+        self._ticks.append(sample.moment.tick)
+        self._boot_ids.append(sample.moment.boot)
+        for key, figures in self._values.items():
+            value = as_number(sample.data.get(key))
             figures.append(nan if value is None else value)
 
-    def forget(self, now: Moment, length_s: float, most: int) -> None:
-        """Let go of the first ones that are older than `length_s`, or one too many."""
-        old = sum(1 for _ in takewhile(lambda age: age > length_s, self.ages(now)))
-        gone = slice(max(old, len(self) - most))
-        del self._boots[gone]
-        for figures in (self._at, self._tick, *self._figures.values()):
-            del figures[gone]
+    def drop_old(self, now: Moment, max_age_s: float, max_samples: int) -> None:
+        """Delete the oldest samples: older than `max_age_s`, or in excess of `max_samples`."""
+        old_count = sum(1 for _ in takewhile(lambda age: age > max_age_s, self.ages(now)))
+        dropped = slice(max(old_count, len(self) - max_samples))
+        del self._boot_ids[dropped]
+        for figures in (self._unix_times, self._ticks, *self._values.values()):
+            del figures[dropped]
 
-    def copy(self) -> Series:
-        """As it is now, for another thread."""
-        other = Series(())
-        other._at, other._tick, other._boots = self._at[:], self._tick[:], self._boots[:]
-        other._figures = {key: figures[:] for key, figures in self._figures.items()}
+    def copy(self) -> TimeSeries:
+        """Return a copy, for use in another thread."""
+        other = TimeSeries(())
+        other._unix_times, other._ticks, other._boot_ids = (
+            self._unix_times[:],
+            self._ticks[:],
+            self._boot_ids[:],
+        )
+        other._values = {key: figures[:] for key, figures in self._values.items()}
         return other

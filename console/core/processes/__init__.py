@@ -1,1 +1,1 @@
-"""Which process runs which role, decided from command lines and parents."""
+"""Assignment of processes to roles, from command lines and parent processes."""

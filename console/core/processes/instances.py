@@ -1,8 +1,9 @@
-"""From a list of processes to the instances of a role: by the structure of argv, as trees.
+"""Groups processes into instances of a role, by the structure of argv and by process trees.
 
-A worker *instance* is a process tree, not a PID: a virtual environment's launcher and its
-interpreter, `uv run`, `sh -c`, `timeout` or `sudo` and what they run are one worker. And a command
-line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.log`) is none.
+An *instance* of a worker is a process tree, not a PID. A virtual environment's launcher and its
+interpreter are one worker; so are `uv run`, `sh -c`, `timeout` or `sudo` and the programs that they
+run. A command line that merely mentions the script (`vim rpa_worker.py`, `tail -f rpa_worker.log`)
+is no instance.
 """
 
 from __future__ import annotations
@@ -12,123 +13,137 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from console.core.frozen import frozen
-from console.core.model import Instance, Process, Role
+from console.core.model.processes import Instance, Process
+from console.core.model.roles import Role
 from console.core.processes.argv_matching import (
-    OURS,
-    by_code,
+    CONSOLE_SCRIPTS,
+    has_leading_word,
     in_directory,
-    mentions,
-    names,
-    refuse_match,
-    runs,
+    match_error,
+    may_run_script,
+    runs_inline_code,
     runs_role,
-    stem_of,
+    runs_script,
+    script_stem,
 )
 from console.core.processes.shim_program import is_shim
 
-__all__ = ["by_code", "mentions", "names", "refuse_match", "runs"]
+__all__ = ["has_leading_word", "match_error", "may_run_script", "runs_inline_code", "runs_script"]
 
 BOX_VARIABLE = "RPA_CONSOLE_BOX"
-"""In the environment of every process that a box starts: that box's state directory."""
+"""Environment variable of every process that a box starts: the state directory of that box."""
 TOKEN_VARIABLE = "RPA_CONSOLE_TOKEN"
-"""In the environment of every leased worker: the number of its grant."""
+"""Environment variable of every leased worker: the token of its grant."""
 ROLE_VARIABLE = "RPA_CONSOLE_ROLE"
-"""In the environment of every leased worker: tokens count for each role by itself."""
-MARKS = (BOX_VARIABLE, ROLE_VARIABLE, TOKEN_VARIABLE)
+"""Environment variable of every leased worker: its role. Each role counts its own tokens."""
+ENV_MARKERS = (BOX_VARIABLE, ROLE_VARIABLE, TOKEN_VARIABLE)
 DEMO_VARIABLE = "RPA_CONSOLE_DEMO"
-"""In the environment of every process of a demo: a role that does not ask for it has none there."""
-CUT_LOOSE = "what an adopted worker has cut loose from itself cannot be told from a stranger's"
-"""What ending one must say: a child without our marks and without its parents is anybody's."""
+"""Environment variable of every process of a demo. Such a process counts only for a role that
+requires the variable in `match_env`."""
+DETACHED_CHILDREN_WARNING = (
+    "what an adopted worker has cut loose from itself cannot be told from a stranger's"
+)
+"""Warning about ending an adopted instance. A child that has neither our environment markers nor
+its parents cannot be attributed to any worker."""
 LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
-"""In the environment of every leased worker: the descriptor that holds its lease."""
+"""Environment variable of every leased worker: the file descriptor that holds its lease."""
 
 
 @frozen
-class Scope:
-    """What decides, beside the command line, whether a process belongs to a role of a box."""
+class BoxScope:
+    """Criteria besides the command line for whether a process belongs to a role of a box."""
 
     box: str
     """The box's state directory."""
     roles: Sequence[Role] = ()
     """All roles of the box."""
     uids: Mapping[str, int] = field(default_factory=dict)
-    """Role -> the user whose processes are meant; a role that is missing means every user."""
+    """Role -> UID whose processes count. For a role that is missing, all users' processes count."""
 
 
-def named(roles: Iterable[Role], processes: Iterable[Process]) -> list[Process]:
-    """The processes whose command line contains the name of some role's script.
+def filter_named(roles: Iterable[Role], processes: Iterable[Process]) -> list[Process]:
+    """Return the processes whose command line contains the name of some role's script.
 
-    Costs one search for each process, whatever the command line holds.
+    The cost is one search per process, independent of the content of the command line.
     """
-    stems = {stem_of(role.match) for role in roles}
+    stems = {script_stem(role.match) for role in roles}
     search = re.compile("|".join(re.escape(stem) for stem in stems)).search
-    return [one for one in processes if stems and search("\0".join(one.argv))]
+    return [process for process in processes if stems and search("\0".join(process.argv))]
 
 
-def candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
-    """The processes that may run some role's match: the few whose details are worth reading."""
+def filter_candidates(roles: Iterable[Role], processes: Iterable[Process]) -> tuple[Process, ...]:
+    """Return the processes that may run some role's script.
+
+    Details are worth reading only for these few.
+    """
     roles = tuple(roles)
     matches = {role.match for role in roles}
-    some = named(roles, processes)
-    return tuple(one for one in some if any(mentions(one.argv, match) for match in matches))
+    named = filter_named(roles, processes)
+    return tuple(
+        process
+        for process in named
+        if any(may_run_script(process.argv, match) for match in matches)
+    )
 
 
-def meets(process: Process, role: Role) -> bool:
-    """Whether a living process runs the role's script, where and with what the role asks for."""
+def matches_role(process: Process, role: Role) -> bool:
+    """Return True if a living process meets the role's script, directory and environment rules."""
     if process.state == "Z" or not runs_role(process, role):
         return False
     if not in_directory(process, role):
         return False
     if not all(process.env.get(key) == value for key, value in role.match_env.items()):
         return False
-    # A shell's line may call the console and then run the worker: that one is the worker's.
-    return by_code(process.argv) or not any(runs_role(process, ours) for ours in _OURS)
+    # Shell code may call the console and then run the worker: the shell belongs to the worker.
+    return runs_inline_code(process.argv) or not any(
+        runs_role(process, console_role) for console_role in _CONSOLE_ROLES
+    )
 
 
-_OURS = tuple(Role("console", match) for match in OURS)
-OTHER_USER = "another user's process"
+_CONSOLE_ROLES = tuple(Role("console", match) for match in CONSOLE_SCRIPTS)
+OTHER_USER_REASON = "another user's process"
 
 
-def exclusion(process: Process, role: Role, scope: Scope) -> str | None:
-    """Why a process that runs the role's script is not counted for it; None when it is.
+def exclusion_reason(process: Process, role: Role, scope: BoxScope) -> str | None:
+    """Return why a process that runs the role's script does not count for it; None if it counts.
 
-    Our own marks decide between roles of one box only where both match: a child inherits the marks
-    of the worker that has started it.
+    Our environment markers decide between roles of one box only if both roles match: a child
+    inherits the markers of the worker that started it.
     """
     uid = scope.uids.get(role.name)
     if uid is not None and process.uid != uid:
-        return OTHER_USER
-    if process.nested and not role.containers:
+        return OTHER_USER_REASON
+    if process.in_container and not role.containers:
         return "in a container"
     if DEMO_VARIABLE in process.env and DEMO_VARIABLE not in role.match_env:
         return "part of a demo"
-    marked = process.env.get(ROLE_VARIABLE)
-    if process.env.get(BOX_VARIABLE) != scope.box or marked in (None, role.name):
+    marked_role = process.env.get(ROLE_VARIABLE)
+    if process.env.get(BOX_VARIABLE) != scope.box or marked_role in (None, role.name):
         return None
-    other = next((one for one in scope.roles if one.name == marked), None)
-    if other is not None and meets(process, other):
-        return f"the process of role {marked}"
+    other = next((known for known in scope.roles if known.name == marked_role), None)
+    if other is not None and matches_role(process, other):
+        return f"the process of role {marked_role}"
     return None
 
 
-def belongs(process: Process, role: Role, scope: Scope) -> bool:
-    """Whether a process is one of the role's."""
-    return meets(process, role) and exclusion(process, role, scope) is None
+def belongs_to_role(process: Process, role: Role, scope: BoxScope) -> bool:
+    """Return True if a process matches the role and is not excluded."""
+    return matches_role(process, role) and exclusion_reason(process, role, scope) is None
 
 
-class Kinship:
-    """Who started whom, among the processes of one look.
+class ProcessForest:
+    """The parents and children among the processes of one observation.
 
-    A list read while it changed can hold a parent that is younger than its child (another process
-    under a PID given away again) or a loop: such links are left out. And a shim is nobody's child:
-    whom it guards is an instance of its own, whoever asked for it.
+    A list that was read while it changed can hold a parent that is younger than its child (another
+    process with a reused PID) or a loop. Such links are left out. A shim has no parent here: its
+    worker is an instance of its own, whichever process requested the start.
     """
 
     def __init__(self, processes: Iterable[Process]) -> None:
         self.by_pid = {process.pid: process for process in processes}
         self._parents: dict[int, int] = {}
         self._children: dict[int, list[Process]] = {}
-        for process in sorted(self.by_pid.values(), key=_age):
+        for process in sorted(self.by_pid.values(), key=_start_order):
             parent = self.by_pid.get(process.ppid)
             if parent is not None and self._is_child(process, parent):
                 self._parents[process.pid] = parent.pid
@@ -137,92 +152,110 @@ class Kinship:
     def _is_child(self, process: Process, parent: Process) -> bool:
         if is_shim(process.argv) or parent.identity.ticks > process.identity.ticks:
             return False
-        # Only among processes of one tick can there be a loop.
-        same = parent.identity.ticks == process.identity.ticks
-        return not same or process.pid not in (parent.pid, *self.above(parent.pid))
+        # A loop is possible only among processes that started in the same tick.
+        same_tick = parent.identity.ticks == process.identity.ticks
+        return not same_tick or process.pid not in (parent.pid, *self.ancestor_pids(parent.pid))
 
-    def above(self, pid: int) -> list[int]:
-        """The ancestors' PIDs, nearest first."""
-        found = []
+    def ancestor_pids(self, pid: int) -> list[int]:
+        """Return the PIDs of the ancestors, nearest first."""
+        ancestors = []
         while (parent := self._parents.get(pid)) is not None:
-            found.append(parent)
+            ancestors.append(parent)
             pid = parent
-        return found
+        return ancestors
 
-    def tree(self, root: Process, stop: Collection[int] = ()) -> tuple[Process, ...]:
-        """`root` and all its living descendants, root first, then by PID.
+    def descendants_of(
+        self, root: Process, excluded_pids: Collection[int] = ()
+    ) -> tuple[Process, ...]:
+        """Return `root` and all its living descendants, root first, then by PID.
 
-        `stop`: PIDs that belong elsewhere, with all below them.
+        `excluded_pids` and their descendants are left out; so are shims and their descendants.
         """
-        found, queue = {root.pid: root}, [root]
+        tree, queue = {root.pid: root}, [root]
         while queue:
             for child in self._children.get(queue.pop().pid, ()):
-                if child.pid not in found and child.pid not in stop and not is_shim(child.argv):
-                    found[child.pid] = child
+                if (
+                    child.pid not in tree
+                    and child.pid not in excluded_pids
+                    and not is_shim(child.argv)
+                ):
+                    tree[child.pid] = child
                     queue.append(child)
-        rest = sorted(pid for pid in found if pid != root.pid and found[pid].state != "Z")
-        return (root, *(found[pid] for pid in rest))
+        descendants = sorted(pid for pid in tree if pid != root.pid and tree[pid].state != "Z")
+        return (root, *(tree[pid] for pid in descendants))
 
 
 def lineage(pid: int, processes: Iterable[Process]) -> tuple[Process, ...]:
-    """A process and its ancestors, nearest first."""
+    """Return a process and its ancestors, nearest first."""
     by_pid = {process.pid: process for process in processes}
-    found: dict[int, Process] = {}
-    while (process := by_pid.get(pid)) is not None and pid not in found:
-        found[pid] = process
+    chain: dict[int, Process] = {}
+    while (process := by_pid.get(pid)) is not None and pid not in chain:
+        chain[pid] = process
         pid = process.ppid
-    return tuple(found.values())
+    return tuple(chain.values())
 
 
-def group(
+def group_instances(
     role: Role,
     processes: Iterable[Process],
-    kinship: Kinship,
-    scope: Scope,
-    stop: Collection[int] = (),
+    forest: ProcessForest,
+    scope: BoxScope,
+    excluded_pids: Collection[int] = (),
 ) -> tuple[Instance, ...]:
-    """The role's instances among `processes`, oldest root first.
+    """Return the role's instances among `processes`, oldest root first.
 
-    A matching process with a matching ancestor belongs to that ancestor's instance; all
-    descendants of a root are part of its tree, but for those in `stop`. Processes of one grant are
-    one instance: a worker may have cut a child loose that runs the same script.
+    A matching process with a matching ancestor belongs to that ancestor's instance. All descendants
+    of a root are part of its tree, except `excluded_pids`. Processes of one grant are one instance:
+    a worker may have detached a child that runs the same script.
     """
-    matching = {process.pid: process for process in processes if belongs(process, role, scope)}
-    roots = [one for pid, one in matching.items() if matching.keys().isdisjoint(kinship.above(pid))]
-    found: dict[object, Instance] = {}
-    for root in sorted(roots, key=_age):
-        key, tree = _grant(root, role) or root.identity, kinship.tree(root, stop)
-        first = found.get(key)
-        whole = tree if first is None else (*first.processes, *tree)
-        found[key] = Instance(role.name, whole, box=_other_box(root, scope))
-    return tuple(found.values())
+    matching = {
+        process.pid: process for process in processes if belongs_to_role(process, role, scope)
+    }
+    roots = [
+        candidate
+        for pid, candidate in matching.items()
+        if matching.keys().isdisjoint(forest.ancestor_pids(pid))
+    ]
+    instances: dict[object, Instance] = {}
+    for root in sorted(roots, key=_start_order):
+        key, tree = (
+            _grant_markers(root, role) or root.identity,
+            forest.descendants_of(root, excluded_pids),
+        )
+        earlier = instances.get(key)
+        members = tree if earlier is None else (*earlier.processes, *tree)
+        instances[key] = Instance(role.name, members, box=_other_box(root, scope))
+    return tuple(instances.values())
 
 
-def _grant(process: Process, role: Role) -> tuple[str, ...] | None:
-    """The marks of the grant of this role under which a process or its ancestor was started."""
-    marks = tuple(process.env.get(mark, "") for mark in MARKS)
-    return marks if all(marks) and marks[1] == role.name else None
+def _grant_markers(process: Process, role: Role) -> tuple[str, ...] | None:
+    """Return the environment markers of the role's grant in a process; None without a grant.
+
+    The process or one of its ancestors was started under that grant.
+    """
+    markers = tuple(process.env.get(name, "") for name in ENV_MARKERS)
+    return markers if all(markers) and markers[1] == role.name else None
 
 
-def _other_box(root: Process, scope: Scope) -> str | None:
-    """The state directory that has started a process, where that is not our own."""
+def _other_box(root: Process, scope: BoxScope) -> str | None:
+    """Return the state directory of the box that started a process, or None if it is our own."""
     box = root.env.get(BOX_VARIABLE, scope.box)
     return box if box != scope.box else None
 
 
-def _age(process: Process) -> tuple[int, int]:
+def _start_order(process: Process) -> tuple[int, int]:
     return process.identity.ticks, process.pid
 
 
-def surplus(role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
-    """The instances that the role's `keep` rule would end.
+def find_surplus(role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    """Return the instances that the role's `keep` rule would end.
 
-    One that holds a lease is never among them in favour of one that holds none.
+    An instance that holds a lease is never ended in favour of one that holds none.
     """
     by_age = sorted(
         instances,
-        key=lambda instance: _age(instance.root),
+        key=lambda instance: _start_order(instance.root),
         reverse=role.keep == "newest",
     )
-    ordered = sorted(by_age, key=lambda one: (one.adopted, not one.leased))
+    ordered = sorted(by_age, key=lambda instance: (instance.adopted, not instance.leased))
     return tuple(ordered[role.count :])

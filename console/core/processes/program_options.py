@@ -1,4 +1,7 @@
-"""What the usual programs run: launchers, shells, interpreters, and which options take a value."""
+"""Determines the script that common launchers, shells and interpreters run.
+
+The tables list the options that take a value.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,27 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Found(NamedTuple):
-    """Something that a command line runs."""
+class RunTarget(NamedTuple):
+    """A script, program, module or shell code that a command line runs."""
 
     name: str
-    """A script or program as it was named, a module, or a shell's text."""
+    """Script or program as named in the command line, module name, or shell code."""
     arguments: Sequence[str] = ()
     kind: str = "script"
-    """`script`, `module` or `code`; `command`: the arguments are a command line in turn."""
+    """`script`, `module`, `code` or `command`. For `command`, `arguments` are a command line in
+    turn."""
     depth: int = 0
 
 
-INTERPRETER = re.compile(
+INTERPRETER_NAME = re.compile(
     r"^(python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|java|pwsh|powershell|cmd"
     r"|sh|bash|dash|zsh|ksh|ash|busybox)w?[\d.]*(t|d|-dbg|-preview)?(\.exe)?$",
     re.IGNORECASE,
 )
-SHELL = re.compile(r"^(sh|bash|dash|zsh|ksh|ash)$")
+SHELL_NAME = re.compile(r"^(sh|bash|dash|zsh|ksh|ash)$")
 
-# Launchers that run the rest of their command line, and their options that take a value.
-LAUNCHERS: dict[str, set[str]] = {
+# Launcher -> its options that take a value. A launcher runs the rest of its command line.
+LAUNCHER_VALUE_OPTIONS: dict[str, set[str]] = {
     "env": {"-u", "--unset", "-C", "--chdir", "-S"},
     "nohup": set(),
     "setsid": set(),
@@ -59,16 +63,25 @@ LAUNCHERS: dict[str, set[str]] = {
     "&": set(),
     "call": set(),
 }
-POSITIONALS = {"timeout": 1, "chrt": 1, "taskset": 1}
-SUBCOMMAND = {"uv", "poetry", "pipenv", "hatch", "pdm", "conda"}
-ASSIGNING = {"env", "sudo", "doas"}
-ASSIGNMENT = re.compile(r"^\w+=")
+LAUNCHER_POSITIONALS = {"timeout": 1, "chrt": 1, "taskset": 1}
+SUBCOMMAND_LAUNCHERS = {"uv", "poetry", "pipenv", "hatch", "pdm", "conda"}
+ENV_ASSIGNING_LAUNCHERS = {"env", "sudo", "doas"}
+ENV_ASSIGNMENT = re.compile(r"^\w+=")
 
-_RUNS_SCRIPT = {"pdb", "cProfile", "profile", "trace", "runpy", "coverage", "debugpy", "viztracer"}
-"""Modules that run the script named after them."""
-_PYTHON = re.compile(r"^-[bBdEhiIOPqsSuvVx]*([cmXW])(.*)$", re.DOTALL)
-"""Python's options that take a value, after others without one: `-um`, `-Xdev`."""
-_VALUES: dict[str, set[str]] = {
+_SCRIPT_RUNNING_MODULES = {
+    "pdb",
+    "cProfile",
+    "profile",
+    "trace",
+    "runpy",
+    "coverage",
+    "debugpy",
+    "viztracer",
+}
+"""Modules that run the script named after them in the command line."""
+_PYTHON_VALUE_OPTION = re.compile(r"^-[bBdEhiIOPqsSuvVx]*([cmXW])(.*)$", re.DOTALL)
+"""A Python option that takes a value, after flags in the same word: `-um`, `-Xdev`."""
+_VALUE_OPTIONS: dict[str, set[str]] = {
     "python": {"--check-hash-based-pycs"},
     "node": {"-r", "--require", "--import", "--loader", "-C", "--conditions", "--title"},
     "ruby": {"-r", "-I", "-C", "-E"},
@@ -78,8 +91,8 @@ _VALUES: dict[str, set[str]] = {
     "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
     "shell": {"-o", "+o", "-O", "+O", "--rcfile", "--init-file"},
 }
-"""The options of each interpreter that take the next word as their value."""
-_TEXT: dict[str, set[str]] = {
+"""Interpreter -> the options that take the next word as their value."""
+_CODE_OPTIONS: dict[str, set[str]] = {
     "node": {"-e", "--eval", "-p", "--print"},
     "ruby": {"-e"},
     "perl": {"-e", "-E"},
@@ -87,47 +100,56 @@ _TEXT: dict[str, set[str]] = {
     "lua": {"-e"},
     "java": set(),
 }
-"""The options of each interpreter after which there is a text and no script."""
-_FAMILY = {"pypy": "python", "nodejs": "node", "deno": "node", "bun": "node", "busybox": "shell"}
+"""Interpreter -> the options that are followed by code instead of a script."""
+_INTERPRETER_FAMILY = {
+    "pypy": "python",
+    "nodejs": "node",
+    "deno": "node",
+    "bun": "node",
+    "busybox": "shell",
+}
 
 
 def base_name(word: str) -> str:
-    """A program's own name, without the directories before it."""
+    """Return a program's name without its directories."""
     return word.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def starts_others(program: str) -> bool:
-    """Whether a program of this name runs another one that its arguments name."""
-    return program in LAUNCHERS or INTERPRETER.match(program) is not None
+def is_launcher_or_interpreter(program: str) -> bool:
+    """Return True if a program of this name runs another program, named in its arguments."""
+    return program in LAUNCHER_VALUE_OPTIONS or INTERPRETER_NAME.match(program) is not None
 
 
-def interpreted(program: str, arguments: Sequence[str]) -> Found | None:
-    """What an interpreter runs: a script, a module, a text of commands; None when it is none."""
-    known = INTERPRETER.match(program)
-    if known is None:
+def parse_interpreter(program: str, arguments: Sequence[str]) -> RunTarget | None:
+    """Return the script, module or code that an interpreter runs.
+
+    None if `program` is no interpreter, or runs none of these.
+    """
+    match = INTERPRETER_NAME.match(program)
+    if match is None:
         return None
-    name = known[1].lower()
+    name = match[1].lower()
     if name in ("pwsh", "powershell"):
-        return _powershell(arguments)
+        return _parse_powershell(arguments)
     if name == "cmd":
-        return _cmd(arguments)
+        return _parse_cmd(arguments)
     if name in ("python", "pypy"):
-        return _python(arguments)
-    family = "shell" if SHELL.match(name) else _FAMILY.get(name, name)
-    found = _other(family, arguments)
-    if found is not None and (
-        (name in ("deno", "bun") and found.name == "run")
-        or (name == "busybox" and SHELL.match(found.name))
+        return _parse_python(arguments)
+    family = "shell" if SHELL_NAME.match(name) else _INTERPRETER_FAMILY.get(name, name)
+    run_target = _parse_generic(family, arguments)
+    if run_target is not None and (
+        (name in ("deno", "bun") and run_target.name == "run")
+        or (name == "busybox" and SHELL_NAME.match(run_target.name))
     ):
-        return _other(family, found.arguments)
-    return found
+        return _parse_generic(family, run_target.arguments)
+    return run_target
 
 
-def _python(arguments: Sequence[str]) -> Found | None:
+def _parse_python(arguments: Sequence[str]) -> RunTarget | None:
     index = 0
     while index < len(arguments):
         word = arguments[index]
-        if option := _PYTHON.match(word):
+        if option := _PYTHON_VALUE_OPTION.match(word):
             kind, value = option.groups()
             index += 1
             if kind == "c":
@@ -135,49 +157,50 @@ def _python(arguments: Sequence[str]) -> Found | None:
             if not value:
                 value, index = (arguments[index] if index < len(arguments) else ""), index + 1
             if kind == "m":
-                return _module(value, arguments[index:])
-        elif word in _VALUES["python"]:
+                return _parse_python_module(value, arguments[index:])
+        elif word in _VALUE_OPTIONS["python"]:
             index += 2
         elif word.startswith("-") and len(word) > 1:
             index += 1
         else:
-            return Found(word, arguments[index + 1 :])
+            return RunTarget(word, arguments[index + 1 :])
     return None
 
 
-def _module(module: str, rest: Sequence[str]) -> Found | None:
-    """A module; or the script that a debugger or profiler is told to run."""
-    if module not in _RUNS_SCRIPT:
-        return Found(module, rest, "module")
+def _parse_python_module(module: str, rest: Sequence[str]) -> RunTarget | None:
+    """Return the module, or the script that a debugger's or profiler's module runs."""
+    if module not in _SCRIPT_RUNNING_MODULES:
+        return RunTarget(module, rest, "module")
     for index, word in enumerate(rest[:8]):
         if base_name(word).endswith(".py"):
-            return Found(word, rest[index + 1 :])
-    named = (index for index, word in enumerate(rest[:8]) if not word.startswith("-"))
-    index = next(named, len(rest))
-    return Found(rest[index], rest[index + 1 :]) if index < len(rest) else None
+            return RunTarget(word, rest[index + 1 :])
+    positional_indices = (index for index, word in enumerate(rest[:8]) if not word.startswith("-"))
+    index = next(positional_indices, len(rest))
+    return RunTarget(rest[index], rest[index + 1 :]) if index < len(rest) else None
 
 
-def _other(family: str, arguments: Sequence[str]) -> Found | None:
-    index, values, text = 0, _VALUES.get(family, set()), _TEXT.get(family, set())
+def _parse_generic(family: str, arguments: Sequence[str]) -> RunTarget | None:
+    index, values, inline = 0, _VALUE_OPTIONS.get(family, set()), _CODE_OPTIONS.get(family, set())
     while index < len(arguments):
         word = arguments[index]
         if family == "shell" and re.match(r"^-[a-z]*c$", word):
             code = arguments[index + 1] if index + 1 < len(arguments) else ""
-            return Found(code, (), "code")
-        if word in text:
+            return RunTarget(code, (), "code")
+        if word in inline:
             return None
         if word in values:
             index += 2
         elif word.startswith(("-", "+")) and len(word) > 1:
             index += 1
         else:
-            return Found(word, arguments[index + 1 :])
+            return RunTarget(word, arguments[index + 1 :])
     return None
 
 
-_PARAMETER = re.compile(r"^(-|/[a-zA-Z]+$)")
-# PowerShell's parameters: any case, `-` `--` `/`, and as short as this. Whether each has a value.
-_PARAMETERS: tuple[tuple[str, int, bool], ...] = (
+_PARAMETER_PREFIX = re.compile(r"^(-|/[a-zA-Z]+$)")
+# PowerShell's parameters, in any case, after `-`, `--` or `/`: (name, length of the shortest
+# abbreviation, takes a value).
+_POWERSHELL_PARAMETERS: tuple[tuple[str, int, bool], ...] = (
     ("configurationname", 6, True),
     ("configurationfile", 14, True),
     ("custompipename", 3, True),
@@ -197,45 +220,45 @@ _PARAMETERS: tuple[tuple[str, int, bool], ...] = (
 )
 
 
-def _powershell(arguments: Sequence[str]) -> Found | None:
-    """PowerShell: `-File SCRIPT ARGUMENTS`, `-Command TEXT`, or SCRIPT ARGUMENTS."""
+def _parse_powershell(arguments: Sequence[str]) -> RunTarget | None:
+    """Return the target of `-File SCRIPT ARGUMENTS`, `-Command TEXT` or `SCRIPT ARGUMENTS`."""
     index = 0
     while index < len(arguments):
         word = arguments[index]
-        if not _PARAMETER.match(word):
-            return Found(word, arguments[index + 1 :])
+        if not _PARAMETER_PREFIX.match(word):
+            return RunTarget(word, arguments[index + 1 :])
         key = word.lower().lstrip("-/")
         rest = arguments[index + 1 :]
         if key and "file".startswith(key):
-            return Found(rest[0], rest[1:]) if rest else None
+            return RunTarget(rest[0], rest[1:]) if rest else None
         if (key and "commandwithargs".startswith(key)) or key == "cwa":
-            return _commands(rest)
+            return _parse_command_text(rest)
         if key in ("e", "ec") or (len(key) > 1 and "encodedcommand".startswith(key)):
             return None
         index += 1 + any(
             value and len(key) >= least and name.startswith(key)
-            for name, least, value in _PARAMETERS
+            for name, least, value in _POWERSHELL_PARAMETERS
         )
         if key in ("v", "version") and rest and rest[0].replace(".", "").isdigit():
-            index += 1  # of Windows PowerShell, with a number; elsewhere without
+            index += 1  # only Windows PowerShell takes a version number here
     return None
 
 
-def _cmd(arguments: Sequence[str]) -> Found | None:
-    """`cmd /d /c script.bat arguments`, in one word or several."""
+def _parse_cmd(arguments: Sequence[str]) -> RunTarget | None:
+    """Return the target of `cmd /d /c script.bat arguments`, given in one word or several."""
     for index, word in enumerate(arguments):
         if word.lower() in ("/c", "/k", "/r"):
-            return _commands(arguments[index + 1 :])
+            return _parse_command_text(arguments[index + 1 :])
         if not word.startswith("/"):
             return None
     return None
 
 
-def _commands(words: Sequence[str]) -> Found | None:
-    """The commands of PowerShell or cmd: one word is a text, several are words already."""
+def _parse_command_text(words: Sequence[str]) -> RunTarget | None:
+    """Return the target of PowerShell's or cmd's command: code if one word, else a command line."""
     if not words:
         return None
     if len(words) == 1:
-        # `\\` separates directories here, and a backtick quotes the end of a line.
-        return Found(words[0].replace("\\", "/").replace("`", ""), (), "code")
-    return Found("", words, "command")
+        # A backslash separates directories here, and a backtick quotes the end of a line.
+        return RunTarget(words[0].replace("\\", "/").replace("`", ""), (), "code")
+    return RunTarget("", words, "command")

@@ -1,47 +1,48 @@
-"""Whether one process could run two roles, by the rules that tell a role's processes."""
+"""Finds roles whose rules can match the same process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
 
-from console.core.model import Role
+from console.core.model.roles import Role
 
 
-def overlap(one: Role, other: Role) -> str | None:
-    """Why the rules of two roles can match the same process, or None when they cannot."""
-    if not _same_script(one.match, other.match):
+def find_overlap(first: Role, second: Role) -> str | None:
+    """Return why the rules of two roles can match the same process, or None if they cannot."""
+    if not _can_be_same_script(first.match, second.match):
         return None
-    if _apart_by_words(one.match_args, other.match_args):
+    if _differ_in_arguments(first.match_args, second.match_args):
         return None
-    if None not in (one.match_cwd, other.match_cwd) and one.match_cwd != other.match_cwd:
+    if None not in (first.match_cwd, second.match_cwd) and first.match_cwd != second.match_cwd:
         return None
-    shared = one.match_env.keys() & other.match_env.keys()
-    if any(one.match_env[key] != other.match_env[key] for key in shared):
+    shared = first.match_env.keys() & second.match_env.keys()
+    if any(first.match_env[key] != second.match_env[key] for key in shared):
         return None
     return (
-        f"roles {one.name!r} ({_rule(one)}) and {other.name!r} ({_rule(other)}) can match the "
-        f"same process; tell both apart by match_args, match_cwd or match_env"
+        f"roles {first.name!r} ({_format_rule(first)}) and {second.name!r} "
+        f"({_format_rule(second)}) can match the same process; "
+        f"tell both apart by match_args, match_cwd or match_env"
     )
 
 
-def overlaps(roles: Iterable[Role]) -> list[str]:
-    """Each pair of roles that can match the same process, in words."""
-    found = (overlap(one, other) for one, other in combinations(roles, 2))
-    return [reason for reason in found if reason is not None]
+def find_overlaps(roles: Iterable[Role]) -> list[str]:
+    """Return a description of each pair of roles that can match the same process."""
+    reasons = (find_overlap(first, second) for first, second in combinations(roles, 2))
+    return [reason for reason in reasons if reason is not None]
 
 
-def _same_script(one: str, other: str) -> bool:
-    """Whether one path can end in both."""
-    parts, others = (match.strip("/").split("/")[::-1] for match in (one, other))
+def _can_be_same_script(first: str, second: str) -> bool:
+    """Return True if one path can end in both `first` and `second`."""
+    parts, others = (match.strip("/").split("/")[::-1] for match in (first, second))
     return all(a == b for a, b in zip(parts, others, strict=False))
 
 
-def _apart_by_words(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether each role wants a word that the other one does not."""
-    words, others = set(one), set(other)
+def _differ_in_arguments(first: Iterable[str], second: Iterable[str]) -> bool:
+    """Return True if each role requires a word that the other does not."""
+    words, others = set(first), set(second)
     return bool(words - others) and bool(others - words)
 
 
-def _rule(role: Role) -> str:
+def _format_rule(role: Role) -> str:
     return " ".join((role.match, *role.match_args))

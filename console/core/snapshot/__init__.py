@@ -1,1 +1,1 @@
-"""Builds the snapshot that every view shows."""
+"""Builds the snapshot that all views show."""

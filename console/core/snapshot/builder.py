@@ -1,4 +1,4 @@
-"""Everything known about a box, composed into the one snapshot that every view is drawn from."""
+"""Builds the snapshot of a box, from which all views are drawn."""
 
 from __future__ import annotations
 
@@ -6,44 +6,33 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 
 from console.core import verdict as judging
-from console.core.alerts import current, findings, standing
+from console.core.alerts import detect_alerts, fold_open_alerts, update_reasons
 from console.core.frozen import frozen, replace
 from console.core.metrics import stall_detection
-from console.core.metrics.queue_metrics import Work, work
-from console.core.model import (
-    Alert,
-    BaselineView,
-    DaemonView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    Moment,
-    MonitorView,
-    Role,
-    RoleState,
-    RoleView,
-    Sample,
-    Snapshot,
-    Verdict,
-)
-from console.core.processes.instances import surplus
+from console.core.metrics.queue_metrics import QueueMetrics, compute_queue_metrics
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Role, RoleState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import Alert, BaselineView, DaemonView, MonitorView, RoleView
+from console.core.processes.instances import find_surplus
 from console.core.snapshot import views
 from console.core.supervision import state_machine
-from console.core.supervision.role_codec import Seen, decode
-from console.core.supervision.state_machine import Memory
-from console.core.text.formatting import duration, visible
-from console.core.text.json_values import number, text
+from console.core.supervision.role_codec import RoleObservation, decode_observation
+from console.core.supervision.state_machine import RoleHistory
+from console.core.text.formatting import format_duration, sanitize_text
+from console.core.text.json_values import as_number, as_text
 
-SHOWN_EVENTS = 200
-BUSY_S = 10.0
-"""A task that is in work for so long is named beside the worker."""
-NOBODY = "nobody has looked yet"
+MAX_SNAPSHOT_EVENTS = 200
+MIN_BUSY_TASK_AGE_S = 10.0
+"""Minimum age in seconds of a task in work that is shown beside the worker."""
+NOT_OBSERVED_REASON = "nobody has looked yet"
 
 
 @frozen
-class MonitorFacts:
-    """One monitor's history and what it makes of it."""
+class MonitorInputs:
+    """The history of one monitor, and its judgement of it."""
 
     name: str
     every_s: float
@@ -54,98 +43,113 @@ class MonitorFacts:
     timeout_s: float = 0.0
 
     @property
-    def last(self) -> Sample | None:
+    def last_sample(self) -> Sample | None:
         return self.history[-1] if self.history else None
 
 
 @frozen
-class Facts:
-    """What a snapshot is composed from."""
+class SnapshotInputs:
+    """The input of `build_snapshot`."""
 
     host: str
     box: str
     queue_url: str
     roles: tuple[Role, ...]
-    monitors: Mapping[str, MonitorFacts]
+    monitors: Mapping[str, MonitorInputs]
     events: Sequence[Event] = ()
     """Oldest first."""
-    seen: Mapping[str, Seen] | None = None
-    """A look of our own; None: the worker monitor's newest sample is what there is."""
+    observed_roles: Mapping[str, RoleObservation] | None = None
+    """The caller's own observation; None: use the worker monitor's newest sample."""
     daemon: DaemonView = DaemonView()
     baseline: BaselineView = BaselineView()
-    alerts: tuple[Alert, ...] | None = None
-    """What stands; None: what `events` say."""
+    open_alerts: tuple[Alert, ...] | None = None
+    """The open alerts; None: fold them from `events`."""
     notices: tuple[str, ...] = field(default=())
-    memories: Mapping[str, Memory] | None = None
-    """What each role's ledger adds up to, where it is known already; None: what `events` say."""
-    work: Work | None = None
-    """What the histories add up to, where it is known already."""
-    turned: Event | None = None
-    """When the verdict last changed, where it is known already; None: what `events` say."""
+    role_histories: Mapping[str, RoleHistory] | None = None
+    """The folded history of each role, if already known; None: fold it from `events`."""
+    queue_metrics: QueueMetrics | None = None
+    """The metrics of the monitors' histories, if already known; None: compute them."""
+    last_verdict_event: Event | None = None
+    """The last change of the verdict, if already known; None: find it in `events`."""
 
 
-def compose(facts: Facts, now: Moment) -> Snapshot:
-    """The snapshot of `facts` at `now`."""
-    monitors = tuple(_monitor(one, now) for one in facts.monitors.values())
+def build_snapshot(inputs: SnapshotInputs, now: Moment) -> Snapshot:
+    """Return the snapshot of `inputs` at `now`."""
+    monitors = tuple(_build_monitor_view(monitor, now) for monitor in inputs.monitors.values())
     health = {view.name: view.health for view in monitors}
-    histories = {name: one.history for name, one in facts.monitors.items()}
-    unknown = Health(HealthState.OFF, "switched off")
-    done = work(histories) if facts.work is None else facts.work
-    known = (HealthState.OK, HealthState.FAILING)
-    fresh = {name for name, one in health.items() if one.state in known}
-    seen, unseen = _seen(facts, health.get("worker"))
+    histories = {name: monitor.history for name, monitor in inputs.monitors.items()}
+    switched_off = Health(HealthState.OFF, "switched off")
+    queue_metrics = (
+        compute_queue_metrics(histories) if inputs.queue_metrics is None else inputs.queue_metrics
+    )
+    known_states = (HealthState.OK, HealthState.FAILING)
+    reporting = {name for name, monitor in health.items() if monitor.state in known_states}
+    observations, unseen_reason = _observed_roles(inputs, health.get("worker"))
     roles = tuple(
-        _role(role, seen.get(role.name, unseen), _memory(facts, role), done, fresh, now)
-        for role in facts.roles
+        _build_role_view(
+            role,
+            observations.get(role.name, unseen_reason),
+            _fold_role_history(inputs, role),
+            queue_metrics,
+            reporting,
+            now,
+        )
+        for role in inputs.roles
     )
-    monitors = tuple(_outlived(view, roles) for view in monitors)
+    monitors = tuple(_clear_outdated_failure(view, roles) for view in monitors)
     health = {view.name: view.health for view in monitors}
-    told = judging.judgement(roles, monitors, facts.daemon, now)
-    stand = standing(facts.events) if facts.alerts is None else facts.alerts
-    snapshot = Snapshot(
-        host=facts.host,
-        box=facts.box,
-        moment=now,
-        verdict=told.verdict,
-        reasons=told.reasons,
-        follows=told.follows,
-        root=told.root,
-        since=_since(facts, told.verdict),
-        roles=roles,
-        queue=views.queue_view(
-            facts.queue_url, done, health.get("queue", unknown), now, _idle(roles)
-        ),
-        watchdog=views.watchdog_view(
-            histories.get("watchdog", ()), health.get("watchdog", unknown), now
-        ),
-        pipeline=views.pipeline_view(
-            histories.get("pipeline", ()), health.get("pipeline", unknown), now
-        ),
-        baseline=facts.baseline,
-        monitors=monitors,
-        events=tuple(facts.events[-SHOWN_EVENTS:]),
-        daemon=facts.daemon,
-        alerts=stand,
-        notices=facts.notices,
+    judgement = judging.compute_judgement(roles, monitors, inputs.daemon, now)
+    open_alerts = (
+        fold_open_alerts(inputs.events) if inputs.open_alerts is None else inputs.open_alerts
     )
-    if not stand:
+    snapshot = Snapshot(
+        host=inputs.host,
+        box=inputs.box,
+        moment=now,
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        follows=judgement.consequences,
+        root_cause=judgement.root_subject,
+        since=_verdict_since(inputs, judgement.verdict),
+        roles=roles,
+        queue=views.build_queue_view(
+            inputs.queue_url,
+            queue_metrics,
+            health.get("queue", switched_off),
+            now,
+            _idle_reason(roles),
+        ),
+        watchdog=views.build_watchdog_view(
+            histories.get("watchdog", ()), health.get("watchdog", switched_off), now
+        ),
+        pipeline=views.build_pipeline_view(
+            histories.get("pipeline", ()), health.get("pipeline", switched_off), now
+        ),
+        baseline=inputs.baseline,
+        monitors=monitors,
+        events=tuple(inputs.events[-MAX_SNAPSHOT_EVENTS:]),
+        daemon=inputs.daemon,
+        alerts=open_alerts,
+        notices=inputs.notices,
+    )
+    if not open_alerts:
         return snapshot
-    return replace(snapshot, alerts=current(stand, findings(snapshot)))
+    return replace(snapshot, alerts=update_reasons(open_alerts, detect_alerts(snapshot)))
 
 
-def _outlived(view: MonitorView, roles: Sequence[RoleView]) -> MonitorView:
-    """`view`, unless it tells of a watchdog that is not the one that runs now."""
-    role = next((one for one in roles if one.role.name == view.name), None)
+def _clear_outdated_failure(view: MonitorView, roles: Sequence[RoleView]) -> MonitorView:
+    """Return `view`, or an OK view if it reports on a watchdog that has since been replaced."""
+    role = next((role_view for role_view in roles if role_view.role.name == view.name), None)
     failing = view.name == "watchdog" and view.health.state is HealthState.FAILING
-    if not failing or role is None or role.found < role.role.count or view.last is None:
+    if not failing or role is None or role.instance_count < role.role.count or view.last is None:
         return view
     if role.since is None or role.since.since(view.last.moment) <= 0:
         return view
     return replace(view, health=Health(HealthState.OK, "a new process runs since the last look"))
 
 
-def _idle(roles: Sequence[RoleView]) -> str:
-    """Why no task is taken now, by the worker's state; empty where it works or may."""
+def _idle_reason(roles: Sequence[RoleView]) -> str:
+    """Return why no task is taken now, by the worker's state; "" if it works or may work."""
     worker = next((view for view in roles if view.role.name == "worker"), None)
     if worker is None or worker.state in (RoleState.READY, RoleState.RUNNING, RoleState.UNKNOWN):
         return ""
@@ -153,125 +157,164 @@ def _idle(roles: Sequence[RoleView]) -> str:
     return f"the worker is {'down' if absent else worker.state.value.lower()}"
 
 
-def _seen(facts: Facts, watched: Health | None) -> tuple[Mapping[str, Seen], str]:
-    """The roles as they were seen, and why one that is not among them is unknown."""
-    if facts.seen is not None:
-        return facts.seen, NOBODY
-    if watched is not None and watched.state in (HealthState.OFF, HealthState.OVERDUE):
-        return {}, f"the worker monitor is {watched.state}: {watched.reason}"
-    monitor = facts.monitors.get("worker")
-    if monitor is not None and monitor.last is not None and monitor.last.error is not None:
-        return {}, f"could not look: {monitor.last.error}"
-    return last_seen(monitor.history if monitor else ()), NOBODY
+def _observed_roles(
+    inputs: SnapshotInputs, worker_health: Health | None
+) -> tuple[Mapping[str, RoleObservation], str]:
+    """Return the observed roles, and the reason why any other role is unknown."""
+    if inputs.observed_roles is not None:
+        return inputs.observed_roles, NOT_OBSERVED_REASON
+    if worker_health is not None and worker_health.state in (HealthState.OFF, HealthState.OVERDUE):
+        return {}, f"the worker monitor is {worker_health.state}: {worker_health.reason}"
+    monitor = inputs.monitors.get("worker")
+    if (
+        monitor is not None
+        and monitor.last_sample is not None
+        and monitor.last_sample.error is not None
+    ):
+        return {}, f"could not look: {monitor.last_sample.error}"
+    return last_observed_roles(monitor.history if monitor else ()), NOT_OBSERVED_REASON
 
 
-def _monitor(facts: MonitorFacts, now: Moment) -> MonitorView:
-    last = facts.last
-    health = judging.timely(facts.health, facts.history, facts.every_s, now, facts.timeout_s)
+def _build_monitor_view(inputs: MonitorInputs, now: Moment) -> MonitorView:
+    last = inputs.last_sample
+    health = judging.check_overdue(
+        inputs.health, inputs.history, inputs.every_s, now, inputs.timeout_s
+    )
     off = health.state is HealthState.OFF
     return MonitorView(
-        name=facts.name,
-        every_s=facts.every_s,
+        name=inputs.name,
+        every_s=inputs.every_s,
         health=health,
         last=last,
-        next_run=None if off or last is None else last.moment.plus(facts.every_s),
-        result=facts.result,
+        next_run=None if off or last is None else last.moment.plus(inputs.every_s),
+        result=inputs.result,
     )
 
 
-def last_seen(history: Sequence[Sample]) -> dict[str, Seen]:
-    """The roles of the worker monitor's newest look that could look."""
+def last_observed_roles(history: Sequence[Sample]) -> dict[str, RoleObservation]:
+    """Return the roles of the worker monitor's newest sample without an error."""
     for sample in reversed(history):
         if sample.error is None:
             try:
                 roles = sample.data["roles"]
-                return {name: decode(name, data) for name, data in roles.items()}
+                return {name: decode_observation(name, data) for name, data in roles.items()}
             except (KeyError, TypeError, ValueError, AttributeError):
                 continue
     return {}
 
 
-def _role(
+def _build_role_view(
     role: Role,
-    seen: Seen | str,
-    memory: Memory,
-    done: Work,
-    fresh: Collection[str],
+    observed: RoleObservation | str,
+    role_history: RoleHistory,
+    queue_metrics: QueueMetrics,
+    reporting_monitors: Collection[str],
     now: Moment,
 ) -> RoleView:
-    worked = done.proofs.get(role.name)
-    if isinstance(seen, str):
-        return RoleView(role, RoleState.UNKNOWN, seen)
-    stalled = _stalled(role, seen, done, fresh, now)
-    state, reason = state_machine.state(
-        role, memory, seen.instances, seen.lease, worked, stalled, now
+    proof_of_work = queue_metrics.proofs_of_work.get(role.name)
+    if isinstance(observed, str):
+        return RoleView(role, RoleState.UNKNOWN, observed)
+    stall_evidence = _stall_evidence(role, observed, queue_metrics, reporting_monitors, now)
+    state, reason = state_machine.derive_state(
+        role, role_history, observed.instances, observed.lease, proof_of_work, stall_evidence, now
     )
-    if state in (RoleState.READY, RoleState.RUNNING) and (busy := _busy(role, seen, done, now)):
-        reason = busy
-    decision = state_machine.repair(role, memory, seen.instances, seen.lease, now)
-    first = seen.instances[0] if seen.instances else None
+    if state in (RoleState.READY, RoleState.RUNNING) and (
+        busy_text := _busy_text(role, observed, queue_metrics, now)
+    ):
+        reason = busy_text
+    decision = state_machine.decide_restart(
+        role, role_history, observed.instances, observed.lease, now
+    )
+    first_instance = observed.instances[0] if observed.instances else None
     return RoleView(
         role=role,
         state=state,
         reason=reason,
-        since=first.root.started if first else _since_absent(memory),
-        instances=seen.instances,
-        surplus=frozenset(one.identity for one in surplus(role, seen.instances)),
-        lease=seen.lease,
-        token=next((one.token for one in seen.instances if one.token is not None), None),
-        usage=seen.usage,
-        restarts=state_machine.recent_restarts(role, memory, now),
-        automatic=state_machine.recent_starts(role, memory, now),
-        restarts_total=memory.restarted,
-        retry_at=decision.at,
-        last_death=memory.died,
-        worked=worked,
-        others=seen.others,
+        since=first_instance.root.started if first_instance else _absent_since(role_history),
+        instances=observed.instances,
+        surplus=frozenset(instance.identity for instance in find_surplus(role, observed.instances)),
+        lease=observed.lease,
+        token=next(
+            (instance.token for instance in observed.instances if instance.token is not None), None
+        ),
+        usage=observed.usage,
+        restarts=state_machine.count_recent_restarts(role, role_history, now),
+        automatic_restarts=state_machine.count_recent_starts(role, role_history, now),
+        restarts_total=role_history.restart_count,
+        retry_at=decision.due_at,
+        last_death=role_history.last_death,
+        last_proof_of_work=proof_of_work,
+        look_alikes=observed.look_alikes,
     )
 
 
-def _memory(facts: Facts, role: Role) -> Memory:
-    """What the role's ledger adds up to."""
-    if facts.memories is not None:
-        return facts.memories.get(role.name, Memory())
-    return state_machine.remember((one for one in facts.events if one.role == role.name), role)
+def _fold_role_history(inputs: SnapshotInputs, role: Role) -> RoleHistory:
+    """Return the folded history of the role's events."""
+    if inputs.role_histories is not None:
+        return inputs.role_histories.get(role.name, RoleHistory())
+    return state_machine.fold_events(
+        (event for event in inputs.events if event.role == role.name), role
+    )
 
 
-def _since_absent(memory: Memory) -> Moment | None:
-    return memory.died.moment if memory.died else None
+def _absent_since(role_history: RoleHistory) -> Moment | None:
+    return role_history.last_death.moment if role_history.last_death else None
 
 
-def _stalled(role: Role, seen: Seen, done: Work, fresh: Collection[str], now: Moment) -> str | None:
-    """Evidence that living workers do no work; of other roles nobody sees what they are given."""
-    if role.name != "worker" or not seen.instances:
-        return None
-    started = max((one.root.started for one in seen.instances), key=lambda moment: moment.tick)
-    return stall_detection.evidence(done.signs, fresh, done.proofs.get(role.name), started, now)
+def _stall_evidence(
+    role: Role,
+    observed: RoleObservation,
+    queue_metrics: QueueMetrics,
+    reporting_monitors: Collection[str],
+    now: Moment,
+) -> str | None:
+    """Return the evidence that running workers do no work, or None.
 
-
-def _busy(role: Role, seen: Seen, done: Work, now: Moment) -> str:
-    """What the worker has been doing for longer than a look takes, if it took that task itself.
-
-    A task whose lease ran out is queued again by the server, and may still be in work.
+    None for any role but `worker`: no monitor sees the work that other roles are given.
     """
-    look = done.answered
-    if role.name != "worker" or look is None or not done.current:
+    if role.name != "worker" or not observed.instances:
+        return None
+    started = max(
+        (instance.root.started for instance in observed.instances), key=lambda moment: moment.tick
+    )
+    return stall_detection.find_stall_evidence(
+        queue_metrics.stall_signals,
+        reporting_monitors,
+        queue_metrics.proofs_of_work.get(role.name),
+        started,
+        now,
+    )
+
+
+def _busy_text(
+    role: Role, observed: RoleObservation, queue_metrics: QueueMetrics, now: Moment
+) -> str:
+    """Return the worker's long-running task as text, or "" if there is none.
+
+    The task must be at least `MIN_BUSY_TASK_AGE_S` old and no older than the worker: an older one
+    was taken by another worker. The server queues a task again when its lease runs out, and the
+    worker may still be working on it.
+    """
+    sample = queue_metrics.last_answered
+    if role.name != "worker" or sample is None or not queue_metrics.is_current:
         return ""
     for name, key in (("lease_task", "oldest_lease_s"), ("overrun_task", "overrun_s")):
-        held = number(look.data.get(key))
-        if held is None:
+        age_s = as_number(sample.data.get(key))
+        if age_s is None:
             continue
-        held += now.since(look.moment)
-        own = max(one.uptime(now) for one in seen.instances)
-        if BUSY_S <= held <= own:
-            kind = (text(look.data.get(name), 60) or "a task").split(" ")[0]
-            return f"busy: {visible(kind)} for {duration(held)}"
+        age_s += now.since(sample.moment)
+        oldest_uptime_s = max(instance.uptime(now) for instance in observed.instances)
+        if MIN_BUSY_TASK_AGE_S <= age_s <= oldest_uptime_s:
+            kind = (as_text(sample.data.get(name), 60) or "a task").split(" ")[0]
+            return f"busy: {sanitize_text(kind)} for {format_duration(age_s)}"
     return ""
 
 
-def _since(facts: Facts, verdict: Verdict) -> Moment | None:
-    """When the ledger says that the verdict became what it is."""
-    told = (one for one in reversed(facts.events) if one.kind is EventKind.VERDICT_CHANGED)
-    turned = facts.turned or next(told, None)
-    same = turned is not None and turned.data.get("verdict") == verdict.value
-    return turned.moment if turned is not None and same else None
+def _verdict_since(inputs: SnapshotInputs, verdict: Verdict) -> Moment | None:
+    """Return when the verdict changed to `verdict` by the event log, or None."""
+    changes = (
+        event for event in reversed(inputs.events) if event.kind is EventKind.VERDICT_CHANGED
+    )
+    last_change = inputs.last_verdict_event or next(changes, None)
+    is_current = last_change is not None and last_change.data.get("verdict") == verdict.value
+    return last_change.moment if last_change is not None and is_current else None

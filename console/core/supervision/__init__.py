@@ -1,1 +1,1 @@
-"""The state machine of a role, its history in events, and the restart policy."""
+"""The state machine of a role, its history from events, and the restart policy."""

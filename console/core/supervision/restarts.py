@@ -1,30 +1,36 @@
-"""What a restart is, for every count of them: a start that follows a death or an end of its role.
+"""Defines a restart, for every count of restarts: a start after a death or an end of its role.
 
-Whoever started it. A worker that somebody else started beside us is adopted, not restarted.
+The actor of the start does not matter. A worker that another program started is adopted, not
+restarted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from console.core.model import Event, EventKind
+from console.core.model.events import Event, EventKind
 
-GONE = (EventKind.DIED, EventKind.ENDED)
+END_KINDS = (EventKind.DIED, EventKind.ENDED)
 
 
-def after(gone: bool, event: Event) -> tuple[bool, bool]:
-    """(whether one of the role has gone unreplaced, whether this event is a restart)."""
-    if event.kind in GONE:
+def classify_event(ended_since_start: bool, event: Event) -> tuple[bool, bool]:
+    """Return (True if an instance is gone and not replaced, True if this event is a restart).
+
+    `ended_since_start` is the first value as returned for the role's previous event.
+    """
+    if event.kind in END_KINDS:
         return True, False
     if event.kind is EventKind.STARTED:
-        return False, gone
-    return gone, False
+        return False, ended_since_start
+    return ended_since_start, False
 
 
-def restarts(events: Iterable[Event]) -> Iterator[Event]:
-    """The restarts among the events of any roles, oldest first."""
-    gone: dict[str, bool] = {}
+def iter_restarts(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the restarts among the events of any roles, oldest first."""
+    ended_since_start: dict[str, bool] = {}
     for event in events:
-        gone[event.role], restarted = after(gone.get(event.role, False), event)
-        if restarted:
+        ended_since_start[event.role], is_restart = classify_event(
+            ended_since_start.get(event.role, False), event
+        )
+        if is_restart:
             yield event

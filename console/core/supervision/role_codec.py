@@ -1,4 +1,4 @@
-"""Roles as they were seen, to plain JSON and back: what the worker monitor's samples hold."""
+"""Encodes role observations as plain JSON, for the worker monitor's samples, and decodes them."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from typing import Any
 
 from console.core import secret_redaction
 from console.core.frozen import frozen
-from console.core.model import (
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    LookAlike,
-    Moment,
-    Owner,
-    Process,
-)
+from console.core.model.processes import Identity, Instance, LookAlike, Process
+from console.core.model.roles import Lease, LeaseState, Owner
+from console.core.model.time import Moment
 
-ARGV_LIMIT = 2_000
-Usage = tuple[float | None, int]
-"""(CPU percent of one core since the last look, or None; resident bytes)."""
+MAX_ARGV_CHARS = 2_000
+ResourceUsage = tuple[float | None, int]
+"""(CPU percent of one core since the last observation, or None; resident bytes)."""
 
 
 @frozen
-class Seen:
-    """One role as it was seen."""
+class RoleObservation:
+    """One role, as observed."""
 
     instances: tuple[Instance, ...] = ()
     lease: Lease = Lease(LeaseState.FREE)
-    usage: Mapping[int, Usage] = field(default_factory=dict)
-    """Root PID -> usage of its whole tree."""
-    others: tuple[LookAlike, ...] = ()
-    """Processes that run the role's script and do not count."""
+    usage: Mapping[int, ResourceUsage] = field(default_factory=dict)
+    """Root PID -> usage of the whole tree."""
+    look_alikes: tuple[LookAlike, ...] = ()
+    """Processes that run the role's script and are not instances of it."""
 
 
-def encode(seen: Seen) -> dict[str, Any]:
-    """Plain JSON values."""
+def encode_observation(observation: RoleObservation) -> dict[str, Any]:
+    """Return the observation as plain JSON values."""
     return {
-        "instances": [_encode_instance(one, seen.usage.get(one.pid)) for one in seen.instances],
+        "instances": [
+            _encode_instance(instance, observation.usage.get(instance.pid))
+            for instance in observation.instances
+        ],
         "lease": {
-            "state": seen.lease.state.value,
-            "owner": _encode_owner(seen.lease.owner),
-            "holders": list(seen.lease.holders),
-            "reason": seen.lease.reason,
+            "state": observation.lease.state.value,
+            "owner": _encode_owner(observation.lease.owner),
+            "holders": list(observation.lease.holders),
+            "reason": observation.lease.reason,
         },
-        "others": [_encode_look_alike(one) for one in seen.others],
+        "others": [_encode_look_alike(look_alike) for look_alike in observation.look_alikes],
     }
 
 
-def _encode_look_alike(one: LookAlike) -> dict[str, Any]:
-    words = {"user": one.user, "why": one.why, "command": one.command, "box": one.box}
-    clean = {key: text.encode("utf-8", "backslashreplace").decode() for key, text in words.items()}
-    return {"identity": str(one.identity), **clean}
+def _encode_look_alike(look_alike: LookAlike) -> dict[str, Any]:
+    texts = {
+        "user": look_alike.user,
+        "why": look_alike.why,
+        "command": look_alike.command,
+        "box": look_alike.box,
+    }
+    encodable = {
+        key: text.encode("utf-8", "backslashreplace").decode() for key, text in texts.items()
+    }
+    return {"identity": str(look_alike.identity), **encodable}
 
 
 def _decode_look_alike(row: Mapping[str, Any]) -> LookAlike:
@@ -61,23 +64,23 @@ def _decode_look_alike(row: Mapping[str, Any]) -> LookAlike:
     return LookAlike(identity, row["user"], row["why"], row["command"], row["box"])
 
 
-def _encode_instance(instance: Instance, usage: Usage | None) -> dict[str, Any]:
+def _encode_instance(instance: Instance, usage: ResourceUsage | None) -> dict[str, Any]:
     return {
         "pid": instance.pid,
         "leased": instance.leased,
         "token": instance.token,
         "box": instance.box,
-        "processes": [_encode_process(one) for one in instance.processes],
+        "processes": [_encode_process(process) for process in instance.processes],
         "usage": list(usage) if usage else None,
     }
 
 
 def _encode_process(process: Process) -> list[Any]:
-    argv, left = [], ARGV_LIMIT
-    for word in secret_redaction.words(process.argv):
-        argv.append(word[:left].encode("utf-8", "backslashreplace").decode())
-        left -= len(word)
-        if left <= 0:
+    argv, chars_left = [], MAX_ARGV_CHARS
+    for word in secret_redaction.redact_argv(process.argv):
+        argv.append(word[:chars_left].encode("utf-8", "backslashreplace").decode())
+        chars_left -= len(word)
+        if chars_left <= 0:
             break
     started = process.started
     return [
@@ -98,11 +101,14 @@ def _encode_owner(owner: Owner | None) -> dict[str, Any] | None:
     }
 
 
-def decode(role: str, data: Mapping[str, Any]) -> Seen:
-    """The inverse of `encode`. Raises KeyError, TypeError or ValueError on foreign data."""
+def decode_observation(role: str, data: Mapping[str, Any]) -> RoleObservation:
+    """Return the inverse of `encode_observation`.
+
+    Raises KeyError, TypeError or ValueError on foreign data.
+    """
     rows: Sequence[Mapping[str, Any]] = data["instances"]
     lease = data["lease"]
-    return Seen(
+    return RoleObservation(
         tuple(_decode_instance(role, row) for row in rows),
         Lease(
             LeaseState(lease["state"]),
@@ -116,12 +122,12 @@ def decode(role: str, data: Mapping[str, Any]) -> Seen:
 
 
 def _decode_instance(role: str, row: Mapping[str, Any]) -> Instance:
-    processes = tuple(_decode_process(one) for one in row["processes"])
+    processes = tuple(_decode_process(process_row) for process_row in row["processes"])
     return Instance(role, processes, row["leased"], row["token"], row.get("box"))
 
 
 def _decode_process(row: Sequence[Any]) -> Process:
-    identity, ppid, argv, started, *_, state = row  # older ones have the user before the state
+    identity, ppid, argv, started, *_, state = row  # older rows have the user before the state
     return Process(Identity.parse(identity), ppid, tuple(argv), Moment(*started), state)
 
 

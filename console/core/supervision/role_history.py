@@ -1,19 +1,23 @@
-"""What a role's ledger adds up to: what is wanted, what was asked, how often it has died."""
+"""Folds a role's events into its history: the wanted state, pending requests, and crashes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from console.core.frozen import frozen, replace
-from console.core.model import Event, EventKind, Identity, Moment, Role, Verb
+from console.core.model.commands import Verb
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.roles import Role
+from console.core.model.time import Moment
 from console.core.supervision import restarts
 
-POLICY, OUTSIDE = "policy", "outside"
-EVENT_S = 2.0
-"""Deaths of a role's instances within this time, or its back-off, are one event."""
-RECENT = 100
-"""Automatic starts that are remembered, whatever a person has done since."""
-_LIVED = (
+POLICY_ACTOR, OUTSIDE_ACTOR = "policy", "outside"
+SAME_CRASH_WINDOW_S = 2.0
+"""Deaths of a role's instances within this time, or within its back-off, are one crash."""
+MAX_AUTOMATIC_STARTS = 100
+"""Number of automatic starts that are kept, whatever operators have done since."""
+_INSTANCE_EVENT_KINDS = (
     EventKind.STARTED,
     EventKind.ADOPTED,
     EventKind.CONFIRMED,
@@ -26,154 +30,191 @@ _LIVED = (
 
 
 @frozen
-class Memory:
-    """What a role's ledger adds up to."""
+class RoleHistory:
+    """The state of a role that follows from its events."""
 
-    known: bool = False
-    """The ledger tells of an instance, or of what a person wants."""
+    has_history: bool = False
+    """True if an event concerns an instance, or the state that an operator wants."""
     wanted: bool = False
-    """It has run, and no person has ended it since: if it is gone, that was not asked for."""
-    asked: Event | None = None
-    """The last kill or restart that was asked for and is not yet answered by a start."""
+    """True if the role has run and no operator has ended it since: its absence was not
+    requested."""
+    pending_request: Event | None = None
+    """The last requested kill or restart that has not yet been followed by a start."""
     parked: Event | None = None
-    restarts: tuple[Moment, ...] = ()
-    """Automatic attempts to start, since a person last took charge. One for each event."""
-    automatic: tuple[Moment, ...] = ()
-    """The same, whatever a person has done since."""
-    streak: int = 0
-    """Events of death in a row without a healthy run between them."""
-    event: Moment | None = None
-    """When the last event of death began. Instances that live then and die soon are part of it."""
-    answered: bool = False
-    """An automatic start has been counted for that event."""
-    restarted: int = 0
-    """Restarts by whomever, as far as the ledger goes back."""
-    gone: bool = False
-    """One has gone since the last start."""
-    started: Event | None = None
-    died: Event | None = None
-    stalled: Event | None = None
-    """It was found to do no work, and has not been seen to work since."""
-    tried: Identity | None = None
-    mourned: Identity | None = None
-    """Counted already: a start that fails at once is told of by guard and shim, in any order."""
+    restart_attempts: tuple[Moment, ...] = ()
+    """Automatic start attempts since an operator last took charge, one for each crash."""
+    automatic_starts: tuple[Moment, ...] = ()
+    """The same, including those before an operator took charge."""
+    consecutive_crashes: int = 0
+    """Number of crashes in a row without a healthy run between them."""
+    crash_at: Moment | None = None
+    """When the last crash began. An instance that is alive then and dies soon after is part of
+    it."""
+    crash_answered: bool = False
+    """True if an automatic start has been counted for that crash."""
+    restart_count: int = 0
+    """Number of restarts by any actor, as far as the event log goes back."""
+    ended_since_start: bool = False
+    """True if an instance has died or ended since the last start."""
+    last_start: Event | None = None
+    last_death: Event | None = None
+    stall_event: Event | None = None
+    """The stall event; None if the role has been observed to work since."""
+    last_counted_start: Identity | None = None
+    last_counted_death: Identity | None = None
+    """Instances already counted: the guard and the shim both record a start that fails at once, in
+    any order."""
 
 
-_BLANK = Memory()
+_EMPTY = RoleHistory()
 
 
-def remember(events: Iterable[Event], role: Role, memory: Memory = _BLANK) -> Memory:
-    """Fold a role's ledger, oldest event first; on from what earlier events have added up to."""
+def fold_events(events: Iterable[Event], role: Role, history: RoleHistory = _EMPTY) -> RoleHistory:
+    """Return `history` extended by a role's events, oldest first.
+
+    `history` results from the earlier events.
+    """
     for event in events:
-        gone, again = restarts.after(memory.gone, event)
-        if gone is not memory.gone:
-            memory = replace(memory, gone=gone, restarted=memory.restarted + again)
-        if not memory.known and event.kind in _LIVED:
-            memory = replace(memory, known=True)
-        memory = _after(memory, event, role)
-    return memory
+        ended_since_start, is_restart = restarts.classify_event(history.ended_since_start, event)
+        if ended_since_start is not history.ended_since_start:
+            history = replace(
+                history,
+                ended_since_start=ended_since_start,
+                restart_count=history.restart_count + is_restart,
+            )
+        if not history.has_history and event.kind in _INSTANCE_EVENT_KINDS:
+            history = replace(history, has_history=True)
+        history = _fold_event(history, event, role)
+    return history
 
 
-def _after(memory: Memory, event: Event, role: Role) -> Memory:
+def _fold_event(history: RoleHistory, event: Event, role: Role) -> RoleHistory:
     match event.kind:
         case EventKind.STARTED:
-            return _after_start(memory, event, role)
+            return _fold_start(history, event, role)
         case EventKind.ADOPTED:
-            if _killed(memory):  # what a person has ended is not wanted for being seen again
-                return replace(memory, started=event)
-            return replace(memory, wanted=True, asked=None, started=event)
-        case EventKind.CONFIRMED | EventKind.RELEASED if event.actor != POLICY:
-            wanted = memory.wanted or event.kind is EventKind.CONFIRMED
-            known = memory.wanted, memory.parked, memory.restarts, memory.streak, memory.asked
-            if known == (wanted, None, (), 0, None):
-                return memory  # as after most: somebody has it ensured every minute
-            memory = replace(memory, wanted=wanted, asked=None)
-            return _take_charge(memory)
+            # An instance that is observed again after an operator's kill is not wanted for that.
+            if _is_kill_pending(history):
+                return replace(history, last_start=event)
+            return replace(history, wanted=True, pending_request=None, last_start=event)
+        case EventKind.CONFIRMED | EventKind.RELEASED if event.actor != POLICY_ACTOR:
+            wanted = history.wanted or event.kind is EventKind.CONFIRMED
+            policy_state = (
+                history.wanted,
+                history.parked,
+                history.restart_attempts,
+                history.consecutive_crashes,
+                history.pending_request,
+            )
+            if policy_state == (wanted, None, (), 0, None):
+                return history  # the usual case if `ensure` runs every minute
+            history = replace(history, wanted=wanted, pending_request=None)
+            return _reset_policy(history)
         case EventKind.ASKED:
             wanted = event.data.get("verb") != Verb.KILL
-            return replace(memory, asked=event, wanted=wanted, answered=False)
-        case EventKind.FAILED if event.data.get("verb") == Verb.ENSURE and event.actor == POLICY:
-            wanted = memory.wanted or not memory.known
-            memory = replace(memory, wanted=wanted, answered=False)
-            return replace(_count_death(_count_try(memory, event, role), event, role), died=event)
+            return replace(history, pending_request=event, wanted=wanted, crash_answered=False)
+        case EventKind.FAILED if (
+            event.data.get("verb") == Verb.ENSURE and event.actor == POLICY_ACTOR
+        ):
+            wanted = history.wanted or not history.has_history
+            history = replace(history, wanted=wanted, crash_answered=False)
+            return replace(
+                _count_crash(_count_start(history, event, role), event, role), last_death=event
+            )
         case EventKind.DIED:
-            return _after_death(memory, event, role)
+            return _fold_death(history, event, role)
         case EventKind.PARKED:
-            return replace(memory, parked=event)
+            return replace(history, parked=event)
         case EventKind.STALLED | EventKind.READY:
-            return replace(memory, stalled=event if event.kind is EventKind.STALLED else None)
+            return replace(history, stall_event=event if event.kind is EventKind.STALLED else None)
         case _:
-            return memory
+            return history
 
 
-def _killed(memory: Memory) -> bool:
-    return memory.asked is not None and memory.asked.data.get("verb") == Verb.KILL
-
-
-def _after_start(memory: Memory, event: Event, role: Role) -> Memory:
-    first = memory.started is None and memory.died is None
-    memory = replace(memory, started=event)
-    if memory.asked is not None and memory.asked.identity == event.identity:
-        return memory  # told late: what was asked of it since stands
-    memory = replace(memory, wanted=True, asked=None)
-    if event.actor != POLICY:
-        return _take_charge(memory)
-    return memory if first else _count_try(memory, event, role)
-
-
-def _take_charge(memory: Memory) -> Memory:
-    """A person starts it, or finds it running: policy begins anew."""
-    return replace(memory, parked=None, restarts=(), streak=0, event=None, answered=False)
-
-
-def _after_death(memory: Memory, event: Event, role: Role) -> Memory:
-    memory = replace(memory, died=event)
-    if deliberate(event, memory.asked):
-        return memory
-    if _ran(event) >= role.policy.unpark_s:
-        memory = replace(memory, restarts=(), parked=None)
-    return _count_death(memory, event, role)
-
-
-def _ran(death: Event) -> float:
-    return float(death.data.get("uptime_s") or 0.0)
-
-
-def _count_try(memory: Memory, event: Event, role: Role) -> Memory:
-    """One more automatic attempt, unless this one is counted, or another one for this event."""
-    if event.identity is not None and event.identity == memory.tried:
-        return memory
-    memory = replace(memory, tried=event.identity)
-    if memory.answered and role.count > 1:
-        return memory
-    return replace(
-        memory,
-        restarts=(*memory.restarts, event.moment),
-        automatic=(*memory.automatic[-RECENT:], event.moment),
-        answered=True,
+def _is_kill_pending(history: RoleHistory) -> bool:
+    return (
+        history.pending_request is not None
+        and history.pending_request.data.get("verb") == Verb.KILL
     )
 
 
-def _count_death(memory: Memory, event: Event, role: Role) -> Memory:
-    """One more event in a row, unless it is counted; after a healthy run it is the first."""
-    if event.identity is not None and event.identity == memory.mourned:
-        return memory
-    memory = replace(memory, mourned=event.identity)
-    if _same_event(memory, event, role):
-        return memory
-    healthy = event.kind is EventKind.DIED and _ran(event) >= role.policy.healthy_s
-    streak = 1 if healthy else memory.streak + 1
-    return replace(memory, streak=streak, event=event.moment, answered=False)
+def _fold_start(history: RoleHistory, event: Event, role: Role) -> RoleHistory:
+    is_first = history.last_start is None and history.last_death is None
+    history = replace(history, last_start=event)
+    if history.pending_request is not None and history.pending_request.identity == event.identity:
+        return history  # recorded late: the request made since then remains pending
+    history = replace(history, wanted=True, pending_request=None)
+    if event.actor != POLICY_ACTOR:
+        return _reset_policy(history)
+    return history if is_first else _count_start(history, event, role)
 
 
-def _same_event(memory: Memory, death: Event, role: Role) -> bool:
-    """Whether what died now lived already when another instance died, a moment ago."""
-    if memory.event is None or death.kind is not EventKind.DIED or role.count < 2:
+def _reset_policy(history: RoleHistory) -> RoleHistory:
+    """Return `history` with the policy reset: an operator started the role or found it running."""
+    return replace(
+        history,
+        parked=None,
+        restart_attempts=(),
+        consecutive_crashes=0,
+        crash_at=None,
+        crash_answered=False,
+    )
+
+
+def _fold_death(history: RoleHistory, event: Event, role: Role) -> RoleHistory:
+    history = replace(history, last_death=event)
+    if is_deliberate(event, history.pending_request):
+        return history
+    if _uptime_s(event) >= role.policy.unpark_s:
+        history = replace(history, restart_attempts=(), parked=None)
+    return _count_crash(history, event, role)
+
+
+def _uptime_s(death: Event) -> float:
+    return float(death.data.get("uptime_s") or 0.0)
+
+
+def _count_start(history: RoleHistory, event: Event, role: Role) -> RoleHistory:
+    """Return `history` with one more automatic attempt, unless it is already counted.
+
+    With several instances, one attempt is counted for each crash.
+    """
+    if event.identity is not None and event.identity == history.last_counted_start:
+        return history
+    history = replace(history, last_counted_start=event.identity)
+    if history.crash_answered and role.count > 1:
+        return history
+    return replace(
+        history,
+        restart_attempts=(*history.restart_attempts, event.moment),
+        automatic_starts=(*history.automatic_starts[-MAX_AUTOMATIC_STARTS:], event.moment),
+        crash_answered=True,
+    )
+
+
+def _count_crash(history: RoleHistory, event: Event, role: Role) -> RoleHistory:
+    """Return `history` with one more crash, unless it is already counted.
+
+    After a healthy run, it is the first one in a row.
+    """
+    if event.identity is not None and event.identity == history.last_counted_death:
+        return history
+    history = replace(history, last_counted_death=event.identity)
+    if _is_same_crash(history, event, role):
+        return history
+    was_healthy = event.kind is EventKind.DIED and _uptime_s(event) >= role.policy.healthy_s
+    streak = 1 if was_healthy else history.consecutive_crashes + 1
+    return replace(history, consecutive_crashes=streak, crash_at=event.moment, crash_answered=False)
+
+
+def _is_same_crash(history: RoleHistory, death: Event, role: Role) -> bool:
+    """Return True if the instance that died was alive when another one died, a moment ago."""
+    if history.crash_at is None or death.kind is not EventKind.DIED or role.count < 2:
         return False
-    late = death.moment.since(memory.event)
-    return late <= max(EVENT_S, role.policy.backoff_s) and _ran(death) > late
+    delay_s = death.moment.since(history.crash_at)
+    return delay_s <= max(SAME_CRASH_WINDOW_S, role.policy.backoff_s) and _uptime_s(death) > delay_s
 
 
-def deliberate(death: Event, asked: Event | None) -> bool:
-    """Whether this death is the answer to what somebody asked for."""
-    return asked is not None and asked.identity == death.identity
+def is_deliberate(death: Event, request: Event | None) -> bool:
+    """Return True if `request` asked for this death."""
+    return request is not None and request.identity == death.identity

@@ -1,6 +1,6 @@
-"""The state machine of a role: what the ledger says of it, what may be done, what policy does.
+"""The state machine of a role: its state, the permitted commands, and the policy's decisions.
 
-Everything that decides about a role lives in this file; nothing here touches anything.
+All decisions about a role are made in this module. It performs no I/O.
 """
 
 from __future__ import annotations
@@ -9,46 +9,45 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from console.core.frozen import frozen
-from console.core.model import (
-    Command,
-    Event,
-    Identity,
-    Instance,
-    Lease,
-    LeaseState,
-    Moment,
-    Role,
-    RoleState,
-    Verb,
+from console.core.model.commands import Command, Verb
+from console.core.model.events import Event
+from console.core.model.processes import Identity, Instance
+from console.core.model.roles import Lease, LeaseState, Role, RoleState
+from console.core.model.time import Moment
+from console.core.processes.instances import find_surplus
+from console.core.supervision.role_history import (
+    OUTSIDE_ACTOR,
+    POLICY_ACTOR,
+    RoleHistory,
+    fold_events,
+    is_deliberate,
 )
-from console.core.processes.instances import surplus
-from console.core.supervision.role_history import OUTSIDE, POLICY, Memory, deliberate, remember
-from console.core.text.formatting import duration
+from console.core.text.formatting import format_duration
 
-__all__ = ["OUTSIDE", "POLICY", "Memory", "deliberate", "remember"]
+__all__ = ["OUTSIDE_ACTOR", "POLICY_ACTOR", "RoleHistory", "fold_events", "is_deliberate"]
 
-WITNESSED = {"worker", "watchdog", "queue", "pipeline"}
-"""The roles whose work, and not only their life, some monitor can see."""
+ROLES_WITH_PROOF_OF_WORK = {"worker", "watchdog", "queue", "pipeline"}
+"""Roles whose work, and not only their existence, a monitor can observe."""
 
 # --- policy ---------------------------------------------------------------------------------
 
 
-HELD_S = 1.0
-"""How soon a lease that somebody holds without a worker to be seen is looked at again."""
-RELEASE_S = 0.25
-"""How soon a lease that a dying worker's shim still holds is looked at again."""
+HELD_LEASE_RETRY_S = 1.0
+"""Seconds until a held lease is checked again while no worker is visible."""
+LEASE_RELEASE_RETRY_S = 0.25
+"""Seconds until a lease that a dying worker's shim still holds is checked again."""
 
 
-PATIENCE_S = 30.0
-"""How long a caller waits for another one, where nothing in the role takes longer."""
-SLACK_S = 5.0
-"""What looking, locking and a shim's last words may take, for each instance."""
-FIRST = "first start of this daemon"
-"""Why policy starts a role that has never run here."""
-ENDING = "it has just died; its shim records how"
+MIN_LOCK_TIMEOUT_S = 30.0
+"""Minimum number of seconds that a caller waits for another caller."""
+INSTANCE_OVERHEAD_S = 5.0
+"""Seconds per instance for observation, locking and the shim's final records."""
+FIRST_START_REASON = "first start of this daemon"
+"""Why the policy starts a role that has never run here."""
+SHIM_FINISHING_REASON = "it has just died; its shim records how"
 
 
-class Repair(StrEnum):
+class RepairAction(StrEnum):
     NOTHING = "nothing"
     WAIT = "wait"
     START = "start"
@@ -57,99 +56,134 @@ class Repair(StrEnum):
 
 
 @frozen
-class Decision:
-    """What policy does about a role now, and why."""
+class RepairDecision:
+    """The policy's current decision about a role, and the reason for it."""
 
-    repair: Repair
+    action: RepairAction
     reason: str = ""
-    at: Moment | None = None
+    due_at: Moment | None = None
     """When a waiting repair is due."""
 
 
-def repair(
-    role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
-) -> Decision:
-    """What policy does about a role that may have died, or has never been started."""
-    if len(instances) >= role.count or not wanted(role, memory):
-        return Decision(Repair.NOTHING)
+def decide_restart(
+    role: Role, history: RoleHistory, instances: Sequence[Instance], lease: Lease, now: Moment
+) -> RepairDecision:
+    """Return the policy's decision about a role that may have died or was never started."""
+    if len(instances) >= role.count or not should_run(role, history):
+        return RepairDecision(RepairAction.NOTHING)
     if not role.policy.enabled or not role.command:
-        return Decision(Repair.NOTHING)
+        return RepairDecision(RepairAction.NOTHING)
     if lease.state is LeaseState.UNKNOWN:
-        return Decision(Repair.NOTHING, lease.reason)
-    if memory.parked is not None:
-        return Decision(Repair.NOTHING, memory.parked.reason)
-    held = lease.state is LeaseState.HELD and not instances
-    if held and not certified(memory, lease):
-        why = ENDING if ending(memory, lease) else "the lease is held"
-        return Decision(Repair.WAIT, why, now.plus(HELD_S))
-    if not memory.known and memory.died is None:
-        return Decision(Repair.START, FIRST)
-    due = memory.died.moment.plus(_delay(role, memory)) if memory.died is not None else now
-    if held and due.since(now) <= 0:
-        due = now.plus(RELEASE_S)  # its shim is tidying up, and nobody tells when it lets go
-    return _within_limit(role, memory, Repair.START, due, now)
+        return RepairDecision(RepairAction.NOTHING, lease.reason)
+    if history.parked is not None:
+        return RepairDecision(RepairAction.NOTHING, history.parked.reason)
+    is_held = lease.state is LeaseState.HELD and not instances
+    if is_held and not is_owner_death_recorded(history, lease):
+        reason = SHIM_FINISHING_REASON if is_shim_finishing(history, lease) else "the lease is held"
+        return RepairDecision(RepairAction.WAIT, reason, now.plus(HELD_LEASE_RETRY_S))
+    if not history.has_history and history.last_death is None:
+        return RepairDecision(RepairAction.START, FIRST_START_REASON)
+    due = (
+        history.last_death.moment.plus(_backoff_delay_s(role, history))
+        if history.last_death is not None
+        else now
+    )
+    if is_held and due.since(now) <= 0:
+        # The shim is cleaning up. It sends no notification when it releases the lease.
+        due = now.plus(LEASE_RELEASE_RETRY_S)
+    return _apply_restart_limit(role, history, RepairAction.START, due, now)
 
 
-def wanted(role: Role, memory: Memory) -> bool:
-    """Whether the role should run: it has run and no person has ended it, or it never began."""
-    return memory.wanted or (not memory.known and role.autostart and bool(role.command))
+def should_run(role: Role, history: RoleHistory) -> bool:
+    """Return True if the role should run.
 
-
-def patience_s(role: Role) -> float:
-    """How long a caller waits for another one that is at work on this role.
-
-    At least what a restart of all its instances takes, which end and settle one after the other.
+    That is: it has run and no operator has ended it, or it has no history and `autostart` is set.
     """
-    return max(PATIENCE_S, SLACK_S + role.count * (role.grace_s + role.settle_s + SLACK_S))
+    return history.wanted or (not history.has_history and role.autostart and bool(role.command))
 
 
-def shake(role: Role, memory: Memory, instances: Sequence[Instance], now: Moment) -> Decision:
-    """What policy does about a role that lives and is stalled."""
-    policy, stalled = role.policy, memory.stalled
+def lock_timeout_s(role: Role) -> float:
+    """Return the seconds that a caller waits for another caller that works on this role.
+
+    It is at least the time that a restart of all instances takes. They are restarted one after the
+    other, each with its grace period and settle time.
+    """
+    return max(
+        MIN_LOCK_TIMEOUT_S,
+        INSTANCE_OVERHEAD_S + role.count * (role.grace_s + role.settle_s + INSTANCE_OVERHEAD_S),
+    )
+
+
+def decide_stall_restart(
+    role: Role, history: RoleHistory, instances: Sequence[Instance], now: Moment
+) -> RepairDecision:
+    """Return the policy's decision about a role that is alive and stalled."""
+    policy, stall_event = role.policy, history.stall_event
     if policy.stalled != "restart" or not policy.enabled or not role.command:
-        return Decision(Repair.NOTHING)
-    if stalled is None or stalled.identity is None or find(instances, stalled.identity) is None:
-        return Decision(Repair.NOTHING)
-    ending = [one.identity for one in (memory.asked, memory.died) if one is not None]
-    if stalled.identity in ending or memory.parked is not None or not memory.wanted:
-        return Decision(Repair.NOTHING)
-    due = stalled.moment.plus(_delay(role, memory))
-    return _within_limit(role, memory, Repair.RESTART, due, now)
+        return RepairDecision(RepairAction.NOTHING)
+    if (
+        stall_event is None
+        or stall_event.identity is None
+        or find_instance(instances, stall_event.identity) is None
+    ):
+        return RepairDecision(RepairAction.NOTHING)
+    ended_identities = [
+        event.identity
+        for event in (history.pending_request, history.last_death)
+        if event is not None
+    ]
+    if stall_event.identity in ended_identities or history.parked is not None or not history.wanted:
+        return RepairDecision(RepairAction.NOTHING)
+    due = stall_event.moment.plus(_backoff_delay_s(role, history))
+    return _apply_restart_limit(role, history, RepairAction.RESTART, due, now)
 
 
-def _delay(role: Role, memory: Memory) -> float:
-    """The back-off: doubled with each death in a row."""
-    doubled = 2.0 ** max(0, min(memory.streak, 30) - 1)
-    return min(role.policy.backoff_s * doubled, role.policy.backoff_max_s)
+def _backoff_delay_s(role: Role, history: RoleHistory) -> float:
+    """Return the back-off in seconds: doubled with each crash in a row, up to `backoff_max_s`."""
+    factor = 2.0 ** max(0, min(history.consecutive_crashes, 30) - 1)
+    return min(role.policy.backoff_s * factor, role.policy.backoff_max_s)
 
 
-def _within_limit(role: Role, memory: Memory, what: Repair, due: Moment, now: Moment) -> Decision:
-    """A repair when it is due, unless there were too many."""
-    limit, recent = role.policy.limit, recent_restarts(role, memory, now)
+def _apply_restart_limit(
+    role: Role, history: RoleHistory, action: RepairAction, due: Moment, now: Moment
+) -> RepairDecision:
+    """Return the repair with its due time, or parking if there were too many restarts."""
+    limit, recent = role.policy.limit, count_recent_restarts(role, history, now)
     if recent >= limit:
-        window = duration(role.policy.window_s)
-        return Decision(
-            Repair.PARK, f"{recent} automatic restarts within {window}: a person must act"
+        window = format_duration(role.policy.window_s)
+        return RepairDecision(
+            RepairAction.PARK, f"{recent} automatic restarts within {window}: a person must act"
         )
     reason = f"restart {recent + 1} of {limit}"
-    return Decision(Repair.WAIT, reason, due) if due.since(now) > 0 else Decision(what, reason)
+    return (
+        RepairDecision(RepairAction.WAIT, reason, due)
+        if due.since(now) > 0
+        else RepairDecision(action, reason)
+    )
 
 
-def recent_starts(role: Role, memory: Memory, now: Moment) -> int:
-    """Automatic starts within the policy's window, those before a person took charge as well."""
-    return sum(1 for moment in memory.automatic if now.since(moment) <= role.policy.window_s)
+def count_recent_starts(role: Role, history: RoleHistory, now: Moment) -> int:
+    """Return the number of automatic starts within the policy's window.
+
+    Starts before an operator took charge are included.
+    """
+    return sum(
+        1 for moment in history.automatic_starts if now.since(moment) <= role.policy.window_s
+    )
 
 
-def recent_restarts(role: Role, memory: Memory, now: Moment) -> int:
-    """Automatic attempts to start within the policy's window."""
-    return sum(1 for moment in memory.restarts if now.since(moment) <= role.policy.window_s)
+def count_recent_restarts(role: Role, history: RoleHistory, now: Moment) -> int:
+    """Return the number of automatic start attempts within the policy's window."""
+    return sum(
+        1 for moment in history.restart_attempts if now.since(moment) <= role.policy.window_s
+    )
 
 
 # --- permission -----------------------------------------------------------------------------
 
 
 def permit(command: Command, role: Role, instances: Sequence[Instance], lease: Lease) -> str | None:
-    """Why a command may not be carried out, or None when it may."""
+    """Return why a command may not be carried out, or None if it may."""
     if command.verb is Verb.ENSURE and not role.command and len(instances) < role.count:
         return (
             f"no command is configured to start it; add `command = [...]` under [roles.{role.name}]"
@@ -173,7 +207,7 @@ def permit(command: Command, role: Role, instances: Sequence[Instance], lease: L
 
 
 def _permit_target(command: Command, target: Identity, instances: Sequence[Instance]) -> str | None:
-    instance = find(instances, target)
+    instance = find_instance(instances, target)
     if instance is None:
         others = ", ".join(str(other.pid) for other in instances) or "none"
         return f"PID {target.pid} as you saw it is no longer running (now: {others})"
@@ -182,22 +216,24 @@ def _permit_target(command: Command, target: Identity, instances: Sequence[Insta
     return None
 
 
-def find(instances: Sequence[Instance], identity: Identity) -> Instance | None:
-    """The instance that this process is part of."""
+def find_instance(instances: Sequence[Instance], identity: Identity) -> Instance | None:
+    """Return the instance that contains the process `identity`, or None."""
     return next(
         (i for i in instances if any(p.identity == identity for p in i.processes)),
         None,
     )
 
 
-def targets(command: Command, role: Role, instances: Sequence[Instance]) -> tuple[Instance, ...]:
-    """The instances that a command would end."""
+def select_targets(
+    command: Command, role: Role, instances: Sequence[Instance]
+) -> tuple[Instance, ...]:
+    """Return the instances that a command would end."""
     if command.verb is Verb.END_DUPLICATES:
-        return surplus(role, instances)
+        return find_surplus(role, instances)
     if command.verb is Verb.ENSURE:
-        return surplus(role, instances) if len(instances) > role.count else ()
+        return find_surplus(role, instances) if len(instances) > role.count else ()
     if command.target is not None:
-        instance = find(instances, command.target)
+        instance = find_instance(instances, command.target)
         return (instance,) if instance else ()
     return tuple(i for i in instances if command.token in (None, i.token))
 
@@ -205,90 +241,115 @@ def targets(command: Command, role: Role, instances: Sequence[Instance]) -> tupl
 # --- the state ------------------------------------------------------------------------------
 
 
-def state(
+def derive_state(
     role: Role,
-    memory: Memory,
+    history: RoleHistory,
     instances: Sequence[Instance],
     lease: Lease,
-    worked: Moment | None,
-    stalled: str | None,
+    last_proof_of_work: Moment | None,
+    stall_evidence: str | None,
     now: Moment,
 ) -> tuple[RoleState, str]:
-    """The role's state and the reason for it.
+    """Return the role's state and the reason for it.
 
-    `worked`: when this role was last seen to do its work; `stalled`: evidence that it does none.
+    `last_proof_of_work` is when the role was last observed to work. `stall_evidence` is the
+    evidence that it does no work.
     """
     if not instances:
-        return _absent(role, memory, instances, lease, now)
-    if memory.asked is not None and find(instances, memory.asked.identity or _NOBODY):
-        return RoleState.STOPPING, f"{memory.asked.data.get('verb', 'end')} by {memory.asked.actor}"
+        return _state_without_instances(role, history, instances, lease, now)
+    if history.pending_request is not None and find_instance(
+        instances, history.pending_request.identity or _NO_PROCESS
+    ):
+        return (
+            RoleState.STOPPING,
+            f"{history.pending_request.data.get('verb', 'end')} by {history.pending_request.actor}",
+        )
     stopped = [i for i in instances if i.root.state == "T"]
     if stopped:
         return RoleState.STALLED, f"PID {stopped[0].pid} is stopped (SIGSTOP)"
-    if stalled:
-        return RoleState.STALLED, stalled
-    newest = max((i.root.started for i in instances), key=lambda moment: moment.tick)
-    works = worked is not None and not newest.later_than(worked)
-    if works and worked_since(memory.stalled, worked):
+    if stall_evidence:
+        return RoleState.STALLED, stall_evidence
+    newest_start = max((i.root.started for i in instances), key=lambda moment: moment.tick)
+    has_worked = last_proof_of_work is not None and not newest_start.later_than(last_proof_of_work)
+    if has_worked and worked_since_stall(history.stall_event, last_proof_of_work):
         return RoleState.READY, "seen to work"
     if min(instance.uptime(now) for instance in instances) < role.settle_s:
-        return RoleState.STARTING, f"not yet {duration(role.settle_s)} old"
-    if works:
+        return RoleState.STARTING, f"not yet {format_duration(role.settle_s)} old"
+    if has_worked:
         return RoleState.RUNNING, "alive; not yet seen to work again since it was stalled"
-    return RoleState.RUNNING, "alive; not yet seen to work" if role.name in WITNESSED else "alive"
+    return (
+        RoleState.RUNNING,
+        "alive; not yet seen to work" if role.name in ROLES_WITH_PROOF_OF_WORK else "alive",
+    )
 
 
-def worked_since(stalled: Event | None, worked: Moment | None) -> bool:
-    """Whether it was seen to work after it was found to do none."""
-    return stalled is None or (worked is not None and worked.later_than(stalled.moment))
+def worked_since_stall(stall_event: Event | None, last_proof_of_work: Moment | None) -> bool:
+    """Return True if the role was observed to work after `stall_event`, or there is none."""
+    return stall_event is None or (
+        last_proof_of_work is not None and last_proof_of_work.later_than(stall_event.moment)
+    )
 
 
-_NOBODY = Identity(-1, -1, "")
+_NO_PROCESS = Identity(-1, -1, "")
 
 
-def ending(memory: Memory, lease: Lease) -> bool:
-    """Whether a held lease is the last owner's, which is dead: its own shim has not let go yet.
+def is_shim_finishing(history: RoleHistory, lease: Lease) -> bool:
+    """Return True if a held lease is that of the last owner, which is dead.
 
-    A caller that is about to start a worker holds the lease itself, and has no shim.
+    Its shim has not released the lease yet. A caller that is about to start a worker holds the
+    lease itself and has no shim.
     """
     owner = lease.owner
     if owner is None or owner.shim is None:
         return False
-    return certified(memory, lease) or owner.shim.pid in lease.holders
+    return is_owner_death_recorded(history, lease) or owner.shim.pid in lease.holders
 
 
-def certified(memory: Memory, lease: Lease) -> bool:
-    """The lease's owner is known to be dead: its shim only has to tidy up and let go."""
-    if memory.died is None or lease.owner is None:
+def is_owner_death_recorded(history: RoleHistory, lease: Lease) -> bool:
+    """Return True if the death of the lease's owner is recorded.
+
+    Its shim then only has to clean up and release the lease.
+    """
+    if history.last_death is None or lease.owner is None:
         return False
-    return memory.died.identity == lease.owner.identity
+    return history.last_death.identity == lease.owner.identity
 
 
-def _absent(
-    role: Role, memory: Memory, instances: Sequence[Instance], lease: Lease, now: Moment
+def _state_without_instances(
+    role: Role, history: RoleHistory, instances: Sequence[Instance], lease: Lease, now: Moment
 ) -> tuple[RoleState, str]:
     if lease.state is LeaseState.UNKNOWN:
         return RoleState.UNKNOWN, lease.reason
-    held = lease.state is LeaseState.HELD
-    dying = held and ending(memory, lease)
-    if held and not dying:
+    is_held = lease.state is LeaseState.HELD
+    is_dying = is_held and is_shim_finishing(history, lease)
+    if is_held and not is_dying:
         return RoleState.STARTING, "the lease is held; no process to be seen yet"
-    asked, owner = memory.asked, lease.owner
-    meant = owner is not None and asked is not None and asked.identity == owner.identity
-    if dying and meant and asked is not None and not certified(memory, lease):
-        return RoleState.STOPPING, f"{asked.data.get('verb', 'end')} by {asked.actor}"
-    if memory.parked is not None:
-        return RoleState.PARKED, memory.parked.reason
-    decision = repair(role, memory, instances, lease, now)
-    if decision.reason == FIRST:
+    request, owner = history.pending_request, lease.owner
+    owner_requested = (
+        owner is not None and request is not None and request.identity == owner.identity
+    )
+    if (
+        is_dying
+        and owner_requested
+        and request is not None
+        and not is_owner_death_recorded(history, lease)
+    ):
+        return RoleState.STOPPING, f"{request.data.get('verb', 'end')} by {request.actor}"
+    if history.parked is not None:
+        return RoleState.PARKED, history.parked.reason
+    decision = decide_restart(role, history, instances, lease, now)
+    if decision.reason == FIRST_START_REASON:
         return RoleState.STOPPED, "not found; a daemon starts it"
-    if decision.repair in (Repair.WAIT, Repair.START):
+    if decision.action in (RepairAction.WAIT, RepairAction.START):
         return RoleState.BACKOFF, decision.reason
-    if dying and not certified(memory, lease):
-        return RoleState.STOPPED, ENDING
+    if is_dying and not is_owner_death_recorded(history, lease):
+        return RoleState.STOPPED, SHIM_FINISHING_REASON
     if lease.state is LeaseState.ORPHANED:
         pids = ", ".join(map(str, lease.holders)) or "?"
         return RoleState.STOPPED, f"its lease is orphaned: held by leftover PID {pids}"
-    if memory.asked is not None:
-        return RoleState.STOPPED, f"ended by {memory.asked.actor}"
-    return RoleState.STOPPED, "not found" if memory.died is None else memory.died.reason
+    if history.pending_request is not None:
+        return RoleState.STOPPED, f"ended by {history.pending_request.actor}"
+    return (
+        RoleState.STOPPED,
+        "not found" if history.last_death is None else history.last_death.reason,
+    )

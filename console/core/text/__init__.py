@@ -1,1 +1,1 @@
-"""Text in and out: formats, escapes, times of day, values of untrusted JSON."""
+"""Text input and output: formatting, escaping, times of day, and values of untrusted JSON."""

@@ -1,6 +1,6 @@
-"""How a next step is written: as a command line with the options that this process was given.
+"""Formats hints to run a command of this program, with the global options of this process.
 
-Advice without them would be about another box.
+A hint without these options would refer to another box.
 """
 
 from __future__ import annotations
@@ -8,26 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-NAME = "rpa-console"
-_SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-_written = [NAME]
+PROGRAM_NAME = "rpa-console"
+_SHELL_SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_command_prefix = [PROGRAM_NAME]
 
 
-def use(options: Iterable[str]) -> None:
-    """Write every next step of this process with these options."""
-    _written[0] = " ".join((NAME, *map(quoted, options)))
+def set_global_options(options: Iterable[str]) -> None:
+    """Set the options that every command hint of this process contains."""
+    _command_prefix[0] = " ".join((PROGRAM_NAME, *map(shell_quote, options)))
 
 
-def steps(text: str) -> str:
-    """`text` with the options in each command line of this program that it names."""
-    return text.replace(f"{NAME} ", f"{_written[0]} ")
+def add_options_to_commands(text: str) -> str:
+    """Return `text` with the global options added to each command line of this program in it."""
+    return text.replace(f"{PROGRAM_NAME} ", f"{_command_prefix[0]} ")
 
 
-def step(words: str) -> str:
-    """The command line that runs this program with these words."""
-    return f"{_written[0]} {words}"
+def format_command(words: str) -> str:
+    """Return the command line that runs this program with the arguments `words`."""
+    return f"{_command_prefix[0]} {words}"
 
 
-def quoted(word: str) -> str:
-    """The word as a shell takes it."""
-    return word if _SAFE.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+def shell_quote(word: str) -> str:
+    """Return `word`, quoted for a POSIX shell if necessary."""
+    return word if _SHELL_SAFE.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"

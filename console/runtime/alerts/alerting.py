@@ -1,4 +1,4 @@
-"""The daemon's side of alerts: transitions into the ledger, files for whoever looks, the hook."""
+"""Records transitions of alerts as events, writes alert files, and notifies the hook."""
 
 from __future__ import annotations
 
@@ -8,153 +8,184 @@ from dataclasses import field
 from pathlib import Path
 
 from console.core import alerts
-from console.core.alerts import Watch
+from console.core.alerts import UnconfirmedAlerts
 from console.core.frozen import replace, slotted
-from console.core.model import Alert, Event, EventKind, Severity, Snapshot
+from console.core.model.events import Event, EventKind
+from console.core.model.snapshot import Snapshot
+from console.core.model.views import Alert, Severity
 from console.core.secret_redaction import redact
-from console.core.text.command_hint import step
-from console.core.text.formatting import day_clock
-from console.runtime.alerts.hook_notifier import RAISED, RESOLVED, TOLD, owed
+from console.core.text.command_hint import format_command
+from console.core.text.formatting import format_date_time
+from console.runtime.alerts.hook_notifier import (
+    NOTIFIED_FACT,
+    RAISED,
+    RESOLVED,
+    pending_notifications,
+)
 from console.runtime.baseline import runs
 from console.system.box import Box
-from console.system.files.outside_files import GROUP, Door
+from console.system.files.outside_files import GROUP_MODE, OutsideDirectory
 from console.system.files.safe_files import FileError
 from console.system.store.store import StoreError
 
-PAST = 10_000
-"""Lines about alerts that are read at the start."""
+MAX_EVENTS = 10_000
+"""Events about alerts that are read at the start."""
 ACTOR = "daemon"
 
 
 @slotted
-class Alerting:
-    """Keeps ledger, files and hook true to what stands. One of them for a box: the daemon's."""
+class AlertManager:
+    """Manager that keeps event log, files and hook consistent with the open alerts.
+
+    A box has one, in the daemon.
+    """
 
     box: Box
-    _watch: Watch = Watch()
-    _stand: tuple[Alert, ...] = ()
-    _cursor: int | None = None
-    """The last line of the ledger that was read; None before the first look."""
-    _unwritten: list[Event] = field(default_factory=list)
-    """What the store has not taken yet."""
-    _files: dict[str, str] = field(default_factory=dict)
-    """Name -> text of the alert files as we have left them."""
-    _place: Path | None = None
-    """Where they are."""
+    _watch: UnconfirmedAlerts = UnconfirmedAlerts()
+    _open_alerts: tuple[Alert, ...] = ()
+    _last_event_id: int | None = None
+    """Id of the last event that was read; None before the first update."""
+    _unwritten_events: list[Event] = field(default_factory=list)
+    """Events that the store has not taken yet."""
+    _written_files: dict[str, str] = field(default_factory=dict)
+    """Name -> text of the alert files as last written."""
+    _files_directory: Path | None = None
+    """Directory of those files."""
 
     @property
-    def stand(self) -> tuple[Alert, ...]:
-        """What stands, worst first."""
-        return self._stand
+    def open_alerts(self) -> tuple[Alert, ...]:
+        """The open alerts, worst first."""
+        return self._open_alerts
 
-    def look(self, snapshot: Snapshot) -> list[tuple[str, Alert]]:
-        """One more look: (state, alert) of whatever a hook should be told of."""
-        told = self._catch_up()
-        learnt = runs.in_force(self.box)
-        self._watch, raised, resolved = alerts.step(self._watch, self._stand, snapshot, learnt)
-        self._stand = alerts.current(self._stand, alerts.findings(snapshot, learnt))
+    def update(self, snapshot: Snapshot) -> list[tuple[str, Alert]]:
+        """Process one snapshot. Return (state, alert) of each change to notify the hook of."""
+        notifications = self._read_new_events()
+        thresholds = runs.effective_thresholds(self.box)
+        self._watch, raised, resolved = alerts.update_alerts(
+            self._watch, self._open_alerts, snapshot, thresholds
+        )
+        self._open_alerts = alerts.update_reasons(
+            self._open_alerts, alerts.detect_alerts(snapshot, thresholds)
+        )
         for alert in raised:
-            self._turn(EventKind.ALERT_RAISED, alert, snapshot)
+            self._record_transition(EventKind.ALERT_RAISED, alert, snapshot)
         for alert in resolved:
-            self._turn(EventKind.ALERT_RESOLVED, alert, snapshot)
+            self._record_transition(EventKind.ALERT_RESOLVED, alert, snapshot)
         keys = {alert.key for alert in raised}
-        told += [(RAISED, alert) for alert in self._stand if alert.key in keys]
+        notifications += [(RAISED, alert) for alert in self._open_alerts if alert.key in keys]
         self._write_files()
-        return told + [(RESOLVED, alert) for alert in resolved]
+        return notifications + [(RESOLVED, alert) for alert in resolved]
 
-    # --- the ledger ------------------------------------------------------------------------
+    # --- event log -------------------------------------------------------------------------
 
-    def _catch_up(self) -> list[tuple[str, Alert]]:
-        """What others have written since: a person may have acknowledged one."""
+    def _read_new_events(self) -> list[tuple[str, Alert]]:
+        """Read the events of other processes: an operator may have acknowledged an alert.
+
+        The first call returns the (state, alert) that the hook has missed.
+        """
         with contextlib.suppress(StoreError):
-            after, first = self._cursor or 0, self._cursor is None
-            events = self.box.store.events(after, kinds=alerts.KINDS, limit=PAST)
-            self._cursor = events[-1].id if events else after
-            self._stand = alerts.standing([*events, *self._unwritten], self._stand)
-            self._save()
-            if first:
-                past = _past(events)
-                self._files = dict.fromkeys(map(file_name, past), "")
-                marks = self.box.store.get(TOLD)
-                if marks is None:
-                    self.box.store.put(TOLD, {alert.key: alert.event for alert in self._stand})
-                return [*owed(marks, self._stand, past)]
+            after, is_first = self._last_event_id or 0, self._last_event_id is None
+            events = self.box.store.events(after, kinds=alerts.ALERT_KINDS, limit=MAX_EVENTS)
+            self._last_event_id = events[-1].id if events else after
+            self._open_alerts = alerts.fold_open_alerts(
+                [*events, *self._unwritten_events], self._open_alerts
+            )
+            self._write_events()
+            if is_first:
+                past_alerts = _past_alerts(events)
+                self._written_files = dict.fromkeys(map(alert_file_name, past_alerts), "")
+                notified = self.box.store.get_fact(NOTIFIED_FACT)
+                if notified is None:
+                    self.box.store.set_fact(
+                        NOTIFIED_FACT, {alert.key: alert.event_id for alert in self._open_alerts}
+                    )
+                return [*pending_notifications(notified, self._open_alerts, past_alerts)]
         return []
 
-    def _turn(self, kind: EventKind, alert: Alert, snapshot: Snapshot) -> None:
-        """Write one transition: now, or as soon as the store takes it."""
+    def _record_transition(self, kind: EventKind, alert: Alert, snapshot: Snapshot) -> None:
+        """Record one transition, now or as soon as the store takes it."""
         role = alert.subject if snapshot.role(alert.subject) else ""
         data = {"key": alert.key, "severity": alert.severity.value, "title": alert.title}
         if kind is EventKind.ALERT_RESOLVED:
-            data["alert"] = alert.event  # type: ignore[assignment]
+            data["alert"] = alert.event_id  # type: ignore[assignment]
         reason = alert.reason if kind is EventKind.ALERT_RAISED else alert.title
         event = Event(kind, snapshot.moment, role, ACTOR, reason, data=data)
-        self._unwritten.append(event)
-        self._stand = alerts.standing([event], self._stand)
-        self._save()
+        self._unwritten_events.append(event)
+        self._open_alerts = alerts.fold_open_alerts([event], self._open_alerts)
+        self._write_events()
 
-    def _save(self) -> None:
+    def _write_events(self) -> None:
         with contextlib.suppress(StoreError):
-            while self._unwritten:
-                event = self._unwritten[0]
-                written = self.box.store.add_event(event)
-                del self._unwritten[0]
+            while self._unwritten_events:
+                event = self._unwritten_events[0]
+                event_id = self.box.store.add_event(event)
+                del self._unwritten_events[0]
                 key = event.data["key"]
                 if event.kind is EventKind.ALERT_RAISED:
-                    self._stand = tuple(
-                        replace(one, event=written or 0) if one.key == key else one
-                        for one in self._stand
+                    self._open_alerts = tuple(
+                        replace(alert, event_id=event_id or 0) if alert.key == key else alert
+                        for alert in self._open_alerts
                     )
 
     # --- files -----------------------------------------------------------------------------
 
     @property
-    def directory(self) -> Path:
-        """Where the alert files are."""
-        return self.box.outputs / "alerts"
+    def alerts_directory(self) -> Path:
+        """Directory of the alert files."""
+        return self.box.outputs_dir / "alerts"
 
     def _write_files(self) -> None:
-        """A file for each alert that stands, none for any other; what fails is tried again."""
-        self._move()
-        wanted = {file_name(alert): self._text(alert) for alert in self._stand}
+        """Write a file for each open alert, and remove all others.
+
+        A failed write or removal is tried again at the next update.
+        """
+        self._remove_files_of_old_directory()
+        wanted = {alert_file_name(alert): self._file_text(alert) for alert in self._open_alerts}
         for name, text in wanted.items():
-            if self._files.get(name) != text:
+            if self._written_files.get(name) != text:
                 with contextlib.suppress(FileError):
-                    self.box.door.write(self.directory / name, text, GROUP)
-                    self._files[name] = text
-        for name in self._files.keys() - wanted.keys():
+                    self.box.outside_directory.write(self.alerts_directory / name, text, GROUP_MODE)
+                    self._written_files[name] = text
+        for name in self._written_files.keys() - wanted.keys():
             with contextlib.suppress(FileError):
-                self.box.door.remove(self.directory / name)
-                del self._files[name]
+                self.box.outside_directory.remove(self.alerts_directory / name)
+                del self._written_files[name]
 
-    def _move(self) -> None:
-        """Leave no file behind when other settings name another directory."""
-        left, self._place = self._place, self.directory
-        if left is not None and left != self.directory:
-            for name in self._files:
+    def _remove_files_of_old_directory(self) -> None:
+        """Remove the files from the old directory after the settings name another one."""
+        old_directory, self._files_directory = self._files_directory, self.alerts_directory
+        if old_directory is not None and old_directory != self.alerts_directory:
+            for name in self._written_files:
                 with contextlib.suppress(FileError):
-                    Door(left.parent).remove(left / name)
-            self._files.clear()
+                    OutsideDirectory(old_directory.parent).remove(old_directory / name)
+            self._written_files.clear()
 
-    def _text(self, alert: Alert) -> str:
+    def _file_text(self, alert: Alert) -> str:
         lines = [
             f"{alert.severity.value.upper()}: {alert.title}",
             alert.reason,
-            f"since {day_clock(alert.since)} on {self.box.host}, ledger line {alert.event}",
+            f"since {format_date_time(alert.since)} on {self.box.host}, "
+            f"ledger line {alert.event_id}",
             f"acknowledged by {alert.acknowledged}" if alert.acknowledged else "",
-            step(f"alerts ack {alert.key}"),
+            format_command(f"alerts ack {alert.key}"),
         ]
         return redact("\n".join(filter(None, lines)) + "\n")
 
 
-def _past(events: Iterable[Event]) -> list[Alert]:
-    """The alerts of the past: a daemon that was killed may have left files, or a hook untold."""
+def _past_alerts(events: Iterable[Event]) -> list[Alert]:
+    """Return the alerts that were ever raised.
+
+    A daemon that was killed may have left their files, or not have notified the hook.
+    """
     raised = [event for event in events if event.kind is EventKind.ALERT_RAISED]
-    return [alert for event in raised for alert in alerts.standing([event])]
+    return [alert for event in raised for alert in alerts.fold_open_alerts([event])]
 
 
-def file_name(alert: Alert) -> str:
-    """`CRITICAL_worker.down.txt`; a key that the ledger was made to hold leads nowhere else."""
+def alert_file_name(alert: Alert) -> str:
+    """Return a name like `CRITICAL_worker.down.txt`.
+
+    A manipulated key in the event log cannot name a file in another directory.
+    """
     key = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_"
                   for char in alert.key)  # fmt: skip
     return f"{Severity(alert.severity).value.upper()}_{key[:100]}.txt"

@@ -1,7 +1,7 @@
-"""Tells a person's hook command of alerts: each change of an alert once, one at a time.
+"""Notifies an operator's hook command of alerts: each change of an alert once, one call at a time.
 
-At least once, that is: what the hook has been told is marked in the store after it has ended well,
-so whoever is killed in between tells it again.
+Delivery is at least once. A notification is marked in the store after the hook has succeeded; if
+the process is killed in between, its successor repeats the notification.
 """
 
 from __future__ import annotations
@@ -13,128 +13,146 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Alert
+from console.core.model.views import Alert
 from console.core.secret_redaction import redact
-from console.core.text.formatting import utc
-from console.core.text.json_values import table
+from console.core.text.formatting import format_utc
+from console.core.text.json_values import as_object
 from console.system.box import Box
 from console.system.host import hook_command
 from console.system.store.store import StoreError
 
-RAISED, RESOLVED, KNOWN = "raised", "resolved", "known"
-"""`known`: it was told as raised before we were started."""
-TOLD = "told"
-"""Fact of the store: key -> ledger line of each alert that the hook knows as raised."""
-QUIET_S = 600.0
-"""The same alert is not told again as raised within this time; if it then stands, it is."""
-RETRY_S, LONGEST_S = 1.0, 30.0
+RAISED, RESOLVED, ALREADY_NOTIFIED = "raised", "resolved", "known"
+"""`known`: the hook was notified of the alert as raised before this process was started."""
+NOTIFIED_FACT = "told"
+"""Fact of the store: key -> event id of each alert that the hook was notified of as raised."""
+MIN_REPEAT_INTERVAL_S = 600.0
+"""The hook is not notified of the same alert as raised within this time; afterwards it is, if the
+alert is open then."""
+RETRY_DELAY_S, MAX_RETRY_DELAY_S = 1.0, 30.0
 
 
-def owed(
-    marks: object, stand: Iterable[Alert], past: Iterable[Alert]
+def pending_notifications(
+    notified: object, open_alerts: Iterable[Alert], past_alerts: Iterable[Alert]
 ) -> Iterator[tuple[str, Alert]]:
-    """What a hook should be told of as we begin, by what it is marked to know.
+    """Yield the (state, alert) that the hook is to be notified of at the start.
 
-    `past`: every alert that was ever raised. Without any marks, it knows what stands.
+    `notified`: the fact `NOTIFIED_FACT`; None: the hook was notified of every open alert.
+    `past_alerts`: every alert that was ever raised.
     """
-    told, now = table(marks), {alert.key for alert in stand}
-    for alert in stand:
-        yield (KNOWN if marks is None or told.get(alert.key) == alert.event else RAISED), alert
-    for alert in past:
-        if alert.key not in now and told.get(alert.key) == alert.event:
-            yield KNOWN, alert
+    event_ids, open_keys = as_object(notified), {alert.key for alert in open_alerts}
+    for alert in open_alerts:
+        yield (
+            (
+                ALREADY_NOTIFIED
+                if notified is None or event_ids.get(alert.key) == alert.event_id
+                else RAISED
+            ),
+            alert,
+        )
+    for alert in past_alerts:
+        if alert.key not in open_keys and event_ids.get(alert.key) == alert.event_id:
+            yield ALREADY_NOTIFIED, alert
             yield RESOLVED, alert
 
 
 @slotted
-class Teller:
-    """What the hook should know of each alert, and what it has been told."""
+class HookNotifier:
+    """Queue of the notifications of one hook, with the state of each alert last notified."""
 
     box: Box
-    failed: Callable[[Alert, str], None]
-    """Called with the reason when an alert could not be told."""
-    quiet_s: float = QUIET_S
-    _wanted: dict[str, tuple[str, Alert]] = field(default_factory=dict)
-    _told: dict[str, str] = field(default_factory=dict)
-    _spoken: dict[str, float] = field(default_factory=dict)
-    """When each alert was last told as raised."""
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    on_failed: Callable[[Alert, str], None]
+    """Called with the reason when a notification has failed."""
+    min_repeat_interval_s: float = MIN_REPEAT_INTERVAL_S
+    _pending: dict[str, tuple[str, Alert]] = field(default_factory=dict)
+    _notified_states: dict[str, str] = field(default_factory=dict)
+    _last_raised_at: dict[str, float] = field(default_factory=dict)
+    """Loop time at which the hook was last notified of each alert as raised."""
+    _has_pending: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, state: str, alert: Alert) -> None:
-        """Have the hook told; what changes back before its turn comes is not told at all."""
-        if state == KNOWN:
-            state = self._told[alert.key] = RAISED
-        self._wanted[alert.key] = state, alert
-        self._news.set()
+    def notify(self, state: str, alert: Alert) -> None:
+        """Queue a notification. A change that is reverted before its call is not notified."""
+        if state == ALREADY_NOTIFIED:
+            state = self._notified_states[alert.key] = RAISED
+        self._pending[alert.key] = state, alert
+        self._has_pending.set()
 
     async def run(self) -> None:
-        """Until cancelled: one call after the other."""
+        """Call the hook for each notification in turn until cancelled."""
         while True:
-            self._news.clear()
-            ready, pause = self._next()
-            if ready is None:
+            self._has_pending.clear()
+            notification, delay_s = self._next_notification()
+            if notification is None:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):  # loses no cancellation, as `wait_for` may
-                        await self._news.wait()
+                    async with asyncio.timeout(delay_s):  # `wait_for` can lose a cancellation
+                        await self._has_pending.wait()
                 continue
-            state, alert = ready
-            self._told[alert.key] = state
+            state, alert = notification
+            self._notified_states[alert.key] = state
             if state == RAISED:
-                self._spoken[alert.key] = asyncio.get_running_loop().time()
-            await self._call(state, alert)
+                self._last_raised_at[alert.key] = asyncio.get_running_loop().time()
+            await self._call_hook(state, alert)
 
-    def _next(self) -> tuple[tuple[str, Alert] | None, float | None]:
-        """What is to be told now; or else how long nothing is."""
+    def _next_notification(self) -> tuple[tuple[str, Alert] | None, float | None]:
+        """Return the notification that is due, and None.
+
+        If none is due, return None and the seconds until one is; None: none is queued.
+        """
         now = asyncio.get_running_loop().time()
-        pause: float | None = None
-        for key, (state, alert) in self._wanted.items():
-            if state == self._told.get(key, RESOLVED):
+        delay_s: float | None = None
+        for key, (state, alert) in self._pending.items():
+            if state == self._notified_states.get(key, RESOLVED):
                 continue
-            left = self._spoken.get(key, -self.quiet_s) + self.quiet_s - now
-            if state == RESOLVED or left <= 0:
+            remaining_s = (
+                self._last_raised_at.get(key, -self.min_repeat_interval_s)
+                + self.min_repeat_interval_s
+                - now
+            )
+            if state == RESOLVED or remaining_s <= 0:
                 return (state, alert), None
-            pause = left if pause is None else min(pause, left)
-        return None, pause
+            delay_s = remaining_s if delay_s is None else min(delay_s, remaining_s)
+        return None, delay_s
 
-    async def _call(self, state: str, alert: Alert) -> None:
-        """Call the hook until it succeeds or the tries are used up."""
+    async def _call_hook(self, state: str, alert: Alert) -> None:
+        """Call the hook until it succeeds or the retries are used up."""
         settings = self.box.settings.alerts
         if not settings.hook:
             return
-        about = self._about(state, alert)
-        told = json.dumps({"schema": 1, **about}).encode() + b"\n"
-        env = {f"RPA_ALERT_{key.upper()}": str(value) for key, value in about.items()}
-        pause = RETRY_S
-        for left in reversed(range(settings.retries + 1)):
-            trouble = await hook_command.call(settings.hook, told, env, settings.timeout_s)
+        payload = self._payload(state, alert)
+        stdin_data = json.dumps({"schema": 1, **payload}).encode() + b"\n"
+        env = {f"RPA_ALERT_{key.upper()}": str(value) for key, value in payload.items()}
+        delay_s = RETRY_DELAY_S
+        for retries_left in reversed(range(settings.retries + 1)):
+            trouble = await hook_command.run_hook(
+                settings.hook, stdin_data, env, settings.timeout_s
+            )
             if trouble is None:
-                await asyncio.to_thread(self._mark, state, alert)
+                await asyncio.to_thread(self._mark_notified, state, alert)
                 return
-            if left:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_S)
+            if retries_left:
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, MAX_RETRY_DELAY_S)
         tries = settings.retries + 1
         reason = f"{trouble} ({tries} {'try' if tries == 1 else 'tries'})"
-        await asyncio.to_thread(self.failed, alert, reason)
+        await asyncio.to_thread(self.on_failed, alert, reason)
 
-    def _mark(self, state: str, alert: Alert) -> None:
+    def _mark_notified(self, state: str, alert: Alert) -> None:
         with contextlib.suppress(StoreError):
-            told = dict(table(self.box.store.get(TOLD)))
-            told.pop(alert.key, None)
+            event_ids = dict(as_object(self.box.store.get_fact(NOTIFIED_FACT)))
+            event_ids.pop(alert.key, None)
             if state == RAISED:
-                told[alert.key] = alert.event
-            self.box.store.put(TOLD, told)
+                event_ids[alert.key] = alert.event_id
+            self.box.store.set_fact(NOTIFIED_FACT, event_ids)
 
-    def _about(self, state: str, alert: Alert) -> dict[str, str | int | None]:
+    def _payload(self, state: str, alert: Alert) -> dict[str, str | int | None]:
         return {
             "state": state,
             "key": alert.key,
             "severity": alert.severity.value,
             "title": redact(alert.title),
             "reason": redact(alert.reason),
-            "since": utc(alert.since),
-            "at": utc(self.box.now()),
+            "since": format_utc(alert.since),
+            "at": format_utc(self.box.now()),
             "host": self.box.host,
             "box": self.box.name,
-            "event": alert.event,
+            "event": alert.event_id,
         }

@@ -1,1 +1,1 @@
-"""Baseline runs and learnt thresholds as facts and files."""
+"""Baseline runs and learned thresholds, as facts of the store and as files."""

@@ -1,6 +1,6 @@
 """Names of the facts in the store that hold baseline runs."""
 
-RUN = "baseline"
-"""The run under way."""
-LAST_RUN = "baseline-last"
-"""The run before, with its result."""
+RUN_FACT = "baseline"
+"""The run in progress."""
+LAST_RUN_FACT = "baseline-last"
+"""The run that ended last, with its result."""

@@ -1,7 +1,7 @@
-"""Baselines, kept: starting and ending a run, what it leaves on the disk, what spoils it.
+"""Starts and ends baseline runs, writes results, and invalidates a run if conditions change.
 
-A run is a fact of the store, so it goes on in whatever process looks next. Beginnings and ends
-are decided under one lock: two keys pressed at once start one run.
+A run is a fact of the store, so it continues in any process. Starts and ends take a lock: two
+simultaneous requests start one run.
 """
 
 from __future__ import annotations
@@ -12,164 +12,187 @@ from typing import Any
 
 from console.core.baseline import run_document
 from console.core.baseline import thresholds as learning
-from console.core.baseline.thresholds import Thresholds, learn, thresholds
+from console.core.baseline.thresholds import Thresholds, learn_thresholds, parse_thresholds
 from console.core.exit_codes import FAILURE, UNREADABLE
-from console.core.metrics.time_series import in_order
-from console.core.model import BaselineView, EventKind, Moment, Outcome, Sample
-from console.core.text.formatting import clock, utc
-from console.core.text.json_values import as_list, table
-from console.runtime.baseline.conditions import conditions, targets
-from console.runtime.baseline.facts import LAST_RUN, RUN
-from console.runtime.baseline.threshold_file import mistake
+from console.core.metrics.time_series import sort_by_id
+from console.core.model.commands import Outcome
+from console.core.model.events import EventKind
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.model.views import BaselineView
+from console.core.text.formatting import format_clock, format_utc
+from console.core.text.json_values import as_list, as_object
+from console.runtime.baseline.conditions import configured_targets, run_conditions
+from console.runtime.baseline.facts import LAST_RUN_FACT, RUN_FACT
+from console.runtime.baseline.threshold_file import thresholds_file_error
 from console.system.box import Box
 from console.system.config.loader import MAX_BYTES
 from console.system.config.schema import Settings
 from console.system.files.outside_files import write_atomically
 from console.system.files.safe_files import FileError
-from console.system.locks.command_lock import Busy, decision
-from console.system.locks.ofd_lock import LeaseError
+from console.system.locks.command_lock import CommandLockTimeout, hold_command_lock
+from console.system.locks.ofd_lock import LockFileError
 from console.system.store.store import StoreError
 
-FEWEST_HOURS, MOST_HOURS = 6.0, 8.0
-PATIENCE_S = 5.0
-BEFORE_S = 600.0
-"""Samples from shortly before a run tell what held as it began."""
-EVENTS = 100_000
+MIN_HOURS, MAX_HOURS = 6.0, 8.0
+LOCK_TIMEOUT_S = 5.0
+SAMPLES_BEFORE_RUN_S = 600.0
+"""Samples this many seconds before a run show the state at its start."""
+MAX_EVENTS = 100_000
 
 
-def measured(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sample]]:
-    """A run by everything that the store has of it, and the samples within. Raises StoreError."""
-    began = run_document.began(run)
-    if began is None:
+def measure_run(box: Box, run: object, now: Moment) -> tuple[BaselineView, list[Sample]]:
+    """Return the view of a run and the samples within it. Raises StoreError.
+
+    The view is computed from all samples and events that the store has of the run.
+    """
+    started = run_document.run_started_at(run)
+    if started is None:
         return BaselineView(), []
     names = ("worker", "queue", "canary")
-    before = began.plus(-BEFORE_S)
-    samples = in_order(one for name in names for one in box.store.samples(name, before))
-    events = box.store.events(limit=EVENTS, role="worker")
-    view = run_document.shown(run, None, samples, events, targets(box.settings), now)
-    return view, [one for one in samples if not began.later_than(one.moment)]
+    before = started.plus(-SAMPLES_BEFORE_RUN_S)
+    samples = sort_by_id(sample for name in names for sample in box.store.samples(name, before))
+    events = box.store.events(limit=MAX_EVENTS, role="worker")
+    view = run_document.current_view(
+        run, None, samples, events, configured_targets(box.settings), now
+    )
+    return view, [sample for sample in samples if not started.later_than(sample.moment)]
 
 
-# --- beginning and ending -------------------------------------------------------------------
+# --- start and end --------------------------------------------------------------------------
 
 
-def _decided(box: Box, act: Callable[[], Outcome]) -> Outcome:
-    """Carry out under the lock; what goes wrong becomes a clear word."""
+def _run_locked(box: Box, operation: Callable[[], Outcome]) -> Outcome:
+    """Run `operation` under the lock of baseline runs. Expected errors become a failure."""
     try:
-        with decision(box.paths.decision("baseline.run"), PATIENCE_S, lambda: None):
-            return act()
-    except (Busy, LeaseError, StoreError, FileError) as error:
+        with hold_command_lock(
+            box.paths.command_lock("baseline.run"), LOCK_TIMEOUT_S, lambda: None
+        ):
+            return operation()
+    except (CommandLockTimeout, LockFileError, StoreError, FileError) as error:
         return Outcome(False, f"baseline: {error}", UNREADABLE)
 
 
 def start(box: Box, actor: str, hours: float | None = None) -> Outcome:
-    """Start a run, unless one is under way."""
+    """Start a run, unless one is in progress."""
 
     def act() -> Outcome:
-        if began := run_document.began(box.store.get(RUN)):
-            return Outcome(False, f"baseline: collecting since {clock(began)}", FAILURE)
-        now, length = box.now(), hours or box.settings.baseline.hours
-        run = {"started": [now.at, now.tick, now.boot], "hours": length}
-        run["conditions"] = conditions(box.configured.look())
-        box.store.put(RUN, run)
-        box.record(EventKind.BASELINE_STARTED, "", actor, f"{length:g} h", None, None, run)
-        checkpoint = clock(now.plus(length * 3600))
-        words = f"baseline: collecting for {length:g} h, checkpoint {checkpoint}"
-        return Outcome(True, words, changed=True)
+        if started := run_document.run_started_at(box.store.get_fact(RUN_FACT)):
+            return Outcome(False, f"baseline: collecting since {format_clock(started)}", FAILURE)
+        now, duration_h = box.now(), hours or box.settings.baseline.hours
+        run = {"started": [now.at, now.tick, now.boot], "hours": duration_h}
+        run["conditions"] = run_conditions(box.watched_config.reload_if_changed())
+        box.store.set_fact(RUN_FACT, run)
+        box.record(EventKind.BASELINE_STARTED, "", actor, f"{duration_h:g} h", None, None, run)
+        checkpoint = format_clock(now.plus(duration_h * 3600))
+        message = f"baseline: collecting for {duration_h:g} h, checkpoint {checkpoint}"
+        return Outcome(True, message, changed=True)
 
-    return _decided(box, act)
+    return _run_locked(box, act)
 
 
 def stop(box: Box, actor: str) -> Outcome:
-    """End the run now and keep what it has shown."""
-    return _decided(box, lambda: _close(box, actor, "stopped"))
+    """End the run now and keep its result."""
+    return _run_locked(box, lambda: _finish(box, actor, "stopped"))
 
 
 def cancel(box: Box, actor: str) -> Outcome:
-    """End the run and keep nothing of it but the ledger's line."""
+    """End the run and keep nothing of it but the event."""
 
     def act() -> Outcome:
-        run = table(box.store.get(RUN))
-        if run_document.began(run) is None:
-            return _none()
-        about = {key: value for key, value in run.items() if key != "conditions"}
-        _tell_end(box, run, actor, "cancelled", about)
-        box.store.put(RUN, None)
+        run = as_object(box.store.get_fact(RUN_FACT))
+        if run_document.run_started_at(run) is None:
+            return _not_collecting()
+        event_data = {key: value for key, value in run.items() if key != "conditions"}
+        _record_end(box, run, actor, "cancelled", event_data)
+        box.store.set_fact(RUN_FACT, None)
         return Outcome(True, "baseline: cancelled; nothing is kept of it", changed=True)
 
-    return _decided(box, act)
+    return _run_locked(box, act)
 
 
 def toggle(box: Box, actor: str) -> Outcome:
-    """Start a run, or stop the one under way: what the key does."""
+    """Start a run, or stop the one in progress, as the key binding does."""
     try:
-        under_way = run_document.began(box.store.get(RUN)) is not None
+        under_way = run_document.run_started_at(box.store.get_fact(RUN_FACT)) is not None
     except StoreError as error:
         return Outcome(False, f"baseline: {error}", UNREADABLE)
     return stop(box, actor) if under_way else start(box, actor)
 
 
-def _none() -> Outcome:
+def _not_collecting() -> Outcome:
     return Outcome(False, "baseline: none is being collected", FAILURE)
 
 
-def _tell_end(box: Box, run: Mapping[str, Any], actor: str, how: str, about: object) -> None:
-    """Write a run's end, unless whoever wrote it was killed before the run was put away."""
-    told = box.store.events(kinds=(EventKind.BASELINE_ENDED,), limit=1)
-    if not told or told[-1].data.get("started") != run["started"]:
-        box.record(EventKind.BASELINE_ENDED, "", actor, how, None, None, table(about))
+def _record_end(
+    box: Box, run: Mapping[str, Any], actor: str, end_reason: str, event_data: object
+) -> None:
+    """Record the end of a run, unless it is recorded already.
+
+    A process may have been killed between that event and the removal of the run.
+    """
+    events = box.store.events(kinds=(EventKind.BASELINE_ENDED,), limit=1)
+    if not events or events[-1].data.get("started") != run["started"]:
+        box.record(
+            EventKind.BASELINE_ENDED, "", actor, end_reason, None, None, as_object(event_data)
+        )
 
 
-def _close(box: Box, actor: str, how: str) -> Outcome:
-    """End the run with its result in the ledger, in the store and on the disk."""
-    _spoil(box, box.configured.look())  # what has changed a moment ago, too
-    run = table(box.store.get(RUN))
-    began, now = run_document.began(run), box.now()
-    if began is None:
-        return _none()
-    view, samples = measured(box, run, now)
+def _finish(box: Box, actor: str, end_reason: str) -> Outcome:
+    """End the run. Write its result to the event log, to the store and to the disk."""
+    _invalidate(box, box.watched_config.reload_if_changed())  # includes the newest changes
+    run = as_object(box.store.get_fact(RUN_FACT))
+    started, now = run_document.run_started_at(run), box.now()
+    if started is None:
+        return _not_collecting()
+    view, samples = measure_run(box, run, now)
     finished = view.state == "complete"
-    document = run_document.result(view, learn(samples, began) if finished else None, now)
-    about = {"started": run["started"], "hours": run.get("hours"), "result": document}
-    word = document["conclusion"]
-    _tell_end(box, run, actor, f"{how}: {word}", about)
-    box.store.put(LAST_RUN, about)
-    box.store.put(RUN, None)
-    path = _write(box, document, learnt=word == "pass")
-    return Outcome(True, f"baseline: {how}: {word}; written to {path}", changed=True)
+    document = run_document.result_document(
+        view, learn_thresholds(samples, started) if finished else None, now
+    )
+    event_data = {"started": run["started"], "hours": run.get("hours"), "result": document}
+    conclusion = document["conclusion"]
+    _record_end(box, run, actor, f"{end_reason}: {conclusion}", event_data)
+    box.store.set_fact(LAST_RUN_FACT, event_data)
+    box.store.set_fact(RUN_FACT, None)
+    path = _write_result(box, document, passed=conclusion == "pass")
+    return Outcome(True, f"baseline: {end_reason}: {conclusion}; written to {path}", changed=True)
 
 
-# --- on the disk ----------------------------------------------------------------------------
+# --- results on disk ------------------------------------------------------------------------
 
 
-def directory(box: Box) -> Path:
-    """Where the results of all runs are."""
+def results_directory(box: Box) -> Path:
+    """Return the directory of the results of all runs."""
     return box.paths.state / "baselines"
 
 
-def _write(box: Box, document: dict[str, Any], learnt: bool) -> Path:
+def _write_result(box: Box, document: dict[str, Any], passed: bool) -> Path:
     import tomli_w
 
     stamp = str(document["started_at"]).replace(":", "").replace("-", "").partition(".")[0]
-    path = directory(box) / f"{stamp}Z.toml"
+    path = results_directory(box) / f"{stamp}Z.toml"
     write_atomically(path, tomli_w.dumps(document))
-    if learnt:  # what failed is no example of how things should be
-        known = {"baseline": path.name, "thresholds": document["thresholds"]}
-        place = box.paths.thresholds
-        if mistake(place):
-            place.replace(place.with_suffix(".damaged"))
-        write_atomically(place, tomli_w.dumps(known))
+    if passed:  # a failed run is no reference
+        learned = {"baseline": path.name, "thresholds": document["thresholds"]}
+        thresholds_path = box.paths.thresholds
+        if thresholds_file_error(thresholds_path):
+            thresholds_path.replace(thresholds_path.with_suffix(".damaged"))
+        write_atomically(thresholds_path, tomli_w.dumps(learned))
     return path
 
 
-def history(box: Box) -> list[tuple[str, object]]:
-    """(name, document) of every run on the disk, oldest first; None for one that is unreadable."""
-    paths = sorted(directory(box).glob("*.toml"))
-    return [(path.stem, read(path)) for path in paths]
+def read_results(box: Box) -> list[tuple[str, object]]:
+    """Return (name, document) of every run on the disk, oldest first.
+
+    The document is None if it cannot be read.
+    """
+    paths = sorted(results_directory(box).glob("*.toml"))
+    return [(path.stem, read_toml(path)) for path in paths]
 
 
-def read(path: Path) -> object:
-    """A TOML document, or None when it cannot be read."""
+def read_toml(path: Path) -> object:
+    """Return a TOML document, or None if it cannot be read."""
     import tomllib
 
     try:
@@ -179,52 +202,69 @@ def read(path: Path) -> object:
         return None
 
 
-def learnt(box: Box) -> Thresholds | None:
-    """What the last good run has taught; None where none has passed yet, or nobody can read it."""
-    document = read(box.paths.thresholds)
-    return thresholds(document) if document is not None else None
+def learned_thresholds(box: Box) -> Thresholds | None:
+    """Return the thresholds learned from the last passed run.
+
+    None if no run has passed, or the file cannot be read.
+    """
+    document = read_toml(box.paths.thresholds)
+    return parse_thresholds(document) if document is not None else None
 
 
-def in_force(box: Box) -> Thresholds | None:
-    """The thresholds that count: settings win over what was learnt."""
+def effective_thresholds(box: Box) -> Thresholds | None:
+    """Return the thresholds in force: settings take precedence over learned values."""
     queue, canary = box.settings.monitors.queue, box.settings.monitors.canary
-    return learning.in_force(
-        learnt(box), queue.success_rate, canary.slow_s, queue.warn_above, queue.fail_above
+    return learning.effective_thresholds(
+        learned_thresholds(box),
+        queue.success_rate,
+        canary.slow_s,
+        queue.warn_above,
+        queue.fail_above,
     )
 
 
-# --- the daemon's part ----------------------------------------------------------------------
+# --- update by the daemon -------------------------------------------------------------------
 
 
-def attend(box: Box) -> None:
-    """Once a look: is the run spoilt by a change, is it over? Raises StoreError.
+def update_run(box: Box) -> None:
+    """Invalidate the run if a condition has changed, and end it if it is over. Raises StoreError.
 
-    A change spoils the whole run, whatever was changed and even if it is changed back: half a run
-    under each proves neither. What counts is the file, and what we who measure go by.
+    The daemon calls this at each check of the alerts. A change invalidates the whole run, also if
+    it is reverted: half a run under each condition proves neither. Both the settings in the file
+    and those in force in this process count.
     """
-    run = box.store.get(RUN)
-    began = run_document.began(run)
-    if began is None:
+    run = box.store.get_fact(RUN_FACT)
+    started = run_document.run_started_at(run)
+    if started is None:
         return
-    if _spoilt(run, *(both := (box.settings, box.configured.look()))):
-        _decided(box, lambda: _spoil(box, *both))
-    if box.now().since(began) >= run_document.targets(run, targets(box.settings)).length_s:
-        _decided(box, lambda: _close(box, "daemon", "complete"))
+    if _changed_conditions(
+        run, *(current_settings := (box.settings, box.watched_config.reload_if_changed()))
+    ):
+        _run_locked(box, lambda: _invalidate(box, *current_settings))
+    if (
+        box.now().since(started)
+        >= run_document.run_targets(run, configured_targets(box.settings)).length_s
+    ):
+        _run_locked(box, lambda: _finish(box, "daemon", "complete"))
 
 
-def _spoilt(run: object, *now: Settings) -> list[str]:
-    """What has changed since the run began and has not been told yet."""
-    known = table(table(run).get("conditions"))
-    told = set(map(str, as_list(table(run).get("spoilt"))))
-    found = (one for settings in now for one in run_document.changed(known, conditions(settings)))
-    return [one for one in dict.fromkeys(found) if known and one not in told]
+def _changed_conditions(run: object, *current_settings: Settings) -> list[str]:
+    """Return the changes since the run started that are not recorded yet."""
+    conditions = as_object(as_object(run).get("conditions"))
+    recorded = set(map(str, as_list(as_object(run).get("spoilt"))))
+    changes = (
+        change
+        for settings in current_settings
+        for change in run_document.describe_changes(conditions, run_conditions(settings))
+    )
+    return [change for change in dict.fromkeys(changes) if conditions and change not in recorded]
 
 
-def _spoil(box: Box, *now: Settings) -> Outcome:
-    run = table(box.store.get(RUN))
-    if found := _spoilt(run, *now):
-        box.store.put(RUN, {**run, "spoilt": [*as_list(run.get("spoilt")), *found]})
-        about = {"started": utc(run_document.began(run)), "changed": found}
-        words = f"the baseline is invalid: {'; '.join(found)}"[:1000]
-        box.record(EventKind.NOTICED, "", "daemon", words, None, None, about)
+def _invalidate(box: Box, *current_settings: Settings) -> Outcome:
+    run = as_object(box.store.get_fact(RUN_FACT))
+    if changes := _changed_conditions(run, *current_settings):
+        box.store.set_fact(RUN_FACT, {**run, "spoilt": [*as_list(run.get("spoilt")), *changes]})
+        event_data = {"started": format_utc(run_document.run_started_at(run)), "changed": changes}
+        message = f"the baseline is invalid: {'; '.join(changes)}"[:1000]
+        box.record(EventKind.NOTICED, "", "daemon", message, None, None, event_data)
     return Outcome(True, "baseline: looked at")

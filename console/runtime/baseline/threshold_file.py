@@ -1,16 +1,19 @@
-"""What is wrong with a file of thresholds that somebody has edited, or a disk has damaged."""
+"""Checks a file of thresholds, which an operator may have edited or a disk damaged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from console.core.baseline import thresholds
-from console.core.text.formatting import visible
+from console.core.text.formatting import sanitize_text
 from console.system.config.loader import MAX_BYTES
 
 
-def mistake(path: Path) -> str | None:
-    """In words, with the file and its keys; None where nothing is wrong, or nothing is there."""
+def thresholds_file_error(path: Path) -> str | None:
+    """Return the error in words, with the file and its keys.
+
+    None if the file is valid or does not exist.
+    """
     import tomllib
 
     try:
@@ -19,11 +22,13 @@ def mistake(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        why = f"cannot be read: {error.strerror}"
+        reason = f"cannot be read: {error.strerror}"
     except (ValueError, RecursionError) as error:
-        why = f"cannot be understood: {visible(str(error), 100)}"
+        reason = f"cannot be understood: {sanitize_text(str(error), 100)}"
     else:
-        why = "; ".join(thresholds.wrong(document))
-    if not why:
+        reason = "; ".join(thresholds.invalid_entries(document))
+    if not reason:
         return None
-    return f"{path}: {why}: what is built in counts instead, until a baseline passes or you mend it"
+    return (
+        f"{path}: {reason}: what is built in counts instead, until a baseline passes or you mend it"
+    )

@@ -1,8 +1,8 @@
-"""A close eye on the queue while a new worker has yet to be seen to work.
+"""Polls the queue until a new worker has finished its first task.
 
-The queue is asked every few seconds; whoever has just repaired a worker wants to know in less
-whether that has helped. Nothing but news is kept: each look in the store counts as one of those
-that a verdict waits for.
+The queue monitor's interval is several seconds; an operator who has just repaired a worker needs
+the result sooner. Polled samples are not stored, because a stored sample counts as one of those
+that a verdict requires. A finished task triggers a regular probe instead.
 """
 
 from __future__ import annotations
@@ -11,57 +11,66 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from console.core.frozen import slotted
-from console.core.model import Moment, RoleState, Sample, Snapshot
-from console.core.text.json_values import count
-from console.runtime.monitoring.sample_collector import Prober
+from console.core.model.roles import RoleState
+from console.core.model.samples import Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.text.json_values import as_count
+from console.runtime.monitoring.sample_collector import SampleCollector
 
-PEEK_S = 0.25
-NEW_S = 30.0
-"""Who has not worked by then is left to the usual looks."""
+POLL_INTERVAL_S = 0.25
+FIRST_TASK_TIMEOUT_S = 30.0
+"""A worker that has finished no task by then is left to the regular samples."""
 QUEUE, WORKER = "queue", "worker"
 
 
 @slotted
-class FirstWork:
-    """Has the queue monitor look at once when a new worker's first task is done."""
+class FirstTaskPoller:
+    """Poller that has the queue monitor probed as soon as a new worker's first task is done."""
 
-    prober: Prober
-    look_now: Callable[[str], None]
+    collector: SampleCollector
+    request_probe: Callable[[str], None]
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
-        """Attend to every snapshot until cancelled."""
-        view, seen = self.prober.view, None
-        if QUEUE not in view.monitors or view.off(QUEUE):
+        """Handle every snapshot until cancelled."""
+        view, last_started = self.collector.view, None
+        if QUEUE not in view.monitors or view.disabled_reason(QUEUE):
             return
         async for snapshot in snapshots:
-            started = _awaited(snapshot)
-            if started is not None and started != seen:
-                seen = started
-                await self._follow(started)
+            started = _starting_worker_since(snapshot)
+            if started is not None and started != last_started:
+                last_started = started
+                await self._poll_until_first_task(started)
 
-    async def _follow(self, started: Moment) -> None:
-        """Peek until more is done than at a look since its start; then have that told."""
-        self.look_now(QUEUE)  # what is done from here on, the new one has done
-        while self.prober.box.now().since(started) < NEW_S:
-            await asyncio.sleep(PEEK_S)
-            last = self.prober.view.last(QUEUE)
+    async def _poll_until_first_task(self, started: Moment) -> None:
+        """Poll until more tasks are answered than in the last sample since `started`.
+
+        Then have the queue monitor probed. Gives up after `FIRST_TASK_TIMEOUT_S`.
+        """
+        self.request_probe(QUEUE)  # later tasks are answered by the new worker
+        while self.collector.box.now().since(started) < FIRST_TASK_TIMEOUT_S:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            last = self.collector.view.last_sample(QUEUE)
             if last is None or started.later_than(last.moment):
                 continue
-            if _done(await self.prober.ask(QUEUE)) > _done(last):
-                self.look_now(QUEUE)
+            if _answered_count(await self.collector.collect(QUEUE)) > _answered_count(last):
+                self.request_probe(QUEUE)
                 return
 
 
-def _awaited(snapshot: Snapshot) -> Moment | None:
-    """When the newest worker started, if it is new and has not been seen to work."""
+def _starting_worker_since(snapshot: Snapshot) -> Moment | None:
+    """Return the moment at which the newest worker instance started.
+
+    None if the role has no new worker, or its new worker has already been seen to work.
+    """
     for view in snapshot.roles:
         if view.role.name == WORKER and view.state in (RoleState.STARTING, RoleState.RUNNING):
-            newest = [instance.root.started for instance in view.instances]
-            return max(newest, key=lambda moment: moment.tick, default=None)
+            starts = [instance.root.started for instance in view.instances]
+            return max(starts, key=lambda moment: moment.tick, default=None)
     return None
 
 
-def _done(look: Sample) -> int:
-    """How many tasks workers were seen to answer; -1 where the look does not tell."""
-    done = count(look.data.get("answered")) if look.error is None else None
+def _answered_count(sample: Sample) -> int:
+    """Return how many tasks the workers have answered; -1 if the sample does not show it."""
+    done = as_count(sample.data.get("answered")) if sample.error is None else None
     return -1 if done is None else done

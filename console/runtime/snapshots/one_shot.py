@@ -1,4 +1,4 @@
-"""One look at a box by a peer that does not stay: what `status` shows."""
+"""Takes a single snapshot of a box, for a process that then exits, as `status` does."""
 
 from __future__ import annotations
 
@@ -9,111 +9,124 @@ from typing import Any
 
 from console.core import resource_limits
 from console.core.frozen import replace
-from console.core.model import DaemonView, Sample, Snapshot
-from console.core.snapshot.builder import last_seen
-from console.monitors import Monitor, discover
+from console.core.model.samples import Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.views import DaemonView
+from console.core.snapshot.builder import last_observed_roles
+from console.monitors import Monitor, discover_monitors
 from console.monitors import worker as worker_monitor
-from console.runtime.snapshots.store_view import View
+from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box
 
 Probe = Callable[[Box], Coroutine[Any, Any, Sample | None]]
 
 QUEUE = "queue"
-ASKED = (QUEUE, "watchdog", "pipeline")
-"""What is asked anew when nobody watches: cheap, and harmless to ask."""
+PROBED_MONITORS = (QUEUE, "watchdog", "pipeline")
+"""Monitors that are probed here if no daemon runs: their probes are cheap and harmless."""
 HISTORY_S = 3600.0
-FRESH_S = 2.0
-"""What the daemon has seen of the queue server longer ago is looked at again."""
-FEW = {"watchdog": 20, "pipeline": 20}
-"""Of these the newest looks are enough; the success rate and a baseline are the others'."""
+MAX_QUEUE_SAMPLE_AGE_S = 2.0
+"""A queue sample of the daemon that is older than this is checked again."""
+SAMPLE_LIMITS = {"watchdog": 20, "pipeline": 20}
+"""Monitors of which the newest samples are enough. Success rate and baseline use the other
+monitors."""
 
-LINES = 1
-"""The ledger is not shown; what it adds up to is read by itself."""
-
-
-def look_once(box: Box) -> Snapshot:
-    """The snapshot of this moment, processes always looked at. Raises ProcessError, StoreError."""
-    monitors = discover()
-    view = View(box, monitors, history_s=HISTORY_S, few=FEW, lines=LINES)
-    view.refresh()
-    daemon = view.daemon()
-    watched = daemon.running and not view.unwritable()
-    news = _queue_news(box, view) if watched else None
-    own = worker_monitor.look(box)
-    view.seen = last_seen([own])
-    if watched:
-        if news is not None and (sample := news()) is not None:
-            view.keep(sample)
-        return view.compose()
-    view.keep(own)
-    for sample in _ask(box, monitors):
-        view.keep(sample)
-    return _as_seen(view.compose(), daemon)
+MAX_EVENTS = 1
+"""The event log is not shown; the values derived from it are read separately."""
 
 
-def _queue_news(box: Box, view: View) -> Callable[[], Sample | None] | None:
-    """Begin to ask whether the queue server still is as the daemon saw it; the call ends it.
+def take_snapshot(box: Box) -> Snapshot:
+    """Return the snapshot of this moment. Raises ProcessError, StoreError.
 
-    None where that is known well enough.
+    The process table is always observed anew.
     """
-    from console.monitors import queue  # it is loaded: `discover` has found it
+    monitors = discover_monitors()
+    view = StoreView(
+        box, monitors, history_s=HISTORY_S, sample_limits=SAMPLE_LIMITS, event_limit=MAX_EVENTS
+    )
+    view.refresh()
+    daemon = view.daemon_view()
+    is_monitored = daemon.running and not view.unwritable_reason()
+    finish_queue_check = _start_queue_check(box, view) if is_monitored else None
+    worker_sample = worker_monitor.take_sample(box)
+    view.observed_roles = last_observed_roles([worker_sample])
+    if is_monitored:
+        if finish_queue_check is not None and (sample := finish_queue_check()) is not None:
+            view.add_unsaved(sample)
+        return view.compose()
+    view.add_unsaved(worker_sample)
+    for sample in _probe_monitors(box, monitors):
+        view.add_unsaved(sample)
+    return _with_daemon(view.compose(), daemon)
 
-    last = view.last(QUEUE)
-    if last is None or view.off(QUEUE) or box.now().since(last.moment) <= FRESH_S:
+
+def _start_queue_check(box: Box, view: StoreView) -> Callable[[], Sample | None] | None:
+    """Start to check in a thread whether the queue server still answers as in the last sample.
+
+    Return a function that waits for the thread and returns a new sample, or None if nothing has
+    changed. Return None if no check is needed.
+    """
+    from console.monitors import queue  # already loaded by `discover_monitors`
+
+    last = view.last_sample(QUEUE)
+    if (
+        last is None
+        or view.disabled_reason(QUEUE)
+        or box.now().since(last.moment) <= MAX_QUEUE_SAMPLE_AGE_S
+    ):
         return None
-    found: list[Sample | None] = []
+    samples: list[Sample | None] = []
 
     def ask() -> None:
-        with suppress(Exception):  # what cannot be asked is not known to have changed
-            found.append(queue.changed(box, last))
+        with suppress(Exception):  # a failed check shows no change
+            samples.append(queue.sample_if_changed(box, last))
 
     thread = Thread(target=ask, name="queue", daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # no thread can be started: what the daemon saw counts
+    except RuntimeError:  # no thread can be started: the daemon's sample counts
         return None
 
     def finish() -> Sample | None:
         thread.join()
-        return found[0] if found else None
+        return samples[0] if samples else None
 
     return finish
 
 
-def _ask(box: Box, monitors: Mapping[str, Monitor]) -> list[Sample]:
-    """Have the monitors look, here and now; what goes wrong is an unknown sample."""
+def _probe_monitors(box: Box, monitors: Mapping[str, Monitor]) -> list[Sample]:
+    """Probe the monitors in this process. An error yields an unknown sample."""
     import asyncio
 
     async def probe(name: str) -> Sample | None:
-        # What writes as it looks has a look that does not.
-        ask: Probe = getattr(monitors[name], "glance", monitors[name].probe)
+        # A monitor whose probe writes has a `glance` that does not write.
+        probe_once: Probe = getattr(monitors[name], "glance", monitors[name].probe)
         try:
             async with asyncio.timeout(10.0):
-                return await ask(box)
+                return await probe_once(box)
         except Exception as error:
-            reason = resource_limits.reached(error) or f"{type(error).__name__}: {error}"
+            reason = resource_limits.limit_message(error) or f"{type(error).__name__}: {error}"
             return Sample(name, box.now(), error=reason)
 
-    known = [name for name in ASKED if name in monitors]
-    wanted = [name for name in known if monitors[name].enabled(box.settings)]
-    found: dict[str, Sample | None] = {}
+    available = [name for name in PROBED_MONITORS if name in monitors]
+    wanted = [name for name in available if monitors[name].enabled(box.settings)]
+    samples: dict[str, Sample | None] = {}
 
     async def probe_all() -> None:
-        seen = await asyncio.gather(*(probe(name) for name in wanted))
-        found.update(zip(wanted, seen, strict=True))
+        results = await asyncio.gather(*(probe(name) for name in wanted))
+        samples.update(zip(wanted, results, strict=True))
 
-    asking = probe_all()
+    probing = probe_all()
     try:
-        asyncio.run(asking)
-    except (RuntimeError, OSError) as error:  # no descriptor, no thread: the rest is still shown
-        if (reason := resource_limits.reached(error)) is None:
+        asyncio.run(probing)
+    except (RuntimeError, OSError) as error:  # no descriptor or thread left: show the rest
+        if (reason := resource_limits.limit_message(error)) is None:
             raise
-        unseen = (name for name in wanted if name not in found)
-        found |= {name: Sample(name, box.now(), error=reason) for name in unseen}
+        missing = (name for name in wanted if name not in samples)
+        samples |= {name: Sample(name, box.now(), error=reason) for name in missing}
     finally:
-        asking.close()
-    return [sample for sample in found.values() if sample is not None]
+        probing.close()
+    return [sample for sample in samples.values() if sample is not None]
 
 
-def _as_seen(snapshot: Snapshot, daemon: DaemonView) -> Snapshot:
+def _with_daemon(snapshot: Snapshot, daemon: DaemonView) -> Snapshot:
     return replace(snapshot, daemon=daemon)

@@ -1,4 +1,4 @@
-"""What the store says of a box, kept up to date cheaply and composed into snapshots."""
+"""Keeps the data of a box's store in memory, and composes it into snapshots."""
 
 from __future__ import annotations
 
@@ -11,259 +11,282 @@ from dataclasses import field
 from console import __version__
 from console.core import alerts
 from console.core.frozen import replace, slotted
-from console.core.model import (
-    Alert,
-    BaselineView,
-    DaemonView,
-    Event,
-    EventKind,
-    Health,
-    HealthState,
-    LeaseState,
-    Moment,
-    Sample,
-    Snapshot,
-    Trouble,
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import LeaseState
+from console.core.model.samples import Health, HealthState, Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import Alert, BaselineView, DaemonView, Trouble
+from console.core.snapshot.builder import (
+    MAX_SNAPSHOT_EVENTS,
+    MonitorInputs,
+    SnapshotInputs,
+    build_snapshot,
 )
-from console.core.snapshot.builder import SHOWN_EVENTS, Facts, MonitorFacts, compose
-from console.core.supervision.role_codec import Seen
-from console.core.text.command_hint import step
-from console.core.text.formatting import duration
+from console.core.supervision.role_codec import RoleObservation
+from console.core.text.command_hint import format_command
+from console.core.text.formatting import format_duration
 from console.monitors import Monitor
-from console.runtime.baseline.facts import LAST_RUN, RUN
-from console.runtime.daemon_facts import DAEMON, told
-from console.runtime.snapshots.ledger_digest import Digest
-from console.runtime.snapshots.notices import full, notices
-from console.runtime.snapshots.sample_history import History, judged_s
+from console.runtime.baseline.facts import LAST_RUN_FACT, RUN_FACT
+from console.runtime.daemon_facts import DAEMON_FACT, parse_daemon_fact
+from console.runtime.snapshots.ledger_digest import LedgerDigest
+from console.runtime.snapshots.notices import build_notices, disk_full_reason
+from console.runtime.snapshots.sample_history import SampleHistory, history_length_s
 from console.system import daemon_role
 from console.system.box import Box
 from console.system.config.schema import Settings
-from console.system.host.resource_pressure import Pressure
+from console.system.host.resource_pressure import ResourcePressure
 from console.system.locks import lease
-from console.system.locks.ofd_lock import Grant, same_file
+from console.system.locks.ofd_lock import HeldLock, is_same_file
 
 HISTORY_S = 8 * 3600.0
-EVENTS = 2_000
-"""Lines of the ledger that are kept: by more than are shown a baseline is judged."""
-ALERTS = 10_000
-TIMEOUT_S = 30.0
+MAX_EVENTS = 2_000
+"""Events kept in memory: a baseline is evaluated from more events than are shown."""
+MAX_ALERT_EVENTS = 10_000
+PROBE_TIMEOUT_S = 30.0
 CANARY = "canary"
-"""Fact of the store: when the canary began to be sent."""
+"""Fact of the store: when the first canary was sent."""
 
 
 @slotted
-class View:
-    """Histories and ledger in memory, refreshed by what is new only."""
+class StoreView:
+    """Samples and events of a box in memory. A refresh reads only new data."""
 
     box: Box
     monitors: Mapping[str, Monitor]
-    here: bool = False
-    """This process runs the monitors."""
-    grant: Grant | None = None
-    """The monitors' lease, where this process holds it: it counts while its file has its name."""
+    monitors_run_in_console: bool = False
+    """True if this process runs the monitors and is a console."""
+    lease_lock: HeldLock | None = None
+    """The monitors' lease if this process holds it. It is valid while its path names the locked
+    file."""
     history_s: float = HISTORY_S
-    few: Mapping[str, int] = field(default_factory=dict)
-    """How many of a monitor's looks are read, for those of which few are enough."""
-    lines: int = SHOWN_EVENTS
-    """How many of the ledger's newest lines are read to begin with: those that are shown."""
-    unread: str | None = None
-    """Why the store cannot be read, for the screen."""
-    unsaved: str | None = None
-    """What could not be written to it, and why."""
+    sample_limits: Mapping[str, int] = field(default_factory=dict)
+    """Monitor -> how many of its samples are read, if few are enough."""
+    event_limit: int = MAX_SNAPSHOT_EVENTS
+    """How many of the newest events are read at first: those that are shown."""
+    read_error: str | None = None
+    """Why the store cannot be read, as shown on the screen."""
+    unsaved_reason: str | None = None
+    """Number of samples that are not in the store, and why they could not be written."""
     version: int = 0
-    """Rises with what has been learnt."""
-    read_until: int = -1
-    """The state of the store, as `Store.changes` numbers it, up to which it was read."""
+    """Increases with each change of the data."""
+    read_change_counter: int = -1
+    """The value of `Store.change_counter` up to which the store was read."""
     troubles: tuple[Trouble, ...] | None = None
-    """What this process itself, as the daemon, says of its own work."""
-    seen: Mapping[str, Seen] | None = None
-    """A look of our own, for a command that does not rely on a daemon."""
-    _samples: dict[str, History] = field(default_factory=dict)
-    _events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
-    _last_sample: int = -1
-    _last_event: int = 0
-    _turned: Event | None = None
-    """The last change of the verdict, however long ago it was."""
-    _digested: int = 0
-    """Up to this line the digest had read when it began."""
-    _generation: int = 0
+    """Troubles that this process, as the daemon, reports of its own work."""
+    observed_roles: Mapping[str, RoleObservation] | None = None
+    """This process's own observation, for a command that does not rely on a daemon."""
+    _histories: dict[str, SampleHistory] = field(default_factory=dict)
+    _events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+    _last_sample_id: int = -1
+    _last_event_id: int = 0
+    _last_verdict_event: Event | None = None
+    """The last change of the verdict, regardless of its age."""
+    _digest_event_id: int = 0
+    """Id of the last event that the digest had read when it was loaded."""
+    _store_generation: int = 0
     _facts: dict[str, object] = field(default_factory=dict)
-    _alerts: tuple[Alert, ...] = ()
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    _digest: Digest = field(init=False)
-    _pressure: Pressure = field(default_factory=Pressure)
+    _open_alerts: tuple[Alert, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _digest: LedgerDigest = field(init=False)
+    _pressure: ResourcePressure = field(default_factory=ResourcePressure)
 
     def __post_init__(self) -> None:
-        self._digest = Digest(self.box)
+        self._digest = LedgerDigest(self.box)
 
     def refresh(self) -> None:
         """Read what is new. Raises StoreError."""
-        with self._guard:
+        with self._lock:
             store = self.box.store
-            state = store.changes()  # before reading: what comes in between is read again
-            if state == self.read_until and self._last_sample >= 0:
-                self.unread = None
-                return  # nobody has written since
-            known = store.facts(RUN, LAST_RUN, CANARY, DAEMON)
-            if store.generation != self._generation:
-                self._forget()
-            begins = self._last_sample < 0
-            if begins:
-                self._load(known[RUN])
-            samples = store.samples_after(self._last_sample)
-            # A baseline under way judges by the ledger.
-            lines = self.lines if begins and not known[RUN] else EVENTS
-            events = store.events(self._last_event, limit=lines)
-            self._digest.add(one for one in events if one.id > self._digested)
+            state = store.change_counter()  # read first: later writes are read again
+            if state == self.read_change_counter and self._last_sample_id >= 0:
+                self.read_error = None
+                return  # no write since
+            facts = store.get_facts(RUN_FACT, LAST_RUN_FACT, CANARY, DAEMON_FACT)
+            if store.generation != self._store_generation:
+                self._reset()
+            is_first = self._last_sample_id < 0
+            if is_first:
+                self._load(facts[RUN_FACT])
+            samples = store.samples_after(self._last_sample_id)
+            # A baseline run is evaluated from the event log.
+            limit = self.event_limit if is_first and not facts[RUN_FACT] else MAX_EVENTS
+            events = store.events(self._last_event_id, limit=limit)
+            self._digest.add_events(event for event in events if event.id > self._digest_event_id)
             for sample in samples:
                 self._history(sample.monitor).append(sample)
-                self._last_sample = sample.id
+                self._last_sample_id = sample.id
             self._events.extend(events)
-            turns = [one for one in events if one.kind is EventKind.VERDICT_CHANGED]
-            self._turned = turns[-1] if turns else self._turned
-            self._last_event = events[-1].id if events else self._last_event
+            changes = [event for event in events if event.kind is EventKind.VERDICT_CHANGED]
+            self._last_verdict_event = changes[-1] if changes else self._last_verdict_event
+            self._last_event_id = events[-1].id if events else self._last_event_id
             now = self.box.now()
-            length_s = judged_s(known[RUN], self.history_s, now)
-            for history in self._samples.values():
-                history.forget(now, length_s)
-            self._alerts = alerts.standing(events, self._alerts)
-            if samples or events or known != self._facts:
-                self._facts, self.version = known, self.version + 1
-            self.unread, self.read_until = None, state
+            length_s = history_length_s(facts[RUN_FACT], self.history_s, now)
+            for history in self._histories.values():
+                history.prune(now, length_s)
+            self._open_alerts = alerts.fold_open_alerts(events, self._open_alerts)
+            if samples or events or facts != self._facts:
+                self._facts, self.version = facts, self.version + 1
+            self.read_error, self.read_change_counter = None, state
 
     def _load(self, run: object) -> None:
-        """The past: as long as is judged by, and at least each monitor's last look."""
+        """Read the past: as much as is evaluated, and at least each monitor's last sample."""
         store = self.box.store
-        self._last_sample, now = store.newest_sample_id(), self.box.now()
+        self._last_sample_id, now = store.last_sample_id(), self.box.now()
         newest = store.events(limit=1)
-        self._digested = newest[-1].id if newest else 0
-        self._digest.load(self._digested)
-        # An alert can stand for longer than the ledger is kept in memory.
-        self._alerts = alerts.standing(store.events(kinds=alerts.KINDS, limit=ALERTS))
-        turns = store.events(kinds=(EventKind.VERDICT_CHANGED,), limit=1)
-        self._turned = turns[-1] if turns else None
-        since = now.plus(-judged_s(run, self.history_s, now))
+        self._digest_event_id = newest[-1].id if newest else 0
+        self._digest.load(self._digest_event_id)
+        # An alert can be open for longer than events are kept in memory.
+        self._open_alerts = alerts.fold_open_alerts(
+            store.events(kinds=alerts.ALERT_KINDS, limit=MAX_ALERT_EVENTS)
+        )
+        changes = store.events(kinds=(EventKind.VERDICT_CHANGED,), limit=1)
+        self._last_verdict_event = changes[-1] if changes else None
+        since = now.plus(-history_length_s(run, self.history_s, now))
         for name in self.monitors:
-            few, history = self.few.get(name), self._history(name)
-            past = store.samples(name, since, few) if few else store.past(name, since)
-            history.extend(one for one in past if one.id <= self._last_sample)
+            limit, history = self.sample_limits.get(name), self._history(name)
+            samples = (
+                store.samples(name, since, limit) if limit else store.iter_samples(name, since)
+            )
+            history.extend(sample for sample in samples if sample.id <= self._last_sample_id)
             if history.last is None:
                 history.extend(store.samples(name, limit=1))
         self.version += 1
 
-    def _forget(self) -> None:
-        self._generation, self._last_sample, self._last_event = self.box.store.generation, -1, 0
-        self._samples.clear()
+    def _reset(self) -> None:
+        self._store_generation, self._last_sample_id, self._last_event_id = (
+            self.box.store.generation,
+            -1,
+            0,
+        )
+        self._histories.clear()
         self._events.clear()
-        self._alerts = ()
+        self._open_alerts = ()
 
-    def reload(self) -> None:
-        """Read everything anew at the next refresh: the store has got what we kept for it."""
-        with self._guard:
-            self._forget()
+    def invalidate(self) -> None:
+        """Read everything again at the next refresh: the store now has the unsaved samples."""
+        with self._lock:
+            self._reset()
 
     def reconfigure(self, settings: Settings) -> None:
-        """Judge by other settings from here on; what is new in them is read from the ledger."""
-        with self._guard:
+        """Apply other settings, and read the histories of new roles from the event log."""
+        with self._lock:
             self.box.reconfigure(settings)
-            self._digest.reconfigure(self._last_event)
+            self._digest.reconfigure(self._last_event_id)
             self.version += 1
 
-    def trouble(self, found: tuple[Trouble, ...]) -> None:
-        """Take over what the daemon that we are says of its own work."""
-        if found != self.troubles:
-            self.troubles = found
+    def set_troubles(self, troubles: tuple[Trouble, ...]) -> None:
+        """Set the troubles that this process, as the daemon, reports of its own work."""
+        if troubles != self.troubles:
+            self.troubles = troubles
             self.version += 1
 
-    def keep(self, sample: Sample) -> None:
-        """Remember what the store could not take."""
-        with self._guard:
+    def add_unsaved(self, sample: Sample) -> None:
+        """Add a sample that is not in the store."""
+        with self._lock:
             self._history(sample.monitor).append(sample)
             self.version += 1
 
-    def _history(self, name: str) -> History:
-        return self._samples.setdefault(name, History(name))
+    def _history(self, name: str) -> SampleHistory:
+        return self._histories.setdefault(name, SampleHistory(name))
 
-    def newest(self) -> int:
-        """The ledger's last line that has been read."""
-        return self._last_event
+    def last_event_id(self) -> int:
+        """Return the id of the last event that was read."""
+        return self._last_event_id
 
-    def last(self, name: str) -> Sample | None:
-        """A monitor's newest sample."""
-        with self._guard:
+    def last_sample(self, name: str) -> Sample | None:
+        """Return a monitor's newest sample; None if there is none."""
+        with self._lock:
             return self._history(name).last
 
     def health(self, name: str) -> Health:
-        """What a monitor makes of its own history."""
-        with self._guard:
+        """Return the health that a monitor judges from its own samples."""
+        with self._lock:
             history = list(self._history(name))
         return self._judge(name, history, self.box.now())
 
-    def off(self, name: str) -> str | None:
-        """Why a monitor does not run, or None when it does."""
-        if self.lost():
+    def disabled_reason(self, name: str) -> str | None:
+        """Return why a monitor does not run; None if it does."""
+        if self.lease_lost_reason():
             return "the monitors' lease is lost"
         if not self.monitors[name].enabled(self.box.settings):
             return "switched off"
         limit_s = self.box.settings.monitors.canary.for_s
-        began = self._facts.get(CANARY)
-        if name != CANARY or limit_s is None or not isinstance(began, dict):
+        start = self._facts.get(CANARY)
+        if name != CANARY or limit_s is None or not isinstance(start, dict):
             return None
-        ran = began.get("for_s") == limit_s and self.box.now().since(Moment(*began["began"]))
-        return f"has run for {duration(limit_s)}, as configured" if ran >= limit_s else None
+        ran = start.get("for_s") == limit_s and self.box.now().since(Moment(*start["began"]))
+        return f"has run for {format_duration(limit_s)}, as configured" if ran >= limit_s else None
 
     def last_verdict(self) -> str | None:
-        """The verdict that the ledger knows."""
-        turned = self._turned
-        return str(turned.data.get("verdict")) if turned is not None else None
+        """Return the verdict that the event log has recorded last; None if there is none."""
+        event = self._last_verdict_event
+        return str(event.data.get("verdict")) if event is not None else None
 
     # --- composing -------------------------------------------------------------------------
 
     def compose(self, daemon: DaemonView | None = None) -> Snapshot:
-        """The snapshot of this moment; who runs the monitors is looked up unless it is told."""
-        with self._guard:
+        """Return the snapshot of this moment.
+
+        `daemon`: the process that runs the monitors; if None, it is read from the lease.
+        """
+        with self._lock:
             now = self.box.now()
             histories = {name: list(self._history(name)) for name in self.monitors}
-            events, stand = list(self._events), self._alerts
+            events, open_alerts = list(self._events), self._open_alerts
             roles = self.box.roles
-            memories, work = dict(self._digest.memories), self._digest.work(histories)
+            role_histories, queue_metrics = (
+                dict(self._digest.role_histories),
+                self._digest.queue_metrics(histories),
+            )
             baseline = self._baseline_view(histories, events, now)
-        unwritable = self.unwritable()
-        snapshot = compose(
-            Facts(
+        unwritable = self.unwritable_reason()
+        snapshot = build_snapshot(
+            SnapshotInputs(
                 host=self.box.host,
                 box=self.box.settings.screen.box or self.box.name,
                 queue_url=self.box.settings.queue.address,
                 roles=roles,
-                monitors={n: self.monitor(n, histories[n], now) for n in self.monitors},
+                monitors={
+                    monitor: self.monitor_facts(monitor, histories[monitor], now)
+                    for monitor in self.monitors
+                },
                 events=events,
-                turned=self._turned,
-                seen=self.seen,
-                daemon=_troubled(daemon or self.daemon(), unwritable),
-                alerts=stand,
+                last_verdict_event=self._last_verdict_event,
+                observed_roles=self.observed_roles,
+                daemon=_with_state_trouble(daemon or self.daemon_view(), unwritable),
+                open_alerts=open_alerts,
                 baseline=baseline,
-                memories=memories,
-                work=work,
+                role_histories=role_histories,
+                queue_metrics=queue_metrics,
             ),
             now,
         )
-        told = dict.fromkeys(
-            filter(None, (unwritable, self.unread, self.unsaved, self._digest.mistake))
+        errors = dict.fromkeys(
+            filter(
+                None,
+                (unwritable, self.read_error, self.unsaved_reason, self._digest.thresholds_error),
+            )
         )
-        door = self.box.door if self.box.settings.outputs else None
-        scarce = self._pressure.told(self.box.paths.state, door)
-        seen = dict.fromkeys((*told, *scarce, *notices(self.box, snapshot)))
-        return replace(snapshot, notices=tuple(seen), unwritable=unwritable)
+        directory = self.box.outside_directory if self.box.settings.outputs else None
+        warnings = self._pressure.read_warnings(self.box.paths.state, directory)
+        notices = dict.fromkeys((*errors, *warnings, *build_notices(self.box, snapshot)))
+        return replace(snapshot, notices=tuple(notices), unwritable_reason=unwritable)
 
-    def unwritable(self) -> str:
-        """Why the state cannot be written, or nothing."""
-        return self.box.store.trouble or full(self.box) or self.unsaved or ""
+    def unwritable_reason(self) -> str:
+        """Return why the state cannot be written; empty if it can."""
+        return (
+            self.box.store.fallback_reason
+            or disk_full_reason(self.box)
+            or self.unsaved_reason
+            or ""
+        )
 
-    def monitor(self, name: str, history: list[Sample], now: Moment) -> MonitorFacts:
-        """What a snapshot is told of one monitor."""
+    def monitor_facts(self, name: str, history: list[Sample], now: Moment) -> MonitorInputs:
+        """Return the inputs to a snapshot from one monitor."""
         monitor = self.monitors[name]
         last = history[-1] if history else None
-        return MonitorFacts(
+        return MonitorInputs(
             name=name,
             every_s=monitor.every(self.box.settings),
             history=history,
@@ -273,9 +296,9 @@ class View:
         )
 
     def timeout_s(self, name: str) -> float:
-        """Seconds after which a monitor's probe is given up."""
+        """Return the seconds after which a monitor's probe is given up."""
         deadline_s = self.box.settings.monitors.canary.deadline_s
-        return deadline_s + TIMEOUT_S if name == CANARY else TIMEOUT_S
+        return deadline_s + PROBE_TIMEOUT_S if name == CANARY else PROBE_TIMEOUT_S
 
     def _result(self, monitor: Monitor, last: Sample | None) -> str:
         if last is None or last.error is not None:
@@ -286,41 +309,55 @@ class View:
             return f"cannot be told: {type(error).__name__}: {error}"
 
     def _judge(self, name: str, history: list[Sample], now: Moment) -> Health:
-        if reason := self.off(name):
+        if reason := self.disabled_reason(name):
             return Health(HealthState.OFF, reason)
         try:
-            return self.monitors[name].judge(history, now, self.box.settings, self._digest.learnt())
+            return self.monitors[name].judge(
+                history, now, self.box.settings, self._digest.learned_thresholds()
+            )
         except Exception as error:
             return Health(HealthState.UNKNOWN, f"cannot judge: {type(error).__name__}: {error}")
 
-    def daemon(self) -> DaemonView:
-        """Who runs the monitors."""
+    def daemon_view(self) -> DaemonView:
+        """Return the process that runs the monitors, or the reason why there is none."""
         paths = self.box.paths
-        held = lease.look(paths.lease(daemon_role.NAME), paths.owner(daemon_role.NAME))
-        # A reason says that the owner is dead, or that there is none yet: a shim has the lock.
-        if held.state is LeaseState.HELD and held.owner is not None and not held.reason:
-            owner, beat = held.owner, daemon_role.heartbeat(paths)
-            # An older one is of the daemon before, and says nothing of this one.
-            seen = beat if beat is not None and owner.since.since(beat) <= 0 else None
-            here = self.here and not self.lost()
+        daemon_lease = lease.read_lease(
+            paths.lease(daemon_role.ROLE_NAME), paths.owner(daemon_role.ROLE_NAME)
+        )
+        # With a reason, a shim holds the lock: its owner is dead or not started yet.
+        if (
+            daemon_lease.state is LeaseState.HELD
+            and daemon_lease.owner is not None
+            and not daemon_lease.reason
+        ):
+            owner, heartbeat = daemon_lease.owner, daemon_role.read_heartbeat(paths)
+            # An older heartbeat was written by the previous daemon.
+            last_seen = (
+                heartbeat if heartbeat is not None and owner.since.since(heartbeat) <= 0 else None
+            )
+            in_this_process = self.monitors_run_in_console and not self.lease_lost_reason()
             pid = owner.identity.pid
-            version, troubles = told(self._facts.get(DAEMON), pid)
+            version, troubles = parse_daemon_fact(self._facts.get(DAEMON_FACT), pid)
             if self.troubles is not None:
                 version, troubles = __version__, self.troubles
-            if pid != os.getpid() and daemon_role.stopped(pid):
-                words = f"the monitors' daemon (PID {pid}) is stopped (SIGSTOP): kill -CONT {pid}"
-                troubles = (Trouble("stopped", words), *troubles)
-            return DaemonView(True, pid, owner.since, here, seen, "", version, troubles)
-        reason = f"the monitors' daemon is not running (start it: {step('daemon start')})"
-        if held.state is not LeaseState.FREE:
-            reason = f"the monitors' lease is {held.state}: {held.reason}"
-        if lost := self.lost():
+            if pid != os.getpid() and daemon_role.is_stopped(pid):
+                message = f"the monitors' daemon (PID {pid}) is stopped (SIGSTOP): kill -CONT {pid}"
+                troubles = (Trouble("stopped", message), *troubles)
+            return DaemonView(
+                True, pid, owner.since, in_this_process, last_seen, "", version, troubles
+            )
+        reason = f"the monitors' daemon is not running (start it: {format_command('daemon start')})"
+        if daemon_lease.state is not LeaseState.FREE:
+            reason = f"the monitors' lease is {daemon_lease.state}: {daemon_lease.reason}"
+        if lost := self.lease_lost_reason():
             return DaemonView(reason=lost)
-        return DaemonView(here=self.here, reason=reason)
+        return DaemonView(in_this_process=self.monitors_run_in_console, reason=reason)
 
-    def lost(self) -> str:
-        """Why this process runs the monitors no longer, though it held their lease."""
-        if self.grant is None or same_file(self.grant.descriptor, self.grant.path):
+    def lease_lost_reason(self) -> str:
+        """Return why this process has lost the monitors' lease; empty if it has not."""
+        if self.lease_lock is None or is_same_file(
+            self.lease_lock.descriptor, self.lease_lock.path
+        ):
             return ""
         state = self.box.paths.state
         return f"{state}: was removed or replaced; leave this console and start it again"
@@ -328,12 +365,12 @@ class View:
     def _baseline_view(
         self, histories: Mapping[str, list[Sample]], events: list[Event], now: Moment
     ) -> BaselineView:
-        run, last = self._facts.get(RUN), self._facts.get(LAST_RUN)
+        run, last = self._facts.get(RUN_FACT), self._facts.get(LAST_RUN_FACT)
         return self._digest.baseline(run, last, histories, events, self.version, now)
 
 
-def _troubled(daemon: DaemonView, unwritable: str) -> DaemonView:
-    """The daemon with a state that cannot be written as the first of its troubles."""
+def _with_state_trouble(daemon: DaemonView, unwritable: str) -> DaemonView:
+    """Return the daemon with an unwritable state as the first of its troubles."""
     if not unwritable:
         return daemon
     return replace(daemon, troubles=(Trouble("state", unwritable), *daemon.troubles))

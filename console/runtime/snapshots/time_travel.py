@@ -1,4 +1,4 @@
-"""What the store tells of a past moment, and of the day before it: time travel and graphs."""
+"""Reads past moments from the store: snapshots for time travel, and the data of graphs."""
 
 from __future__ import annotations
 
@@ -9,220 +9,261 @@ from dataclasses import field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from console.core.baseline.run_document import began, shown
+from console.core.baseline.run_document import current_view, run_started_at
 from console.core.frozen import replace, slotted
-from console.core.metrics.time_series import in_order
-from console.core.model import (
-    DaemonView,
-    Event,
-    EventKind,
-    HealthState,
-    Lease,
-    LeaseState,
-    Moment,
-    Sample,
-    Snapshot,
+from console.core.metrics.time_series import sort_by_id
+from console.core.model.events import Event, EventKind
+from console.core.model.roles import Lease, LeaseState
+from console.core.model.samples import HealthState, Sample
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import DaemonView
+from console.core.snapshot.builder import (
+    MonitorInputs,
+    SnapshotInputs,
+    build_snapshot,
+    last_observed_roles,
 )
-from console.core.snapshot.builder import Facts, MonitorFacts, compose, last_seen
-from console.core.supervision.role_codec import Seen
-from console.core.text.json_values import table
-from console.core.trends import DAY_S, Reading, Trends, reading, trends
-from console.core.verdict import timely
+from console.core.supervision.role_codec import RoleObservation
+from console.core.text.json_values import as_object
+from console.core.trends import DAY_S, TrendPoint, Trends, build_trends, to_trend_point
+from console.core.verdict import check_overdue
 from console.monitors import Monitor
-from console.runtime.baseline.conditions import targets
-from console.runtime.snapshots.sample_history import MOST
-from console.runtime.snapshots.store_view import EVENTS, HISTORY_S, View
+from console.runtime.baseline.conditions import configured_targets
+from console.runtime.snapshots.sample_history import MAX_SAMPLES
+from console.runtime.snapshots.store_view import HISTORY_S, MAX_EVENTS, StoreView
 from console.system.box import Box
-from console.system.store.store import NEAR_S
+from console.system.store.store import MAX_SAMPLE_DISTANCE_S
 
 if TYPE_CHECKING:
     from console.core.handover.model import Handover
 
-DAEMON = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
-RUN = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
-GONE = (EventKind.DIED, EventKind.ENDED)
-MARKS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *GONE)
-_FREE = Lease(LeaseState.FREE)
-LEDGER = 50_000
-"""Lines that a hand-over is told from at most."""
-SET_S = 1.0
-"""A wall clock that was set by more than this has other times for what it has seen."""
-FEW = 50
-"""Of so many lines the next event is the earliest: they may not lie in order."""
-SAME_S = 0.05
-"""Events closer together than this are one moment."""
+DAEMON_EVENTS = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
+BASELINE_EVENTS = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
+END_EVENTS = (EventKind.DIED, EventKind.ENDED)
+TREND_MARK_EVENTS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *END_EVENTS)
+_FREE_LEASE = Lease(LeaseState.FREE)
+MAX_HANDOVER_EVENTS = 50_000
+"""Largest number of events that a hand-over is built from."""
+MIN_CLOCK_CHANGE_S = 1.0
+"""If the wall clock was set by more than this, the times of past samples have changed."""
+MAX_NEXT_EVENT_CANDIDATES = 50
+"""The next event is the earliest of this many, as they may not be stored in order."""
+SAME_MOMENT_S = 0.05
+"""Events closer together than this count as one moment."""
 
 
 @slotted
-class Past:
-    """The store, read for moments that are gone."""
+class TimeTravelReader:
+    """Reader of the store for past moments."""
 
     box: Box
     monitors: Mapping[str, Monitor]
-    _readings: deque[Reading] = field(default_factory=deque)
-    _last: int = -1
-    _generation: int = 0
-    _offset: float = 0.0
-    """The wall clock against the ticks, when the readings were taken."""
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _readings: deque[TrendPoint] = field(default_factory=deque)
+    _last_sample_id: int = -1
+    _store_generation: int = 0
+    _clock_offset_s: float = 0.0
+    """Wall clock minus ticks, in seconds, when the readings were taken."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     # --- graphs ----------------------------------------------------------------------------
 
     def trends(self, until: Moment | None = None) -> Trends:
-        """The day until a moment; until now when None, read on from the last time. StoreError."""
+        """Return the trends of the 24 hours until a moment. Raises StoreError.
+
+        None: until now, read incrementally.
+        """
         store = self.box.store
         if until is not None:
-            look = self._last_look(until)
-            read = self._day(until, look.id if look else 0)
+            sample = self._last_sample(until)
+            points = self._read_day(until, sample.id if sample else 0)
         else:
             until = self.box.now()
-            read = self._read_on(until)
-        marks = store.events(kinds=MARKS, limit=EVENTS, until=store.line_at(until))
-        return trends(read, marks, until)
+            points = self._read_day_incrementally(until)
+        marks = store.events(
+            kinds=TREND_MARK_EVENTS, limit=MAX_EVENTS, until_id=store.last_event_id_at(until)
+        )
+        return build_trends(points, marks, until)
 
-    def _day(self, ends: Moment, until: int) -> list[Reading]:
-        day = (self.box.store.past(name, ends.plus(-DAY_S), until) for name in self.monitors)
-        return sorted((reading(one, ends) for one in chain(*day)), key=lambda one: one.at)
+    def _read_day(self, end: Moment, last_sample_id: int) -> list[TrendPoint]:
+        day = (
+            self.box.store.iter_samples(name, end.plus(-DAY_S), last_sample_id)
+            for name in self.monitors
+        )
+        return sorted(
+            (to_trend_point(item, end) for item in chain(*day)), key=lambda point: point.at
+        )
 
-    def _read_on(self, now: Moment) -> list[Reading]:
-        """The day until now, on the wall clock as it goes now: read anew when it was set."""
-        with self._guard:
-            store, was_set = self.box.store, abs(now.at - now.tick - self._offset) > SET_S
-            if self._last < 0 or store.generation != self._generation or was_set:
-                self._generation, self._last = store.generation, store.newest_sample_id()
-                self._readings = deque(self._day(now, self._last))
-                self._offset = now.at - now.tick
-            for sample in store.samples_after(self._last):
-                self._last = sample.id
-                self._readings.append(reading(sample, now))
+    def _read_day_incrementally(self, now: Moment) -> list[TrendPoint]:
+        """Return the points of the 24 hours until now, in current wall time.
+
+        Everything is read again after the clock was set.
+        """
+        with self._lock:
+            store, was_set = (
+                self.box.store,
+                abs(now.at - now.tick - self._clock_offset_s) > MIN_CLOCK_CHANGE_S,
+            )
+            if self._last_sample_id < 0 or store.generation != self._store_generation or was_set:
+                self._store_generation, self._last_sample_id = (
+                    store.generation,
+                    store.last_sample_id(),
+                )
+                self._readings = deque(self._read_day(now, self._last_sample_id))
+                self._clock_offset_s = now.at - now.tick
+            for sample in store.samples_after(self._last_sample_id):
+                self._last_sample_id = sample.id
+                self._readings.append(to_trend_point(sample, now))
             while self._readings and self._readings[0].at < now.at - DAY_S:
                 self._readings.popleft()
             return list(self._readings)
 
-    def handover(self, shown: Snapshot, since: Moment) -> Handover:
-        """The hand-over of what is shown, telling what happened since. Raises StoreError."""
-        from console.core.handover import builder  # whoever asks for it waits for it
+    def handover(self, snapshot: Snapshot, since: Moment) -> Handover:
+        """Return the hand-over of a snapshot, with the events since then. Raises StoreError."""
+        from console.core.handover import builder  # imported only when a hand-over is requested
 
         store = self.box.store
-        events = store.events(until=store.line_at(shown.moment), limit=LEDGER)
-        return builder.compose(shown, events, since)
+        events = store.events(
+            until_id=store.last_event_id_at(snapshot.moment), limit=MAX_HANDOVER_EVENTS
+        )
+        return builder.build_handover(snapshot, events, since)
 
     # --- time travel -----------------------------------------------------------------------
 
-    def snapshot(self, around: Moment, way: int = 0) -> Snapshot | None:
-        """What was known at that moment; at the event before or after it when `way` is -1 or 1.
+    def snapshot(self, target: Moment, direction: int = 0) -> Snapshot | None:
+        """Return the snapshot of that moment, or of the event before (-1) or after it (1).
 
-        None where nothing was known, or is not yet. Raises StoreError.
+        None if there is no data of that moment, or it is in the future. Raises StoreError.
         """
-        moment = self._beside(around, way) if way else self._known(around)
+        moment = (
+            self._adjacent_event_moment(target, direction)
+            if direction
+            else self._moment_with_data(target)
+        )
         if moment is None or moment.later_than(self.box.now()):
             return None
         return self._compose(moment)
 
-    def _beside(self, around: Moment, way: int) -> Moment | None:
-        """The moment of the event before or after, in the order in which they happened."""
-        store = self.box.store
-        here = store.line_at(around.plus(SAME_S * way))
-        if way < 0:
-            found = store.events(until=here, limit=1)
-            return found[-1].moment if found else None
-        later = [one.moment for one in store.lines_after(here, FEW)]
-        boot = later[0].boot if later else ""
-        return min((one for one in later if one.boot == boot), key=_on_its_clock, default=None)
+    def _adjacent_event_moment(self, target: Moment, direction: int) -> Moment | None:
+        """Return the moment of the event before or after, in the order of their occurrence.
 
-    def _known(self, around: Moment) -> Moment | None:
-        """The moment on the clocks of its own boot; None before the first look."""
-        look = self._last_look(around)
-        if look is None:
-            return None
-        if look.moment.boot and look.moment.boot == around.boot:
-            return look.moment.plus(around.tick - look.moment.tick)
-        return look.moment.plus(around.at - look.moment.at)
-
-    def _last_look(self, around: Moment) -> Sample | None:
-        """The last look until then.
-
-        A moment of a known boot is found by its ticks, one that a person has typed by its hour.
+        None if there is no such event.
         """
         store = self.box.store
-        told = (store.looked_by(name, around.at) for name in self.monitors)
-        looks = [one for one in told if one is not None]
-        newest = max((one.moment.at for one in looks), default=0.0)
-        near = [one for one in looks if newest - one.moment.at < NEAR_S]
-        last = max(near, key=lambda one: one.id, default=None)
-        if around.boot and not (last and _same_clock(last.moment, around)):
-            last = store.seen_by(around) or last
+        here = store.last_event_id_at(target.plus(SAME_MOMENT_S * direction))
+        if direction < 0:
+            events = store.events(until_id=here, limit=1)
+            return events[-1].moment if events else None
+        moments = [event.moment for event in store.events_after(here, MAX_NEXT_EVENT_CANDIDATES)]
+        boot = moments[0].boot if moments else ""
+        return min(
+            (moment for moment in moments if moment.boot == boot), key=_boot_order_key, default=None
+        )
+
+    def _moment_with_data(self, target: Moment) -> Moment | None:
+        """Return the moment on the clocks of its own boot; None before the first sample."""
+        sample = self._last_sample(target)
+        if sample is None:
+            return None
+        if sample.moment.boot and sample.moment.boot == target.boot:
+            return sample.moment.plus(target.tick - sample.moment.tick)
+        return sample.moment.plus(target.at - sample.moment.at)
+
+    def _last_sample(self, target: Moment) -> Sample | None:
+        """Return the last sample until then; None if there is none.
+
+        A moment of a known boot is found by its ticks, and one typed by an operator by its wall
+        time.
+        """
+        store = self.box.store
+        candidates = (store.sample_at_wall_time(name, target.at) for name in self.monitors)
+        samples = [sample for sample in candidates if sample is not None]
+        newest = max((sample.moment.at for sample in samples), default=0.0)
+        near = [sample for sample in samples if newest - sample.moment.at < MAX_SAMPLE_DISTANCE_S]
+        last = max(near, key=lambda sample: sample.id, default=None)
+        if target.boot and not (last and _is_same_clock(last.moment, target)):
+            last = store.sample_at_moment(target) or last
         return last
 
     def _compose(self, now: Moment) -> Snapshot:
-        box, view = self.box, View(self.box, self.monitors)
-        until, look = box.store.line_at(now), self._last_look(now)
-        last_id = look.id if look else 0
-        events = box.store.events(until=until, limit=EVENTS)
-        run, last = self._run(until)
-        start = began(run)
+        box, view = self.box, StoreView(self.box, self.monitors)
+        until, sample = box.store.last_event_id_at(now), self._last_sample(now)
+        last_id = sample.id if sample else 0
+        events = box.store.events(until_id=until, limit=MAX_EVENTS)
+        run, last = self._read_runs(until)
+        start = run_started_at(run)
         since = now.plus(-HISTORY_S if start is None else -max(HISTORY_S, now.since(start)))
-        histories = {name: self._history(name, since, last_id) for name in self.monitors}
-        samples = in_order(chain(*histories.values()))
-        told = {name: view.monitor(name, histories[name], now) for name in self.monitors}
-        facts = Facts(
+        histories = {name: self._read_samples(name, since, last_id) for name in self.monitors}
+        samples = sort_by_id(chain(*histories.values()))
+        inputs = {name: view.monitor_facts(name, histories[name], now) for name in self.monitors}
+        facts = SnapshotInputs(
             host=box.host,
             box=box.name,
             queue_url=box.settings.queue.address,
             roles=box.roles,
-            monitors=told,
+            monitors=inputs,
             events=events,
-            seen=_seen(told.get("worker"), events, now),
-            daemon=self._daemon(until),
-            baseline=shown(run, last, samples, events, targets(box.settings), now),
+            observed_roles=_observed_roles(inputs.get("worker"), events, now),
+            daemon=self._daemon_view(until),
+            baseline=current_view(
+                run, last, samples, events, configured_targets(box.settings), now
+            ),
         )
-        return compose(facts, now)
+        return build_snapshot(facts, now)
 
-    def _history(self, name: str, since: Moment, until: int) -> list[Sample]:
+    def _read_samples(self, name: str, since: Moment, last_sample_id: int) -> list[Sample]:
         store = self.box.store
-        return store.samples(name, since, MOST, until) or store.samples(name, limit=1, until=until)
+        return store.samples(name, since, MAX_SAMPLES, last_sample_id) or store.samples(
+            name, limit=1, until_id=last_sample_id
+        )
 
-    def _run(self, until: int) -> tuple[object, object]:
-        """The baseline's run under way after that line, and the one that was over."""
-        told = self.box.store.events(kinds=RUN, limit=1, until=until)
-        if not told:
+    def _read_runs(self, last_event_id: int) -> tuple[object, object]:
+        """Return the baseline run in progress at that event, and the last one that had ended.
+
+        At least one of them is None.
+        """
+        events = self.box.store.events(kinds=BASELINE_EVENTS, limit=1, until_id=last_event_id)
+        if not events:
             return None, None
-        about = table(told[0].data)
-        return (about, None) if told[0].kind is EventKind.BASELINE_STARTED else (None, about)
+        run = as_object(events[0].data)
+        return (run, None) if events[0].kind is EventKind.BASELINE_STARTED else (None, run)
 
-    def _daemon(self, until: int) -> DaemonView:
-        told = self.box.store.events(kinds=DAEMON, limit=1, until=until)
-        if not told or told[0].kind is EventKind.DAEMON_STOPPED:
+    def _daemon_view(self, last_event_id: int) -> DaemonView:
+        events = self.box.store.events(kinds=DAEMON_EVENTS, limit=1, until_id=last_event_id)
+        if not events or events[0].kind is EventKind.DAEMON_STOPPED:
             return DaemonView(reason="the monitors' daemon was not running")
-        pid = told[0].reason.removeprefix("PID ")
-        return DaemonView(True, int(pid) if pid.isdecimal() else None, told[0].moment)
+        pid = events[0].reason.removeprefix("PID ")
+        return DaemonView(True, int(pid) if pid.isdecimal() else None, events[0].moment)
 
 
-def _same_clock(one: Moment, other: Moment) -> bool:
-    """Whether both were read from a clock that was not set between them."""
+def _is_same_clock(one: Moment, other: Moment) -> bool:
+    """Return True if the clock was not set between the two moments."""
     apart = (other.at - one.at) - (other.tick - one.tick)
-    return one.boot == other.boot and one.tick <= other.tick and abs(apart) < SET_S
+    return one.boot == other.boot and one.tick <= other.tick and abs(apart) < MIN_CLOCK_CHANGE_S
 
 
-def _on_its_clock(moment: Moment) -> float:
+def _boot_order_key(moment: Moment) -> float:
     return moment.tick if moment.boot else moment.at
 
 
-def _seen(
-    worker: MonitorFacts | None, events: Sequence[Event], now: Moment
-) -> Mapping[str, Seen] | None:
-    """What was seen last, without those that the ledger knows to have gone since."""
-    if worker is None or worker.last is None:
-        return None
-    health = timely(worker.health, worker.history, worker.every_s, now, worker.timeout_s)
-    if health.state in (HealthState.OFF, HealthState.OVERDUE):
-        return None  # too old to say anything of that moment
-    gone = {event.identity for event in events if event.kind in GONE}
+def _observed_roles(
+    worker: MonitorInputs | None, events: Sequence[Event], now: Moment
+) -> Mapping[str, RoleObservation] | None:
+    """Return the last observation, without instances that have ended since by the event log.
 
-    def left(seen: Seen) -> Seen:
-        living = tuple(one for one in seen.instances if one.identity not in gone)
+    None if there is no recent one.
+    """
+    if worker is None or worker.last_sample is None:
+        return None
+    health = check_overdue(worker.health, worker.history, worker.every_s, now, worker.timeout_s)
+    if health.state in (HealthState.OFF, HealthState.OVERDUE):
+        return None  # too old to describe that moment
+    gone = {event.identity for event in events if event.kind in END_EVENTS}
+
+    def left(seen: RoleObservation) -> RoleObservation:
+        living = tuple(instance for instance in seen.instances if instance.identity not in gone)
         owner = seen.lease.owner
         freed = owner is not None and owner.identity in gone
-        return replace(seen, instances=living, lease=_FREE if freed else seen.lease)
+        return replace(seen, instances=living, lease=_FREE_LEASE if freed else seen.lease)
 
-    return {name: left(seen) for name, seen in last_seen(worker.history).items()}
+    return {name: left(seen) for name, seen in last_observed_roles(worker.history).items()}

@@ -1,6 +1,6 @@
-"""What the sentry asks once a second, for next to nothing: came somebody, was somebody stopped?
+"""Detects new and stopped instances once a second, at little cost.
 
-A thread costs more than most of the answers: it is called for those alone that may take long.
+A call into a thread costs more than most of the checks, so only slow checks run in a thread.
 """
 
 from __future__ import annotations
@@ -10,99 +10,128 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Identity, Instance, Process
-from console.core.processes.instances import candidates, named
-from console.runtime.supervision.role_events import Hearsay
-from console.system.accounts import user_ids
+from console.core.model.processes import Identity, Instance, Process
+from console.core.processes.instances import filter_candidates, filter_named
+from console.runtime.supervision.role_events import PeerEventReader
+from console.system.accounts import role_user_ids
 from console.system.box import Box
 from console.system.processes import procfs
 from console.system.processes.procfs import ProcessError
-from console.system.threads import aside
+from console.system.threads import run_in_thread
 
-SETTLED_S = 2.0
-"""Who is older than this, and was looked at, does not become an instance under the same name."""
-AT_ONCE = 32
-"""Instances whose state is read at one pulse."""
+EXEC_SETTLE_TIME_S = 2.0
+"""An observed process older than this becomes an instance only with another command line."""
+MAX_STATE_READS_PER_SCAN = 32
+"""Instances whose state is read in one scan."""
 
 
 @slotted
-class Pulse:
-    """Compares the box with the instances that are known."""
+class ProcessScanner:
+    """Scanner that compares the process table with the known instances."""
 
     box: Box
-    known: Callable[[], list[Instance]]
-    newest: Callable[[], int]
-    """The ledger's last line, as far as it has been read."""
-    _turn: int = 0
-    _strangers: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
-    """Young processes that look like instances and are none."""
-    _passed_over: dict[int, Process] = field(default_factory=dict)
-    """Young processes that run no role."""
-    _hearsay: Hearsay = field(default_factory=Hearsay)
+    list_known_instances: Callable[[], list[Instance]]
+    last_event_id: Callable[[], int]
+    """Returns the id of the last event that was read."""
+    _batch_index: int = 0
+    _non_instances: set[tuple[Identity, tuple[str, ...]]] = field(default_factory=set)
+    """Identity and command line of candidates that are no instances."""
+    _ignored: dict[int, Process] = field(default_factory=dict)
+    """PID -> process, of new processes that run no role."""
+    _peer_events: PeerEventReader = field(default_factory=PeerEventReader)
 
-    async def news(self) -> bool:
-        """Whether the instances are others than those we know."""
-        newest = self.newest()
-        if self._hearsay.anything(newest) and await aside(self._of_the_dead, newest):
+    async def has_changes(self) -> bool:
+        """Return True if the instances differ from the known ones."""
+        last_id = self.last_event_id()
+        if self._peer_events.has_unread(last_id) and await run_in_thread(
+            self._has_unknown_dead, last_id
+        ):
             return True
         table = self.box.table
-        if not table.stirred():
+        if not table.may_have_changed():
             return False
-        came = self._somebody_came() if table.brief else await aside(self._somebody_came)
-        return came and await aside(self._others)
+        has_candidates = (
+            self._has_new_candidates()
+            if table.can_scan_incrementally
+            else await run_in_thread(self._has_new_candidates)
+        )
+        return has_candidates and await run_in_thread(self._has_changed_instances)
 
-    def _of_the_dead(self, newest: int) -> bool:
-        known = {one.identity for one in self.known()}
-        return self._hearsay.of_the_dead(self.box, known, newest)
+    def _has_unknown_dead(self, last_event_id: int) -> bool:
+        known_identities = {instance.identity for instance in self.list_known_instances()}
+        return self._peer_events.has_unknown_dead(self.box, known_identities, last_event_id)
 
-    def _somebody_came(self) -> bool:
-        """Whether a process that nobody has told us of might be an instance: seldom so."""
-        known = {pid for one in self.known() for pid in one.pids}
+    def _has_new_candidates(self) -> bool:
+        """Return True if a process that is not known may be an instance, which is rare."""
+        known_pids = {pid for entry in self.list_known_instances() for pid in entry.pids}
         with contextlib.suppress(ProcessError):
-            new = self._worth_a_look(self.box.table.newcomers())
-            ours = [one for one in new if one.pid not in known]
-            unknown = {(one.identity, one.argv) for one in ours}
-            came, now = bool(unknown - self._strangers), self.box.now()
-            aged = (one for one in ours if now.since(one.started) > SETTLED_S)
-            self._strangers = {(one.identity, one.argv) for one in aged} & unknown
-            return came
+            candidates = self._filter_candidates(self.box.table.scan_new_or_changed())
+            unknown_processes = [entry for entry in candidates if entry.pid not in known_pids]
+            unknown_keys = {(entry.identity, entry.argv) for entry in unknown_processes}
+            has_candidates, now = bool(unknown_keys - self._non_instances), self.box.now()
+            settled = (
+                entry
+                for entry in unknown_processes
+                if now.since(entry.started) > EXEC_SETTLE_TIME_S
+            )
+            self._non_instances = {(entry.identity, entry.argv) for entry in settled} & unknown_keys
+            return has_candidates
         return False
 
-    def _worth_a_look(self, young: Sequence[Process]) -> Sequence[Process]:
-        """Those that may run a role. Who did not a second ago and is the same still does not: on a
-        busy machine there are dozens of them at each pulse.
-        """
-        left = [one for one in young if self._passed_over.get(one.pid) is not one]
-        found = candidates(self.box.roles, self._of_our_users(named(self.box.roles, left)))
-        worth = {one.pid for one in found}
-        self._passed_over = {one.pid: one for one in young if one.pid not in worth}
-        return found
+    def _filter_candidates(self, processes: Sequence[Process]) -> Sequence[Process]:
+        """Return the processes that may run a role.
 
-    def _of_our_users(self, processes: Sequence[Process]) -> list[Process]:
-        """The processes of the roles' users: those of others cost one short read each."""
+        Processes that ran no role in the previous scan and have not changed are skipped: a busy
+        machine has dozens of them at each scan.
+        """
+        remaining = [
+            process for process in processes if self._ignored.get(process.pid) is not process
+        ]
+        candidates = filter_candidates(
+            self.box.roles, self._filter_by_role_users(filter_named(self.box.roles, remaining))
+        )
+        candidate_pids = {process.pid for process in candidates}
+        self._ignored = {
+            process.pid: process for process in processes if process.pid not in candidate_pids
+        }
+        return candidates
+
+    def _filter_by_role_users(self, processes: Sequence[Process]) -> list[Process]:
+        """Return the processes of the roles' users; all if the user of a role is unknown.
+
+        A process of another user costs one short read only.
+        """
         roles = self.box.roles
-        uids = user_ids(roles)
+        uids = role_user_ids(roles)
         if len(uids) < len(roles):
             return list(processes)
-        return [one for one in processes if procfs.standing(one.pid)[0] in uids.values()]
+        return [
+            process
+            for process in processes
+            if procfs.read_uid_and_nesting(process.pid)[0] in uids.values()
+        ]
 
-    def _others(self) -> bool:
+    def _has_changed_instances(self) -> bool:
         with contextlib.suppress(ProcessError):
-            seen = self.box.observe(self.box.roles)
-            now = {i.identity for one in seen for i in one.instances}
-            return now != {instance.identity for instance in self.known()}
+            observations = self.box.observe(self.box.roles)
+            identities = {
+                instance.identity
+                for observation in observations
+                for instance in observation.instances
+            }
+            return identities != {instance.identity for instance in self.list_known_instances()}
         return False
 
-    def stopped(self) -> bool:
-        """Whether an instance was stopped (SIGSTOP) or went on since it was looked at last.
+    def has_stop_state_changed(self) -> bool:
+        """Return True if an instance was stopped (SIGSTOP) or continued since its last observation.
 
-        Where there are very many, a part of them at each pulse.
+        If there are more than `MAX_STATE_READS_PER_SCAN` instances, each scan reads a part of them.
         """
-        known = self.known()
-        turns = max(1, -(-len(known) // AT_ONCE))
-        self._turn = (self._turn + 1) % turns
+        instances = self.list_known_instances()
+        batch_count = max(1, -(-len(instances) // MAX_STATE_READS_PER_SCAN))
+        self._batch_index = (self._batch_index + 1) % batch_count
         return any(
-            (now := procfs.stat_of(one.pid)) is not None
-            and (now[0] == "T") is not (one.root.state == "T")
-            for one in known[self._turn :: turns]
+            (stat := procfs.read_stat(instance.pid)) is not None
+            and (stat[0] == "T") is not (instance.root.state == "T")
+            for instance in instances[self._batch_index :: batch_count]
         )

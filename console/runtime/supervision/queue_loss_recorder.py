@@ -1,4 +1,4 @@
-"""Writes into the ledger what a queue server lost when it began anew."""
+"""Records the tasks that a queue server lost when it restarted."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from console.core.frozen import slotted
-from console.core.model import EventKind, Moment, QueueView, Snapshot
-from console.core.text.json_values import number
+from console.core.model.events import EventKind
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
+from console.core.model.views import QueueView
+from console.core.text.json_values import as_number
 from console.system.box import Box
 from console.system.store.store import StoreError
 
-TOLD = 100
-"""Notices that are read to find whether a loss was written down by the daemon before."""
+MAX_EVENTS = 100
+"""Events that are read to find whether an earlier daemon has recorded the loss."""
 
 
 @slotted
-class Losses:
-    """One line for each new beginning of the queue server."""
+class QueueLossRecorder:
+    """Recorder of one event for each restart of the queue server."""
 
     box: Box
-    _told: Moment | None = None
+    _last_recorded: Moment | None = None
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
-        """Attend to every snapshot until cancelled."""
+        """Handle every snapshot until cancelled."""
         async for snapshot in snapshots:
             queue = snapshot.queue
-            if queue.anew_at is not None and queue.anew_at != self._told:
-                self._told = queue.anew_at
-                await asyncio.to_thread(self._tell, queue, queue.anew_at)
+            if queue.loss_at is not None and queue.loss_at != self._last_recorded:
+                self._last_recorded = queue.loss_at
+                await asyncio.to_thread(self._record_loss, queue, queue.loss_at)
 
-    def _tell(self, queue: QueueView, seen: Moment) -> None:
+    def _record_loss(self, queue: QueueView, restarted_at: Moment) -> None:
         with contextlib.suppress(StoreError):
-            for event in self.box.store.events(kinds=(EventKind.NOTICED,), limit=TOLD):
-                if number(event.data.get("anew_at")) == seen.at:
+            for event in self.box.store.events(kinds=(EventKind.NOTICED,), limit=MAX_EVENTS):
+                if as_number(event.data.get("anew_at")) == restarted_at.at:
                     return
-        data = {"anew_at": seen.at, "lost": queue.lost}
-        self.box.tell(EventKind.NOTICED, "", "daemon", queue.anew, None, None, data)
+        data = {"anew_at": restarted_at.at, "lost": queue.lost_tasks}
+        self.box.record_or_queue(
+            EventKind.NOTICED, "", "daemon", queue.loss_message, None, None, data
+        )

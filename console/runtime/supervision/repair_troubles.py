@@ -1,7 +1,7 @@
-"""What keeps the daemon from repairing, as its own words for every view: a fact of the store.
+"""Reports the reasons that keep the daemon from repairing, as a fact of the store for every view.
 
-Three kinds: a step of repair that fails, storage that does not answer, and a package that has
-changed under the running daemon.
+There are three kinds: a repair step that fails, storage that does not respond, and a package whose
+files have changed since the daemon was started.
 """
 
 from __future__ import annotations
@@ -15,77 +15,89 @@ from typing import Any
 
 from console import __version__
 from console.core.frozen import slotted
-from console.core.model import Trouble
-from console.runtime.daemon_facts import DAEMON
+from console.core.model.views import Trouble
+from console.runtime.daemon_facts import DAEMON_FACT
 from console.runtime.supervision.worker_log import WorkerLog
-from console.runtime.timers import on_the_second
+from console.runtime.timers import align_delay
 from console.system.box import Box
 from console.system.files import hanging_storage
 from console.system.files.safe_files import FileError
 from console.system.host import package_files
 from console.system.store.store import StoreError
-from console.system.threads import aside
+from console.system.threads import run_in_thread
 
-LOOK_S, PACKAGE_S = 5.0, 20.0
+CHECK_INTERVAL_S, PACKAGE_CHECK_INTERVAL_S = 5.0, 20.0
 
 
 @slotted
-class Troubles:
-    """The troubles of this daemon, looked for every few seconds."""
+class TroubleReporter:
+    """Reporter of the troubles of this daemon, which it checks every few seconds."""
 
     box: Box
     log: WorkerLog
-    tell: Callable[[tuple[Trouble, ...]], None]
-    _began: package_files.Installed | None = None
-    _package: Trouble | None = None
-    _package_due: float = 0.0
-    _told: dict[str, Any] = field(default_factory=dict)
+    publish: Callable[[tuple[Trouble, ...]], None]
+    _installed_at_start: package_files.InstalledPackage | None = None
+    _package_trouble: Trouble | None = None
+    _package_check_due_at: float = 0.0
+    _stored_fact: dict[str, Any] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Check every `CHECK_INTERVAL_S` until cancelled."""
         while True:
-            with self.log.going_on("troubles"):
-                await aside(self.look)
-            await asyncio.sleep(on_the_second(LOOK_S))
+            with self.log.catch_failures("troubles"):
+                await run_in_thread(self.check)
+            await asyncio.sleep(align_delay(CHECK_INTERVAL_S))
 
-    def look(self) -> None:
-        """Find the troubles of now, and tell them if they differ from those told before."""
+    def check(self) -> None:
+        """Find the current troubles and publish them. Store them if they have changed."""
         self.log.flush()
-        found = [Trouble(f"repair.{part}", words) for part, words in self.log.failing.items()]
-        found += [Trouble("storage", words) for words in hanging_storage.silent(retry=True)]
-        if (changed := self._changed()) is not None:
-            found.append(changed)
-        self.tell(tuple(found))
+        troubles = [
+            Trouble(f"repair.{part}", message) for part, message in self.log.failures.items()
+        ]
+        troubles += [
+            Trouble("storage", message)
+            for message in hanging_storage.unresponsive_messages(retry=True)
+        ]
+        if (package_trouble := self._find_package_trouble()) is not None:
+            troubles.append(package_trouble)
+        self.publish(tuple(troubles))
         fact = {
             "pid": os.getpid(),
             "version": __version__,
-            "troubles": [[one.key, one.words] for one in found],
+            "troubles": [[trouble.key, trouble.message] for trouble in troubles],
         }
-        if fact != self._told:
+        if fact != self._stored_fact:
             with suppress(StoreError):
-                self.box.store.put(DAEMON, fact)
-                self._told = fact
+                self.box.store.set_fact(DAEMON_FACT, fact)
+                self._stored_fact = fact
 
-    def _changed(self) -> Trouble | None:
-        """Whether the package's files are others than those that this daemon was started from."""
+    def _find_package_trouble(self) -> Trouble | None:
+        """Return a trouble if the package's files have changed since this daemon was started.
+
+        None if they are the same.
+        """
         now = self.box.now().tick
-        if self._began is not None and now < self._package_due:
-            return self._package
-        self._package_due = now + PACKAGE_S
+        if self._installed_at_start is not None and now < self._package_check_due_at:
+            return self._package_trouble
+        self._package_check_due_at = now + PACKAGE_CHECK_INTERVAL_S
         try:
-            found = package_files.installed()
+            installed = package_files.read_installed()
         except FileError:
-            return self._package  # told as storage
-        self._began = self._began or found
-        self._package = None
-        if found != self._began:
-            is_now = "it is gone" if found.version is None else f"it is now version {found.version}"
-            if found.version == __version__:
-                is_now = f"files of version {__version__} differ"
-            words = (
-                f"the package at {package_files.ROOT} has changed since the daemon (version "
-                f"{__version__}) was started: {is_now}; restart it: rpa-console daemon stop, then "
-                "rpa-console daemon start"
+            return self._package_trouble  # reported as a storage trouble
+        self._installed_at_start = self._installed_at_start or installed
+        self._package_trouble = None
+        if installed != self._installed_at_start:
+            is_now = (
+                "it is gone"
+                if installed.version is None
+                else f"it is now version {installed.version}"
             )
-            self._package = Trouble("package", words)
-        return self._package
+            if installed.version == __version__:
+                is_now = f"files of version {__version__} differ"
+            message = (
+                f"the package at {package_files.PACKAGE_ROOT} has changed since the daemon "
+                f"(version {__version__}) was started: {is_now}; restart it: "
+                "rpa-console daemon stop, then rpa-console daemon start"
+            )
+            self._package_trouble = Trouble("package", message)
+        return self._package_trouble

@@ -1,4 +1,4 @@
-"""What the ledger says of a role's lives, and the lines that nobody else has written."""
+"""Reads a role's starts and deaths from the event log, and records those that are missing there."""
 
 from __future__ import annotations
 
@@ -6,110 +6,141 @@ import contextlib
 from collections.abc import Collection
 
 from console.core.frozen import slotted
-from console.core.model import EventKind, Identity, Instance, Role
-from console.core.supervision.role_codec import Seen
-from console.core.supervision.role_history import OUTSIDE
+from console.core.model.events import EventKind
+from console.core.model.processes import Identity, Instance
+from console.core.model.roles import Role
+from console.core.supervision.role_codec import RoleObservation
+from console.core.supervision.role_history import OUTSIDE_ACTOR
 from console.system.box import Box
 from console.system.host import reboot
 from console.system.locks import lease
 from console.system.processes import process_table, procfs, worker_registry
-from console.system.processes.launch_origin import launcher
+from console.system.processes.launch_origin import describe_launcher
 from console.system.store.store import StoreError
 
-_BORN = (EventKind.STARTED, EventKind.ADOPTED)
+_START_EVENTS = (EventKind.STARTED, EventKind.ADOPTED)
 
 
-def living(box: Box, role: Role) -> dict[Identity, Instance]:
-    """Who should still be alive: started or adopted, with no death on record."""
-    found: dict[Identity, Instance] = {}
+def read_living_instances(box: Box, role: Role) -> dict[Identity, Instance]:
+    """Return the instances that the event log shows as started or adopted and not as dead.
+
+    Returns {} if the store cannot be read.
+    """
+    instances: dict[Identity, Instance] = {}
     with contextlib.suppress(StoreError):
-        told = box.store.events(role=role.name, kinds=(*_BORN, EventKind.DIED))
-        for event in (*told, *box.lines.waiting(role.name)):
+        events = box.store.events(role=role.name, kinds=(*_START_EVENTS, EventKind.DIED))
+        for event in (*events, *box.outbox.pending_events(role.name)):
             if event.identity is None:
                 continue
-            who = lease.here(event.identity, event.moment)
-            if event.kind in _BORN:
-                ghost = process_table.ghost(who, event.moment)
+            identity = lease.with_current_boot_id(event.identity, event.moment)
+            if event.kind in _START_EVENTS:
+                placeholder = process_table.placeholder_process(identity, event.moment)
                 leased = event.kind is EventKind.STARTED
-                found[who] = Instance(role.name, (ghost,), leased, event.token)
+                instances[identity] = Instance(role.name, (placeholder,), leased, event.token)
             elif event.kind is EventKind.DIED:
-                found.pop(who, None)
-    return found
+                instances.pop(identity, None)
+    return instances
 
 
-def ghosts(box: Box, role: Role) -> dict[Identity, Instance]:
-    """Who is dead, and nobody has said so: a command saw them alive, and we never did."""
-    return {who: one for who, one in living(box, role).items() if not procfs.alive(who)}
+def find_unrecorded_deaths(box: Box, role: Role) -> dict[Identity, Instance]:
+    """Return the instances that are dead without a recorded death.
+
+    A command has recorded their start, and the supervisor has never observed them.
+    """
+    return {
+        identity: instance
+        for identity, instance in read_living_instances(box, role).items()
+        if not procfs.is_alive(identity)
+    }
 
 
 @slotted
-class Hearsay:
-    """The starts and adoptions that other commands have written."""
+class PeerEventReader:
+    """Reader of the starts and adoptions that other processes record."""
 
-    _heard: int | None = None
-    """The last line of the ledger that we have listened to."""
+    _last_read_id: int | None = None
+    """Id of the last event that was read; None before the first read."""
 
-    def anything(self, newest: int) -> bool:
-        """Whether we have not listened to the ledger as far as this line."""
-        return newest != self._heard
+    def has_unread(self, last_event_id: int) -> bool:
+        """Return True if the event log was not read as far as this event."""
+        return last_event_id != self._last_read_id
 
-    def of_the_dead(self, box: Box, known: Collection[Identity], newest: int) -> bool:
-        """Whether there is news of somebody whom we do not know, and who is dead already."""
-        after, self._heard = self._heard, newest
+    def has_unknown_dead(
+        self, box: Box, known_identities: Collection[Identity], last_event_id: int
+    ) -> bool:
+        """Return True if a new event names an unknown instance that is already dead."""
+        after, self._last_read_id = self._last_read_id, last_event_id
         with contextlib.suppress(StoreError):
             if after is not None:
-                lines = box.store.events(after, kinds=_BORN)
-                strangers = (e.identity for e in lines if e.identity and e.identity not in known)
-                return any(not procfs.alive(who) for who in strangers)
+                events = box.store.events(after, kinds=_START_EVENTS)
+                unknown_identities = (
+                    event.identity
+                    for event in events
+                    if event.identity and event.identity not in known_identities
+                )
+                return any(not procfs.is_alive(identity) for identity in unknown_identities)
         return False
 
 
-def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
-    """Write a start or an adoption; who started it and said so is there already."""
+def record_new_instance(
+    box: Box, role: Role, instance: Instance, observation: RoleObservation
+) -> None:
+    """Record a start or an adoption.
+
+    The store ignores it if the command that started the instance has recorded the start.
+    """
     if instance.token is not None:
-        actor = seen.lease.owner.actor if seen.lease.owner else ""
-        box.tell(EventKind.STARTED, role.name, actor, "", instance.identity, instance.token)
+        actor = observation.lease.owner.actor if observation.lease.owner else ""
+        box.record_or_queue(
+            EventKind.STARTED, role.name, actor, "", instance.identity, instance.token
+        )
         return
-    worker_registry.adopt(role, box.name, instance.identity)
-    box.tell(
+    worker_registry.register_adopted(role, box.name, instance.identity)
+    box.record_or_queue(
         EventKind.ADOPTED,
         role.name,
-        OUTSIDE,
+        OUTSIDE_ACTOR,
         f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
         instance.identity,
         None,
         {
             "started_at": instance.root.started.at,
             "pids": list(instance.pids),
-            "launcher": launcher(instance.root),
+            "launcher": describe_launcher(instance.root),
         },
     )
 
 
-def certified(box: Box, role: Role, identity: Identity) -> bool:
-    """Whether its shim has written how it died."""
+def is_death_certified(box: Box, role: Role, identity: Identity) -> bool:
+    """Return True if the event log has a death of this identity, as written by its shim."""
     with contextlib.suppress(StoreError):
-        box.take_up_certificates()
+        box.import_certificates()
         events = box.store.events(role=role.name, limit=20)
-        return any(one.kind is EventKind.DIED and one.identity == identity for one in events)
+        return any(event.kind is EventKind.DIED and event.identity == identity for event in events)
     return False
 
 
-def _requested(box: Box, role: Role, identity: Identity) -> str | None:
-    """That a command has asked for this end, by whom, if one has."""
+def _stop_request_reason(box: Box, role: Role, identity: Identity) -> str | None:
+    """Return a reason that names the command and actor that requested this end, or None."""
     with contextlib.suppress(StoreError):
-        told = box.store.events(role=role.name, kinds=(EventKind.ASKED,))
-        for event in reversed([*told, *box.lines.waiting(role.name)]):
+        events = box.store.events(role=role.name, kinds=(EventKind.ASKED,))
+        for event in reversed([*events, *box.outbox.pending_events(role.name)]):
             if event.kind is EventKind.ASKED and event.identity == identity:
                 verb = event.data.get("verb", "end")
                 return f"ended on request ({verb} by {event.actor}); exit code unknown"
     return None
 
 
-def bury(box: Box, role: Role, instance: Instance) -> None:
-    """Write a death, unless it is known: without a shim its code and cause are not ours to know."""
-    unknown = "its shim has left no certificate" if instance.leased else "not started by us"
-    why = _requested(box, role, instance.identity) or f"exit code unknown ({unknown})"
-    why, data = reboot.end(instance.identity, instance.root.started, why)
-    about = (instance.identity, instance.token, data)
-    box.tell(EventKind.DIED, role.name, OUTSIDE, why, *about)
+def record_unknown_death(box: Box, role: Role, instance: Instance) -> None:
+    """Record a death; the store ignores it if the death is recorded already.
+
+    Without a shim, exit code and cause are unknown.
+    """
+    unknown_reason = "its shim has left no certificate" if instance.leased else "not started by us"
+    reason = (
+        _stop_request_reason(box, role, instance.identity)
+        or f"exit code unknown ({unknown_reason})"
+    )
+    reason, data = reboot.explain_death(instance.identity, instance.root.started, reason)
+    details = (instance.identity, instance.token, data)
+    box.record_or_queue(EventKind.DIED, role.name, OUTSIDE_ACTOR, reason, *details)

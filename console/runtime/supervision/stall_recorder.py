@@ -1,4 +1,4 @@
-"""What the daemon does about a role that is alive and does no work: tells it, and repairs it."""
+"""Records when a role stalls or works again, and has the supervisor repair a stall."""
 
 from __future__ import annotations
 
@@ -7,68 +7,83 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Event, EventKind, Instance, RoleState, RoleView, Snapshot
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Instance
+from console.core.model.roles import RoleState
+from console.core.model.snapshot import Snapshot
+from console.core.model.views import RoleView
 from console.core.supervision import state_machine
-from console.core.supervision.role_history import Memory
-from console.runtime.supervision.supervisor import Sentry
+from console.core.supervision.role_history import RoleHistory
+from console.runtime.supervision.supervisor import Supervisor
 from console.system.box import Box
 
 ACTOR = "daemon"
 
 
 @slotted
-class Stalling:
-    """The ledger says once when a role stalls, and once when it works again."""
+class StallRecorder:
+    """Recorder of one event when a role stalls, and one when it works again."""
 
     box: Box
-    sentry: Sentry
-    refresh: Callable[[], None]
-    """Has the view read what we have written."""
-    _states: dict[str, RoleState] = field(default_factory=dict)
+    supervisor: Supervisor
+    refresh_view: Callable[[], None]
+    """Makes the view read the events that were written."""
+    _last_states: dict[str, RoleState] = field(default_factory=dict)
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
-        """Attend to every snapshot until cancelled."""
+        """Handle every snapshot until cancelled."""
         async for snapshot in snapshots:
             for view in snapshot.roles:
                 name = view.role.name
-                if view.state is RoleState.STALLED or self._states.get(name) is not view.state:
-                    with self.sentry.log.going_on(f"{name}: a stall"):
-                        await self._attend(view)
+                if view.state is RoleState.STALLED or self._last_states.get(name) is not view.state:
+                    with self.supervisor.log.catch_failures(f"{name}: a stall"):
+                        await self._handle_role(view)
 
-    async def _attend(self, view: RoleView) -> None:
-        """A role that is stalled, or whose state has changed."""
-        memory = await asyncio.to_thread(self._tell, view)
-        self._states[view.role.name] = view.state
-        stalled = memory.stalled
-        if view.state is RoleState.STALLED and stalled is not None:
-            decision = state_machine.shake(view.role, memory, view.instances, self.box.now())
-            await self.sentry.repair(view.role, decision, stalled.identity)
+    async def _handle_role(self, view: RoleView) -> None:
+        """Record and repair a role that is stalled or whose state has changed."""
+        history = await asyncio.to_thread(self._record_change, view)
+        self._last_states[view.role.name] = view.state
+        stall = history.stall_event
+        if view.state is RoleState.STALLED and stall is not None:
+            decision = state_machine.decide_stall_restart(
+                view.role, history, view.instances, self.box.now()
+            )
+            await self.supervisor.repair(view.role, decision, stall.identity)
 
-    def _tell(self, view: RoleView) -> Memory:
-        """Write what has changed; what the ledger then adds up to. Raises StoreError."""
-        memory = self._memory(view)
+    def _record_change(self, view: RoleView) -> RoleHistory:
+        """Record a stall or its end. Return the role's history. Raises StoreError."""
+        history = self._read_history(view)
         if view.state is RoleState.STALLED:
-            stopped = (one for one in view.instances if one.root.state == "T")
-            one = next(stopped, view.instances[-1])
-            if memory.stalled is not None and memory.stalled.identity == one.identity:
-                return memory
-            self._record(EventKind.STALLED, view, one, view.reason)
-        elif memory.stalled is not None and _works(view, memory.stalled):
-            self._record(EventKind.READY, view, view.instances[-1], "seen to work again")
+            stopped_instances = (
+                instance for instance in view.instances if instance.root.state == "T"
+            )
+            instance = next(stopped_instances, view.instances[-1])
+            if (
+                history.stall_event is not None
+                and history.stall_event.identity == instance.identity
+            ):
+                return history
+            self._record_event(EventKind.STALLED, view, instance, view.reason)
+        elif history.stall_event is not None and _is_working(view, history.stall_event):
+            self._record_event(EventKind.READY, view, view.instances[-1], "seen to work again")
         else:
-            return memory
-        self.refresh()
-        return self._memory(view)
+            return history
+        self.refresh_view()
+        return self._read_history(view)
 
-    def _memory(self, view: RoleView) -> Memory:
-        return state_machine.remember(self.box.store.events(role=view.role.name), view.role)
+    def _read_history(self, view: RoleView) -> RoleHistory:
+        return state_machine.fold_events(self.box.store.events(role=view.role.name), view.role)
 
-    def _record(self, kind: EventKind, view: RoleView, one: Instance, reason: str) -> None:
-        self.box.record(kind, view.role.name, ACTOR, reason, one.identity, one.token)
+    def _record_event(
+        self, kind: EventKind, view: RoleView, instance: Instance, reason: str
+    ) -> None:
+        self.box.record(kind, view.role.name, ACTOR, reason, instance.identity, instance.token)
 
 
-def _works(view: RoleView, stalled: Event) -> bool:
-    """Seen to work since it stalled; where nobody can see that, to run."""
-    if view.role.name not in state_machine.WITNESSED:
+def _is_working(view: RoleView, stalled: Event) -> bool:
+    """Return True if the role has worked since the stall, or runs if its work is not observable."""
+    if view.role.name not in state_machine.ROLES_WITH_PROOF_OF_WORK:
         return view.state is RoleState.RUNNING
-    return view.state is RoleState.READY and state_machine.worked_since(stalled, view.worked)
+    return view.state is RoleState.READY and state_machine.worked_since_stall(
+        stalled, view.last_proof_of_work
+    )

@@ -1,4 +1,8 @@
-"""What is news: not that nobody could look yet, as after a start or when the machine wakes."""
+"""Records changes of the verdict once it is settled.
+
+After a start, or when the machine wakes, the verdict is unknown until the monitors have samples.
+That is not recorded as a change.
+"""
 
 from __future__ import annotations
 
@@ -7,57 +11,67 @@ from dataclasses import asdict, field
 from typing import Any
 
 from console.core.frozen import slotted
-from console.core.model import EventKind, HealthState, Moment, Snapshot, Verdict
-from console.runtime.snapshots.store_view import View
-from console.runtime.watchers.clock_jumps import Clocks
+from console.core.model.events import EventKind
+from console.core.model.samples import HealthState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.runtime.snapshots.store_view import StoreView
+from console.runtime.watchers.clock_jumps import ClockJumpDetector
 from console.system.box import Box
-from console.system.threads import aside
+from console.system.threads import run_in_thread
 
-SETTLE_S = 10.0
-"""That nothing is known of a box is no news until somebody has had so long to look at it."""
+SETTLE_TIME_S = 10.0
+"""Settle time: an unknown verdict counts only after the monitors had this long to sample."""
 
 
 @slotted
-class Settling:
-    """Tells the ledger of every change of the verdict, and of what happens to the clocks."""
+class VerdictRecorder:
+    """Recorder of every change of the verdict, and of clock jumps."""
 
     box: Box
-    view: View
-    _clocks: Clocks = field(default_factory=Clocks)
-    _began: Moment = field(init=False)
-    """Since when the monitors could look: we began then, or the machine woke."""
+    view: StoreView
+    _clock_jump_detector: ClockJumpDetector = field(default_factory=ClockJumpDetector)
+    _settling_since: Moment = field(init=False)
+    """When the settle time began: at the start of this process, or at the last clock jump."""
 
     def __post_init__(self) -> None:
-        self._began = self.box.now()
+        self._settling_since = self.box.now()
 
-    async def heed_the_clocks(self) -> bool:
-        """Tell of a sleep, and of a clock that was set; whether there was one."""
-        leap = self._clocks.look()
-        if leap is not None:
-            self._began = self.box.now()
-            await self._record(EventKind.NOTICED, str(leap), asdict(leap))
-        return leap is not None
+    async def record_clock_jump(self) -> bool:
+        """Record a suspend of the machine, or that its clock was set.
 
-    async def news(self, snapshots: AsyncIterator[Snapshot]) -> AsyncIterator[Snapshot]:
-        """Those of which something can be said."""
+        Return True if there was one.
+        """
+        jump = self._clock_jump_detector.check()
+        if jump is not None:
+            self._settling_since = self.box.now()
+            await self._record_event(EventKind.NOTICED, str(jump), asdict(jump))
+        return jump is not None
+
+    async def settled_snapshots(
+        self, snapshots: AsyncIterator[Snapshot]
+    ) -> AsyncIterator[Snapshot]:
+        """Yield the snapshots that are settled, and all once `SETTLE_TIME_S` has passed."""
         async for snapshot in snapshots:
-            if settled(snapshot) or snapshot.moment.since(self._began) >= SETTLE_S:
+            if is_settled(snapshot) or snapshot.moment.since(self._settling_since) >= SETTLE_TIME_S:
                 yield snapshot
 
     async def run(self, snapshots: AsyncIterator[Snapshot]) -> None:
-        """Write every change of the verdict into the ledger: it says since when."""
-        told = self.view.last_verdict()
-        async for snapshot in self.news(snapshots):
-            if snapshot.verdict.value != told:
-                told = snapshot.verdict.value
-                data = {"verdict": told, "reasons": list(snapshot.reasons[:10])}
-                await self._record(EventKind.VERDICT_CHANGED, "; ".join(snapshot.reasons), data)
+        """Record every change of the verdict as an event, which shows since when it holds."""
+        recorded = self.view.last_verdict()
+        async for snapshot in self.settled_snapshots(snapshots):
+            if snapshot.verdict.value != recorded:
+                recorded = snapshot.verdict.value
+                data = {"verdict": recorded, "reasons": list(snapshot.reasons[:10])}
+                await self._record_event(
+                    EventKind.VERDICT_CHANGED, "; ".join(snapshot.reasons), data
+                )
 
-    async def _record(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
-        await aside(self.box.tell, kind, "", "daemon", reason, None, None, data)
+    async def _record_event(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
+        await run_in_thread(self.box.record_or_queue, kind, "", "daemon", reason, None, None, data)
 
 
-def settled(snapshot: Snapshot) -> bool:
-    """Every monitor has looked, and what it saw still tells how the box is."""
-    looked = (view.last or view.health.state is HealthState.OFF for view in snapshot.monitors)
-    return snapshot.verdict is not Verdict.UNKNOWN and all(looked)
+def is_settled(snapshot: Snapshot) -> bool:
+    """Return True if every enabled monitor has a sample and the verdict is not unknown."""
+    sampled = (view.last or view.health.state is HealthState.OFF for view in snapshot.monitors)
+    return snapshot.verdict is not Verdict.UNKNOWN and all(sampled)

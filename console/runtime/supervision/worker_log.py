@@ -1,4 +1,4 @@
-"""`worker_monitor.log`, in the wording that its readers know, with date and level; and alerts."""
+"""Writes `worker_monitor.log`, whose wording its readers parse, and files about parked roles."""
 
 from __future__ import annotations
 
@@ -9,125 +9,139 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Health, HealthState, Role
+from console.core.model.roles import Role
+from console.core.model.samples import Health, HealthState
 from console.core.secret_redaction import redact
-from console.core.supervision.role_codec import Seen
-from console.core.text.command_hint import step
-from console.core.text.formatting import day_clock, visible
+from console.core.supervision.role_codec import RoleObservation
+from console.core.text.command_hint import format_command
+from console.core.text.formatting import format_date_time, sanitize_text
 from console.system.box import Box
 from console.system.files import hanging_storage
-from console.system.files.outside_files import GROUP
-from console.system.files.safe_files import FileError, Problem
+from console.system.files.outside_files import GROUP_MODE
+from console.system.files.safe_files import FileError, FileProblem
 
-NAME = "worker_monitor.log"
-MOST = 1_000
-"""Lines that are kept while the storage does not answer; beyond that the oldest are given up."""
+LOG_FILE_NAME = "worker_monitor.log"
+MAX_PENDING_LINES = 1_000
+"""Lines kept while the storage does not respond. Beyond that, the oldest are dropped."""
 
 
 class CannotRepair(Exception):
-    """A repair cannot be done now; the message says why."""
+    """Raised when a repair is not possible now. The message states the reason."""
 
 
 @slotted
 class WorkerLog:
-    """The log of one box."""
+    """Log of one box."""
 
     box: Box
-    _waiting: deque[str] = field(default_factory=lambda: deque(maxlen=MOST))
-    _released: set[str] = field(default_factory=set)
-    """Roles without a file about being parked, as far as is known."""
-    failing: dict[str, str] = field(default_factory=dict)
-    """Part of the watch -> why it fails now."""
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _pending_lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_PENDING_LINES))
+    _roles_without_parked_file: set[str] = field(default_factory=set)
+    """Roles that are known to have no file about being parked."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Part of the supervision -> why it fails now."""
+    _write_lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def started(self) -> None:
-        """The monitors begin to run."""
-        self.line(f"Daemon started. interval={self.box.settings.monitors.worker.every_s:g}s")
+    def log_start(self) -> None:
+        """Log that the monitors start."""
+        self.write(f"Daemon started. interval={self.box.settings.monitors.worker.every_s:g}s")
 
-    def workers(self, seen: Seen, server: Health) -> None:
-        """One look: who lives, and how the server is."""
-        if seen.instances:
-            pids = ",".join(str(instance.pid) for instance in seen.instances)
-            self.line(f"Worker alive: PID(s)={pids}")
+    def log_workers(self, observation: RoleObservation, queue_health: Health) -> None:
+        """Log the running workers and the health of the queue server."""
+        if observation.instances:
+            pids = ",".join(str(instance.pid) for instance in observation.instances)
+            self.write(f"Worker alive: PID(s)={pids}")
         else:
-            self.line("Worker not found", "WARN")
-        self.server(server)
+            self.write("Worker not found", "WARN")
+        self.log_queue_health(queue_health)
 
-    def server(self, health: Health) -> None:
-        """How the queue server is, as far as it is known."""
+    def log_queue_health(self, health: Health) -> None:
+        """Log the health of the queue server, unless it is unknown."""
         if health.state is HealthState.OK:
-            self.line("Server health OK")
+            self.write("Server health OK")
         elif health.state is HealthState.FAILING:
-            self.line(f"Server health failing: {health.reason}", "WARN")
+            self.write(f"Server health failing: {health.reason}", "WARN")
 
-    def parked(self, role: Role, reason: str) -> None:
-        """A role is given up until a person acts: said here, and in a file of its own."""
-        self.line(f"{role.name} parked: {reason}", "ERROR")
-        self._released.discard(role.name)
+    def report_parked(self, role: Role, reason: str) -> None:
+        """Log that a role is parked until an operator acts, and write a file about it."""
+        self.write(f"{role.name} parked: {reason}", "ERROR")
+        self._roles_without_parked_file.discard(role.name)
         text = (
-            f"{role.name} is parked: {reason}\n{step(f'restart {role.name}')} takes it up again\n"
+            f"{role.name} is parked: {reason}\n"
+            f"{format_command(f'restart {role.name}')} takes it up again\n"
         )
         with contextlib.suppress(FileError):
-            self.box.door.write(f"ALERT_{role.name}_parked.txt", redact(text), GROUP)
+            self.box.outside_directory.write(
+                f"ALERT_{role.name}_parked.txt", redact(text), GROUP_MODE
+            )
 
-    def may_say_parked(self, role: Role) -> bool:
-        """Whether there may be a file that says that a role is parked."""
-        return role.name not in self._released
+    def may_have_parked_file(self, role: Role) -> bool:
+        """Return True if there may be a file about the role being parked."""
+        return role.name not in self._roles_without_parked_file
 
-    def released(self, role: Role) -> None:
-        """A role is not parked: the file that said so goes, also one of an earlier daemon."""
-        self._released.add(role.name)
+    def remove_parked_file(self, role: Role) -> None:
+        """Remove the file about the role being parked.
+
+        It may have been written by an earlier daemon.
+        """
+        self._roles_without_parked_file.add(role.name)
         try:
-            self.box.door.remove(f"ALERT_{role.name}_parked.txt")
+            self.box.outside_directory.remove(f"ALERT_{role.name}_parked.txt")
         except FileError:
-            self._released.discard(role.name)
+            self._roles_without_parked_file.discard(role.name)
 
     @contextlib.contextmanager
-    def going_on(self, part: str = "watch") -> Iterator[None]:
-        """Catch what fails: it must not end the watch over the others.
+    def catch_failures(self, part: str = "watch") -> Iterator[None]:
+        """Catch exceptions, so that one failing part does not end the supervision.
 
-        It stands in `failing` until the same part succeeds, and the log has it once.
+        The failure stays in `failures` until the same part succeeds. It is logged once.
         """
         try:
             yield
         except Exception as error:
-            known = isinstance(error, CannotRepair)
-            self.fails(part, str(error) if known else f"{type(error).__name__}: {error}")
+            is_expected = isinstance(error, CannotRepair)
+            self.record_failure(
+                part, str(error) if is_expected else f"{type(error).__name__}: {error}"
+            )
         else:
-            self.failing.pop(part, None)
+            self.failures.pop(part, None)
 
-    def fails(self, part: str, reason: str) -> None:
-        """Note that a part of the watch fails."""
-        words = f"repair fails: {part}: {visible(reason, 300)}"
-        if self.failing.get(part) != words:
-            self.failing[part] = words
-            self.line(f"Cannot watch: {reason}", "ERROR")
+    def record_failure(self, part: str, reason: str) -> None:
+        """Store the failure of a part of the supervision, and log it if it is new."""
+        message = f"repair fails: {part}: {sanitize_text(reason, 300)}"
+        if self.failures.get(part) != message:
+            self.failures[part] = message
+            self.write(f"Cannot watch: {reason}", "ERROR")
 
-    def line(self, words: str, level: str = "INFO") -> None:
-        """Append `[2025-11-03 18:33:32][LEVEL] text`; levels are DEBUG, INFO, WARN and ERROR.
+    def write(self, message: str, level: str = "INFO") -> None:
+        """Append `[2025-11-03 18:33:32][LEVEL] text`. Levels are DEBUG, INFO, WARN and ERROR.
 
-        Other tools parse this format. A disk that is full must not stop the watch.
+        Other tools parse this format. A full disk does not stop the supervision.
         """
-        self._waiting.append(f"[{day_clock(self.box.now())}][{level}] {visible(words)}")
+        self._pending_lines.append(
+            f"[{format_date_time(self.box.now())}][{level}] {sanitize_text(message)}"
+        )
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; without waiting for storage that may not answer."""
-        if hanging_storage.is_remote(str(self.box.outputs)):
-            threading.Thread(target=self._write, daemon=True).start()
+        """Write the pending lines. Does not wait for remote storage, which may not respond."""
+        if hanging_storage.is_remote(str(self.box.outputs_dir)):
+            threading.Thread(target=self._write_pending, daemon=True).start()
         else:
-            self._write()
+            self._write_pending()
 
-    def _write(self) -> None:
-        """Write what waits, unless another thread does. What the disk refuses is given up."""
-        while self._waiting and self._turn.acquire(blocking=False):
+    def _write_pending(self) -> None:
+        """Write the pending lines, unless another thread does.
+
+        Drops lines that cannot be written, except if the storage does not respond.
+        """
+        while self._pending_lines and self._write_lock.acquire(blocking=False):
             try:
-                while self._waiting:
+                while self._pending_lines:
                     try:
-                        self.box.door.append(NAME, self._waiting[0])
+                        self.box.outside_directory.append(LOG_FILE_NAME, self._pending_lines[0])
                     except FileError as error:
-                        if error.problem is Problem.SILENT:
+                        if error.problem is FileProblem.NOT_RESPONDING:
                             return
-                    self._waiting.popleft()
+                    self._pending_lines.popleft()
             finally:
-                self._turn.release()
+                self._write_lock.release()

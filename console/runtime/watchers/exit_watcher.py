@@ -1,4 +1,4 @@
-"""Hears at once of the death of one process: of the daemon, by those who follow it."""
+"""Reports the exit of one process at once: that of the daemon, to a process that follows it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from console.system.processes.pidfd import Handle
+from console.system.processes.pidfd import ProcessHandle
 from console.system.processes.procfs import ProcessError, identify
 
 
-class Deathwatch:
-    """Where the kernel tells of no deaths, nothing is heard: who looks finds out."""
+class ProcessExitWatcher:
+    """Watcher of one process.
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._told = told
+    Without pidfds it reports nothing, and the caller has to poll.
+    """
+
+    def __init__(self, on_exit: Callable[[], None]) -> None:
+        self._on_exit = on_exit
         self._pid: int | None = None
-        self._handle: Handle | None = None
-        self.listens = False
-        """Whether the kernel would tell of the death."""
+        self._handle: ProcessHandle | None = None
+        self.is_watching = False
+        """True if the kernel reports the exit of the process."""
 
-    def over(self, pid: int | None) -> None:
-        """From now on over this process alone."""
+    def watch(self, pid: int | None) -> None:
+        """Watch only this process from now on; None: no process."""
         if pid == self._pid:
             return
         self.close()
         self._pid = pid
         if pid is not None and (identity := identify(pid)) is not None:
             with contextlib.suppress(ProcessError):
-                self._handle = Handle(identity)
-                if self._handle.dead:  # a zombie: its death is no news
+                self._handle = ProcessHandle(identity)
+                if self._handle.is_dead:  # a zombie: it has exited already
                     return
-                asyncio.get_running_loop().add_reader(self._handle.fileno(), self._died)
-                self.listens = True
+                asyncio.get_running_loop().add_reader(self._handle.fileno(), self._handle_exit)
+                self.is_watching = True
 
-    def _died(self) -> None:
+    def _handle_exit(self) -> None:
         self.close()
-        self._told()
+        self._on_exit()
 
     def close(self) -> None:
-        """Watch nobody. The process is named no more: it is dead, or another took its place."""
+        """Stop watching and forget the PID: the process is dead, or another one replaces it."""
         if self._handle is not None:
             with contextlib.suppress(ProcessError):
                 asyncio.get_running_loop().remove_reader(self._handle.fileno())
             self._handle.close()
-        self._handle, self._pid, self.listens = None, None, False
+        self._handle, self._pid, self.is_watching = None, None, False

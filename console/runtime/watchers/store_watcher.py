@@ -1,76 +1,81 @@
-"""Waits for the store to change: told by the kernel where it can tell, else by looking often."""
+"""Waits for the store to change: by inotify if available, otherwise by polling."""
 
 from __future__ import annotations
 
 import asyncio
 
-from console.runtime.snapshots.store_view import View
-from console.runtime.timers import Bell
-from console.system.host.inotify import Stirring
+from console.runtime.snapshots.store_view import StoreView
+from console.runtime.timers import WakeupEvent
+from console.system.host.inotify import InotifyWatch
 from console.system.store.store import StoreError
 
-LOOK_S = 0.2
-"""How often somebody who is told nothing looks."""
-AGAIN_S = (0.02, 0.03, 0.06, 0.1)
-"""After a file was written: what was written counts once it is on the disk, which takes its time.
-Meanwhile nobody listens, so that a flood of lines wakes nobody more often."""
-LAST_S = AGAIN_S[-1]
-"""After it was read, one more look: what was heard may have been two who wrote."""
+POLL_INTERVAL_S = 0.2
+"""Interval between checks without inotify."""
+RECHECK_DELAYS_S = (0.02, 0.03, 0.06, 0.1)
+"""Delays of the checks after a write to a file: the data counts only once it is on the disk.
+inotify is not read meanwhile, so that a burst of writes causes no more wake-ups."""
+FINAL_RECHECK_DELAY_S = RECHECK_DELAYS_S[-1]
+"""Delay of one more check after the data was read: two processes may have written."""
 
 
-class Following:
-    """Keeps a view up to date, and sleeps while nobody writes into the store's directory."""
+class StoreWatcher:
+    """Watcher that keeps a view up to date, and sleeps while the store does not change."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: StoreView) -> None:
         self._view, self._store = view, view.box.store
-        self._stirred = Bell()
-        self._again: list[float] = []
-        self._read_until = -1
-        """How far the view had been read when something was heard."""
-        self._heard: Stirring | None = None
+        self._wakeup = WakeupEvent()
+        self._recheck_delays: list[float] = []
+        self._counter_at_inotify = -1
+        """The view's change counter when inotify reported a write."""
+        self._inotify: InotifyWatch | None = None
         try:
             path = self._store.path
-            self._heard = Stirring(path.parent) if path is not None else None
+            self._inotify = InotifyWatch(path.parent) if path is not None else None
         except OSError:
-            pass  # then we look
+            pass  # falls back to polling
 
     @property
-    def behind(self) -> bool:
-        """Whether the store has been written: asked for so little that no thread is worth it."""
+    def has_unread_changes(self) -> bool:
+        """True if the store was written since the last refresh; too cheap to need a thread."""
         try:
-            return self._store.changes() != self._view.read_until
+            return self._store.change_counter() != self._view.read_change_counter
         except StoreError as error:
-            self._view.unread = f"the store cannot be read: {error}"
+            self._view.read_error = f"the store cannot be read: {error}"
             return False
 
-    def catch_up(self) -> None:
-        """Read what is new in the store."""
-        if not self.behind:
+    def refresh_view(self) -> None:
+        """Read what is new in the store. An error is stored in the `read_error` of the view."""
+        if not self.has_unread_changes:
             return
         try:
             self._view.refresh()
         except StoreError as error:
-            self._view.unread = f"the store cannot be read: {error}"
+            self._view.read_error = f"the store cannot be read: {error}"
 
-    def stir(self) -> None:
-        """Look at once: this process has learnt something that is not in the store."""
-        self._stirred.ring()
+    def wake(self) -> None:
+        """End the wait at once, as this process has data that is not in the store."""
+        self._wakeup.trigger()
 
-    async def change(self, longest_s: float) -> None:
-        """Return when something may be new, after `longest_s` at the latest."""
-        pause = LOOK_S if self._heard is None else longest_s
-        if self._again and self._view.read_until != self._read_until:
-            self._again, self._read_until = [LAST_S], self._view.read_until
-        if self._again:
-            pause = self._again.pop(0)
-        elif self._heard is not None:
-            asyncio.get_running_loop().add_reader(self._heard.fileno(), self._hear, self._heard)
-        await self._stirred.wait(min(pause, longest_s))
-        self._stirred.heard()
+    async def wait_for_change(self, timeout_s: float) -> None:
+        """Return when the store may have changed, after at most `timeout_s` seconds."""
+        delay_s = POLL_INTERVAL_S if self._inotify is None else timeout_s
+        if self._recheck_delays and self._view.read_change_counter != self._counter_at_inotify:
+            self._recheck_delays, self._counter_at_inotify = (
+                [FINAL_RECHECK_DELAY_S],
+                self._view.read_change_counter,
+            )
+        if self._recheck_delays:
+            delay_s = self._recheck_delays.pop(0)
+        elif self._inotify is not None:
+            asyncio.get_running_loop().add_reader(
+                self._inotify.fileno(), self._on_inotify, self._inotify
+            )
+        await self._wakeup.wait(min(delay_s, timeout_s))
+        self._wakeup.clear()
 
-    def _hear(self, heard: Stirring) -> None:
-        asyncio.get_running_loop().remove_reader(heard.fileno())
-        heard.drain()
-        self._read_until = self._view.read_until
-        self._again = [*AGAIN_S]
-        self._stirred.hasten(self._again.pop(0))
+    def _on_inotify(self, inotify: InotifyWatch) -> None:
+        asyncio.get_running_loop().remove_reader(inotify.fileno())
+        inotify.drain()
+        self._counter_at_inotify = self._view.read_change_counter
+        self._recheck_delays = [*RECHECK_DELAYS_S]
+        self._wakeup.shorten_wait(self._recheck_delays.pop(0))

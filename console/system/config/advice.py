@@ -1,25 +1,27 @@
-"""What is odd in settings that are valid: most of it works, but hardly as it was meant."""
+"""Warnings about valid settings that probably do not work as intended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from console.core.frozen import replace
-from console.core.model import Identity, Moment, Process, RestartPolicy, Role
+from console.core.model.processes import Identity, Process
+from console.core.model.roles import RestartPolicy, Role
+from console.core.model.time import Moment
 from console.core.processes.argv_matching import in_directory, runs_role
 from console.system.config.schema import Settings
 
 
-def warnings(settings: Settings) -> list[str]:
-    """Sentences, each beginning with the key that it is about. Nothing but the settings is read."""
-    found = [warning for role in settings.all_roles() for warning in _role(role)]
-    return [*found, *_monitors(settings)]
+def settings_warnings(settings: Settings) -> list[str]:
+    """Return warnings, each of which begins with its key. Only the settings are read."""
+    role_warnings = [warning for role in settings.all_roles() for warning in _role_warnings(role)]
+    return [*role_warnings, *_monitor_warnings(settings)]
 
 
-def _role(role: Role) -> Iterator[str]:
+def _role_warnings(role: Role) -> Iterator[str]:
     key = f"roles.{role.name}"
     if role.command:
-        yield from (f"{key}.{warning}" for warning in _command(role))
+        yield from (f"{key}.{warning}" for warning in _command_warnings(role))
     elif role.policy.stalled == "restart":
         yield f"{key}.restart.stalled: there is no command to restart it with"
     policy = role.policy
@@ -27,7 +29,7 @@ def _role(role: Role) -> Iterator[str]:
         yield f"{key}.restart.stalled: restarts are not enabled, so it is reported only"
     if policy.backoff_s > policy.backoff_max_s:
         yield f"{key}.restart.backoff_s: longer than backoff_max_s, which is used instead"
-    if policy.enabled and role.command and policy.window_s < _shortest(policy):
+    if policy.enabled and role.command and policy.window_s < _min_restart_span_s(policy):
         yield (
             f"{key}.restart.window_s: shorter than the back-offs between {policy.limit} "
             f"restarts, so the limit is never reached"
@@ -38,34 +40,34 @@ def _role(role: Role) -> Iterator[str]:
         yield f"{key}.restart.healthy_s: not longer than settle_s: each start counts as healthy"
 
 
-def _shortest(policy: RestartPolicy) -> float:
-    """Seconds from the first of `limit` restarts to the last, when each dies at once."""
+def _min_restart_span_s(policy: RestartPolicy) -> float:
+    """Return the seconds from the first to the last of `limit` restarts that all fail at once."""
     steps = range(1, policy.limit)
     return sum(min(policy.backoff_s * 2.0 ** min(n, 30), policy.backoff_max_s) for n in steps)
 
 
-def _command(role: Role) -> Iterator[str]:
-    """Whether what `command` starts would be recognised as the role."""
-    begun = Process(
+def _command_warnings(role: Role) -> Iterator[str]:
+    """Yield a warning for each match rule that a process started by `command` would not meet."""
+    process = Process(
         Identity(1, 1, ""), 1, role.command, Moment(0.0), cwd=role.cwd, env=role.env
     )  # fmt: skip
     match = " ".join((role.match, *role.match_args))
-    if not runs_role(begun, role) and not _by_path(begun, role):
+    if not runs_role(process, role) and not _differs_only_by_directory(process, role):
         yield f"match: the command does not run {match!r}, unless what it runs starts that in turn"
-    if role.cwd is not None and not in_directory(begun, role):
+    if role.cwd is not None and not in_directory(process, role):
         yield f"match_cwd: the command runs in {role.cwd}, unless that is a symbolic link to it"
     for name, value in role.match_env.items():
         if name in role.env and role.env[name] != value:
             yield f"match_env: the command runs with {name}={role.env[name]}, not {value}"
 
 
-def _by_path(begun: Process, role: Role) -> bool:
-    """Whether only the directories of `match` differ: they may be symbolic links."""
+def _differs_only_by_directory(process: Process, role: Role) -> bool:
+    """Return True if only the directories of `match` differ: they may be symbolic links."""
     base = replace(role, match=role.match.rsplit("/", 1)[-1])
-    return "/" in role.match and runs_role(begun, base)
+    return "/" in role.match and runs_role(process, base)
 
 
-def _monitors(settings: Settings) -> Iterator[str]:
+def _monitor_warnings(settings: Settings) -> Iterator[str]:
     queue, monitors = settings.queue, settings.monitors
     if queue.timeout_s >= queue.lease_s:
         yield "queue.timeout_s: not shorter than lease_s"

@@ -1,4 +1,4 @@
-"""The patterns of `[screen] redact`: checked when the configuration is read, bounded when used."""
+"""The patterns of `[screen] redact`: validation at load time, and use with a timeout."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from console.core.secret_redaction import MASK
 if TYPE_CHECKING:
     import regex
 
-TIMEOUT_S = 0.1
-"""The longest time that one pattern may take for one text."""
-LATE = f"{MASK} (a pattern of [screen] redact took too long)"
+PATTERN_TIMEOUT_S = 0.1
+"""Maximum time of one pattern for one text."""
+TIMED_OUT_TEXT = f"{MASK} (a pattern of [screen] redact took too long)"
 
 
-def refuse_pattern(pattern: str) -> str | None:
-    """Why the pattern cannot be used, or None."""
-    import regex  # takes 10 ms: most configurations have no patterns
+def pattern_refusal(pattern: str) -> str | None:
+    """Return the reason why the pattern cannot be used, or None."""
+    import regex  # the import takes 10 ms, and most configurations have no patterns
 
     try:
         compiled = regex.compile(pattern)
-        if compiled.match("", timeout=TIMEOUT_S):
+        if compiled.match("", timeout=PATTERN_TIMEOUT_S):
             return "it matches the empty text, so every text"
     except regex.error as error:
         return f"not a regular expression: {error}"
@@ -30,17 +30,17 @@ def refuse_pattern(pattern: str) -> str | None:
     return None
 
 
-def compiled(patterns: Sequence[str]) -> Callable[[str], str] | None:
-    """A function that replaces what the patterns match by `***`; None without patterns."""
+def compile_redactor(patterns: Sequence[str]) -> Callable[[str], str] | None:
+    """Return a function that replaces matches of the patterns by `***`; None without patterns."""
     if not patterns:
         return None
     import regex
 
-    return _Redaction([regex.compile(one) for one in patterns])
+    return _Redactor([regex.compile(pattern) for pattern in patterns])
 
 
-class _Redaction:
-    """Text that a pattern cannot check in time is hidden whole."""
+class _Redactor:
+    """A redaction function. On a timeout of a pattern, it hides the whole text."""
 
     def __init__(self, patterns: Sequence[regex.Pattern[str]]) -> None:
         self._patterns = patterns
@@ -48,7 +48,7 @@ class _Redaction:
     def __call__(self, text: str) -> str:
         try:
             for pattern in self._patterns:
-                text = pattern.sub(MASK, text, timeout=TIMEOUT_S)
+                text = pattern.sub(MASK, text, timeout=PATTERN_TIMEOUT_S)
         except TimeoutError:
-            return LATE
+            return TIMED_OUT_TEXT
         return text

@@ -1,16 +1,17 @@
-"""The shape of the configuration: every table, key, default and limit.
+"""The schema of the configuration: every table, key, default and limit.
 
-Annotations are evaluated here, once: as text, msgspec would evaluate each of them again.
+The module does not import `annotations` from `__future__`: msgspec would have to evaluate each
+annotation again.
 """
 
 import os
 from typing import Annotated, Literal
 
-from console.core.model import RestartPolicy, Role
+from console.core.model.roles import RestartPolicy, Role
 from console.core.processes.argv_matching import split_match
-from console.system.host.process_memory import without
+from console.system.host.process_memory import block_imports
 
-with without("typing_extensions"):  # msgspec would take it for `typing`: 3 ms of each command
+with block_imports("typing_extensions"):  # msgspec imports it for `typing`: 3 ms
     import msgspec as msgspec
     from msgspec import Meta, Struct, field
 
@@ -20,8 +21,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Pattern = Annotated[str, Meta(min_length=1, max_length=1000)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 
-WELL_KNOWN = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
-"""The roles of a box without configuration, and what they match."""
+DEFAULT_ROLE_SCRIPTS = {"worker": "rpa_worker.py", "watchdog": "task_watchdog.py"}
+"""Default role -> the script that it matches."""
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,20 +34,20 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Seconds = 3.0
     lease_s: Seconds = 120.0
     token_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """The environment variable with a token that is sent as `Authorization: Bearer`."""
+    """Environment variable with a token that is sent as `Authorization: Bearer`."""
     token_file: Text | None = None
-    """The file with such a token."""
+    """File with such a token."""
 
     @property
     def address(self) -> str:
-        """The URL without `user:password@`: what is asked, and what is shown."""
+        """The URL without `user:password@`, for requests and for display."""
         scheme, separator, rest = self.url.partition("://")
         host, slash, path = rest.partition("/")
         return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a role that died is started again without a person."""
+    """Automatic restarts of a role that died."""
 
     enabled: bool = True
     backoff_s: Seconds = 5.0
@@ -59,28 +60,28 @@ class Restart(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """One role: how to know its processes, and how to start one."""
+    """One role: how its processes are recognized and started."""
 
     match: Text = ""
     command: list[Text] = []
     cwd: Text | None = None
     env: dict[str, str] = {}
     match_args: list[Text] = []
-    """Words among the script's own arguments, in this order: tells roles with one script apart."""
+    """Words among the script's arguments, in this order: distinguishes roles with one script."""
     match_cwd: Text | None = None
     match_env: dict[str, str] = {}
     user: Text | None = None
-    """Whose processes are meant, and as whom root starts one."""
+    """The user whose processes match, and as whom root starts one."""
     scope: Literal["user", "machine"] = "user"
-    """`machine`: one among the processes of all users."""
+    """`machine`: `count` instances among the processes of all users."""
     containers: bool = False
-    """Whether workers in containers on this machine count as well."""
+    """True: workers in containers on this machine count as well."""
     count: Count = 1
     keep: Literal["oldest", "newest"] = "oldest"
     grace_s: Seconds = 10.0
     settle_s: Annotated[float, Meta(ge=0, le=600)] = 0.5
     autostart: bool = True
-    """A daemon starts the role when it has never run in this state directory."""
+    """True: the daemon starts a role that has never run in this state directory."""
     restart: Restart = Restart()
 
 
@@ -92,7 +93,7 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     for_s: Seconds | None = None
     deadline_s: Seconds = 30.0
     slow_s: Seconds | None = None
-    """Slower than this is failing; None: what the last good baseline has shown."""
+    """A canary slower than this is failing. None: the value from the last good baseline."""
 
 
 class Every(Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +104,7 @@ class Every(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Depth(Every, frozen=True, forbid_unknown_fields=True):
-    """The queue's own limits; None: what the last good baseline has shown, else 5 and 20."""
+    """Limits of the queue; None: the values from the last good baseline, else 5 and 20."""
 
     warn_above: Annotated[int, Meta(ge=0)] | None = None
     fail_above: Annotated[int, Meta(ge=0)] | None = None
@@ -127,12 +128,12 @@ class Watchdog(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pipeline(Struct, frozen=True, forbid_unknown_fields=True):
-    """The realtime pipeline's status: read from another program's file, or collected by us."""
+    """The realtime pipeline's status: read from another program's file, or collected here."""
 
     enabled: bool = True
     every_s: Seconds = 30.0
     stale_s: Seconds | None = None
-    """None: by the file's own rhythm, its next runs or its window, else ten minutes."""
+    """None: derived from the next runs or the window in the file, else ten minutes."""
     mode: Literal["auto", "read", "collect"] = "auto"
     file: Text = "realtime_pipeline_status.json"
 
@@ -160,10 +161,10 @@ class Baseline(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long the store keeps what it holds: with these, a year stays below 150 MB.
+    """Retention times of the store. With the defaults, a year takes less than 150 MB.
 
-    Every look for a fortnight (some 7 MB a day), then a figure a minute (0.4 MB a day), then one an
-    hour (10 kB a day); the ledger (some 20 kB a day).
+    Samples take some 7 MB a day, roll-ups by minute 0.4 MB a day, roll-ups by hour 10 kB a day, and
+    the event log some 20 kB a day.
     """
 
     samples_days: Annotated[float, Meta(gt=0, le=3650)] = 14.0
@@ -173,7 +174,7 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is told when something goes wrong."""
+    """The command that is run for alerts."""
 
     hook: list[Text] = []
     timeout_s: Seconds = 10.0
@@ -182,16 +183,16 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Screen(Struct, frozen=True, forbid_unknown_fields=True):
-    """The console's looks."""
+    """The console's appearance and input."""
 
     box: Text | None = None
-    """What the box is called; its state directory if it has no name."""
+    """The displayed name of the box; None: its state directory."""
     theme: Name = "dark"
     mouse: bool | Literal["auto"] = "auto"
-    """Whether the console takes the mouse; `auto`: not over SSH."""
+    """True: the console uses the mouse. `auto`: not over SSH."""
     keys: dict[str, Text] = {}
     redact: Annotated[list[Pattern], Meta(max_length=50)] = []
-    """Regular expressions: what they match is shown, written and served as `***`."""
+    """Regular expressions. Their matches are displayed, written and served as `***`."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,31 +209,37 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     screen: Screen = Screen()
 
     def all_roles(self) -> tuple[Role, ...]:
-        """The configured roles; worker and watchdog are watched even when nobody named them.
+        """Return the configured roles, with `worker` and `watchdog` added if they are missing.
 
-        A watchdog that nobody named gives way to a role that can match the same process.
+        The default watchdog is left out if a configured role can match the same process.
         """
-        named = {name: _role(name, settings) for name, settings in self.roles.items()}
-        known = {name: _role(name, RoleSettings()) for name in WELL_KNOWN if name not in named}
-        if named and "watchdog" in known:
-            from console.core.processes.rule_overlap import overlap
+        named = {name: _build_role(name, settings) for name, settings in self.roles.items()}
+        defaults = {
+            name: _build_role(name, RoleSettings())
+            for name in DEFAULT_ROLE_SCRIPTS
+            if name not in named
+        }
+        if named and "watchdog" in defaults:
+            from console.core.processes.rule_overlap import find_overlap
 
-            if any(overlap(known["watchdog"], role) for role in named.values()):
-                del known["watchdog"]
-        order = dict.fromkeys((*WELL_KNOWN, *named))
-        return tuple((known | named)[name] for name in order if name in known or name in named)
+            if any(find_overlap(defaults["watchdog"], role) for role in named.values()):
+                del defaults["watchdog"]
+        order = dict.fromkeys((*DEFAULT_ROLE_SCRIPTS, *named))
+        return tuple(
+            (defaults | named)[name] for name in order if name in defaults or name in named
+        )
 
 
-def _role(name: str, settings: RoleSettings) -> Role:
-    match, arguments = split_match(settings.match or WELL_KNOWN.get(name, ""))
+def _build_role(name: str, settings: RoleSettings) -> Role:
+    match, arguments = split_match(settings.match or DEFAULT_ROLE_SCRIPTS.get(name, ""))
     return Role(
         name=name,
         match=match,
         match_args=(*arguments, *settings.match_args),
         command=tuple(settings.command),
-        cwd=_expand(settings.cwd),
+        cwd=_expand_home(settings.cwd),
         env=settings.env,
-        match_cwd=_expand(settings.match_cwd),
+        match_cwd=_expand_home(settings.match_cwd),
         match_env=settings.match_env,
         user=settings.user,
         scope=settings.scope,
@@ -246,5 +253,5 @@ def _role(name: str, settings: RoleSettings) -> Role:
     )
 
 
-def _expand(path: str | None) -> str | None:
+def _expand_home(path: str | None) -> str | None:
     return os.path.expanduser(path) if path is not None else None

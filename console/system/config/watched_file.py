@@ -1,4 +1,4 @@
-"""The configuration file of a running process, read again when it has changed."""
+"""Reloads the configuration file of a running process when it has changed."""
 
 from __future__ import annotations
 
@@ -11,83 +11,87 @@ from console.system.config.schema import Settings
 from console.system.files import hanging_storage
 from console.system.files.safe_files import FileError
 
-PATIENCE_S = 0.2
+STAT_TIMEOUT_S = 0.2
 
-Stamp = tuple[int, ...]
-"""What changes with a file: its times, size, inode and device; empty where there is none."""
-UNREAD: Stamp = (-1,)
-"""The stamp of a file that did not answer: it differs from that of every file."""
+FileStamp = tuple[int, ...]
+"""A file's mtime, ctime, size, inode and device; empty without a file."""
+UNREADABLE_STAMP: FileStamp = (-1,)
+"""The stamp of a file that did not respond: no other file has it."""
 
 
 @slotted
-class Configured:
-    """The configuration file, read again when it has changed. Reading it changes nothing else."""
+class WatchedConfig:
+    """The configuration file and its current settings. Reloading has no side effects."""
 
     path: Path | None
-    began: Settings
-    mistake: str | None = None
-    """What is wrong with the file by now, while that is so."""
-    trouble: str = ""
-    """Why what the file says by now is not in force."""
-    stamp: Stamp = ()
-    """That of the file as it was last read, whether it could be used or not."""
-    in_force: Stamp = ()
-    """That of the file whose settings are in force."""
+    initial_settings: Settings
+    file_error: str | None = None
+    """The error in the current file; None if it is valid."""
+    not_applied_reason: str = ""
+    """The reason why the current file's settings are not in force."""
+    stamp: FileStamp = ()
+    """The stamp of the file as it was last read, valid or not."""
+    applied_stamp: FileStamp = ()
+    """The stamp of the file whose settings are in force."""
     settings: Settings = field(init=False)
-    """What the file says; what it said before, when it says nothing that can be used."""
+    """The settings in the file; the last valid ones while the file is invalid."""
 
     def __post_init__(self) -> None:
-        self.settings = self.began
+        self.settings = self.initial_settings
         try:
-            self.stamp = _stamp_of(self.path)
+            self.stamp = _read_stamp(self.path)
         except FileError:
-            self.stamp = UNREAD
-        self.in_force = self.stamp
+            self.stamp = UNREADABLE_STAMP
+        self.applied_stamp = self.stamp
 
-    def begin(self) -> None:
-        """Begin to watch: the file may have changed since its settings were read.
+    def start_watching(self) -> None:
+        """Start watching: the file may have changed since its settings were read.
 
-        Without one, a file that appears in the usual place is the configuration from then on.
+        Without a configuration file, a file that appears at the default path becomes the
+        configuration.
         """
         self.stamp = ()
         if self.path is None:
             try:
-                self.stamp = _stamp_of(_default())
+                self.stamp = _read_stamp(_default_path())
             except FileError:
-                self.stamp = UNREAD
+                self.stamp = UNREADABLE_STAMP
 
-    def look(self) -> Settings:
-        """What the file says now; what it said before, when it says nothing that can be used.
+    def reload_if_changed(self) -> Settings:
+        """Return the settings in the file; the last valid ones while the file is invalid.
 
-        The caller may be an event loop: a file that does not answer costs it `PATIENCE_S` once.
+        The caller may be an event loop: a file that does not respond blocks it once, for
+        `STAT_TIMEOUT_S`.
         """
         from console.system.config.loader import ConfigError, load
 
-        path = self.path or _default()
+        path = self.path or _default_path()
         try:
-            now = _stamp_of(path)
-            if now != self.stamp:
-                self.settings, self.mistake = load(path), None
+            stamp = _read_stamp(path)
+            if stamp != self.stamp:
+                self.settings, self.file_error = load(path), None
                 self.path = path
         except FileError as error:
-            now = UNREAD
-            self.mistake = f"{path}: {error}; what it said before counts until then"
+            stamp = UNREADABLE_STAMP
+            self.file_error = f"{path}: {error}; what it said before counts until then"
         except ConfigError as error:
-            self.mistake = f"{error}; what it said before counts until it is mended"
-        self.stamp = now
+            self.file_error = f"{error}; what it said before counts until it is mended"
+        self.stamp = stamp
         return self.settings
 
 
-def _stamp_of(path: Path | None) -> Stamp:
-    """The stamp of the file at `path`. Raises FileError when the file does not answer."""
+def _read_stamp(path: Path | None) -> FileStamp:
+    """Return the stamp of the file at `path`. Raises FileError if the file does not respond."""
     if path is None:
         return ()
-    place = os.path.dirname(path.absolute())
-    found: Stamp = hanging_storage.call(place, _stamp, str(path), patience_s=PATIENCE_S)
-    return found
+    directory = os.path.dirname(path.absolute())
+    stamp: FileStamp = hanging_storage.call(
+        directory, _stat_stamp, str(path), timeout_s=STAT_TIMEOUT_S
+    )
+    return stamp
 
 
-def _stamp(path: str) -> Stamp:
+def _stat_stamp(path: str) -> FileStamp:
     try:
         status = os.stat(path)
     except OSError:
@@ -97,11 +101,11 @@ def _stamp(path: str) -> Stamp:
     )  # fmt: skip
 
 
-def _default() -> Path | None:
-    """Where a configuration may appear that was not there before."""
-    from console.system.paths import PathError, default_config
+def _default_path() -> Path | None:
+    """Return the default path of the configuration; None if it is unknown or inaccessible."""
+    from console.system.paths import PathError, default_config_file
 
     try:
-        return default_config()
+        return default_config_file()
     except (PathError, OSError, RuntimeError):
         return None

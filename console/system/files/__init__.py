@@ -1,1 +1,1 @@
-"""Reads and writes files, in and outside the state directory."""
+"""File access inside and outside the state directory."""

@@ -1,10 +1,10 @@
-"""Files on storage that may stop answering: network and FUSE mounts.
+"""File operations with a timeout, for storage that may hang: network and FUSE mounts.
 
 A system call on a mount whose server is gone does not return, and on FUSE even SIGKILL does not
-end it. A thread that makes one keeps its process from ending, with every descriptor and lock that
-the process holds. Operations on such mounts therefore run in a short-lived process of their own.
-At most one operation is outstanding for each place. A place that has not answered in time is not
-asked again before that operation has ended and `RETRY_S` have passed.
+end it. A thread that makes such a call keeps its process from ending, and the process keeps its
+descriptors and locks. Operations on such mounts therefore run in a short-lived process of their
+own. At most one operation is pending for each directory. After a timeout, the directory is not
+accessed again until that operation has ended and `RETRY_DELAY_S` have passed.
 
 On a local file system the operation runs directly in the calling thread.
 """
@@ -17,123 +17,141 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from console.core.processes.instances import MARKS
-from console.core.text.formatting import duration
+from console.core.processes.instances import ENV_MARKERS
+from console.core.text.formatting import format_duration
 from console.system import clock
-from console.system.files.safe_files import FileError, Problem
-from console.system.path_resolution import walk
-from console.system.paths import mount_of, remote_mounts
+from console.system.files.safe_files import FileError, FileProblem
+from console.system.path_resolution import walk_path
+from console.system.paths import find_mount, remote_mounts
 
-PATIENCE_S = 2.0
-RETRY_S = 10.0
-_PID_WIDTH = 20
-ROLE = MARKS[1]
-
-
-class NoAnswer(FileError):
-    """A place does not answer: the message names it, its mount, and since when."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(Problem.SILENT)
-        self.args = (words,)
+OPERATION_TIMEOUT_S = 2.0
+RETRY_DELAY_S = 10.0
+_PID_DIGITS = 20
+ROLE_VARIABLE = ENV_MARKERS[1]
 
 
-class Place:
-    """One directory on such storage, and the operation that is outstanding there."""
+class StorageTimeoutError(FileError):
+    """A directory does not respond. The message names it, its mount and the duration."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FileProblem.NOT_RESPONDING)
+        self.args = (message,)
+
+
+class RemoteDirectory:
+    """One directory on remote storage, with its pending operation."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._turn = threading.Lock()
-        self._silent_since: float | None = None
-        self._asked = 0.0
-        self._outstanding: int | None = None
-        """The pipe whose end tells that the outstanding operation has ended."""
+        self._lock = threading.Lock()
+        self._unresponsive_since: float | None = None
+        self._last_call_at = 0.0
+        self._pending_pipe: int | None = None
+        """The result pipe of the pending operation: end of file means that it has ended."""
 
-    def silent(self) -> str | None:
-        """What is to be said while the place does not answer; None while it does."""
-        since = self._silent_since
-        return None if since is None else self._words(clock.tick() - since)
+    def unresponsive_message(self) -> str | None:
+        """Return the message for a directory that does not respond; None while it responds."""
+        since = self._unresponsive_since
+        return None if since is None else self._format_message(clock.tick() - since)
 
-    def _words(self, seconds: float) -> str:
-        mount, kind = mount_of(self.name) or (self.name, "?")
-        return f"{self.name} does not answer since {duration(seconds)} (mount {mount}, {kind})"
+    def _format_message(self, seconds: float) -> str:
+        mount, kind = find_mount(self.name) or (self.name, "?")
+        return (
+            f"{self.name} does not answer since {format_duration(seconds)} (mount {mount}, {kind})"
+        )
 
-    def call(self, work: Callable[..., Any], args: tuple[Any, ...], patience_s: float) -> Any:
-        """Run `work` in a process of its own. Raises NoAnswer, FileError."""
-        if not self._turn.acquire(timeout=patience_s):
-            raise NoAnswer(self._words(patience_s))
+    def call(self, operation: Callable[..., Any], args: tuple[Any, ...], timeout_s: float) -> Any:
+        """Run `operation` in a process of its own. Raises StorageTimeoutError, FileError."""
+        if not self._lock.acquire(timeout=timeout_s):
+            raise StorageTimeoutError(self._format_message(timeout_s))
         try:
-            if self._waits():
-                raise NoAnswer(self.silent() or self._words(0.0))
-            self._asked = clock.tick()
-            reading = _spawn(work, args)
-            raw, over = _read(reading, patience_s)
+            if self._must_wait():
+                raise StorageTimeoutError(self.unresponsive_message() or self._format_message(0.0))
+            self._last_call_at = clock.tick()
+            reading = _spawn_operation(operation, args)
+            raw, over = _read_pipe(reading, timeout_s)
             if not over:
-                _kill(raw)
-                self._outstanding = reading
-                self._silent_since = self._silent_since or self._asked
-                raise NoAnswer(self._words(clock.tick() - self._silent_since))
+                _kill_operation(raw)
+                self._pending_pipe = reading
+                self._unresponsive_since = self._unresponsive_since or self._last_call_at
+                raise StorageTimeoutError(
+                    self._format_message(clock.tick() - self._unresponsive_since)
+                )
             os.close(reading)
-            self._silent_since = None
+            self._unresponsive_since = None
         finally:
-            self._turn.release()
-        return _result(raw)
+            self._lock.release()
+        return _decode_result(raw)
 
-    def _waits(self) -> bool:
-        """Whether the place must not be asked now: an operation is outstanding, or just failed."""
-        if self._outstanding is not None:
-            if not _read(self._outstanding, 0.0)[1]:
+    def _must_wait(self) -> bool:
+        """Return True while an operation is pending, or for `RETRY_DELAY_S` after a timeout."""
+        if self._pending_pipe is not None:
+            if not _read_pipe(self._pending_pipe, 0.0)[1]:
                 return True
-            os.close(self._outstanding)
-            self._outstanding = None
-        return self._silent_since is not None and clock.tick() - self._asked < RETRY_S
+            os.close(self._pending_pipe)
+            self._pending_pipe = None
+        return (
+            self._unresponsive_since is not None
+            and clock.tick() - self._last_call_at < RETRY_DELAY_S
+        )
 
 
-_places: dict[str, Place] = {}
+_remote_directories: dict[str, RemoteDirectory] = {}
 
 
 def call(
-    directory: str, work: Callable[..., Any], *args: Any, patience_s: float = PATIENCE_S
+    directory: str,
+    operation: Callable[..., Any],
+    *args: Any,
+    timeout_s: float = OPERATION_TIMEOUT_S,
 ) -> Any:
-    """`work(*args)`, which touches files below `directory`; `marshal` must know the result.
+    """Return `operation(*args)`, which accesses files below `directory`.
 
-    Raises NoAnswer, and whatever FileError `work` raises.
+    `marshal` must be able to serialize the result. Raises StorageTimeoutError, and each FileError
+    that `operation` raises.
     """
     if not is_remote(directory):
-        _places.pop(directory, None)  # a mount that did not answer is gone
-        return work(*args)
-    return _places.setdefault(directory, Place(directory)).call(work, args, patience_s)
+        _remote_directories.pop(directory, None)  # its hung mount was unmounted
+        return operation(*args)
+    return _remote_directories.setdefault(directory, RemoteDirectory(directory)).call(
+        operation, args, timeout_s
+    )
 
 
-def silent(retry: bool = False) -> tuple[str, ...]:
-    """What is to be said of each place that this process has asked and that does not answer.
+def unresponsive_messages(retry: bool = False) -> tuple[str, ...]:
+    """Return a message for each directory that this process accessed and that does not respond.
 
-    `retry`: ask each of them again, where its time has come.
+    `retry`: access each of them again, if its retry delay has passed.
     """
-    for name, one in tuple(_places.items()):
-        if retry and one.silent():
+    for name, directory in tuple(_remote_directories.items()):
+        if retry and directory.unresponsive_message():
             with suppress(FileError):
-                call(name, _look, name)
-    return tuple(filter(None, (one.silent() for one in tuple(_places.values()))))
+                call(name, _list_directory, name)
+    return tuple(
+        filter(
+            None,
+            (directory.unresponsive_message() for directory in tuple(_remote_directories.values())),
+        )
+    )
 
 
-def _look(name: str) -> None:
+def _list_directory(name: str) -> None:
     with suppress(OSError):
         os.listdir(name)
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path lies on, or leads through links to, storage that may stop answering.
+    """Return True if a path lies on, or leads through links to, storage that may hang.
 
-    No file on such storage is touched to find out.
+    The check accesses no file on such storage.
     """
     mounts = remote_mounts()
     if not mounts:
         return False
-    whole = path if path.startswith("/") else os.path.join(os.getcwd(), path)
-    with suppress(OSError):  # a loop of links: the operation itself reports it
-        for reached in walk(whole):
-            if any(reached == one or reached.startswith(f"{one}/") for one in mounts):
+    absolute_path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
+    with suppress(OSError):  # a loop of links: the operation reports it
+        for reached in walk_path(absolute_path):
+            if any(reached == mount or reached.startswith(f"{mount}/") for mount in mounts):
                 return True
     return False
 
@@ -141,23 +159,23 @@ def is_remote(path: str) -> bool:
 # --- a process for one operation ----------------------------------------------------------------
 
 
-def _spawn(work: Callable[..., Any], args: tuple[Any, ...]) -> int:
-    """Run `work` in a grandchild; a descriptor on which its result is read.
+def _spawn_operation(operation: Callable[..., Any], args: tuple[Any, ...]) -> int:
+    """Run `operation` in a grandchild. Return the read end of its result pipe.
 
-    The child between them ends at once: an operation that hangs is then no part of the caller's
-    process tree, and another process reaps it.
+    The child between them exits at once, so a hanging operation is outside the caller's process
+    tree, and another process reaps it. Raises FileError.
     """
     import marshal
     import signal  # both before the fork: another thread may be importing something
 
-    if marked := ROLE in os.environ:
+    if has_role := ROLE_VARIABLE in os.environ:
         import ctypes
 
     def become() -> None:
-        if marked:
-            _disown(ctypes.memmove)
+        if has_role:
+            _overwrite_role_variable(ctypes.memmove)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        _become(work, args, writing, marshal.dumps)
+        _run_in_grandchild(operation, args, writing, marshal.dumps)
 
     try:
         reading, writing = os.pipe()
@@ -168,36 +186,36 @@ def _spawn(work: Callable[..., Any], args: tuple[Any, ...]) -> int:
         finally:
             os.close(writing)
     except OSError as error:
-        raise FileError(Problem.FAILED, (error.strerror or str(error)).lower()) from None
+        raise FileError(FileProblem.FAILED, (error.strerror or str(error)).lower()) from None
     with suppress(ChildProcessError):
         os.waitpid(child, 0)
     return reading
 
 
-def _become(
-    work: Callable[..., Any],
+def _run_in_grandchild(
+    operation: Callable[..., Any],
     args: tuple[Any, ...],
-    writing: int,
+    write_fd: int,
     dumps: Callable[[tuple[Any, ...]], bytes],
 ) -> None:
-    """In the child: keep nothing of the parent but memory and the pipe, do the work, end."""
+    """Run `operation` in the child, with no descriptor of the parent but the pipe; then exit."""
     try:
-        os.dup2(writing, 3)
-        os.closerange(4, 1 << 20)  # above all, no lease
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for standard in range(3):  # a reader of the caller's output waits until all have closed it
-            os.dup2(nowhere, standard)
-        os.close(nowhere)
+        os.dup2(write_fd, 3)
+        os.closerange(4, 1 << 20)  # above all, the lease
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):  # a reader of the caller's output waits for the last close
+            os.dup2(null, standard)
+        os.close(null)
         if os.fork():
             os._exit(0)
         os.setsid()
-        os.write(3, b"%0*d" % (_PID_WIDTH, os.getpid()))
+        os.write(3, b"%0*d" % (_PID_DIGITS, os.getpid()))
         try:
-            answer: tuple[Any, ...] = (True, work(*args))
+            answer: tuple[Any, ...] = (True, operation(*args))
         except FileError as error:
             answer = (False, error.problem.value, str(error))
         except Exception as error:
-            answer = (False, Problem.FAILED.value, f"{type(error).__name__}: {error}")
+            answer = (False, FileProblem.FAILED.value, f"{type(error).__name__}: {error}")
         raw = dumps(answer)
         while raw:
             raw = raw[os.write(3, raw) :]
@@ -205,24 +223,25 @@ def _become(
         os._exit(0)
 
 
-def _disown(memmove: Callable[[int, bytes, int], object]) -> None:
-    """In the child: show another role in `/proc/self/environ` than that of the parent.
+def _overwrite_role_variable(memmove: Callable[[int, bytes, int], object]) -> None:
+    """Overwrite the child's role in `/proc/self/environ`.
 
-    A process that bears the daemon's marks is ended, and waited for, together with the daemon.
+    A stop of the daemon ends each process whose environment has the daemon's markers, and waits
+    for it.
     """
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     start, end = int(fields[47]), int(fields[48])
-    text = f"{ROLE}=storage".encode()
+    text = f"{ROLE_VARIABLE}=storage".encode()
     if end - start > len(text):
         memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
-def _read(descriptor: int, patience_s: float) -> tuple[bytes, bool]:
-    """What the pipe holds until its end or until the patience is over, and whether it has ended."""
+def _read_pipe(descriptor: int, timeout_s: float) -> tuple[bytes, bool]:
+    """Read the pipe until its end or the timeout. Return the bytes, and True at its end."""
     import select
 
-    raw, deadline = b"", clock.tick() + patience_s
+    raw, deadline = b"", clock.tick() + timeout_s
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     while poll.poll(max(0.0, deadline - clock.tick()) * 1000):
@@ -232,22 +251,22 @@ def _read(descriptor: int, patience_s: float) -> tuple[bytes, bool]:
     return raw, False
 
 
-def _kill(raw: bytes) -> None:
-    """End the process that has named itself so. Its pipe is still open, so it still lives."""
-    if len(raw) >= _PID_WIDTH:
+def _kill_operation(raw: bytes) -> None:
+    """Kill the process whose PID begins `raw`. Its pipe is still open, so it is still alive."""
+    if len(raw) >= _PID_DIGITS:
         with suppress(OSError):
-            os.kill(int(raw[:_PID_WIDTH]), 9)
+            os.kill(int(raw[:_PID_DIGITS]), 9)
 
 
-def _result(raw: bytes) -> Any:
+def _decode_result(raw: bytes) -> Any:
     import marshal
 
     try:
-        answer = marshal.loads(raw[_PID_WIDTH:])
+        answer = marshal.loads(raw[_PID_DIGITS:])
     except (ValueError, EOFError, TypeError):
-        raise FileError(Problem.FAILED, "the process that was to do it was ended") from None
+        raise FileError(FileProblem.FAILED, "the process that was to do it was ended") from None
     if answer[0]:
         return answer[1]
-    error = FileError(Problem(answer[1]))
+    error = FileError(FileProblem(answer[1]))
     error.args = (answer[2],)
     raise error

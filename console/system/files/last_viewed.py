@@ -1,28 +1,28 @@
-"""When somebody last looked at this box's console: what happened since is what is new to them."""
+"""The time at which the console of this box was last viewed; later events are new to the viewer."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 
-from console.core.model import Moment
+from console.core.model.time import Moment
 from console.system.paths import Paths
 
 
-def last(paths: Paths, now: Moment) -> Moment | None:
-    """The moment that was noted last; None when there is none that lies before now."""
+def read(paths: Paths, now: Moment) -> Moment | None:
+    """Return the recorded time; None if there is none before `now`."""
     try:
-        at = paths.looked.lstat().st_mtime
+        at = paths.last_viewed.lstat().st_mtime
     except OSError:
         return None
     return Moment(at) if at < now.at else None
 
 
-def note(paths: Paths, now: Moment) -> None:
-    """Somebody looks now. Where that cannot be written it is not known the next time."""
+def update(paths: Paths, now: Moment) -> None:
+    """Record that the console is viewed now. Write errors are ignored."""
     with contextlib.suppress(OSError):
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(paths.looked, flags, 0o600)
+        descriptor = os.open(paths.last_viewed, flags, 0o600)
         try:
             os.utime(descriptor, (now.at, now.at))
         finally:

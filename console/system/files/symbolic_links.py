@@ -1,4 +1,4 @@
-"""Configured paths with their symbolic links resolved, without waiting for a storage that hangs."""
+"""Resolves the symbolic links in configured paths, with a timeout for storage that hangs."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ import threading
 from collections.abc import Iterable
 
 from console.core.frozen import replace
-from console.core.model import Role
-from console.core.processes.argv_matching import script_path
+from console.core.model.roles import Role
+from console.core.processes.argv_matching import resolve_script_path
 from console.system import clock
 
-WAIT_S = 0.2
-"""How long one look waits for paths that do not answer; it goes on with what was known before."""
+RESOLVE_TIMEOUT_S = 0.2
+"""Time that one observation waits for paths that do not respond; then it uses earlier targets."""
 
 
-class Links:
-    """Resolves the paths of roles, again at each look: a link may point elsewhere by then."""
+class LinkResolver:
+    """A resolver of the paths of roles. Each observation resolves again: links may change."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-        self._reading: dict[str, threading.Thread] = {}
-        """Paths whose reading has not returned. Each has one thread at most."""
+        self._targets: dict[str, str] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        """Path -> the last thread that resolves it. At most one thread per path is alive."""
 
-    def resolve(self, role: Role) -> Role:
-        """The role with `real_match` and `real_cwd`."""
-        script = script_path(role)
-        real = self.look(path for path in (script, role.match_cwd) if path is not None)
-        if not real:
+    def resolve_role(self, role: Role) -> Role:
+        """Return the role with `real_match` and `real_cwd` set."""
+        script = resolve_script_path(role)
+        targets = self.resolve_paths(path for path in (script, role.match_cwd) if path is not None)
+        if not targets:
             return role
         return replace(
             role,
-            real_match=real.get(script) if script is not None else None,
-            real_cwd=real.get(role.match_cwd) if role.match_cwd is not None else None,
+            real_match=targets.get(script) if script is not None else None,
+            real_cwd=targets.get(role.match_cwd) if role.match_cwd is not None else None,
         )
 
-    def look(self, paths: Iterable[str]) -> dict[str, str]:
-        """Each path's target, as far as it is known by now."""
+    def resolve_paths(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return path -> target, without the paths that have never been resolved."""
         wanted = tuple(paths)
         started = []
         for path in wanted:
-            before = self._reading.get(path)
-            if before is None or not before.is_alive():
-                reading = threading.Thread(target=self._read, args=(path,), daemon=True)
+            previous = self._threads.get(path)
+            if previous is None or not previous.is_alive():
+                thread = threading.Thread(target=self._resolve_path, args=(path,), daemon=True)
                 try:
-                    reading.start()
-                except RuntimeError:  # no thread can be started: nothing to wait with
-                    self._read(path)
+                    thread.start()
+                except RuntimeError:  # no thread can be started: resolve without a timeout
+                    self._resolve_path(path)
                     continue
-                self._reading[path] = reading
-                started.append(reading)
-        deadline = clock.tick() + WAIT_S
-        for reading in started:
-            reading.join(max(0.0, deadline - clock.tick()))
-        return {path: self._known[path] for path in wanted if path in self._known}
+                self._threads[path] = thread
+                started.append(thread)
+        deadline = clock.tick() + RESOLVE_TIMEOUT_S
+        for thread in started:
+            thread.join(max(0.0, deadline - clock.tick()))
+        return {path: self._targets[path] for path in wanted if path in self._targets}
 
-    def _read(self, path: str) -> None:
+    def _resolve_path(self, path: str) -> None:
         try:
-            self._known[path] = os.path.realpath(path)
+            self._targets[path] = os.path.realpath(path)
         except OSError:  # a loop of links
-            self._known.pop(path, None)
+            self._targets.pop(path, None)

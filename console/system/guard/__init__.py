@@ -1,1 +1,1 @@
-"""Carries out ensure, restart and kill."""
+"""Carries out the commands ensure, restart and kill."""

@@ -1,39 +1,45 @@
-"""What the ledger must know of every instance, whoever was killed before saying it.
+"""Records the start, adoption and death of every instance in the event log.
 
-A start or a death is written once: the store ignores the second to tell of it.
+Any process may record an event that another one was killed before recording. The store ignores the
+second event for the same start or death, so each is in the log once.
 """
 
 from __future__ import annotations
 
 import contextlib
 
-from console.core.model import Event, EventKind, Identity, Instance, Moment, Owner, Role
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity, Instance
+from console.core.model.roles import Owner, Role
+from console.core.model.time import Moment
 from console.system import clock
 from console.system.box import Box, Observation
 from console.system.processes import procfs, worker_registry
 from console.system.store.store import StoreError
 
 
-def tell_starts(box: Box, role: Role, seen: Observation, actor: str) -> None:
-    """Write the start or the adoption of each instance that is seen."""
-    for instance in seen.instances:
-        tell_start(box, role, instance, seen, actor)
+def ensure_starts_recorded(box: Box, role: Role, observation: Observation, actor: str) -> None:
+    """Record the start or the adoption of each observed instance."""
+    for instance in observation.instances:
+        ensure_start_recorded(box, role, instance, observation, actor)
 
 
-def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, actor: str) -> None:
-    """Write how one instance came to be, unless another state directory runs it."""
+def ensure_start_recorded(
+    box: Box, role: Role, instance: Instance, observation: Observation, actor: str
+) -> None:
+    """Record one instance's start or adoption, unless another state directory runs it."""
     if instance.box is not None:
         return
-    owners = (one.owner for one in seen.leases if one.owner is not None)
+    owners = (one.owner for one in observation.leases if one.owner is not None)
     owner = next((one for one in owners if one.identity == instance.identity), None)
     if owner is not None:
-        _started(box, role, owner)
+        _record_start(box, role, owner)
     elif instance.token is None:
-        from console.system.processes.launch_origin import launcher
+        from console.system.processes.launch_origin import describe_launcher
 
-        worker_registry.adopt(role, box.name, instance.identity)
+        worker_registry.register_adopted(role, box.name, instance.identity)
         started = instance.root.started
-        box.tell(
+        box.record_or_queue(
             EventKind.ADOPTED,
             role.name,
             actor,
@@ -43,37 +49,40 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
             {
                 "started_at": started.at,
                 "pids": list(instance.pids),
-                "launcher": launcher(instance.root),
+                "launcher": describe_launcher(instance.root),
             },
         )
 
 
-def _started(box: Box, role: Role, owner: Owner) -> None:
-    about = (owner.actor, "", owner.identity, owner.token)
-    box.lines.keep(Event(EventKind.STARTED, owner.since, role.name, *about))
+def _record_start(box: Box, role: Role, owner: Owner) -> None:
+    fields = (owner.actor, "", owner.identity, owner.token)
+    box.outbox.write_or_queue(Event(EventKind.STARTED, owner.since, role.name, *fields))
 
 
-def bury(box: Box, role: Role, owner: Owner | None) -> None:
-    """Write the death that no shim has certified. Only while holding its lease: no shim is left."""
-    if owner is None or owner.shim is None or procfs.alive(owner.identity):
+def record_uncertified_death(box: Box, role: Role, owner: Owner | None) -> None:
+    """Record the owner's death if no shim has certified it.
+
+    The caller must hold the lease, which proves that no shim is left.
+    """
+    if owner is None or owner.shim is None or procfs.is_alive(owner.identity):
         return
     with contextlib.suppress(StoreError):
-        box.take_up_certificates()
-    _started(box, role, owner)
-    why = "found dead; its shim has left no certificate, so the cause is unknown"
-    _died(box, role, owner.identity, owner.token, owner.since, why)
+        box.import_certificates()
+    _record_start(box, role, owner)
+    reason = "found dead; its shim has left no certificate, so the cause is unknown"
+    _record_death(box, role, owner.identity, owner.token, owner.since, reason)
 
 
-def tell_end(box: Box, role: Role, instance: Instance, how: str) -> None:
-    """Write the death of an instance that we have ended, if no shim has."""
-    why = f"ended on request, {how}"
-    _died(box, role, instance.identity, instance.token, instance.root.started, why)
+def ensure_end_recorded(box: Box, role: Role, instance: Instance, how: str) -> None:
+    """Record the death of an instance that this command ended, unless a shim has certified it."""
+    reason = f"ended on request, {how}"
+    _record_death(box, role, instance.identity, instance.token, instance.root.started, reason)
 
 
-def _died(
-    box: Box, role: Role, identity: Identity, token: int | None, since: Moment, why: str
+def _record_death(
+    box: Box, role: Role, identity: Identity, token: int | None, since: Moment, reason: str
 ) -> None:
-    from console.system.host import reboot  # there is nothing to bury, as a rule
+    from console.system.host import reboot  # rarely needed
 
-    why, data = reboot.end(identity, since, why)
-    box.tell(EventKind.DIED, role.name, "guard", why, identity, token, data)
+    reason, data = reboot.explain_death(identity, since, reason)
+    box.record_or_queue(EventKind.DIED, role.name, "guard", reason, identity, token, data)

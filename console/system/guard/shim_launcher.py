@@ -1,4 +1,4 @@
-"""Hand a worker, its lease and its token to a shim, and hear how the start went."""
+"""Launches a shim with a worker's command, lease and token, and reads its report of the start."""
 
 from __future__ import annotations
 
@@ -12,136 +12,154 @@ from collections.abc import Iterator
 
 from console.core import resource_limits
 from console.core.frozen import frozen, replace
-from console.core.model import Identity, Role
-from console.core.processes.instances import BOX_VARIABLE, LEASE_FD_VARIABLE, MARKS
-from console.core.text.command_hint import step
+from console.core.model.processes import Identity
+from console.core.model.roles import Role
+from console.core.processes.instances import BOX_VARIABLE, ENV_MARKERS, LEASE_FD_VARIABLE
+from console.core.text.command_hint import format_command
 from console.system import clock
-from console.system.accounts import user_id
+from console.system.accounts import role_user_id
 from console.system.box import Box, slot_name
 from console.system.files import hanging_storage
-from console.system.files.hanging_storage import NoAnswer
+from console.system.files.hanging_storage import StorageTimeoutError
 from console.system.host import package_files
 from console.system.processes import port_owners, worker_registry
 
-LOG_BYTES = 1_000_000
-_SLACK_S = 10.0
-_FAILED_S = 1.0
-AGAIN = 75
+MAX_LOG_BYTES = 1_000_000
+_REPORT_TIMEOUT_MARGIN_S = 10.0
+_SHIM_EXIT_TIMEOUT_S = 1.0
+EX_TEMPFAIL = 75
 """The shim's exit code when it cannot fork: EX_TEMPFAIL of sysexits.h."""
 
 
 @frozen
-class Report:
-    """How a start went. Neither settled nor failed: the shim was slow or killed, look again."""
+class StartResult:
+    """The result of a start.
+
+    If it is neither `settled` nor `failed`, the shim was slow or killed, and the caller must
+    observe the role again.
+    """
 
     identity: Identity | None = None
     settled: bool = False
     failed: bool = False
     killed: bool = False
-    """It failed because somebody ended the worker: to try again is not in vain."""
+    """The start failed because another process ended the worker; a retry may succeed."""
+
     reason: str = ""
 
 
-def launch(
+def launch_shim(
     box: Box, role: Role, slot: int, locks: tuple[int, int], token: int, actor: str
-) -> Report:
-    """Start a shim that inherits the locks; wait until its worker has settled, or not.
+) -> StartResult:
+    """Start a shim that inherits the locks; wait until its worker has settled or failed.
 
-    `locks`: the descriptors of the life lock and of the start lock; -1 where there is none.
+    `locks`: the descriptors of the life lock and of the start lock, or -1 for a missing lock.
     """
-    import subprocess  # an ensure that finds its worker needs none
+    import subprocess  # not needed if the worker is already running
 
     spec_read, spec_write = os.pipe()
     status_read, status_write = os.pipe()
     try:
         shim = subprocess.Popen(
             [
-                package_files.interpreter(), "-I", "-S", *_utf8(),
-                package_files.shim(box.paths), role.name,
+                package_files.find_interpreter(), "-I", "-S", *_utf8_options(),
+                package_files.shim_program(box.paths), role.name,
                 str(spec_read), str(status_write), *map(str, locks),
             ],
             cwd="/",
-            env={**_unmarked(), BOX_VARIABLE: box.name},
+            env={**_env_without_markers(), BOX_VARIABLE: box.name},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(spec_read, status_write, *(one for one in locks if one >= 0)),
+            pass_fds=(spec_read, status_write, *(lock_fd for lock_fd in locks if lock_fd >= 0)),
             start_new_session=True,
         )  # fmt: skip
         os.close(status_write)
         status_write = -1
         with os.fdopen(spec_write, "wb") as pipe:
             spec_write = -1
-            pipe.write(marshal.dumps(_spec(box, role, slot, token, actor)))
-        if code := shim.wait():  # it has forked, and lives on as a child of init
-            said = "no more processes can be started" if code == AGAIN else f"exit code {code}"
-            return Report(failed=True, reason=f"the shim cannot be started: {said}")
-        return _hear(status_read, role.settle_s + _SLACK_S)
+            pipe.write(marshal.dumps(_build_spec(box, role, slot, token, actor)))
+        if code := shim.wait():  # the shim forks, and runs on as a child of init
+            detail = (
+                "no more processes can be started" if code == EX_TEMPFAIL else f"exit code {code}"
+            )
+            return StartResult(failed=True, reason=f"the shim cannot be started: {detail}")
+        return _read_shim_report(status_read, role.settle_s + _REPORT_TIMEOUT_MARGIN_S)
     except OSError as error:
-        reason = resource_limits.reached(error) or error.strerror or str(error)
-        return Report(failed=True, reason=f"the shim cannot be started: {reason}")
+        reason = resource_limits.limit_message(error) or error.strerror or str(error)
+        return StartResult(failed=True, reason=f"the shim cannot be started: {reason}")
     finally:
         for descriptor in (spec_read, spec_write, status_read, status_write):
             if descriptor >= 0:
                 os.close(descriptor)
 
 
-def _utf8() -> tuple[str, ...]:
-    """The mode in which this process speaks to the kernel, for another interpreter."""
+def _utf8_options() -> tuple[str, ...]:
+    """Return the interpreter options that select this process's UTF-8 mode."""
     return ("-X", "utf8") if sys.flags.utf8_mode else ()
 
 
-def _unmarked() -> dict[str, str]:
-    """Our environment without the marks: a caller that is leased itself must not pass them on."""
-    foreign = (*MARKS, LEASE_FD_VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-    return {key: value for key, value in os.environ.items() if key not in foreign}
+def _env_without_markers() -> dict[str, str]:
+    """Return this process's environment without the markers.
+
+    A caller that is a leased worker itself must not pass its own markers on.
+    """
+    excluded = (*ENV_MARKERS, LEASE_FD_VARIABLE, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    return {key: value for key, value in os.environ.items() if key not in excluded}
 
 
-def _spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, object]:
-    name = slot_name(role, slot)
-    marks = dict(zip(MARKS, (box.name, role.name, str(token)), strict=True))
-    place, account = worker_registry.directory(), _account(role)
+def _build_spec(box: Box, role: Role, slot: int, token: int, actor: str) -> dict[str, object]:
+    lease_name = slot_name(role, slot)
+    markers = dict(zip(ENV_MARKERS, (box.name, role.name, str(token)), strict=True))
+    records_dir, account = worker_registry.directory(), _account(role)
     others = [(one.match, one.match_args) for one in box.roles if one.name != role.name]
     return {
         "role": role.name,
         "command": [os.path.expanduser(word) for word in role.command],
         "cwd": role.cwd,
-        "env": {**_login(role), **role.env, **marks},
+        "env": {**_login_env(role), **role.env, **markers},
         "account": account,
-        "record": str(place) if place is not None else "",
-        "records": [str(one) for one in worker_registry.places(account[0])] if account else [],
-        "entry": json.dumps(worker_registry.entry(role, box.name, token))[1:],
+        "record": str(records_dir) if records_dir is not None else "",
+        "records": [str(one) for one in worker_registry.candidate_directories(account[0])]
+        if account
+        else [],
+        "entry": json.dumps(worker_registry.record_content(role, box.name, token))[1:],
         "machine": role.scope == "machine",
         "others": others,
-        "port": _spared_port(box, role),
-        "marks": marks,
+        "port": _protected_port(box, role),
+        "marks": markers,
         "token": token,
         "actor": actor,
         "actor_json": json.dumps(actor),
         "boot": clock.boot_id(),
-        "lock": str(box.paths.lease(name)),
-        "owner": str(box.paths.owner(name)),
+        "lock": str(box.paths.lease(lease_name)),
+        "owner": str(box.paths.owner(lease_name)),
         "store": str(box.paths.store),
         "certificates": str(box.paths.certificates),
         "redact": list(box.settings.screen.redact),
-        "logs": {stream: str(box.paths.log(name, stream)) for stream in ("out", "err")},
-        "log_bytes": LOG_BYTES,
+        "logs": {stream: str(box.paths.log(lease_name, stream)) for stream in ("out", "err")},
+        "log_bytes": MAX_LOG_BYTES,
         "settle_s": role.settle_s,
         "grace_s": role.grace_s,
         "path": [entry for entry in sys.path if entry],
     }
 
 
-def _spared_port(box: Box, role: Role) -> int | None:
-    """The queue's port, whose holder the shim does not end; None for the queue itself."""
+def _protected_port(box: Box, role: Role) -> int | None:
+    """Return the queue's port, whose holder the shim does not end; None for the queue role."""
     return (
-        None if role.name == port_owners.QUEUE else port_owners.local_port(box.settings.queue.url)
+        None
+        if role.name == port_owners.QUEUE_ROLE
+        else port_owners.loopback_port(box.settings.queue.url)
     )
 
 
 def _account(role: Role) -> tuple[int, int, list[int]] | None:
-    """(user, group, all groups) to start the worker as; None: as ourselves."""
-    if role.user is None or (user := user_id(role)) == os.geteuid():
+    """Return the (user id, group id, all group ids) to start the worker as.
+
+    Return None if the worker runs as this process's own user.
+    """
+    if role.user is None or (user := role_user_id(role)) == os.geteuid():
         return None
     import pwd
 
@@ -149,8 +167,8 @@ def _account(role: Role) -> tuple[int, int, list[int]] | None:
     return user, group, os.getgrouplist(role.user, group)
 
 
-def _login(role: Role) -> dict[str, str]:
-    """The variables that name the user, for a worker of another user."""
+def _login_env(role: Role) -> dict[str, str]:
+    """Return the variables that name the user, for another user's worker; otherwise empty."""
     if _account(role) is None or role.user is None:
         return {}
     import pwd
@@ -159,82 +177,84 @@ def _login(role: Role) -> dict[str, str]:
     return {"HOME": home, "USER": role.user, "LOGNAME": role.user}
 
 
-def foreign_user(role: Role) -> str | None:
-    """Why the role's worker cannot be started as its user, or None."""
+def account_error(role: Role) -> str | None:
+    """Return why the role's worker cannot be started as its user, or None."""
     if role.user is None:
         return None
-    user = user_id(role)
+    user = role_user_id(role)
     if user < 0:
         return f"roles.{role.name}.user: there is no user {role.user!r} on this machine"
     if user != os.geteuid() and os.geteuid() != 0:
-        way = f"run: sudo {step(f'ensure {role.name}')}"
+        way = f"run: sudo {format_command(f'ensure {role.name}')}"
         return f"only root can start a process of user {role.user!r}; {way}"
     return None
 
 
-def hopeless(role: Role) -> str | None:
-    """Why the role's command cannot be started, as far as that can be told without trying."""
-    from shutil import which  # with every kind of archive in tow
+def preflight_error(role: Role) -> str | None:
+    """Return why the role's command cannot be started, or None if checks find no reason."""
+    from shutil import which  # shutil imports all archive modules
 
-    if reason := foreign_user(role) or unanswering(role):
+    if reason := account_error(role) or hanging_directory_error(role):
         return reason
     if role.cwd is not None and not os.path.isdir(role.cwd):
         return f"{role.cwd}: the working directory does not exist"
     program = os.path.expanduser(role.command[0])
-    place = os.path.join(role.cwd or "/", program) if os.sep in program else program
-    if which(place, path=role.env.get("PATH")) is None:
+    path = os.path.join(role.cwd or "/", program) if os.sep in program else program
+    if which(path, path=role.env.get("PATH")) is None:
         return f"{program}: is not there or cannot be executed"
     return None
 
 
-def unanswering(role: Role) -> str | None:
-    """Which directory of the role's command is on storage that does not answer; or None.
+def hanging_directory_error(role: Role) -> str | None:
+    """Return which directory of the role's command is on storage that does not answer, or None.
 
-    A process that is started there would hang, and could not even be ended.
+    A process that is started there would hang, and a signal could not end it.
     """
     words = (os.path.expanduser(word) for word in role.command)
-    named = [(os.path.dirname(word), os.path.dirname(word)) for word in words if word[:1] == "/"]
-    for directory, name in [*([(role.cwd, f"cwd {role.cwd}")] if role.cwd else []), *named]:
+    directories = [
+        (os.path.dirname(word), os.path.dirname(word)) for word in words if word[:1] == "/"
+    ]
+    for directory, name in [*([(role.cwd, f"cwd {role.cwd}")] if role.cwd else []), *directories]:
         try:
-            hanging_storage.call(directory, _entered, directory)
-        except NoAnswer:
+            hanging_storage.call(directory, _list_directory, directory)
+        except StorageTimeoutError:
             return f"{name} does not answer"
     return None
 
 
-def _entered(directory: str) -> None:
-    """Have the storage answer: what the kernel remembers of a directory does not show it."""
+def _list_directory(directory: str) -> None:
+    """List a directory, which makes the storage answer; cached metadata would not show a hang."""
     with contextlib.suppress(OSError):
         os.listdir(directory)
 
 
-def _hear(descriptor: int, timeout: float) -> Report:
-    """Follow the shim's report to its end."""
-    report = Report(reason="the shim ended without a word")
-    for line in _lines(descriptor, clock.tick() + timeout):
-        word, _, rest = line.partition(" ")
+def _read_shim_report(descriptor: int, timeout_s: float) -> StartResult:
+    """Read the shim's report to its end and return the result."""
+    result = StartResult(reason="the shim ended without a word")
+    for line in _read_lines(descriptor, clock.tick() + timeout_s):
+        word, _, detail = line.partition(" ")
         if word == "started":
-            report = replace(report, identity=Identity.parse(rest))
+            result = replace(result, identity=Identity.parse(detail))
         elif word == "settled":
-            return replace(report, settled=True)
+            return replace(result, settled=True)
         elif word == "failed":
-            for _ in _lines(descriptor, clock.tick() + _FAILED_S):
-                pass  # until the shim has let go; a child that hangs keeps it from that
-            return replace(report, failed=True, reason=rest)
-        elif word in ("exited", "killed") or report.identity is None:
-            report = replace(report, failed=True, killed=word == "killed", reason=rest)
-    return report
+            for _ in _read_lines(descriptor, clock.tick() + _SHIM_EXIT_TIMEOUT_S):
+                pass  # wait until the shim exits; a hanging child prevents that
+            return replace(result, failed=True, reason=detail)
+        elif word in ("exited", "killed") or result.identity is None:
+            result = replace(result, failed=True, killed=word == "killed", reason=detail)
+    return result
 
 
-def _lines(descriptor: int, deadline: float) -> Iterator[str]:
+def _read_lines(descriptor: int, deadline: float) -> Iterator[str]:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
-    waiting = b""
-    while (left := deadline - clock.tick()) > 0:
-        if not poll.poll(left * 1000):
+    buffer = b""
+    while (remaining_s := deadline - clock.tick()) > 0:
+        if not poll.poll(remaining_s * 1000):
             return
         chunk = os.read(descriptor, 65_536)
         if not chunk:
             return
-        *lines, waiting = (waiting + chunk).split(b"\n")
+        *lines, buffer = (buffer + chunk).split(b"\n")
         yield from (line.decode("utf-8", "replace") for line in lines)

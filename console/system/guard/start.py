@@ -1,4 +1,4 @@
-"""Starting one instance: take the lease, look again, hand all to a shim."""
+"""Starts one instance: takes the lease, observes again, and hands the lease to a shim."""
 
 from __future__ import annotations
 
@@ -7,101 +7,120 @@ import os
 import time
 
 from console.core.exit_codes import FAILURE
-from console.core.model import Command, EventKind, Lease, Outcome, Owner, Role, Verb
-from console.core.text.formatting import visible
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import EventKind
+from console.core.model.roles import Lease, Owner, Role
+from console.core.text.formatting import sanitize_text
 from console.system import clock
 from console.system.box import Box, Observation, slot_name
 from console.system.guard import lifecycle_events, shim_launcher, terminate
-from console.system.guard.stop import Refused
+from console.system.guard.stop import CommandRefused
 from console.system.locks import lease, start_lock
-from console.system.locks.ofd_lock import Grant
+from console.system.locks.ofd_lock import HeldLock
 from console.system.processes import process_table
 from console.system.processes.process_table import ProcessError
 from console.system.store import fencing_tokens
 
-_POLL_S = 0.02
+_POLL_INTERVAL_S = 0.02
 
 
-def start(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
-    """Start an instance in a slot; None when there is a reason to look again.
+def start_instance(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
+    """Start an instance in a slot. Return None if the caller must observe the role again.
 
-    The start lock is held until the worker can be seen, so that no start from another state
-    directory looks in between. Raises Refused, LeaseError, ProcessError.
+    The start lock is held until the worker is visible in the process table, so that no start from
+    another state directory observes in between. Raises CommandRefused, LockFileError, ProcessError.
     """
-    if reason := _refusal(role):
-        raise Refused(reason)
-    starting = start_lock.take(role)
-    if starting is None:
-        time.sleep(_POLL_S)
+    if reason := _start_refusal(role):
+        raise CommandRefused(reason)
+    held_start_lock = start_lock.acquire(role)
+    if held_start_lock is None:
+        time.sleep(_POLL_INTERVAL_S)
         return None
     try:
-        return _start(box, command, role, slot, starting)
+        return _start_under_lock(box, command, role, slot, held_start_lock)
     finally:
-        starting.close()
+        held_start_lock.close()
 
 
-def _refusal(role: Role) -> str | None:
+def _start_refusal(role: Role) -> str | None:
     return (
-        start_lock.unusable(role)
-        or shim_launcher.foreign_user(role)
-        or shim_launcher.unanswering(role)
+        start_lock.scope_refusal(role)
+        or shim_launcher.account_error(role)
+        or shim_launcher.hanging_directory_error(role)
     )
 
 
-def _start(box: Box, command: Command, role: Role, slot: int, starting: Grant) -> Outcome | None:
+def _start_under_lock(
+    box: Box, command: Command, role: Role, slot: int, held_start_lock: HeldLock
+) -> Outcome | None:
     name, paths = slot_name(role, slot), box.paths
-    grant = lease.take(paths.lease(name))
-    if grant is None:
+    held_lease = lease.acquire(paths.lease(name))
+    if held_lease is None:
         return None
     try:
-        # From here to the claim nobody else can start one; what was seen before is too old.
-        seen = box.observe([role], full=True, ours=slot)[0]
-        before = seen.leases[slot]
-        if len(seen.instances) >= role.count or occupied(before, seen):
+        # While the lease is held, no other process can start a worker in this slot. The caller's
+        # observation was taken before that, so observe again.
+        observation = box.observe([role], full=True, own_slot=slot)[0]
+        slot_lease = observation.leases[slot]
+        if len(observation.instances) >= role.count or is_slot_in_use(slot_lease, observation):
             return None
-        _clear(box, role, before.owner, seen)
-        token = fencing_tokens.grant(paths, box.store, role.name)
-        own = process_table.identify(os.getpid())
-        if own is None:
+        _clean_up_previous_owner(box, role, slot_lease.owner, observation)
+        token = fencing_tokens.next_token(paths, box.store, role.name)
+        own_identity = process_table.identify(os.getpid())
+        if own_identity is None:
             raise ProcessError("the process table does not show ourselves")
-        claim = Owner(own, token, clock.now(), None, command.actor)
-        with contextlib.suppress(OSError):  # information, not the guarantee
+        claim = Owner(own_identity, token, clock.now(), None, command.actor)
+        with contextlib.suppress(OSError):  # the record is informative; the lock is the guarantee
             lease.write_owner(paths.owner(name), claim, paths.lease(name))
-        locks = (grant.descriptor, starting.descriptor)
-        report = shim_launcher.launch(box, role, slot, locks, token, command.actor)
+        lock_fds = (held_lease.descriptor, held_start_lock.descriptor)
+        result = shim_launcher.launch_shim(box, role, slot, lock_fds, token, command.actor)
     finally:
-        grant.close()
-    return _record(box, command, role, token, report)
+        held_lease.close()
+    return _record_result(box, command, role, token, result)
 
 
-def occupied(held: Lease, seen: Observation) -> bool:
-    """Whether a slot's worker lives without its lock: it closed it, and its shim was killed."""
-    return held.owner is not None and any(i.token == held.owner.token for i in seen.instances)
+def is_slot_in_use(slot_lease: Lease, observation: Observation) -> bool:
+    """Return True if the slot's worker is alive although its lease is free.
+
+    That worker has closed its descriptors, and its shim was killed.
+    """
+    return slot_lease.owner is not None and any(
+        instance.token == slot_lease.owner.token for instance in observation.instances
+    )
 
 
-def _clear(box: Box, role: Role, before: Owner | None, seen: Observation) -> None:
-    """Bury the last owner if nobody has, and end what it left behind without the lock."""
-    if before is None:
+def _clean_up_previous_owner(
+    box: Box, role: Role, previous_owner: Owner | None, observation: Observation
+) -> None:
+    """Record the previous owner's death, and end its leftovers that do not hold the lock.
+
+    Raises CommandRefused if a leftover survives.
+    """
+    if previous_owner is None:
         return
-    lifecycle_events.bury(box, role, before)
-    spare = {pid for instance in seen.instances for pid in instance.pids}
-    strays = terminate.end_strays(box, role.name, before, spare, role.grace_s)
-    if strays.why:
-        raise Refused(f"a leftover of token {before.token} is still there: {strays.why}")
+    lifecycle_events.record_uncertified_death(box, role, previous_owner)
+    excluded_pids = {pid for instance in observation.instances for pid in instance.pids}
+    result = terminate.terminate_leftovers(
+        box, role.name, previous_owner, excluded_pids, role.grace_s
+    )
+    if result.failure_reason:
+        raise CommandRefused(
+            f"a leftover of token {previous_owner.token} is still there: {result.failure_reason}"
+        )
 
 
-def _record(
-    box: Box, command: Command, role: Role, token: int, report: shim_launcher.Report
+def _record_result(
+    box: Box, command: Command, role: Role, token: int, result: shim_launcher.StartResult
 ) -> Outcome | None:
     data: dict[str, object] = {"verb": Verb.ENSURE.value}
-    about = (report.identity, token, data)
-    if report.identity is not None and report.settled:
-        box.tell(EventKind.STARTED, role.name, command.actor, "", *about)
-        message = f"{role.name}: started: PID {report.identity.pid}, token {token}"
-        return Outcome(True, message, 0, report.identity.pid, changed=True)
-    if not report.failed:
-        return None  # slow, or its shim was killed: the next look tells
-    reason = visible(report.reason, 500)
-    data["killed"] = report.killed
-    box.tell(EventKind.FAILED, role.name, command.actor, reason, *about)
+    fields = (result.identity, token, data)
+    if result.identity is not None and result.settled:
+        box.record_or_queue(EventKind.STARTED, role.name, command.actor, "", *fields)
+        message = f"{role.name}: started: PID {result.identity.pid}, token {token}"
+        return Outcome(True, message, 0, result.identity.pid, changed=True)
+    if not result.failed:
+        return None  # slow, or its shim was killed: the next observation shows which
+    reason = sanitize_text(result.reason, 500)
+    data["killed"] = result.killed
+    box.record_or_queue(EventKind.FAILED, role.name, command.actor, reason, *fields)
     return Outcome(False, f"{role.name}: not started: {reason}", FAILURE)

@@ -1,1 +1,1 @@
-"""The host: HTTP, hooks, inotify, systemd, memory, the installed package."""
+"""Host services: HTTP, hooks, inotify, systemd, memory, the installed package."""

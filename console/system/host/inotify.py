@@ -1,4 +1,4 @@
-"""Hears from the kernel that somebody has written into a directory, instead of looking again."""
+"""Watches a directory for writes with inotify(7), instead of polling."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 _IN_MODIFY, _IN_CREATE, _IN_MOVED_TO = 0x2, 0x100, 0x80
 
 
-class Stirring:
-    """An inotify descriptor on one directory: readable once a file in it was written.
+class InotifyWatch:
+    """An inotify descriptor on one directory, which is readable after a write to a file in it.
 
-    Raises OSError where the kernel has none to give.
+    Raises OSError if the kernel does not provide a descriptor.
     """
 
     _descriptor = -1
@@ -24,18 +24,18 @@ class Stirring:
         self._descriptor = int(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        wanted = _IN_MODIFY | _IN_CREATE | _IN_MOVED_TO
-        if libc.inotify_add_watch(self._descriptor, os.fsencode(directory), wanted) < 0:
+        mask = _IN_MODIFY | _IN_CREATE | _IN_MOVED_TO
+        if libc.inotify_add_watch(self._descriptor, os.fsencode(directory), mask) < 0:
             error = ctypes.get_errno()
             self.close()
             raise OSError(error, "inotify_add_watch")
 
     def fileno(self) -> int:
-        """What to wait on."""
+        """Return the descriptor to wait on."""
         return self._descriptor
 
     def drain(self) -> None:
-        """Forget what was heard so far."""
+        """Read and discard all pending inotify events."""
         try:
             while os.read(self._descriptor, 65_536):
                 pass
@@ -43,7 +43,7 @@ class Stirring:
             pass
 
     def close(self) -> None:
-        """Stop listening."""
+        """Close the descriptor."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

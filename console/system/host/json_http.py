@@ -1,4 +1,7 @@
-"""The one gate for foreign HTTP: one request, one deadline, one size, strict JSON, no detours."""
+"""HTTP client for JSON: one request, with one deadline, a size limit, strict JSON, no redirects.
+
+All HTTP requests of the console to other programs use this module.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from console.core.frozen import frozen
-from console.core.text.formatting import visible
-from console.system.files.safe_files import BadJson, decode
+from console.core.text.formatting import sanitize_text
+from console.system.files.safe_files import JsonError, decode_json
 
 if TYPE_CHECKING:
     import socket
@@ -20,13 +23,13 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-CHUNK = 65_536
-"""Bytes that a streamed answer is read by."""
+CHUNK_BYTES = 65_536
+"""Size of the chunks in which a streamed response is read."""
 
 
 @frozen
-class Answer:
-    """A JSON answer with a status of success."""
+class JsonResponse:
+    """A JSON response with a 2xx status."""
 
     status: int
     data: object
@@ -34,83 +37,84 @@ class Answer:
 
 
 @frozen
-class Tail:
-    """The end of a JSON answer that was read as a stream and not kept whole."""
+class ResponseTail:
+    """The last bytes of a response body that was read as a stream and not kept whole."""
 
     raw: bytes
     """The last bytes of the body."""
-    size: int
-    """Bytes of the whole body."""
-    words: int
-    """How often the counted word occurred in the whole body."""
+    body_bytes: int
+    """Size of the whole body in bytes."""
+    word_count: int
+    """Occurrences of the counted word in the whole body."""
     elapsed_s: float
 
 
 class HttpError(Exception):
-    """No usable answer, and why in a few words; `status` when the server gave one."""
+    """A request without a usable response; the message is short. `status` is None if unknown."""
 
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
 
 
-def fetch(
+def fetch_json(
     url: str,
     *,
     method: str = "GET",
     body: object | None = None,
     headers: Mapping[str, str] = {},
-    deadline_s: float = 3.0,
-    limit: int = 1_000_000,
-) -> Answer:
-    """Ask once and answer within `deadline_s`, whatever the server does. Raises HttpError.
+    timeout_s: float = 3.0,
+    max_bytes: int = 1_000_000,
+) -> JsonResponse:
+    """Send one request and return its JSON response within `timeout_s`. Raises HttpError.
 
-    Blocking. Redirects, compression and more than `limit` bytes are refused; proxies are ignored.
+    The call blocks. Redirects, compressed bodies and bodies of more than `max_bytes` are refused.
+    Proxy settings are ignored.
     """
     from http.client import HTTPResponse
 
     began = time.monotonic()
-    with _explained(deadline_s), closing(_connect(url, began + deadline_s)) as wire:
-        _send(wire, url, method, body, headers)
-        # Typed for a socket, used for its makefile alone.
-        with closing(HTTPResponse(wire, method=method)) as response:  # type: ignore[arg-type]
+    with _translate_errors(timeout_s), closing(_connect(url, began + timeout_s)) as connection:
+        _send_request(connection, url, method, body, headers)
+        # The parameter's type is socket, but HTTPResponse calls only its makefile().
+        with closing(HTTPResponse(connection, method=method)) as response:  # type: ignore[arg-type]
             response.begin()
-            raw = _read(response, limit)
-        data = _value(response, raw)
-    return Answer(response.status, data, time.monotonic() - began)
+            raw = _read_body(response, max_bytes)
+        data = _parse_json(response, raw)
+    return JsonResponse(response.status, data, time.monotonic() - began)
 
 
 def fetch_tail(
     url: str,
     *,
     headers: Mapping[str, str] = {},
-    deadline_s: float = 3.0,
-    limit: int = 8_000_000,
-    keep: int = 262_144,
-    word: bytes = b"",
-) -> Tail:
-    """Read an answer to its end and return its last `keep` bytes. Raises HttpError.
+    timeout_s: float = 3.0,
+    max_bytes: int = 8_000_000,
+    tail_bytes: int = 262_144,
+    counted_word: bytes = b"",
+) -> ResponseTail:
+    """Read a response to its end and return its last `tail_bytes`. Raises HttpError.
 
-    Blocking. At most `keep` bytes and one chunk are in memory; an answer of more than `limit`
-    bytes is refused, before it is read where the server announces its length.
+    The call blocks. At most `tail_bytes` and one chunk are in memory. A body of more than
+    `max_bytes` is refused, before reading if the server announces its length.
     """
     from http.client import HTTPResponse
 
     began = time.monotonic()
-    with _explained(deadline_s), closing(_connect(url, began + deadline_s)) as wire:
-        _send(wire, url, "GET", None, headers)
-        with closing(HTTPResponse(wire, method="GET")) as response:  # type: ignore[arg-type]
+    with _translate_errors(timeout_s), closing(_connect(url, began + timeout_s)) as connection:
+        _send_request(connection, url, "GET", None, headers)
+        with closing(HTTPResponse(connection, method="GET")) as response:  # type: ignore[arg-type]
             response.begin()
-            raw, size, words = _read_tail(response, limit, keep, word)
+            raw, size, word_count = _read_tail(response, max_bytes, tail_bytes, counted_word)
         if not 200 <= response.status < 300:
-            _value(response, raw)
-    return Tail(raw, size, words, time.monotonic() - began)
+            _parse_json(response, raw)
+    return ResponseTail(raw, size, word_count, time.monotonic() - began)
 
 
-def knock(url: str, headers: Mapping[str, str], deadline_s: float) -> int | None:
-    """The status with which a GET is answered within `deadline_s`; None without an answer.
+def fetch_status(url: str, headers: Mapping[str, str], timeout_s: float) -> int | None:
+    """Return the status of a GET response within `timeout_s`, or None without a response.
 
-    Blocking. Nothing but the first line is read, and no module is needed to read the rest.
+    The call blocks. Only the status line is read, so `http.client` is not imported.
     """
     from urllib.parse import urlsplit
 
@@ -123,31 +127,31 @@ def knock(url: str, headers: Mapping[str, str], deadline_s: float) -> int | None
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     with suppress(HttpError, OSError, ValueError):
-        with closing(_connect(url, time.monotonic() + deadline_s)) as wire:
-            wire.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
-            with closing(wire.makefile("rb")) as answer:
-                version, status = answer.readline(1000).split(None, 2)[:2]
+        with closing(_connect(url, time.monotonic() + timeout_s)) as connection:
+            connection.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
+            with closing(connection.makefile("rb")) as reader:
+                version, status = reader.readline(1000).split(None, 2)[:2]
         if version.startswith(b"HTTP/1."):
             return int(status)
     return None
 
 
-class _Wire(io.RawIOBase):
-    """A connection whose every wait ends at one common deadline. Raises TimeoutError."""
+class _DeadlineSocket(io.RawIOBase):
+    """A connection whose operations share one deadline. They raise TimeoutError."""
 
-    def __init__(self, sock: socket.socket, ends: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
-        self._ends = ends
+        self._deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        self._sock.settimeout(_left(self._ends))
+        self._sock.settimeout(_remaining_s(self._deadline))
         return self._sock.recv_into(buffer)
 
     def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(_left(self._ends))
+        self._sock.settimeout(_remaining_s(self._deadline))
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -158,15 +162,15 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-def _left(ends: float) -> float:
-    """Seconds left until the monotonic time `ends`. Raises TimeoutError."""
-    seconds = ends - time.monotonic()
+def _remaining_s(deadline: float) -> float:
+    """Return the seconds left until the monotonic time `deadline`. Raises TimeoutError."""
+    seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
     return seconds
 
 
-def _connect(url: str, ends: float) -> _Wire:
+def _connect(url: str, deadline: float) -> _DeadlineSocket:
     import socket
     from urllib.parse import urlsplit
 
@@ -175,15 +179,15 @@ def _connect(url: str, ends: float) -> _Wire:
         raise HttpError("not an http:// address")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     failure: OSError = OSError("no address")
-    places = _resolve(parts.hostname, port, ends)
-    for index, (family, kind, protocol, _, address) in enumerate(places):
+    addresses = _resolve(parts.hostname, port, deadline)
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(ends) / (len(places) - index))
+            sock.settimeout(_remaining_s(deadline) / (len(addresses) - index))
             sock.connect(address)
-            # Head and body leave as two pieces: the second must not wait for the first's receipt.
+            # Head and body are sent separately; the body must not wait for the head's ACK.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Wire(_secure(sock, parts, ends), ends)
+            return _DeadlineSocket(_wrap_tls(sock, parts, deadline), deadline)
         except OSError as error:
             sock.close()
             failure = error
@@ -193,105 +197,121 @@ def _connect(url: str, ends: float) -> _Wire:
     raise failure
 
 
-def _secure(sock: socket.socket, parts: SplitResult, ends: float) -> socket.socket:
+def _wrap_tls(sock: socket.socket, parts: SplitResult, deadline: float) -> socket.socket:
     if parts.scheme == "http":
         return sock
     import ssl
 
-    sock.settimeout(_left(ends))
+    sock.settimeout(_remaining_s(deadline))
     return ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
 
 
-def _resolve(host: str, port: int, ends: float) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-    """The host's addresses. A resolver cannot be interrupted: it is left to end by itself."""
+def _resolve(
+    host: str, port: int, deadline: float
+) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    """Return the host's addresses. Raises HttpError, TimeoutError.
+
+    A resolver call cannot be interrupted, so it runs in a thread that is abandoned on a timeout.
+    """
     import socket
     from threading import Thread
 
-    with suppress(OSError, ValueError):  # a number needs no resolver, and no thread
+    with suppress(OSError, ValueError):  # numeric addresses need no resolver and no thread
         return _addresses(host, port, socket.AI_NUMERICHOST)
-    found: list[list[tuple[int, int, int, str, tuple[str, int]]]] = []
-    failed: list[Exception] = []
+    results: list[list[tuple[int, int, int, str, tuple[str, int]]]] = []
+    errors: list[Exception] = []
 
     def look() -> None:
         try:
-            found.append(_addresses(host, port))
+            results.append(_addresses(host, port))
         except (OSError, ValueError) as error:
-            failed.append(error)
+            errors.append(error)
 
     thread = Thread(target=look, name="resolver", daemon=True)
     thread.start()
-    thread.join(_left(ends))
-    if failed:
-        raise HttpError(f"cannot resolve {visible(host, 100)}")
-    if not found:
+    thread.join(_remaining_s(deadline))
+    if errors:
+        raise HttpError(f"cannot resolve {sanitize_text(host, 100)}")
+    if not results:
         raise TimeoutError
-    return found[0]
+    return results[0]
 
 
 def _addresses(
     host: str, port: int, flags: int = 0
 ) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-    """Raises OSError, ValueError."""
+    """Return the host's stream addresses. Raises OSError, ValueError."""
     import socket
 
-    # What is plain ASCII is not to load the tables of all other writings.
+    # Python loads the IDNA codec and its Unicode tables for a str, but not for bytes.
     name = host.encode() if host.isascii() else host
     return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)  # type: ignore[return-value]
 
 
-def _send(
-    wire: _Wire, url: str, method: str, body: object | None, headers: Mapping[str, str]
+def _send_request(
+    connection: _DeadlineSocket,
+    url: str,
+    method: str,
+    body: object | None,
+    headers: Mapping[str, str],
 ) -> None:
     import json
     from http.client import HTTPConnection
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
-    asked = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     raw = None if body is None else json.dumps(body, allow_nan=False).encode()
-    own = {"Accept": "application/json", "Connection": "close"}
+    default_headers = {"Accept": "application/json", "Connection": "close"}
     if raw is not None:
-        own["Content-Type"] = "application/json"
-    # Only for writing a well-formed request: it never opens a connection of its own.
+        default_headers["Content-Type"] = "application/json"
+    # HTTPConnection only formats the request: it never opens a connection of its own.
     writer = HTTPConnection(parts.hostname or "", parts.port)
-    writer.sock = wire
-    writer.request(method, asked, raw, {**own, **headers})
+    writer.sock = connection
+    writer.request(method, target, raw, {**default_headers, **headers})
 
 
-def _read(response: HTTPResponse, limit: int) -> bytes:
-    """The whole body of an answer that may be read. Raises HttpError, IncompleteRead."""
-    promised = _accept(response)
-    raw = b"" if promised is not None and promised > limit else response.read(limit + 1)
-    if len(raw) > limit or (promised is not None and promised > limit):
-        raise HttpError(f"answer larger than {limit}", response.status)
-    if promised is not None and len(raw) < promised:
+def _read_body(response: HTTPResponse, max_bytes: int) -> bytes:
+    """Return the whole response body. Raises HttpError, IncompleteRead."""
+    announced_bytes = _check_response(response)
+    raw = (
+        b""
+        if announced_bytes is not None and announced_bytes > max_bytes
+        else response.read(max_bytes + 1)
+    )
+    if len(raw) > max_bytes or (announced_bytes is not None and announced_bytes > max_bytes):
+        raise HttpError(f"answer larger than {max_bytes}", response.status)
+    if announced_bytes is not None and len(raw) < announced_bytes:
         raise HttpError("answer cut short", response.status)
     return raw
 
 
 def _read_tail(
-    response: HTTPResponse, limit: int, keep: int, word: bytes
+    response: HTTPResponse, max_bytes: int, tail_bytes: int, counted_word: bytes
 ) -> tuple[bytes, int, int]:
-    """The body's last bytes, its size, and how often `word` occurs in it. Raises HttpError."""
-    promised = _accept(response)
-    raw, size, words, edge = b"", 0, 0, b""
-    if promised is not None and promised > limit:
-        raise HttpError(f"answer larger than {limit}", response.status)
-    while chunk := response.read(CHUNK):
+    """Return (last bytes of the body, body size, occurrences of the word). Raises HttpError."""
+    announced_bytes = _check_response(response)
+    raw, size, word_count, overlap = b"", 0, 0, b""
+    if announced_bytes is not None and announced_bytes > max_bytes:
+        raise HttpError(f"answer larger than {max_bytes}", response.status)
+    while chunk := response.read(CHUNK_BYTES):
         size += len(chunk)
-        if size > limit:
-            raise HttpError(f"answer larger than {limit}", response.status)
-        if word:
-            words += (edge + chunk).count(word)
-            edge = chunk[-(len(word) - 1) :] if len(word) > 1 else b""
-        raw = (raw + chunk)[-keep:]
-    if promised is not None and size < promised:
+        if size > max_bytes:
+            raise HttpError(f"answer larger than {max_bytes}", response.status)
+        if counted_word:
+            word_count += (overlap + chunk).count(counted_word)
+            overlap = chunk[-(len(counted_word) - 1) :] if len(counted_word) > 1 else b""
+        raw = (raw + chunk)[-tail_bytes:]
+    if announced_bytes is not None and size < announced_bytes:
         raise HttpError("answer cut short", response.status)
-    return raw, size, words
+    return raw, size, word_count
 
 
-def _accept(response: HTTPResponse) -> int | None:
-    """The announced length of a body that may be read. Raises HttpError."""
+def _check_response(response: HTTPResponse) -> int | None:
+    """Return the announced body length, or None. Refuse redirects and compressed bodies.
+
+    Raises HttpError.
+    """
     if 300 <= response.status < 400:
         raise HttpError("redirect refused", response.status)
     if response.getheader("Content-Encoding", "identity").strip().lower() != "identity":
@@ -299,32 +319,37 @@ def _accept(response: HTTPResponse) -> int | None:
     return response.length
 
 
-def _value(response: HTTPResponse, raw: bytes) -> object:
-    """The JSON of a successful answer, else HttpError with what the server says instead."""
+def _parse_json(response: HTTPResponse, raw: bytes) -> object:
+    """Return the JSON value of a 2xx response.
+
+    Raises HttpError, which for any other status contains the beginning of the body.
+    """
     status = response.status
     if not 200 <= status < 300:
-        said = visible(" ".join(raw[:400].decode(errors="replace").split()), 120)
-        raise HttpError(f"{status}: {said or visible(response.reason, 120)}", status)
+        body_text = sanitize_text(" ".join(raw[:400].decode(errors="replace").split()), 120)
+        raise HttpError(f"{status}: {body_text or sanitize_text(response.reason, 120)}", status)
     if not raw.strip():
         raise HttpError(f"{status}: empty answer", status)
     try:
-        return decode(raw)
-    except BadJson as error:
-        kind = visible(response.getheader("Content-Type", "no type").split(";")[0].strip(), 60)
-        if "json" in kind:
+        return decode_json(raw)
+    except JsonError as error:
+        content_type = sanitize_text(
+            response.getheader("Content-Type", "no type").split(";")[0].strip(), 60
+        )
+        if "json" in content_type:
             raise HttpError(f"bad JSON: {error}", status) from None
-        raise HttpError(f"not JSON ({kind})", status) from None
+        raise HttpError(f"not JSON ({content_type})", status) from None
 
 
 @contextmanager
-def _explained(deadline_s: float) -> Iterator[None]:
-    """Whatever goes wrong on the way, as an HttpError of a few words."""
+def _translate_errors(timeout_s: float) -> Iterator[None]:
+    """Translate errors of sockets and `http.client` into HttpError with a short message."""
     from http.client import HTTPException, IncompleteRead, InvalidURL, RemoteDisconnected
 
     try:
         yield
     except TimeoutError:
-        raise HttpError(f"timed out after {deadline_s:g} s") from None
+        raise HttpError(f"timed out after {timeout_s:g} s") from None
     except ConnectionRefusedError:
         raise HttpError("refused") from None
     except RemoteDisconnected:
@@ -334,8 +359,8 @@ def _explained(deadline_s: float) -> Iterator[None]:
     except IncompleteRead:
         raise HttpError("answer cut short") from None
     except OSError as error:
-        raise HttpError(visible((error.strerror or str(error)).lower(), 120)) from None
+        raise HttpError(sanitize_text((error.strerror or str(error)).lower(), 120)) from None
     except (ValueError, TypeError, InvalidURL) as error:
-        raise HttpError(f"cannot ask: {visible(str(error), 120)}") from None
+        raise HttpError(f"cannot ask: {sanitize_text(str(error), 120)}") from None
     except HTTPException as error:
         raise HttpError(f"not HTTP ({type(error).__name__})") from None

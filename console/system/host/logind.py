@@ -1,4 +1,4 @@
-"""What logind does to a user's processes at log-out, by the files that it reads: logind.conf(5)."""
+"""Reads from logind.conf(5) files whether logind ends a user's processes at log-out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOTS = tuple(Path(root) / "systemd" for root in ("/usr/lib", "/usr/local/lib", "/run", "/etc"))
-"""Least first: a drop-in hides one of the same name before it, a setting the one before it."""
-LINGER = Path("/var/lib/systemd/linger")
-_YES = ("1", "yes", "y", "true", "t", "on")
-_LIMIT = 100_000
+CONFIG_DIRS = tuple(
+    Path(root) / "systemd" for root in ("/usr/lib", "/usr/local/lib", "/run", "/etc")
+)
+"""Configuration directories, lowest priority first.
+
+A drop-in replaces one of the same name in an earlier directory, and a later setting replaces an
+earlier one.
+"""
+LINGER_DIR = Path("/var/lib/systemd/linger")
+_TRUE_VALUES = ("1", "yes", "y", "true", "t", "on")
+_MAX_FILE_BYTES = 100_000
 
 
-def user() -> str:
-    """Our name by our user id: `$USER` may be another one's, or nobody's."""
+def current_user_name() -> str:
+    """Return the name of this process's real user id, or the id as text if it has no name.
+
+    `$USER` is not used: it may be unset or name another user.
+    """
     import pwd
 
     try:
@@ -23,32 +32,32 @@ def user() -> str:
         return str(os.getuid())
 
 
-def lingers(name: str, linger: Path = LINGER) -> bool:
-    """Whether the user's own systemd outlives the last log-out."""
-    return (linger / name).exists()
+def is_lingering(user_name: str, linger_dir: Path = LINGER_DIR) -> bool:
+    """Return True if the user's service manager keeps running after the last log-out."""
+    return (linger_dir / user_name).exists()
 
 
-def ends_sessions(name: str, roots: Sequence[Path] = ROOTS) -> bool:
-    """Whether what a session of the user has started is ended with it, lingering or not."""
-    kill, only = False, set[str]()
-    spared: set[str] | None = None
-    for key, value in _settings(roots):
+def kills_user_processes(user_name: str, config_dirs: Sequence[Path] = CONFIG_DIRS) -> bool:
+    """Return True if logind ends a session's processes with the session, lingering or not."""
+    kills, only_users = False, set[str]()
+    excluded_users: set[str] | None = None
+    for key, value in _read_login_settings(config_dirs):
         if key == "KillUserProcesses":
-            kill = value.lower() in _YES
+            kills = value.lower() in _TRUE_VALUES
         elif key == "KillOnlyUsers":
-            only = only | {*value.split()} if value else set()
+            only_users = only_users | {*value.split()} if value else set()
         elif key == "KillExcludeUsers":
-            spared = (spared or set()) | {*value.split()} if value else set()
-    if name in ({"root"} if spared is None else spared):
+            excluded_users = (excluded_users or set()) | {*value.split()} if value else set()
+    if user_name in ({"root"} if excluded_users is None else excluded_users):
         return False
-    return name in only if only else kill
+    return user_name in only_users if only_users else kills
 
 
-def _settings(roots: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """The settings of the section `[Login]`, in the order in which they count."""
-    for path in _files(roots):
+def _read_login_settings(config_dirs: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Yield (key, value) of the `[Login]` section, lowest priority first."""
+    for path in _find_config_files(config_dirs):
         section = ""
-        for raw in _read(path).splitlines():
+        for raw in _read_text(path).splitlines():
             line = raw.strip()
             if line.startswith("["):
                 section = line
@@ -57,18 +66,20 @@ def _settings(roots: Sequence[Path]) -> Iterator[tuple[str, str]]:
                 yield key.strip(), value.strip()
 
 
-def _files(roots: Sequence[Path]) -> list[Path]:
-    """The main file of the highest place that has one, then all drop-ins by their names."""
-    main = [root / "logind.conf" for root in reversed(roots) if (root / "logind.conf").is_file()]
-    named: dict[str, Path] = {}
-    for root in roots:
-        named |= {path.name: path for path in (root / "logind.conf.d").glob("*.conf")}
-    return [*main[:1], *(named[name] for name in sorted(named))]
+def _find_config_files(config_dirs: Sequence[Path]) -> list[Path]:
+    """Return the main file with the highest priority, then all drop-ins sorted by name."""
+    main_files = [
+        root / "logind.conf" for root in reversed(config_dirs) if (root / "logind.conf").is_file()
+    ]
+    drop_ins: dict[str, Path] = {}
+    for root in config_dirs:
+        drop_ins |= {path.name: path for path in (root / "logind.conf.d").glob("*.conf")}
+    return [*main_files[:1], *(drop_ins[name] for name in sorted(drop_ins))]
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_LIMIT).decode("utf-8", "replace")
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

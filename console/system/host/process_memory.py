@@ -1,4 +1,4 @@
-"""What a process that runs for months does without: memory that others would have kept for it."""
+"""Limits the memory that glibc and Python keep in a process that runs for months."""
 
 from __future__ import annotations
 
@@ -14,49 +14,55 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _M_ARENA_MAX = -8
-"""glibc's name for it."""
-NEEDED = ("asyncio", "http.client", "msgspec.json")
-UNWANTED = ("ssl", "typing_extensions")
-"""What those load for themselves where it is there, and use for nothing of ours: 2 MB.
+"""M_ARENA_MAX of mallopt(3)."""
+PRELOADED_MODULES = ("asyncio", "http.client", "msgspec.json")
+BLOCKED_MODULES = ("ssl", "typing_extensions")
+"""Optional imports of the preloaded modules that this project does not need: 2 MB.
 
-Who asks an `https://` address loads the first one then.
+The first request to an `https://` address imports `ssl`.
 """
 
 
-def be_lean() -> None:
-    """To be called before there are threads, and before anything of that is imported."""
+def reduce_memory() -> None:
+    """Limit malloc to one arena, and preload modules without their optional imports.
+
+    Call this before any thread is started, and before any of those modules is imported.
+    """
     import ctypes
 
-    with suppress(AttributeError, OSError):  # another C library has no such habit
-        # Each thread would have a heap of its own, with its own holes.
+    with suppress(AttributeError, OSError):  # other C libraries may lack mallopt
+        # By default, each thread gets an arena of its own, with its own fragmentation.
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    with without(*UNWANTED):
-        for name in NEEDED:
+    with block_imports(*BLOCKED_MODULES):
+        for name in PRELOADED_MODULES:
             import_module(name)
 
 
-def settle() -> None:
-    """To be called when all that stays is in memory: no more garbage is looked for among that."""
+def freeze_gc() -> None:
+    """Exclude all current objects from garbage collection.
+
+    Call this when all long-lived objects have been created.
+    """
     gc.collect()
     gc.freeze()
 
 
-def tidy() -> None:
-    """To be called every minute; it takes some milliseconds.
+def collect_garbage() -> None:
+    """Run a full garbage collection. Call this every minute; it takes some milliseconds.
 
-    Every wait that ends by a timeout leaves a ring of garbage, and Python keeps two thousand
-    emptied tuples of each length until it has looked at all objects: it would seldom do so.
-    What is left over in five minutes needs a room of its own, and what stays settles among it.
+    Every wait that ends by a timeout leaves a reference cycle, and Python keeps up to 2,000 freed
+    tuples of each length until a full collection, which it would rarely run by itself. The garbage
+    of five minutes needs additional heap, and long-lived objects allocated among it fragment that.
     """
     gc.collect()
 
 
-class Threads:
-    """A loop's threads for blocking work, new ones every minute.
+class RenewingExecutor:
+    """The default executor of an event loop, whose threads are replaced every minute.
 
-    glibc keeps for each thread up to seven pieces of every size that it has freed, 200 kB in all,
-    and gives them back when the thread ends only; so it is with the deepest stack it has needed.
-    Those of a pool take turns: for hours each of them goes on collecting.
+    glibc caches for each thread up to seven freed chunks of every size, 200 kB in all, and releases
+    them only when the thread ends; the same is true of the thread's deepest stack. The threads of a
+    pool take turns, so each of them would fill its cache over hours.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:
@@ -64,20 +70,21 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
 
     def renew(self) -> None:
-        """Who works goes on until it is done; whoever comes from now on is given a new thread."""
+        """Replace the thread pool. Running calls finish; later calls get new threads."""
         from concurrent.futures import ThreadPoolExecutor
 
-        before, self._pool = self._pool, ThreadPoolExecutor(thread_name_prefix="asyncio")
+        previous, self._pool = self._pool, ThreadPoolExecutor(thread_name_prefix="asyncio")
         self._loop.set_default_executor(self._pool)
-        if before is not None:
-            before.shutdown(wait=False)
+        if previous is not None:
+            previous.shutdown(wait=False)
 
 
 @contextmanager
-def without(*names: str) -> Iterator[None]:
-    """Who imports one of these modules finds none, unless it is loaded already."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # Python's own sign for it
+def block_imports(*module_names: str) -> Iterator[None]:
+    """Make imports of these modules fail within the context, unless they are loaded already."""
+    absent = [name for name in module_names if name not in sys.modules]
+    # An entry of None in sys.modules makes an import raise ModuleNotFoundError.
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Tell a service manager how we are: systemd's notification protocol, one datagram a message.
+"""Sends the daemon's state to a service manager: systemd's protocol, one datagram per message.
 
-Source: sd_notify(3). Without `NOTIFY_SOCKET` in the environment nobody asked, and nothing is sent.
+Source: sd_notify(3). Without `NOTIFY_SOCKET` in the environment, nothing is sent.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import socket
 
-HOUR_S = 3600.0
+MAX_PING_INTERVAL_S = 3600.0
 
 
 def notify(*assignments: str) -> bool:
-    """Send assignments such as `READY=1`; whether anybody listened. Never raises."""
+    """Send assignments such as `READY=1`. Return True if they were sent. Never raises."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -27,10 +27,17 @@ def notify(*assignments: str) -> bool:
     return True
 
 
-def ping_every_s() -> float | None:
-    """Seconds between two pings that a service manager wants, half of its limit; None: none."""
-    limit = os.environ.get("WATCHDOG_USEC", "")
-    meant_for = os.environ.get("WATCHDOG_PID", "")
-    if not limit.isdigit() or int(limit) <= 0 or (meant_for and meant_for != str(os.getpid())):
+def watchdog_ping_interval_s() -> float | None:
+    """Return the seconds between two watchdog pings, or None if none are wanted.
+
+    The interval is half of the service manager's timeout, and at most `MAX_PING_INTERVAL_S`.
+    """
+    timeout_us = os.environ.get("WATCHDOG_USEC", "")
+    target_pid = os.environ.get("WATCHDOG_PID", "")
+    if (
+        not timeout_us.isdigit()
+        or int(timeout_us) <= 0
+        or (target_pid and target_pid != str(os.getpid()))
+    ):
         return None
-    return min(int(limit) / 1e6 / 2, HOUR_S)
+    return min(int(timeout_us) / 1e6 / 2, MAX_PING_INTERVAL_S)

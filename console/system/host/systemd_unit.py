@@ -1,4 +1,4 @@
-"""The systemd user unit that keeps the monitors' daemon running across log-outs and reboots."""
+"""Generates the systemd user unit that keeps the daemon running across log-outs and reboots."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from console.core.model import Role
-from console.system.paths import NoHome, config_home, default_state
+from console.core.model.roles import Role
+from console.system.paths import (
+    NoHomeDirectoryError,
+    default_state_directory,
+    user_config_directory,
+)
 
-NAME = "rpa-console-monitors.service"
-"""The unit of the user's default box; every other box has one of its own."""
+DEFAULT_UNIT_NAME = "rpa-console-monitors.service"
+"""Unit of the user's default box; every other box has a unit with another name."""
 
-_UNIT = """\
+_UNIT_TEMPLATE = """\
 [Unit]
 Description=rpa-console: the monitors of {box}
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.service.html
@@ -32,37 +36,39 @@ WantedBy=default.target
 """
 
 
-def path(state: Path) -> Path:
-    """Where the unit of the box in `state` is among the user's. Raises NoHome."""
-    return config_home() / "systemd" / "user" / name(state)
+def unit_path(state_dir: Path) -> Path:
+    """Return the path of a box's unit among the user units. Raises NoHomeDirectoryError."""
+    return user_config_directory() / "systemd" / "user" / unit_name(state_dir)
 
 
-def name(state: Path) -> str:
-    """The unit's name: it follows from the state directory, so that two boxes have two units."""
+def unit_name(state_dir: Path) -> str:
+    """Return the unit's name, which is derived from the state directory: one unit per box."""
     try:
-        if state == default_state():
-            return NAME
-    except NoHome:
+        if state_dir == default_state_directory():
+            return DEFAULT_UNIT_NAME
+    except NoHomeDirectoryError:
         pass
-    word = re.sub(r"[^A-Za-z0-9]+", "-", str(state)).strip("-")[-60:].strip("-")
-    digest = sha256(os.fsencode(state)).hexdigest()[:8]
-    return f"{NAME.removesuffix('.service')}-{word}-{digest}.service"
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", str(state_dir)).strip("-")[-60:].strip("-")
+    digest = sha256(os.fsencode(state_dir)).hexdigest()[:8]
+    return f"{DEFAULT_UNIT_NAME.removesuffix('.service')}-{slug}-{digest}.service"
 
 
-def text(daemon: Role, box: str) -> str:
-    """The unit for a daemon started by this role's command."""
+def unit_text(daemon: Role, box_name: str) -> str:
+    """Return the unit file for a daemon that this role's command starts."""
     environment = "".join(
-        f"Environment={_quoted(f'{key}={value}')}\n" for key, value in daemon.env.items()
+        f"Environment={_quote(f'{key}={value}')}\n" for key, value in daemon.env.items()
     )
-    command = " ".join(_quoted(word).replace("$", "$$") for word in daemon.command)
-    return _UNIT.format(box=_literal(box), command=command, environment=environment)
+    command = " ".join(_quote(word).replace("$", "$$") for word in daemon.command)
+    return _UNIT_TEMPLATE.format(
+        box=_escape_specifiers(box_name), command=command, environment=environment
+    )
 
 
-def _quoted(word: str) -> str:
-    escaped = _literal(word).replace("\\", "\\\\").replace('"', '\\"')
+def _quote(word: str) -> str:
+    escaped = _escape_specifiers(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _literal(text: str) -> str:
-    """Specifiers (`%h`) taken literally; a unit file's line ends where it ends."""
+def _escape_specifiers(text: str) -> str:
+    """Escape specifiers such as `%h`, and replace newlines, which would end a unit file's line."""
     return text.replace("%", "%%").replace("\n", " ")

@@ -1,1 +1,1 @@
-"""Kernel locks: of commands, of starts and of a worker's life."""
+"""Kernel locks: command lock, start lock and life lock."""

@@ -1,6 +1,7 @@
-"""The decision lock: callers join one that is at work instead of queueing up behind it.
+"""The command lock: serializes commands for a role; a waiting caller can take over a result.
 
-A convenience, not the guarantee: killing its holder costs nothing, and so does losing the file.
+This lock is a convenience. The guarantee is the life lock: a killed holder or a lost lock file does
+no harm.
 """
 
 from __future__ import annotations
@@ -13,51 +14,56 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.core.model import Outcome
+from console.core.model.commands import Outcome
 from console.system import clock
 from console.system.locks import ofd_lock
-from console.system.processes.procfs import LINUX
+from console.system.processes.procfs import IS_LINUX
 
-_POLL_S, _POLL_MAX_S = 0.01, 0.1
+_POLL_INTERVAL_S, _MAX_POLL_INTERVAL_S = 0.01, 0.1
 
 
-class Busy(Exception):
-    """Somebody else has been at work all the time; the message says who."""
+class CommandLockTimeout(Exception):
+    """Another command has held the lock for the whole timeout. The message names its PIDs."""
 
 
 @contextmanager
-def decision(
-    path: Path, patience_s: float, joined: Callable[[], Outcome | None]
+def hold_command_lock(
+    path: Path, timeout_s: float, poll_result: Callable[[], Outcome | None]
 ) -> Iterator[Outcome | None]:
-    """Hold the lock; yields an outcome instead, unlocked, when another's work has `joined` ours.
+    """Hold the command lock at `path`, and yield None.
 
-    Raises Busy, LeaseError.
+    While another process holds the lock, call `poll_result` repeatedly: the first outcome that it
+    returns is yielded, without the lock. On a read-only file system, yield None without the lock.
+    Raises CommandLockTimeout, LockFileError.
     """
     try:
         descriptor = ofd_lock.open_lock(path)
-    except ofd_lock.LeaseError as error:
+    except ofd_lock.LockFileError as error:
         if getattr(error.__cause__, "errno", None) != errno.EROFS:
             raise
-        yield None  # a convenience: a file system that has become read-only costs no kill
+        yield None  # a read-only file system must not prevent a kill
         return
     try:
-        outcome, pause = None, _POLL_S
-        deadline = clock.tick() + patience_s
-        while outcome is None and not _taken(descriptor):
+        outcome, pause = None, _POLL_INTERVAL_S
+        deadline = clock.tick() + timeout_s
+        while outcome is None and not _try_lock(descriptor):
             if clock.tick() > deadline:
-                pids = ", ".join(map(str, ofd_lock.holders(path))) or "unknown"
-                raise Busy(f"another command is still at work (PID {pids})")
+                pids = ", ".join(map(str, ofd_lock.lock_holder_pids(path))) or "unknown"
+                raise CommandLockTimeout(f"another command is still at work (PID {pids})")
             time.sleep(pause)
-            pause = min(pause * 1.5, _POLL_MAX_S)  # many may wait: they must not be a load
-            outcome = joined()
+            pause = min(pause * 1.5, _MAX_POLL_INTERVAL_S)  # many callers may wait: limit the load
+            outcome = poll_result()
         yield outcome
     finally:
-        os.close(descriptor)  # unlocks: nobody inherits it
+        os.close(descriptor)  # unlocks: no child inherits it
 
 
-def _taken(descriptor: int) -> bool:
-    """Try the lock once. portalocker knows every system's, and takes 47 ms to be imported."""
-    if LINUX:
+def _try_lock(descriptor: int) -> bool:
+    """Try to take the lock; return True on success.
+
+    portalocker supports every platform, but its import takes 47 ms: on Linux it is not used.
+    """
+    if IS_LINUX:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as portalocker does here
         except BlockingIOError:

@@ -1,6 +1,6 @@
-"""A lease as it stands: who may run, by the lock, and what the shim wrote beside it.
+"""The state of a lease, from its life lock and the owner record that the shim wrote beside it.
 
-The lock is the truth; the record is information, and says who to ask the kernel about.
+The lock is authoritative. The record is information: it names the process to check with the kernel.
 """
 
 from __future__ import annotations
@@ -10,36 +10,45 @@ import json
 import os
 from pathlib import Path
 
-from console.core.model import Identity, Lease, LeaseState, Moment, Owner
+from console.core.model.processes import Identity
+from console.core.model.roles import Lease, LeaseState, Owner
+from console.core.model.time import Moment
 from console.core.processes import shim_program
 from console.system import clock
-from console.system.locks.ofd_lock import Grant, LeaseError, held, holders, open_lock, take
-from console.system.processes.procfs import alive, stat_of
+from console.system.locks.ofd_lock import (
+    HeldLock,
+    LockFileError,
+    acquire,
+    is_locked,
+    lock_holder_pids,
+    open_lock,
+)
+from console.system.processes.procfs import is_alive, read_stat
 
 __all__ = [
-    "Grant",
-    "LeaseError",
-    "held",
-    "holders",
-    "living",
-    "look",
+    "HeldLock",
+    "LockFileError",
+    "acquire",
+    "is_locked",
+    "live_owner",
+    "lock_holder_pids",
     "open_lock",
+    "read_lease",
     "read_owner",
-    "take",
     "write_owner",
 ]
 
-_NO_RECORD = (
+_INVALID_RECORD_ERRORS = (
     ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
-"""What reading a file as an owner record raises, whatever is in it."""
+"""The errors that parsing any file as an owner record can raise."""
 
 # --- the owner record: information, never proof ------------------------------------------------
 
 
-def write_owner(path: Path, owner: Owner, lock: Path) -> None:
-    """Say who owns the lease. Written under the lock. Raises OSError."""
-    status = lock.stat()
+def write_owner(path: Path, owner: Owner, lock_file: Path) -> None:
+    """Write the owner record of a lease. The caller holds the lock. Raises OSError."""
+    status = lock_file.stat()
     record = {
         "identity": str(owner.identity),
         "token": owner.token,
@@ -54,11 +63,11 @@ def write_owner(path: Path, owner: Owner, lock: Path) -> None:
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
-        _overwrite(path, json.dumps(record).encode())
+        _overwrite_in_place(path, json.dumps(record).encode())
 
 
-def _overwrite(path: Path, raw: bytes) -> None:
-    """Put it over the record before, padded: what a full disk still takes. Raises OSError."""
+def _overwrite_in_place(path: Path, raw: bytes) -> None:
+    """Overwrite the previous record, padded to its size; works on a full disk. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.pwrite(descriptor, raw.ljust(os.fstat(descriptor).st_size), 0)
@@ -67,7 +76,7 @@ def _overwrite(path: Path, raw: bytes) -> None:
 
 
 def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:
-    """The owner record and the lock's (device, inode); None when missing or unreadable."""
+    """Return the owner record and the lock's (device, inode); None if missing or unreadable."""
     try:
         record = json.loads(path.read_bytes()[:65_536])
         token = record["token"]
@@ -75,110 +84,121 @@ def read_owner(path: Path) -> tuple[Owner, tuple[int, int]] | None:
         device, inode = map(int, record["lock"])
         if type(token) is not int or not 0 <= token < 1 << 63:
             return None
-        since = _moment(at, tick, boot)
+        since = _parse_moment(at, tick, boot)
         owner = Owner(
-            identity=here(Identity.parse(record["identity"]), since),
+            identity=with_current_boot_id(Identity.parse(record["identity"]), since),
             token=token,
             since=since,
-            shim=here(Identity.parse(record["shim"]), since) if record.get("shim") else None,
+            shim=with_current_boot_id(Identity.parse(record["shim"]), since)
+            if record.get("shim")
+            else None,
             actor=str(record.get("actor", "")),
         )
         return owner, (device, inode)
-    except (*_NO_RECORD, OSError):
+    except (*_INVALID_RECORD_ERRORS, OSError):
         return None
 
 
-def _moment(at: float, tick: float, boot: str) -> Moment:
-    """The moment that a record tells. Raises TypeError, ValueError."""
+def _parse_moment(at: float, tick: float, boot: str) -> Moment:
+    """Return the moment of a record. Raises TypeError, ValueError."""
     if not (at - at == 0 == tick - tick and isinstance(boot, str)):
         raise ValueError("neither is endless")
     return Moment(float(at), float(tick), boot)
 
 
-BOOT_APART_S = 60.0
-"""Two readings of one boot's begin differ by less, unless the clock was set in between."""
+MAX_BOOT_TIME_DIFFERENCE_S = 60.0
+"""Two computed start times of one boot differ by less, unless the clock was set in between."""
 
 
-def here(identity: Identity, since: Moment) -> Identity:
-    """The identity, with this boot's id where another one was given to the same boot.
+def with_current_boot_id(identity: Identity, since: Moment) -> Identity:
+    """Return the identity, with the current boot id if it has another id of the same boot.
 
-    A container may show a boot id of its own. The process has the PID and the start ticks that
-    were recorded `since` then, and by both clocks the boot began at the same time.
+    A container may show a boot id of its own. The boot is the same if the process has the recorded
+    PID and start ticks, and if the boot time computed at `since` is the current one.
     """
     boot = clock.boot_id()
     if identity.boot == boot:
         return identity
-    stat, now = stat_of(identity.pid), clock.now()
-    apart = (since.at - since.tick) - (now.at - now.tick)
-    if stat is None or stat[0] in "ZX" or stat[2] != identity.ticks or abs(apart) > BOOT_APART_S:
+    stat, now = read_stat(identity.pid), clock.now()
+    difference_s = (since.at - since.tick) - (now.at - now.tick)
+    if (
+        stat is None
+        or stat[0] in "ZX"
+        or stat[2] != identity.ticks
+        or abs(difference_s) > MAX_BOOT_TIME_DIFFERENCE_S
+    ):
         return identity
     return Identity(identity.pid, identity.ticks, boot)
 
 
-def look(lock: Path, record: Path, ours: bool = False) -> Lease:
-    """The lease as it stands, without touching it. `ours`: who asks has taken it and holds it.
+def read_lease(lock_file: Path, owner_file: Path, held_by_caller: bool = False) -> Lease:
+    """Return the state of the lease, without taking the lock.
 
-    To him it is free: nobody else can hold it, so nobody need be looked for.
+    `held_by_caller`: the caller holds the lock. No other process can hold it then, so the lease is
+    free to the caller, and holders are not searched.
     """
     try:
-        is_held = not ours and held(lock)
-        known = read_owner(record)
-        owner = known[0] if known else None
-        # Without a shim the record is only the claim of a caller who is about to start a worker.
-        if owner and known and owner.shim is not None and alive(owner.identity):
-            if not _is(lock, known[1]):
+        is_held = not held_by_caller and is_locked(lock_file)
+        record = read_owner(owner_file)
+        owner = record[0] if record else None
+        # A record without a shim is written by a caller before it starts a worker.
+        if owner and record and owner.shim is not None and is_alive(owner.identity):
+            if not _has_inode(lock_file, record[1]):
                 reason = "the lock file was removed or replaced"
                 return Lease(LeaseState.REPLACED, owner, reason=reason)
             return Lease(LeaseState.HELD if is_held else LeaseState.FREE, owner)
-        return _without_owner(lock, owner) if is_held else Lease(LeaseState.FREE, owner)
-    except LeaseError as error:
+        return _state_without_owner(lock_file, owner) if is_held else Lease(LeaseState.FREE, owner)
+    except LockFileError as error:
         return Lease(LeaseState.UNKNOWN, reason=str(error))
 
 
-def living(lock: Path, record: Path) -> Owner | None:
-    """The owner, if he lives, has a shim and holds the lease; nobody else is looked for.
+def live_owner(lock_file: Path, owner_file: Path) -> Owner | None:
+    """Return the owner if it is alive, has a shim and holds the lease; else None.
 
-    A fraction of the cost of a `look` while somebody is only about to own it.
+    The function searches no other holders. While a worker is about to start, it takes a fraction of
+    the time of `read_lease`.
     """
     try:
-        known = read_owner(record)
-        if known is None or known[0].shim is None or not alive(known[0].identity):
+        record = read_owner(owner_file)
+        if record is None or record[0].shim is None or not is_alive(record[0].identity):
             return None
-        return known[0] if _is(lock, known[1]) and held(lock) else None
-    except LeaseError:
+        return record[0] if _has_inode(lock_file, record[1]) and is_locked(lock_file) else None
+    except LockFileError:
         return None
 
 
-def _without_owner(lock: Path, owner: Owner | None) -> Lease:
-    """Held, and its owner does not live: by a shim or a caller at work, or by a leftover."""
-    pids = holders(lock)
-    if any(is_shim(pid) or _exiting(pid) for pid in pids):
+def _state_without_owner(lock_file: Path, owner: Owner | None) -> Lease:
+    """Return the state of a held lease without a live worker.
+
+    The holder is a shim or a caller at work, or a leftover.
+    """
+    pids = lock_holder_pids(lock_file)
+    if any(is_shim(pid) or _is_exiting(pid) for pid in pids):
         return Lease(LeaseState.HELD, owner, pids, "its shim is starting or ending a worker")
-    if owner is not None and owner.identity.pid in pids and alive(owner.identity):
+    if owner is not None and owner.identity.pid in pids and is_alive(owner.identity):
         return Lease(LeaseState.HELD, owner, pids, "a caller is about to start a worker")
-    if not held(lock):
+    if not is_locked(lock_file):
         return Lease(LeaseState.FREE, owner)
     return Lease(LeaseState.ORPHANED, owner, pids, "its owner is gone")
 
 
 def is_shim(pid: int) -> bool:
-    """Return True if a process is a shim, of whatever installation."""
+    """Return True if a process is a shim, of any installation."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         words = os.fsdecode(file.read(4096)).split("\0")
-        return words[1:3] == ["-I", "-S"] and shim_program.is_shim(
-            words
-        )  # `-X utf8` may come between
+        # `-X utf8` may follow these options.
+        return words[1:3] == ["-I", "-S"] and shim_program.is_shim(words)
     return False
 
 
-def _exiting(pid: int) -> bool:
-    """Whether a process is on its way out: its memory goes before its descriptors do."""
+def _is_exiting(pid: int) -> bool:
+    """Return True if a process is exiting: the kernel frees its memory before its descriptors."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         return not file.read(1)
     return True
 
 
-def _is(path: Path, device_inode: tuple[int, int]) -> bool:
+def _has_inode(path: Path, device_inode: tuple[int, int]) -> bool:
     try:
         status = path.lstat()
     except OSError:

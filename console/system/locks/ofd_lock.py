@@ -1,12 +1,14 @@
-"""The kernel's side of a lease: a lock that lives as long as any process that inherited it.
+"""File locks that remain held while any process that inherited the descriptor is alive.
 
-An open-file-description lock (`F_OFD_SETLK`) belongs to the descriptor, is inherited with it by
-shim and worker, survives the death of whoever took it, cannot be taken through a read-only
-descriptor, and can be looked at without being touched (`F_OFD_GETLK`). Where there is none, `flock`
-has the same life, and looking tries. Chosen over locks of the caller (lost with the caller), over
-`lockf` (not inherited) and over portalocker's own objects (leaving one unlocks for the heirs too).
+An open-file-description lock (`F_OFD_SETLK`) belongs to the open file. Shim and worker inherit it
+with the descriptor, so it survives the death of the process that took it. It cannot be taken
+through a read-only descriptor, and `F_OFD_GETLK` reads its state without changing it. Where such
+locks are missing, `flock` has the same lifetime; its state is read by trying to take it.
 
-The file is never unlinked, holds nothing, and is opened without following links.
+Rejected alternatives: a lock of the caller is lost with the caller, `lockf` is not inherited, and
+leaving a portalocker object also unlocks for the processes that inherited the descriptor.
+
+The file is never unlinked, is always empty, and is opened without following links.
 """
 
 from __future__ import annotations
@@ -20,44 +22,49 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.core.frozen import slotted
-from console.system.processes.procfs import LINUX, PROC
+from console.system.processes.procfs import IS_LINUX, PROC_DIR
 
-_OFD = LINUX and hasattr(fcntl, "F_OFD_SETLK")
-_FLOCK = "@hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
+_HAS_OFD_LOCKS = IS_LINUX and hasattr(fcntl, "F_OFD_SETLK")
+_FLOCK_FORMAT = "@hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 
-class LeaseError(Exception):
-    """A lock file that cannot be used: the message says why and names the file."""
+class LockFileError(Exception):
+    """An unusable lock file. The message names the file and the reason."""
 
 
 @slotted
-class Grant:
-    """The lock, taken. Closing lets go only if no heir holds the descriptor."""
+class HeldLock:
+    """A held lock. Closing releases it only if no other process has inherited the descriptor."""
 
     path: Path
     descriptor: int
 
     def close(self) -> None:
-        """Close our descriptor. Never unlocks: the heirs' lock is the same lock."""
+        """Close, but do not unlock: that would release the lock of child processes too."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file without following links; it must be ours alone. Raises LeaseError."""
+    """Open or create a lock file without following links. Return its descriptor.
+
+    The file must belong to the current user, and its mode becomes 0600. Raises LockFileError.
+    """
     try:
         descriptor = _open(path, os.O_CREAT)
     except OSError as error:
-        raise LeaseError(f"{path}: the lock cannot be opened: {_why(path, error)}") from error
+        raise LockFileError(
+            f"{path}: the lock cannot be opened: {_explain_open_error(path, error)}"
+        ) from error
     if os.fstat(descriptor).st_mode & 0o077:
         os.fchmod(descriptor, 0o600)
     return descriptor
 
 
-def _open(path: Path, more: int = 0) -> int:
-    """A descriptor on a regular file of ours with one name. Raises OSError, LeaseError."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | more
+def _open(path: Path, extra_flags: int = 0) -> int:
+    """Open a regular file of the current user with one hard link. Raises OSError, LockFileError."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | extra_flags
     descriptor = os.open(path, flags, 0o600)
     status = os.fstat(descriptor)
     problem = None
@@ -69,21 +76,21 @@ def _open(path: Path, more: int = 0) -> int:
         problem = "has a second name (hard link)"
     if problem:
         os.close(descriptor)
-        raise LeaseError(f"{path}: unsafe lock file: {problem}")
+        raise LockFileError(f"{path}: unsafe lock file: {problem}")
     return descriptor
 
 
-def _why(path: Path, error: OSError) -> str:
+def _explain_open_error(path: Path, error: OSError) -> str:
     return "it is a symbolic link" if path.is_symlink() else error.strerror or str(error)
 
 
-def lock(descriptor: int, shared: bool = False) -> bool:
-    """Take the lock of an open file, at once or not at all. Raises OSError."""
+def try_lock(descriptor: int, shared: bool = False) -> bool:
+    """Take the lock of an open file without waiting; return False if held. Raises OSError."""
     try:
-        if _OFD:
+        if _HAS_OFD_LOCKS:
             kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
-            whole = struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+            request = struct.pack(_FLOCK_FORMAT, kind, os.SEEK_SET, 0, 0, 0)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
         else:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -93,64 +100,66 @@ def lock(descriptor: int, shared: bool = False) -> bool:
     return True
 
 
-def take(path: Path, shared: bool = False) -> Grant | None:
-    """The lease, or None when somebody holds it. Raises LeaseError."""
+def acquire(path: Path, shared: bool = False) -> HeldLock | None:
+    """Take the lock; return None if another process holds it. Raises LockFileError."""
     descriptor = open_lock(path)
     try:
-        if not lock(descriptor, shared):
+        if not try_lock(descriptor, shared):
             os.close(descriptor)
             return None
-        if not same_file(descriptor, path):
-            raise LeaseError(f"{path}: was replaced while it was being locked")
+        if not is_same_file(descriptor, path):
+            raise LockFileError(f"{path}: was replaced while it was being locked")
     except BaseException:
         with contextlib.suppress(OSError):
             os.close(descriptor)
         raise
-    return Grant(path, descriptor)
+    return HeldLock(path, descriptor)
 
 
-def same_file(descriptor: int, path: Path) -> bool:
+def is_same_file(descriptor: int, path: Path) -> bool:
     try:
-        ours, named = os.fstat(descriptor), os.lstat(path)
+        opened, named = os.fstat(descriptor), os.lstat(path)
     except OSError:
         return False
-    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+    return (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
 
 
-def carries(descriptor: int, path: Path) -> bool:
-    """Whether a descriptor of this process carries the lock of the file at `path`.
+def is_lock_descriptor(descriptor: int, path: Path) -> bool:
+    """Return True if a descriptor of this process holds the lock of the file at `path`.
 
-    It may be no descriptor at all: a number that comes from elsewhere.
+    `descriptor` is an untrusted number and may not be an open descriptor.
     """
     try:
         status = os.fstat(descriptor)
     except (OSError, OverflowError):
         return False
-    if not same_file(descriptor, path):
+    if not is_same_file(descriptor, path):
         return False
-    return _carries(os.getpid(), str(descriptor), status.st_dev, status.st_ino)
+    return _descriptor_holds_lock(os.getpid(), str(descriptor), status.st_dev, status.st_ino)
 
 
-def held(path: Path) -> bool:
-    """Whether anybody holds the lock, without taking it. Raises LeaseError."""
+def is_locked(path: Path) -> bool:
+    """Return True if a process holds the lock, without taking it. Raises LockFileError."""
     try:
         descriptor = _open(path)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise LeaseError(f"{path}: the lock cannot be looked at: {_why(path, error)}") from error
+        raise LockFileError(
+            f"{path}: the lock cannot be looked at: {_explain_open_error(path, error)}"
+        ) from error
     try:
-        if not _OFD:
-            return _held_by_trying(descriptor)
-        whole = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, whole)
-        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+        if not _HAS_OFD_LOCKS:
+            return _is_locked_by_trying(descriptor)
+        request = struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, request)
+        return bool(struct.unpack(_FLOCK_FORMAT, answer)[0] != fcntl.F_UNLCK)
     finally:
         os.close(descriptor)
 
 
-def _held_by_trying(descriptor: int) -> bool:
-    # A shared try lasts microseconds; `ensure` takes "held" for final only after it asked twice.
+def _is_locked_by_trying(descriptor: int) -> bool:
+    # The shared lock is held for microseconds. `ensure` checks twice before it accepts "held".
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -159,34 +168,38 @@ def _held_by_trying(descriptor: int) -> bool:
     return False
 
 
-def holders(path: Path) -> tuple[int, ...]:
-    """PIDs whose descriptors carry the lock itself: the truth that `lslocks` cannot tell.
+def lock_holder_pids(path: Path) -> tuple[int, ...]:
+    """Return the PIDs of the processes whose descriptors hold the lock, in ascending order.
 
-    The kernel's lock table names the process that took the lock, long dead; the `lock:` line in
-    `/proc/PID/fdinfo/FD` stands at every heir, and not at one who merely opened the file.
+    `lslocks` cannot show them: the kernel's lock table names the process that took the lock, which
+    may be dead. `/proc/PID/fdinfo/FD` has a `lock:` line in each process that inherited the lock,
+    and none in a process that only opened the file.
     """
     try:
         status = path.lstat()
     except OSError:
         return ()
-    found = []
-    for pid in _pids():
+    holders = []
+    for pid in _list_pids():
         with contextlib.suppress(OSError):
-            if any(_carries(pid, fd, status.st_dev, status.st_ino) for fd in _descriptors(pid)):
-                found.append(pid)
-    return tuple(sorted(found))
+            if any(
+                _descriptor_holds_lock(pid, fd, status.st_dev, status.st_ino)
+                for fd in _list_descriptors(pid)
+            ):
+                holders.append(pid)
+    return tuple(sorted(holders))
 
 
-def _pids() -> Iterator[int]:
+def _list_pids() -> Iterator[int]:
     with contextlib.suppress(OSError):
-        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())
+        yield from (int(name) for name in os.listdir(PROC_DIR) if name.isdigit())
 
 
-def _descriptors(pid: int) -> list[str]:
+def _list_descriptors(pid: int) -> list[str]:
     return os.listdir(f"/proc/{pid}/fd")
 
 
-def _carries(pid: int, descriptor: str, device: int, inode: int) -> bool:
+def _descriptor_holds_lock(pid: int, descriptor: str, device: int, inode: int) -> bool:
     try:
         status = os.stat(f"/proc/{pid}/fd/{descriptor}")
         if (status.st_dev, status.st_ino) != (device, inode):

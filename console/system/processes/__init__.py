@@ -1,1 +1,1 @@
-"""Reads the process table, and the records of a user's workers."""
+"""Reads the process table and the worker records of a user."""

@@ -1,4 +1,4 @@
-"""Where a process that others started writes: its standard output and error, if they are files."""
+"""Finds the files that an adopted process's standard output and standard error go to."""
 
 from __future__ import annotations
 
@@ -6,42 +6,46 @@ import os
 import stat
 from pathlib import Path
 
-from console.core.model import Identity
+from console.core.model.processes import Identity
 from console.system.processes import procfs
 
-_DESCRIPTORS = {"out": 1, "err": 2}
-_KINDS = {
+_STREAM_FDS = {"out": 1, "err": 2}
+_FILE_KINDS = {
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a terminal or device",
     stat.S_IFBLK: "a device", stat.S_IFDIR: "a directory",
 }  # fmt: skip
 
 
-class NoOutput(Exception):
-    """There is no file to read, and why."""
+class NoOutputFile(Exception):
+    """A stream that is not a readable file; the message says why."""
 
 
-def written_by(identity: Identity, stream: str) -> tuple[Path, str]:
-    """The file behind a stream (`out`, `err`), and its name for people. Raises NoOutput.
+def find_output_file(identity: Identity, stream: str) -> tuple[Path, str]:
+    """Return the path to open for a stream (`out` or `err`), and the file's name for display.
 
-    The path leads through `/proc`, to the very file that the process has open, whatever has become
-    of its name.
+    The path goes through `/proc/PID/fd`, so it opens the same file even if that was renamed or
+    removed. Raises NoOutputFile.
     """
-    number = _DESCRIPTORS[stream]
-    place = Path(f"/proc/{identity.pid}/fd/{number}")
-    name = "standard error" if stream == "err" else "standard output"
-    whose = f"PID {identity.pid}, which others started"
+    fd = _STREAM_FDS[stream]
+    path = Path(f"/proc/{identity.pid}/fd/{fd}")
+    stream_name = "standard error" if stream == "err" else "standard output"
+    subject = f"PID {identity.pid}, which others started"
     try:
-        target = os.readlink(place)
-        mode = os.stat(place).st_mode if not target.startswith(("pipe:", "socket:")) else None
+        target = os.readlink(path)
+        mode = os.stat(path).st_mode if not target.startswith(("pipe:", "socket:")) else None
     except PermissionError:
-        raise NoOutput(f"{whose}: no permission to see where it writes") from None
+        raise NoOutputFile(f"{subject}: no permission to see where it writes") from None
     except OSError:
-        raise NoOutput(f"{whose}: its {name} is closed, or it is gone") from None
-    if not procfs.alive(identity):
-        raise NoOutput(f"{whose}: it is gone")
+        raise NoOutputFile(f"{subject}: its {stream_name} is closed, or it is gone") from None
+    if not procfs.is_alive(identity):
+        raise NoOutputFile(f"{subject}: it is gone")
     if mode is None or not stat.S_ISREG(mode):
         kind = (
-            _KINDS.get(stat.S_IFMT(mode), "no file") if mode is not None else target.split(":")[0]
+            _FILE_KINDS.get(stat.S_IFMT(mode), "no file")
+            if mode is not None
+            else target.split(":")[0]
         )
-        raise NoOutput(f"{whose}: its {name} is {kind} ({target}), so there is no file to follow")
-    return place, target
+        raise NoOutputFile(
+            f"{subject}: its {stream_name} is {kind} ({target}), so there is no file to follow"
+        )
+    return path, target

@@ -1,4 +1,7 @@
-"""The process table, and the door to single processes: identity, signals, usage."""
+"""Reads the process table, and re-exports the functions on single processes.
+
+Those are identity, signals and resource usage, from `procfs` and `pidfd`.
+"""
 
 from __future__ import annotations
 
@@ -8,191 +11,230 @@ import threading
 from collections.abc import Iterable
 
 from console.core.frozen import frozen, replace
-from console.core.model import Identity, Moment, Process
+from console.core.model.processes import Identity, Process
+from console.core.model.time import Moment
 from console.system import clock
-from console.system.processes.pidfd import Handle, open_handles, wait_dead
+from console.system.processes.pidfd import ProcessHandle, open_handles, wait_until_dead
 from console.system.processes.procfs import (
-    HZ,
-    LINUX,
-    PROC,
-    Gone,
+    CLOCK_TICKS_PER_S,
+    IS_LINUX,
+    PROC_DIR,
     ProcessError,
-    alive,
-    check_namespace,
-    environment,
+    ProcessGone,
+    check_pid_namespace,
     identify,
-    ran,
-    read,
-    standing,
-    stat_of,
-    usage,
+    is_alive,
+    read_cpu_time_ns,
+    read_environment,
+    read_proc_file,
+    read_stat,
+    read_uid_and_nesting,
+    read_usage,
 )
 
 __all__ = [
-    "LINUX",
-    "PROC",
-    "Gone",
-    "Handle",
+    "IS_LINUX",
+    "PROC_DIR",
     "ProcessError",
-    "Table",
-    "alive",
-    "details",
-    "environment",
-    "ghost",
+    "ProcessGone",
+    "ProcessHandle",
+    "ProcessTable",
     "identify",
+    "is_alive",
     "open_handles",
-    "standing",
-    "usage",
-    "wait_dead",
+    "placeholder_process",
+    "read_environment",
+    "read_uid_and_nesting",
+    "read_usage",
+    "wait_until_dead",
+    "with_details",
 ]
 
 _ARGV_LIMIT = 131_072
-YOUNG_S = 10.0
-"""A process may still become another program by exec soon after it was started."""
-_FULL_S = 30.0
-"""And later too, if seldom: so often the command lines of all that ran since are compared."""
-_MANY = 1_000
-"""More PIDs than this given away since the last look: listing all is cheaper than asking each."""
+EXEC_WINDOW_S = 10.0
+"""Age up to which each scan checks whether a process has called exec since it was read."""
+_FULL_SCAN_INTERVAL_S = 30.0
+"""Interval between full checks for exec calls by older processes.
+
+A full check compares the command lines of all processes that have used CPU time since the last.
+"""
+_MAX_INCREMENTAL_PIDS = 1_000
+"""Limit of an incremental scan: for more newly allocated PIDs, listing `/proc` is cheaper."""
 
 
 @frozen
-class _Seen:
-    """A process as it was read, in the directory of this inode, after it had run for so long."""
+class _CacheEntry:
+    """A process as it was last read."""
 
     inode: int
-    ran: int | None
+    """Inode of the directory `/proc/PID`; it differs if the PID was reused."""
+    cpu_ns: int | None
+    """CPU time used when the process was read, in nanoseconds."""
     process: Process
 
 
-class Table:
-    """Looks at all processes, reading in full only what is new, young or asked for again."""
+class ProcessTable:
+    """A cached process table, which reads in full only new, young or requested processes."""
 
     def __init__(self) -> None:
-        self._known: dict[int, _Seen] = {}
-        self._full_at = 0.0
+        self._cache: dict[int, _CacheEntry] = {}
+        self._full_scan_tick = 0.0
         self._last_pid: int | None = None
-        self._young: dict[int, _Seen] = {}
-        """Those that may still become another program."""
-        self._awaited: set[int] = set()
-        """PIDs that were given away and had not appeared yet when they were looked for."""
-        self._untold: set[int] = set()
-        """PIDs that a look has found new or changed, and `newcomers` has not told yet."""
-        self._guard = threading.Lock()
+        self._exec_candidates: dict[int, _CacheEntry] = {}
+        """Processes younger than `EXEC_WINDOW_S`."""
+        self._pids_not_yet_visible: set[int] = set()
+        """PIDs that were allocated but had no process yet when they were probed."""
+        self._unreported_pids: set[int] = set()
+        """New or changed PIDs that `scan_new_or_changed` has not returned yet."""
+        self._lock = threading.Lock()
 
-    def stirred(self) -> bool:
-        """Whether a process has appeared since the last look, or is young enough to exec.
+    def may_have_changed(self) -> bool:
+        """Return True if a process may have been created or have called exec since the last scan.
 
-        Costs one short read: the kernel tells which PID it gave away last. Always true where it
-        does not.
+        The call costs one short read of the PID that the kernel allocated last. Always return True
+        if the kernel does not report that PID.
         """
         return bool(
             self._last_pid is None
-            or self._young
-            or self._awaited
-            or self._untold
-            or clock.tick() - self._full_at > _FULL_S
-            or _last_pid() != self._last_pid
+            or self._exec_candidates
+            or self._pids_not_yet_visible
+            or self._unreported_pids
+            or clock.tick() - self._full_scan_tick > _FULL_SCAN_INTERVAL_S
+            or _read_last_pid() != self._last_pid
         )
 
     @property
-    def brief(self) -> bool:
-        """Whether `newcomers` would look at those only that came since the last look."""
-        return self._given(clock.tick()) is not None
+    def can_scan_incrementally(self) -> bool:
+        """Return True if `scan_new_or_changed` can scan without listing all of `/proc`."""
+        return self._allocated_pids(clock.tick()) is not None
 
-    def newcomers(self) -> tuple[Process, ...]:
-        """Those that may have appeared or become another program since the last look.
+    def scan_new_or_changed(self) -> tuple[Process, ...]:
+        """Return the processes that may have been created or have called exec since the last scan.
 
-        Costs what the newcomers cost, however many processes there are: only the PIDs that were
-        given away since then are looked at. Raises ProcessError.
+        Only PIDs allocated since then and young processes are read, so the cost does not depend on
+        the number of all processes. If an incremental scan is not possible, return all processes.
+        Raises ProcessError.
         """
         now = clock.now()
-        with self._guard:
-            if (given := self._given(now.tick)) is not None:
-                return self._newcomers(now, given)
-            seen = self._look(now, (), False)
-            self._untold = set()
-        return seen
+        with self._lock:
+            if (allocated := self._allocated_pids(now.tick)) is not None:
+                return self._scan_allocated(now, allocated)
+            processes = self._scan(now, (), False)
+            self._unreported_pids = set()
+        return processes
 
-    def _given(self, tick: float) -> range | None:
-        """The PIDs given away since the last look; None where all processes must be looked at."""
-        before, last = self._last_pid, _last_pid()
-        recent = tick - self._full_at <= _FULL_S
-        if recent and before is not None and last is not None and 0 <= last - before <= _MANY:
+    def _allocated_pids(self, tick: float) -> range | None:
+        """Return the PIDs allocated since the last scan, or None if a complete scan is needed."""
+        before, last = self._last_pid, _read_last_pid()
+        recent = tick - self._full_scan_tick <= _FULL_SCAN_INTERVAL_S
+        if (
+            recent
+            and before is not None
+            and last is not None
+            and 0 <= last - before <= _MAX_INCREMENTAL_PIDS
+        ):
             return range(before + 1, last + 1)
         return None
 
-    def _newcomers(self, now: Moment, given: range) -> tuple[Process, ...]:
-        new = {*filter(_is_process, {*given, *self._awaited})}
-        looks = [_see(pid, 0, now) for pid in new]
-        looks += [_again(seen, now) for pid, seen in self._young.items() if pid not in new]
-        found = {pid: self._known[pid] for pid in self._untold if pid in self._known}
-        found |= {seen.process.pid: seen for seen in looks if seen is not None}
-        self._last_pid, self._young = given.stop - 1, _young(found, now)
-        self._awaited, self._untold = {*given} - found.keys(), set()
-        return tuple(seen.process for seen in found.values())
+    def _scan_allocated(self, now: Moment, allocated: range) -> tuple[Process, ...]:
+        new = {*filter(_is_process, {*allocated, *self._pids_not_yet_visible})}
+        entries = [_read_entry(pid, 0, now) for pid in new]
+        entries += [
+            _refresh_entry(entry, now)
+            for pid, entry in self._exec_candidates.items()
+            if pid not in new
+        ]
+        entries_by_pid = {
+            pid: self._cache[pid] for pid in self._unreported_pids if pid in self._cache
+        }
+        entries_by_pid |= {entry.process.pid: entry for entry in entries if entry is not None}
+        self._last_pid, self._exec_candidates = (
+            allocated.stop - 1,
+            _select_exec_candidates(entries_by_pid, now),
+        )
+        self._pids_not_yet_visible, self._unreported_pids = (
+            {*allocated} - entries_by_pid.keys(),
+            set(),
+        )
+        return tuple(entry.process for entry in entries_by_pid.values())
 
-    def look(self, again: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
-        """Every process. `again`: PIDs whose state and parent must be fresh; `full`: all of them.
+    def scan(self, refresh_pids: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
+        """Return every process.
 
-        Raises ProcessError when the table cannot be read at all.
+        `refresh_pids`: the PIDs whose state and parent must not come from the cache; `full`: none
+        may come from the cache. Raises ProcessError if the table cannot be read at all.
         """
         now = clock.now()
-        with self._guard:
-            return self._look(now, again, full)
+        with self._lock:
+            return self._scan(now, refresh_pids, full)
 
-    def _look(self, now: Moment, again: Iterable[int], full: bool) -> tuple[Process, ...]:
-        check_namespace()
-        check = now.tick - self._full_at > _FULL_S
-        if full or check:
-            self._full_at = now.tick
-        self._last_pid = _last_pid()  # before the listing: who comes in between is news again
-        fresh = {*again, *self._young}
-        known: dict[int, _Seen] = {}
-        for pid, inode in _list().items():
-            was = self._known.get(pid)
-            if was is None or was.inode != inode:
-                was, seen = None, _see(pid, inode, now)
-            elif full or pid in fresh:
-                seen = _see(pid, inode, now)
+    def _scan(self, now: Moment, refresh_pids: Iterable[int], full: bool) -> tuple[Process, ...]:
+        check_pid_namespace()
+        check_due = now.tick - self._full_scan_tick > _FULL_SCAN_INTERVAL_S
+        if full or check_due:
+            self._full_scan_tick = now.tick
+        # Read before the listing: a process created in between is then read twice, not missed.
+        self._last_pid = _read_last_pid()
+        uncached_pids = {*refresh_pids, *self._exec_candidates}
+        entries: dict[int, _CacheEntry] = {}
+        for pid, inode in _list_pids().items():
+            cached = self._cache.get(pid)
+            if cached is None or cached.inode != inode:
+                cached, entry = None, _read_entry(pid, inode, now)
+            elif full or pid in uncached_pids:
+                entry = _read_entry(pid, inode, now)
             else:
-                seen = _again(was, now) if check else was
-            if seen is None:
+                entry = _refresh_entry(cached, now) if check_due else cached
+            if entry is None:
                 continue
-            known[pid] = seen
-            if was is None or was.process.argv != seen.process.argv:
-                self._untold.add(pid)
-        self._known = known
-        self._young, self._awaited = _young(known, now), set()
-        return tuple(seen.process for seen in known.values())
+            entries[pid] = entry
+            if cached is None or cached.process.argv != entry.process.argv:
+                self._unreported_pids.add(pid)
+        self._cache = entries
+        self._exec_candidates, self._pids_not_yet_visible = (
+            _select_exec_candidates(entries, now),
+            set(),
+        )
+        return tuple(entry.process for entry in entries.values())
 
 
-def _young(known: dict[int, _Seen], now: Moment) -> dict[int, _Seen]:
-    """Those that may still become another program."""
+def _select_exec_candidates(entries: dict[int, _CacheEntry], now: Moment) -> dict[int, _CacheEntry]:
+    """Return the entries of processes younger than `EXEC_WINDOW_S`."""
     return {
-        pid: seen for pid, seen in known.items() if now.tick - seen.process.started.tick < YOUNG_S
+        pid: entry
+        for pid, entry in entries.items()
+        if now.tick - entry.process.started.tick < EXEC_WINDOW_S
     }
 
 
-def _again(seen: _Seen, now: Moment) -> _Seen | None:
-    """The same process now: read anew if it has become another program, None without it."""
-    pid = seen.process.pid
-    so_far = ran(pid)  # before the command line: what it runs for later is news again
-    if so_far is not None and so_far == seen.ran:
-        return seen
-    return _see(pid, seen.inode, now) if _other(seen.process) else replace(seen, ran=so_far)
+def _refresh_entry(entry: _CacheEntry, now: Moment) -> _CacheEntry | None:
+    """Return the current entry of a process, or None if the process is gone.
+
+    The process is read again if it has called exec.
+    """
+    pid = entry.process.pid
+    # Read before the command line: CPU time used from here on triggers another check.
+    cpu_ns = read_cpu_time_ns(pid)
+    if cpu_ns is not None and cpu_ns == entry.cpu_ns:
+        return entry
+    return (
+        _read_entry(pid, entry.inode, now)
+        if _has_changed_program(entry.process)
+        else replace(entry, cpu_ns=cpu_ns)
+    )
 
 
-def _other(one: Process) -> bool:
-    """Whether a process has become another program."""
+def _has_changed_program(process: Process) -> bool:
+    """Return True if the process's command line has changed or cannot be read."""
     try:
-        raw = read(f"/proc/{one.pid}/cmdline", _ARGV_LIMIT)
+        raw = read_proc_file(f"/proc/{process.pid}/cmdline", _ARGV_LIMIT)
     except OSError:
         return True
-    return raw.rstrip(b"\0") != "\0".join(one.argv).encode("utf-8", "replace")
+    return raw.rstrip(b"\0") != "\0".join(process.argv).encode("utf-8", "replace")
 
 
 def _is_process(pid: int) -> bool:
-    """Whether there is such a process: a thread's id is a PID that was given away as well."""
+    """Return True if the PID is that of a process, and not of a thread: both share one range."""
     if hasattr(os, "pidfd_open"):
         try:
             os.close(os.pidfd_open(pid))
@@ -202,66 +244,78 @@ def _is_process(pid: int) -> bool:
         else:
             return True
     try:
-        return f"\nTgid:\t{pid}\n".encode() in read(f"/proc/{pid}/status")
+        return f"\nTgid:\t{pid}\n".encode() in read_proc_file(f"/proc/{pid}/status")
     except OSError:
         return False
 
 
-def _last_pid() -> int | None:
-    """The PID, or thread's id, that was given away last; None where nobody tells."""
+def _read_last_pid() -> int | None:
+    """Return the PID or thread id allocated last, or None if the kernel does not report it."""
+
     try:
-        return int(read("/proc/loadavg", 256).split()[4])
+        return int(read_proc_file("/proc/loadavg", 256).split()[4])
     except (OSError, IndexError, ValueError):
         return None
 
 
-def _list() -> dict[int, int]:
-    """PID -> inode of its directory, which is another one when the PID was given away again."""
+def _list_pids() -> dict[int, int]:
+    """Return PID -> inode of its directory in `/proc`, which differs if the PID was reused.
+
+    Raises ProcessError.
+    """
     try:
-        with os.scandir(PROC) as entries:
-            return {int(one.name): one.inode() for one in entries if one.name.isdigit()}
+        with os.scandir(PROC_DIR) as entries:
+            return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
     except OSError as error:
         raise ProcessError(f"the process table cannot be read: {error.strerror}") from error
 
 
-def ghost(identity: Identity, started: Moment) -> Process:
-    """A process known by its identity alone, as the ledger remembers it."""
+def placeholder_process(identity: Identity, started: Moment) -> Process:
+    """Return a process of which only the identity and the start are known, from the event log."""
     return Process(identity, 1, (), started)
 
 
-def _see(pid: int, inode: int, now: Moment) -> _Seen | None:
-    """One process, or None without it. How long it has run is asked before anything else."""
-    so_far, one = ran(pid), _read_process(pid, now)
-    return _Seen(inode, so_far, one) if one is not None else None
+def _read_entry(pid: int, inode: int, now: Moment) -> _CacheEntry | None:
+    """Return the entry of one process, or None if it is gone. The CPU time is read first."""
+    cpu_ns, process = read_cpu_time_ns(pid), _read_process(pid, now)
+    return _CacheEntry(inode, cpu_ns, process) if process is not None else None
 
 
 def _read_process(pid: int, now: Moment) -> Process | None:
-    stat = stat_of(pid)
+    stat = read_stat(pid)
     if stat is None:
         return None
-    state, ppid, ticks, kernel = stat
-    try:  # a thread of the kernel's has no command line
-        raw = b"" if kernel else read(f"/proc/{pid}/cmdline", _ARGV_LIMIT)
+    state, ppid, ticks, is_kernel_thread = stat
+    try:  # kernel threads have no command line
+        raw = b"" if is_kernel_thread else read_proc_file(f"/proc/{pid}/cmdline", _ARGV_LIMIT)
     except OSError:
         return None
     argv = tuple(raw.rstrip(b"\0").decode("utf-8", "replace").split("\0"))
-    age = now.tick - ticks / HZ
-    started = Moment(now.at - age, now.tick - age, now.boot)
+    age_s = now.tick - ticks / CLOCK_TICKS_PER_S
+    started = Moment(now.at - age_s, now.tick - age_s, now.boot)
     identity = Identity(pid, ticks, now.boot)
     return Process(identity, ppid, argv if raw else (), started, state)
 
 
-def details(process: Process, variables: Iterable[str]) -> Process:
-    """`process` with its directory, program and the named variables, where readable."""
-    wanted = set(variables)
-    cwd, exe = _link(process.pid, "cwd"), _link(process.pid, "exe")
-    uid, nested = standing(process.pid)
+def with_details(process: Process, variables: Iterable[str]) -> Process:
+    """Return the process with its working directory, program, user and the named variables.
+
+    Details that cannot be read are None, or missing.
+    """
+    names = set(variables)
+    cwd, exe = _read_link(process.pid, "cwd"), _read_link(process.pid, "exe")
+    uid, is_nested = read_uid_and_nesting(process.pid)
     return replace(
-        process, cwd=cwd, exe=exe, env=environment(process.pid, wanted), uid=uid, nested=nested
+        process,
+        cwd=cwd,
+        exe=exe,
+        env=read_environment(process.pid, names),
+        uid=uid,
+        in_container=is_nested,
     )
 
 
-def _link(pid: int, name: str) -> str | None:
+def _read_link(pid: int, name: str) -> str | None:
     try:
         return os.readlink(f"/proc/{pid}/{name}")
     except OSError:

@@ -1,6 +1,6 @@
-"""One process as the kernel tells it: identity, state, environment, usage.
+"""Reads single processes from `/proc`: identity, state, environment, usage.
 
-What is Linux only (`/proc`) is behind this door; other systems are not supported yet.
+This module contains the code that is Linux only; other systems are not supported yet.
 """
 
 from __future__ import annotations
@@ -11,95 +11,96 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from console.core.model import Identity
+from console.core.model.processes import Identity
 from console.system import clock
 
-PROC = Path("/proc")
-LINUX = sys.platform.startswith("linux") and PROC.is_dir()
-_CHUNK = 8192
+PROC_DIR = Path("/proc")
+IS_LINUX = sys.platform.startswith("linux") and PROC_DIR.is_dir()
+_CHUNK_BYTES = 8192
 _PF_KTHREAD = 0x200000
-"""The kernel's flag of its own threads."""
-_RAN = 2
-"""The kernel's CPUCLOCK_SCHED: by the scheduler's own account, not by ticks."""
-HZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+"""Flag of kernel threads in `/proc/PID/stat`."""
+_CPUCLOCK_SCHED = 2
+"""The kernel's CPUCLOCK_SCHED: CPU time as the scheduler accounts it, not in ticks."""
+CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
-def unsupported() -> str | None:
-    """Why nothing can be started, ended or watched on this system, or None on Linux."""
+def platform_error() -> str | None:
+    """Return why this system is not supported, or None on Linux."""
     if sys.platform.startswith("linux"):
         return None
     return f"{sys.platform} is not supported yet: workers are started and watched on Linux only"
 
 
 class ProcessError(Exception):
-    """A process could not be signalled: gone, replaced by another, or not permitted."""
+    """A failed operation on a process: it is gone, was replaced, or permission is missing."""
 
 
-class Gone(ProcessError):
-    """The process that was meant is no more."""
+class ProcessGone(ProcessError):
+    """The process no longer exists, or its PID belongs to another process."""
 
 
-def read(path: str, limit: int = 4096) -> bytes:
-    """The beginning of a file of `/proc`: a short read is the whole of it. Raises OSError."""
+def read_proc_file(path: str, max_bytes: int = 4096) -> bytes:
+    """Return up to `max_bytes` of a `/proc` file. A short read is its end. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        raw = chunk = os.read(descriptor, _CHUNK)
-        while len(chunk) == _CHUNK and len(raw) < limit:
-            chunk = os.read(descriptor, _CHUNK)
+        raw = chunk = os.read(descriptor, _CHUNK_BYTES)
+        while len(chunk) == _CHUNK_BYTES and len(raw) < max_bytes:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
             raw += chunk
-        return raw[:limit]
+        return raw[:max_bytes]
     finally:
         os.close(descriptor)
 
 
-def stat_of(pid: int) -> tuple[str, int, int, bool] | None:
-    """(state, ppid, start ticks, whether it is a thread of the kernel's), or None without one."""
+def read_stat(pid: int) -> tuple[str, int, int, bool] | None:
+    """Return (state, ppid, start ticks, is kernel thread), or None if there is no such process."""
     try:
-        raw = read(f"/proc/{pid}/stat")
+        raw = read_proc_file(f"/proc/{pid}/stat")
     except OSError:
         return None
-    # The name in parentheses may hold anything, parentheses and newlines included.
+    # The name in parentheses may contain any character, including parentheses and newlines.
     fields = raw[raw.rfind(b")") + 2 :].split(None, 20)
     if len(fields) <= 19:
         return None
-    kernel = bool(int(fields[6]) & _PF_KTHREAD)
-    return fields[0].decode(), int(fields[1]), int(fields[19]), kernel
+    is_kernel_thread = bool(int(fields[6]) & _PF_KTHREAD)
+    return fields[0].decode(), int(fields[1]), int(fields[19]), is_kernel_thread
 
 
-def ran(pid: int) -> int | None:
-    """Nanoseconds that a process has run so far, all its threads; None where nobody tells.
+def read_cpu_time_ns(pid: int) -> int | None:
+    """Return the CPU time of all threads of a process in nanoseconds; None if it cannot be read.
 
-    One call without a file, whoever's the process is: the clock that `clock_getcpuclockid(3)`
-    names. What has not run has not become another program either.
+    This is the clock that clock_getcpuclockid(3) names: one system call, no file is opened, and it
+    works for every user's processes. A process whose CPU time is unchanged has not called exec.
     """
     try:
-        return time.clock_gettime_ns((~pid << 3) | _RAN)
+        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
     except (OSError, AttributeError):
         return None
 
 
 def identify(pid: int) -> Identity | None:
-    """The identity of the process that has this PID now; None when there is none."""
-    stat = stat_of(pid)
+    """Return the identity of the process that has this PID now, or None."""
+    stat = read_stat(pid)
     return Identity(pid, stat[2], clock.boot_id()) if stat else None
 
 
-def alive(identity: Identity) -> bool:
-    """Whether this very process exists and is not a zombie."""
+def is_alive(identity: Identity) -> bool:
+    """Return True if a process with this identity exists and is not a zombie."""
     if identity.boot != clock.boot_id():
         return False
-    stat = stat_of(identity.pid)
+    stat = read_stat(identity.pid)
     return stat is not None and stat[2] == identity.ticks and stat[0] not in "ZX"
 
 
-def standing(pid: int) -> tuple[int | None, bool]:
-    """(effective user or None, whether the process is in a PID namespace below ours).
+def read_uid_and_nesting(pid: int) -> tuple[int | None, bool]:
+    """Return (effective user id, is in a nested PID namespace).
 
-    By `Uid:` and `NSpid:` of `/proc/PID/status`, see proc_pid_status(5): `NSpid` has one number for
-    each namespace from that of `/proc` down to the process's own.
+    The user id is None if it cannot be read. The source is `Uid:` and `NSpid:` of
+    `/proc/PID/status`, see proc_pid_status(5): `NSpid` has one number for each namespace, from that
+    of `/proc` down to the process's own.
     """
     try:
-        raw = read(f"/proc/{pid}/status")
+        raw = read_proc_file(f"/proc/{pid}/status")
     except OSError:
         return None, False
     fields = dict(line.partition(b":\t")[::2] for line in raw.split(b"\n"))
@@ -107,30 +108,30 @@ def standing(pid: int) -> tuple[int | None, bool]:
     return int(uids[1]) if len(uids) > 1 else None, len(pids) > 1
 
 
-def check_namespace() -> None:
-    """Raise ProcessError where `/proc` shows another PID namespace than ours.
+def check_pid_namespace() -> None:
+    """Raise ProcessError if `/proc` shows another PID namespace than this process's own.
 
-    There a PID means one process to `/proc` and another one to `kill`.
+    A PID in `/proc` would then mean another process than the same PID passed to kill(2).
     """
     try:
-        own = os.readlink("/proc/self")
+        own_pid = os.readlink("/proc/self")
     except OSError as error:
         raise ProcessError(f"/proc/self cannot be read: {error.strerror}") from error
-    if own != str(os.getpid()):
+    if own_pid != str(os.getpid()):
         raise ProcessError(
-            f"/proc belongs to another PID namespace: it calls this process {own}, the kernel "
+            f"/proc belongs to another PID namespace: it calls this process {own_pid}, the kernel "
             f"{os.getpid()}; mount this namespace's own: mount -t proc proc /proc"
         )
 
 
-def environment(pid: int, wanted: set[str]) -> dict[str, str]:
-    """The wanted variables of a process's environment at its start; empty when unreadable."""
+def read_environment(pid: int, variables: set[str]) -> dict[str, str]:
+    """Return the given variables from a process's initial environment; empty if unreadable."""
     try:
-        raw = read(f"/proc/{pid}/environ", 1_000_000)
+        raw = read_proc_file(f"/proc/{pid}/environ", 1_000_000)
     except OSError:
         return {}
-    names = {name.encode(): name for name in wanted}
-    if not any(name in raw for name in names):  # as in most
+    names = {name.encode(): name for name in variables}
+    if not any(name in raw for name in names):  # fast path for most processes
         return {}
     entries = (entry.partition(b"=") for entry in raw.split(b"\0"))
     return {
@@ -140,16 +141,17 @@ def environment(pid: int, wanted: set[str]) -> dict[str, str]:
     }
 
 
-def usage(pids: Iterable[int]) -> tuple[float, int]:
-    """(CPU seconds used so far, resident bytes), summed over the processes that can be read."""
+def read_usage(pids: Iterable[int]) -> tuple[float, int]:
+    """Return (CPU seconds used, resident bytes), summed over the processes that can be read."""
+
     seconds, resident = 0.0, 0
-    page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+    page_bytes = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
     for pid in pids:
         try:
-            raw = read(f"/proc/{pid}/stat")
+            raw = read_proc_file(f"/proc/{pid}/stat")
             fields = raw[raw.rfind(b")") + 2 :].split()
-            seconds += (int(fields[11]) + int(fields[12])) / HZ
-            resident += int(fields[21]) * page
+            seconds += (int(fields[11]) + int(fields[12])) / CLOCK_TICKS_PER_S
+            resident += int(fields[21]) * page_bytes
         except (OSError, IndexError, ValueError):
             continue
     return seconds, resident

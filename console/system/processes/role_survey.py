@@ -1,4 +1,4 @@
-"""One look at the process table: which process belongs to which role of a box."""
+"""Surveys the process table: which process belongs to which role of a box."""
 
 from __future__ import annotations
 
@@ -9,187 +9,251 @@ from pathlib import Path
 
 from console.core import secret_redaction
 from console.core.frozen import frozen, replace
-from console.core.model import Identity, Instance, LookAlike, Process, Role
+from console.core.model.processes import Identity, Instance, LookAlike, Process
+from console.core.model.roles import Role
 from console.core.processes import instances as grouping
-from console.core.processes.instances import DEMO_VARIABLE, MARKS, Kinship, Scope
-from console.system.accounts import user_ids, user_name
+from console.core.processes.instances import DEMO_VARIABLE, ENV_MARKERS, BoxScope, ProcessForest
+from console.system.accounts import role_user_ids, user_name
 from console.system.processes import process_table, procfs, worker_registry
-from console.system.processes.process_table import Table
+from console.system.processes.process_table import ProcessTable
 
 MAX_LOOK_ALIKES = 20
-"""Look-alikes that are named for each role."""
-MAX_EXAMINED = 200
-"""Processes of other users that are examined for each look."""
+"""Look-alikes reported for each role."""
+MAX_FOREIGN_PROCESSES = 200
+"""Processes of other users that are examined in each survey."""
 
 
 @frozen
 class Survey:
-    """What one look at the process table has found."""
+    """The result of one survey of the process table."""
 
-    kinship: Kinship
+    forest: ProcessForest
     candidates: tuple[Process, ...]
-    """Processes of the roles' users that may run a role's script, with their details."""
-    foreign: tuple[Process, ...]
+    """Processes of the roles' users that may run a role's script, with details."""
+    foreign_processes: tuple[Process, ...]
     """Processes of other users whose command line contains a role's script."""
-    scope: Scope
-    records: tuple[worker_registry.Record, ...]
-    claims: Mapping[int, frozenset[str]]
+    scope: BoxScope
+    worker_records: tuple[worker_registry.WorkerRecord, ...]
+    roles_by_pid: Mapping[int, frozenset[str]]
     """PID -> the roles that this process belongs to by its match."""
 
-    def stops(self, role: str) -> frozenset[int]:
-        """The PIDs that belong to other roles only, and so to no tree of this one."""
-        return frozenset(pid for pid, roles in self.claims.items() if role not in roles)
+    def other_role_pids(self, role_name: str) -> frozenset[int]:
+        """Return the PIDs that belong only to other roles, and so to no tree of this role."""
+        return frozenset(pid for pid, roles in self.roles_by_pid.items() if role_name not in roles)
 
-    def kept(
-        self, members: Iterable[Identity], root: int, role: str, holders: Collection[int]
+    def without_protected(
+        self,
+        members: Iterable[Identity],
+        root_pid: int,
+        role_name: str,
+        port_holders: Collection[int],
     ) -> list[Identity]:
-        """The members of the role's tree below `root` that belong to it alone.
+        """Return those members of the role's tree below `root_pid` that belong to it alone.
 
-        Left out is what belongs to another role or is one of `holders` of the queue's port, with
-        all below it. A root that holds the port is the queue itself.
+        A process is left out, with its descendants, if it belongs to another role or is one of the
+        `port_holders` of the queue's port. If the root holds that port, it is the queue server, and
+        no port holder is left out.
         """
-        spared = self.stops(role) | (set() if root in holders else set(holders))
-        return [one for one in members if not self._below(one.pid, spared, root)]
+        protected_pids = self.other_role_pids(role_name) | (
+            set() if root_pid in port_holders else set(port_holders)
+        )
+        return [
+            identity
+            for identity in members
+            if not self._is_protected(identity.pid, protected_pids, root_pid)
+        ]
 
-    def _below(self, pid: int, spared: Collection[int], root: int) -> bool:
-        """Whether a process is one of those spared, or below one, on the way up to `root`."""
-        for one in (pid, *self.kinship.above(pid)):
-            if one == root:
+    def _is_protected(self, pid: int, protected_pids: Collection[int], root_pid: int) -> bool:
+        """Return True if the process or an ancestor of it below `root_pid` is protected."""
+        for ancestor_pid in (pid, *self.forest.ancestor_pids(pid)):
+            if ancestor_pid == root_pid:
                 return False
-            if one in spared:
+            if ancestor_pid in protected_pids:
                 return True
         return False
 
-    def instances(self, role: Role) -> list[Instance]:
-        """The role's instances: by their match, and by what was recorded of them earlier."""
-        role = self._resolved(role)
-        stop = self.stops(role.name)
-        found = list(grouping.group(role, self.candidates, self.kinship, self.scope, stop))
-        boxes = {one.identity: one.box for one in self.records}
-        found = [_of_box(one, boxes, self.scope.box) for one in found]
-        return found + self._recorded(role, found, stop)
+    def find_instances(self, role: Role) -> list[Instance]:
+        """Return the role's instances: those that match, then those from worker records."""
+        role = self._resolved_role(role)
+        excluded_pids = self.other_role_pids(role.name)
+        instances = list(
+            grouping.group_instances(role, self.candidates, self.forest, self.scope, excluded_pids)
+        )
+        boxes = {record.identity: record.box for record in self.worker_records}
+        instances = [_with_box(instance, boxes, self.scope.box) for instance in instances]
+        return instances + self._recorded_instances(role, instances, excluded_pids)
 
-    def _resolved(self, role: Role) -> Role:
-        """The role as this look knows it, with the targets of its symbolic links."""
-        return next((one for one in self.scope.roles if one.name == role.name), role)
+    def _resolved_role(self, role: Role) -> Role:
+        """Return the role as in this survey's scope, with symbolic links resolved."""
+        return next(
+            (scope_role for scope_role in self.scope.roles if scope_role.name == role.name), role
+        )
 
-    def _recorded(
-        self, role: Role, found: Sequence[Instance], stop: Collection[int]
+    def _recorded_instances(
+        self, role: Role, matched: Sequence[Instance], excluded_pids: Collection[int]
     ) -> list[Instance]:
-        """Living workers of this role, or under the same rule, that it does not match any more."""
-        same, seen = worker_registry.rule(role), {pid for one in found for pid in one.pids}
-        more = []
-        for record in self.records:
-            root = self.kinship.by_pid.get(record.identity.pid)
-            ours = (record.box, record.role) == (self.scope.box, role.name)
-            if not (ours or record.rule == same):
-                continue
-            if root is None or root.identity != record.identity or root.pid in stop:
-                continue
-            above = self.kinship.above(root.pid)
-            if root.state == "Z" or root.pid in seen or not seen.isdisjoint(above):
-                continue
-            one = Instance(role.name, self.kinship.tree(root, stop))
-            more.append(_of_box(one, {root.identity: record.box}, self.scope.box))
-        return more
+        """Return living workers that no longer match, but have a record.
 
-    def look_alikes(self, role: Role, instances: Iterable[Instance]) -> tuple[LookAlike, ...]:
-        """The processes that run the role's script and do not count, `MAX_LOOK_ALIKES` at most."""
-        role = self._resolved(role)
-        counted = {pid for one in instances for pid in one.pids} | self.claims.keys()
-        found = [
-            _look_alike(one, why)
+        The record is of this role, or has the same matching rule.
+        """
+        rule, covered_pids = (
+            worker_registry.matching_rule(role),
+            {pid for instance in matched for pid in instance.pids},
+        )
+        recorded = []
+        for record in self.worker_records:
+            root = self.forest.by_pid.get(record.identity.pid)
+            is_own = (record.box, record.role) == (self.scope.box, role.name)
+            if not (is_own or record.rule == rule):
+                continue
+            if root is None or root.identity != record.identity or root.pid in excluded_pids:
+                continue
+            ancestor_pids = self.forest.ancestor_pids(root.pid)
+            if (
+                root.state == "Z"
+                or root.pid in covered_pids
+                or not covered_pids.isdisjoint(ancestor_pids)
+            ):
+                continue
+            instance = Instance(role.name, self.forest.descendants_of(root, excluded_pids))
+            recorded.append(_with_box(instance, {root.identity: record.box}, self.scope.box))
+        return recorded
+
+    def find_look_alikes(self, role: Role, instances: Iterable[Instance]) -> tuple[LookAlike, ...]:
+        """Return the role's look-alikes, at most `MAX_LOOK_ALIKES`.
+
+        They are processes that run the role's script and do not count as instances.
+        """
+
+        role = self._resolved_role(role)
+        counted = {pid for one in instances for pid in one.pids} | self.roles_by_pid.keys()
+        look_alikes = [
+            _build_look_alike(one, reason)
             for one in self.candidates
             if one.pid not in counted
-            and grouping.meets(one, role)
-            and (why := grouping.exclusion(one, role, self.scope)) is not None
+            and grouping.matches_role(one, role)
+            and (reason := grouping.exclusion_reason(one, role, self.scope)) is not None
         ]
-        named = (one for one in self.foreign if grouping.names(one.argv, role.match))
-        found += [_look_alike(one, grouping.OTHER_USER) for one in islice(named, MAX_LOOK_ALIKES)]
-        return tuple(found[:MAX_LOOK_ALIKES])
+        foreign = (
+            one for one in self.foreign_processes if grouping.has_leading_word(one.argv, role.match)
+        )
+        look_alikes += [
+            _build_look_alike(one, grouping.OTHER_USER_REASON)
+            for one in islice(foreign, MAX_LOOK_ALIKES)
+        ]
+        return tuple(look_alikes[:MAX_LOOK_ALIKES])
 
 
-def survey(
-    table: Table, roles: Sequence[Role], box: str, again: Iterable[int] = (), full: bool = False
+def take_survey(
+    table: ProcessTable,
+    roles: Sequence[Role],
+    box_name: str,
+    refresh_pids: Iterable[int] = (),
+    full: bool = False,
 ) -> Survey:
-    """Look at all processes. Raises ProcessError.
+    """Survey all processes. Raises ProcessError.
 
-    `again`, `full`: see `Table.look`.
+    `refresh_pids`, `full`: see `ProcessTable.scan`.
     """
-    seen = table.look(again, full)
-    own = own_lineage(seen)
-    scope = Scope(box, roles, user_ids(roles))
-    ours, foreign = _by_user(roles, scope, (one for one in seen if one.pid not in own))
-    variables = {*MARKS, DEMO_VARIABLE, *(key for role in roles for key in role.match_env)}
+    processes = table.scan(refresh_pids, full)
+    excluded_pids = self_and_shell_pids(processes)
+    scope = BoxScope(box_name, roles, role_user_ids(roles))
+    ours, foreign = _split_by_user(
+        roles, scope, (process for process in processes if process.pid not in excluded_pids)
+    )
+    variables = {*ENV_MARKERS, DEMO_VARIABLE, *(key for role in roles for key in role.match_env)}
     detailed = {
-        one.pid: process_table.details(one, variables) for one in grouping.candidates(roles, ours)
+        process.pid: process_table.with_details(process, variables)
+        for process in grouping.filter_candidates(roles, ours)
     }
-    kinship = Kinship(detailed.get(one.pid, one) for one in seen if one.pid not in own)
+    forest = ProcessForest(
+        detailed.get(process.pid, process)
+        for process in processes
+        if process.pid not in excluded_pids
+    )
     candidates = tuple(detailed.values())
-    claims = {
-        one.pid: frozenset(role.name for role in roles if grouping.belongs(one, role, scope))
-        for one in candidates
+    roles_by_pid = {
+        process.pid: frozenset(
+            role.name for role in roles if grouping.belongs_to_role(process, role, scope)
+        )
+        for process in candidates
     }
-    claims = {pid: names for pid, names in claims.items() if names}
-    return Survey(kinship, candidates, tuple(foreign), scope, worker_registry.known(), claims)
-
-
-def _by_user(
-    roles: Sequence[Role], scope: Scope, processes: Iterable[Process]
-) -> tuple[list[Process], list[Process]]:
-    """Processes that name a role's script: those of the roles' users, and those of others.
-
-    Another user's command line is not parsed: it may be long, and there may be many.
-    """
-    everybody = any(role.name not in scope.uids for role in roles)
-    uids = set(scope.uids.values())
-    ours: list[Process] = []
-    foreign: list[Process] = []
-    for one in grouping.named(roles, processes):
-        if everybody or procfs.standing(one.pid)[0] in uids:
-            ours.append(one)
-        elif len(foreign) < MAX_EXAMINED:
-            foreign.append(one)
-    return ours, foreign
-
-
-def own_lineage(processes: Iterable[Process]) -> set[int]:
-    """Ourselves, and the shells above us: `sh -c "rpa-console ensure; …"` is not yet a worker."""
-    own = grouping.lineage(os.getpid(), processes)
-    return {one.pid for one in own if one.pid == os.getpid() or grouping.by_code(one.argv)}
-
-
-def _of_box(instance: Instance, boxes: Mapping[Identity, str], own: str) -> Instance:
-    """The instance with the state directory that runs it, if that is another one and exists."""
-    box = boxes.get(instance.identity, instance.box)
-    other = box if box not in (None, own) and os.path.isdir(str(box)) else None
-    return replace(instance, box=other) if other != instance.box else instance
-
-
-def _look_alike(one: Process, why: str) -> LookAlike:
-    uid, _ = procfs.standing(one.pid)
-    return LookAlike(
-        one.identity,
-        user_name(uid),
-        why,
-        secret_redaction.command_line(one.argv)[:500],
-        _leasing_box(one),
+    roles_by_pid = {pid: names for pid, names in roles_by_pid.items() if names}
+    return Survey(
+        forest, candidates, tuple(foreign), scope, worker_registry.read_live_records(), roles_by_pid
     )
 
 
-def _leasing_box(one: Process) -> str:
-    """The state directory whose owner record names this process; only root can read it."""
+def _split_by_user(
+    roles: Sequence[Role], scope: BoxScope, processes: Iterable[Process]
+) -> tuple[list[Process], list[Process]]:
+    """Return the processes that name a role's script: of the roles' users, and of other users.
+
+    Other users' command lines are not parsed, since they may be long and many.
+    """
+    all_users = any(role.name not in scope.uids for role in roles)
+    uids = set(scope.uids.values())
+    ours: list[Process] = []
+    foreign: list[Process] = []
+    for process in grouping.filter_named(roles, processes):
+        if all_users or procfs.read_uid_and_nesting(process.pid)[0] in uids:
+            ours.append(process)
+        elif len(foreign) < MAX_FOREIGN_PROCESSES:
+            foreign.append(process)
+    return ours, foreign
+
+
+def self_and_shell_pids(processes: Iterable[Process]) -> set[int]:
+    """Return the PIDs of this process and of its ancestors that run inline shell code.
+
+    `sh -c "rpa-console ensure; …"` is not a worker.
+    """
+    ancestors = grouping.lineage(os.getpid(), processes)
+    return {
+        process.pid
+        for process in ancestors
+        if process.pid == os.getpid() or grouping.runs_inline_code(process.argv)
+    }
+
+
+def _with_box(
+    instance: Instance, boxes_by_identity: Mapping[Identity, str], own_box: str
+) -> Instance:
+    """Return the instance with `box` set if another, existing state directory runs it."""
+    box = boxes_by_identity.get(instance.identity, instance.box)
+    other_box = box if box not in (None, own_box) and os.path.isdir(str(box)) else None
+    return replace(instance, box=other_box) if other_box != instance.box else instance
+
+
+def _build_look_alike(process: Process, reason: str) -> LookAlike:
+    uid, _ = procfs.read_uid_and_nesting(process.pid)
+    return LookAlike(
+        process.identity,
+        user_name(uid),
+        reason,
+        secret_redaction.redact_command_line(process.argv)[:500],
+        _read_leasing_box(process),
+    )
+
+
+def _read_leasing_box(process: Process) -> str:
+    """Return the state directory whose owner record names this process, or an empty string.
+
+    Only root can read it.
+    """
     if os.geteuid() != 0:
         return ""
-    marks = procfs.environment(one.pid, set(MARKS))
-    box, name, _ = map(marks.get, MARKS)
-    if not box or not name or os.sep in name:
+    markers = procfs.read_environment(process.pid, set(ENV_MARKERS))
+    box, role_name, _ = map(markers.get, ENV_MARKERS)
+    if not box or not role_name or os.sep in role_name:
         return ""
     from console.system.files.safe_files import FileError, read_json
 
     try:
-        value, _ = read_json(Path(box) / "locks" / f"{name}.owner.json", worker_registry.MAX_BYTES)
+        value, _ = read_json(
+            Path(box) / "locks" / f"{role_name}.owner.json", worker_registry.MAX_RECORD_BYTES
+        )
     except FileError:
         return ""
-    leased = isinstance(value, dict) and value.get("identity") == str(one.identity)
-    return box if leased else ""
+    is_owner = isinstance(value, dict) and value.get("identity") == str(process.identity)
+    return box if is_owner else ""

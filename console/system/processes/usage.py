@@ -1,32 +1,36 @@
-"""What an instance costs: CPU between two looks, memory now, over its whole tree."""
+"""Measures the CPU and memory usage of an instance, over its whole process tree."""
 
 from __future__ import annotations
 
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Identity, Instance
+from console.core.model.processes import Identity, Instance
 from console.system import clock
 from console.system.processes import process_table
 
-MOST = 5_000
+MAX_INSTANCES = 5_000
 
 
 @slotted
-class Meter:
-    """Remembers the last reading of each instance, so that the next one has a rate."""
+class UsageMeter:
+    """The last reading of each instance, from which the next reading computes a CPU rate."""
 
-    _last: dict[Identity, tuple[float, float]] = field(default_factory=dict)
+    _last_readings: dict[Identity, tuple[float, float]] = field(default_factory=dict)
 
-    def read(self, instance: Instance) -> tuple[float | None, int]:
-        """(CPU percent of one core since the last reading, resident bytes)."""
+    def measure(self, instance: Instance) -> tuple[float | None, int]:
+        """Return (percent of one core used since the last reading, resident bytes).
+
+        The percentage is None without a reading that is at least 0.5 s old.
+        """
         now = clock.tick()
-        seconds, resident = process_table.usage(instance.pids)
-        before = self._last.get(instance.identity)
-        self._last.pop(instance.identity, None)
-        self._last[instance.identity] = (now, seconds)
-        while len(self._last) > MOST:  # those that died are the ones not read for longest
-            del self._last[next(iter(self._last))]
-        if before is None or now - before[0] < 0.5:
+        seconds, resident = process_table.read_usage(instance.pids)
+        previous = self._last_readings.get(instance.identity)
+        self._last_readings.pop(instance.identity, None)
+        self._last_readings[instance.identity] = (now, seconds)
+        # The oldest readings come first: those are of instances that have died.
+        while len(self._last_readings) > MAX_INSTANCES:
+            del self._last_readings[next(iter(self._last_readings))]
+        if previous is None or now - previous[0] < 0.5:
             return None, resident
-        return round(max(0.0, 100.0 * (seconds - before[1]) / (now - before[0])), 1), resident
+        return round(max(0.0, 100.0 * (seconds - previous[1]) / (now - previous[0])), 1), resident

@@ -1,15 +1,15 @@
-"""The workers that all boxes of one user run or have adopted on this machine.
+"""Registers the workers that all boxes of one user run or have adopted on this machine.
 
-The life lock belongs to a state directory, and one user may have several. So each worker has a
-record in one directory that follows from the user alone, whatever `HOME`, configuration or state
-directory a command was given. The record is written before the worker's program starts, and names
-it by identity: a worker that changes its command line is still found.
+The life lock belongs to a state directory, and one user may have several. Each worker therefore has
+a record in one directory whose path depends on the user alone, not on `HOME`, the configuration or
+the state directory of a command. The record is written before the worker's program starts. It
+contains the worker's identity, so a worker that changes its command line is still found.
 
-The directory lies in the home directory of the password database, because other users can neither
-create nor replace it. An abstract socket was tried in its place: any user can bind the name first,
-and by letting go of it in between make two callers take different names. Where there is no usable
-home, `/tmp/rpa-console-UID` takes its place; where there is none at all, the look at the process
-table remains.
+The directory is below the home directory from the password database, because other users can
+neither create nor replace it there. An abstract socket was tried instead and rejected: any user can
+bind the name first, and by releasing it at the right moment make two callers use different names.
+Without a usable home directory, `/tmp/rpa-console-UID` is used; if that is not usable either,
+workers are found in the process table alone.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from console.core.frozen import frozen
-from console.core.model import Identity, Role
-from console.system.accounts import user_id
+from console.core.model.processes import Identity
+from console.core.model.roles import Role
+from console.system.accounts import role_user_id
 from console.system.processes import procfs
 
-NAME = "rpa-console-workers"
-MAX_BYTES = 16_384
+DIRECTORY_NAME = "rpa-console-workers"
+MAX_RECORD_BYTES = 16_384
 MAX_RECORDS = 10_000
 
 
 @frozen
-class Record:
-    """One worker that some box of this user runs or has adopted."""
+class WorkerRecord:
+    """A worker that a box of this user runs or has adopted."""
 
     identity: Identity
     box: str
     """The state directory."""
     role: str
     rule: str
-    """What the role matches, see `rule`."""
+    """The role's matching rule, see `matching_rule`."""
     token: int | None = None
-    """None: adopted."""
+    """None if the worker was adopted."""
 
 
-def rule(role: Role) -> str:
-    """The role's matching rule as one text: equal for roles that mean the same processes."""
-    user = user_id(role)
+def matching_rule(role: Role) -> str:
+    """Return the role's matching rule as JSON, which is equal for roles with equal rules."""
+    user = role_user_id(role)
     parts = [role.match, role.match_args, role.match_cwd, sorted(role.match_env.items()), user]
     return json.dumps(parts, ensure_ascii=False)
 
@@ -56,20 +57,23 @@ def rule(role: Role) -> str:
 
 
 def directory() -> Path | None:
-    """The directory of this user's records, made if it is missing; None where there is none."""
-    return next(filter(_usable, places(os.geteuid())), None)
+    """Return the directory of this user's records, created if missing; None if none is usable."""
+    return next(filter(_is_usable, candidate_directories(os.geteuid())), None)
 
 
-def places(uid: int) -> list[Path]:
-    """Where a user's records may lie, the best place first."""
-    found = [Path(f"/tmp/rpa-console-{uid}")]
-    if home := _home(uid):
-        found.insert(0, Path(home) / ".local" / "state" / NAME)
-    return found
+def candidate_directories(uid: int) -> list[Path]:
+    """Return the directories that may contain a user's records, the preferred one first."""
+    directories = [Path(f"/tmp/rpa-console-{uid}")]
+    if home := _local_home(uid):
+        directories.insert(0, Path(home) / ".local" / "state" / DIRECTORY_NAME)
+    return directories
 
 
-def _home(uid: int) -> str | None:
-    """The user's home directory by the password database, if it is on this machine's own disk."""
+def _local_home(uid: int) -> str | None:
+    """Return the user's home directory from the password database.
+
+    Return None if there is none, or if it is on a network file system.
+    """
     import pwd
 
     from console.system.paths import network_filesystem
@@ -83,81 +87,86 @@ def _home(uid: int) -> str | None:
     return home
 
 
-def _usable(place: Path) -> bool:
-    """Whether the directory is there and this user's alone, made if that is possible."""
+def _is_usable(records_dir: Path) -> bool:
+    """Return True if the directory is writable and this user's alone. Create it if missing."""
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = place.lstat()
+        records_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = records_dir.lstat()
     except OSError:
         return False
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         return False
     if status.st_mode & 0o077:
         with contextlib.suppress(OSError):
-            place.chmod(0o700)
-    return os.access(place, os.W_OK)
+            records_dir.chmod(0o700)
+    return os.access(records_dir, os.W_OK)
 
 
 # --- records --------------------------------------------------------------------------------
 
 
-def known(place: Path | None = None) -> tuple[Record, ...]:
-    """The records of the workers that live."""
-    place = place or directory()
-    if place is None:
+def read_live_records(records_dir: Path | None = None) -> tuple[WorkerRecord, ...]:
+    """Return the records of all living workers."""
+    records_dir = records_dir or directory()
+    if records_dir is None:
         return ()
-    found = []
-    for path in _paths(place):
-        record = _read(path)
-        if record is not None and procfs.alive(record.identity):
-            found.append(record)
-    return tuple(found)
+    records = []
+    for path in _record_paths(records_dir):
+        record = _read_record(path)
+        if record is not None and procfs.is_alive(record.identity):
+            records.append(record)
+    return tuple(records)
 
 
-def _paths(place: Path) -> list[Path]:
+def _record_paths(records_dir: Path) -> list[Path]:
     try:
-        names = sorted(name for name in os.listdir(place) if name.endswith(".json"))
+        names = sorted(name for name in os.listdir(records_dir) if name.endswith(".json"))
     except OSError:
         return []
-    return [place / name for name in names[:MAX_RECORDS]]
+    return [records_dir / name for name in names[:MAX_RECORDS]]
 
 
-def _read(path: Path) -> Record | None:
-    """A record; None where the file is no record."""
+def _read_record(path: Path) -> WorkerRecord | None:
+    """Return the record in a file, or None if the file contains none."""
     try:
-        return _record(json.loads(procfs.read(str(path), MAX_BYTES).decode()))
+        return _parse_record(
+            json.loads(procfs.read_proc_file(str(path), MAX_RECORD_BYTES).decode())
+        )
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
-def _record(value: object) -> Record:
-    """Raises KeyError, TypeError or ValueError."""
+def _parse_record(value: object) -> WorkerRecord:
+    """Return the record. Raises KeyError, TypeError or ValueError."""
     if not isinstance(value, Mapping):
         raise TypeError
     token = value["token"]
     if token is not None and not isinstance(token, int):
         raise TypeError
-    box, role, told = (str(value[key]) for key in ("box", "role", "rule"))
-    return Record(Identity.parse(value["identity"]), box, role, told, token)
+    box, role, rule = (str(value[key]) for key in ("box", "role", "rule"))
+    return WorkerRecord(Identity.parse(value["identity"]), box, role, rule, token)
 
 
-def entry(role: Role, box: str, token: int | None) -> dict[str, object]:
-    """A record's content, but for the identity: the shim's child adds its own."""
-    return {"box": box, "role": role.name, "rule": rule(role), "token": token}
+def record_content(role: Role, box: str, token: int | None) -> dict[str, object]:
+    """Return a record's content without the identity, which the shim's child adds."""
+    return {"box": box, "role": role.name, "rule": matching_rule(role), "token": token}
 
 
-def adopt(role: Role, box: str, identity: Identity) -> None:
-    """Record a worker that something else has started. Where that fails, its match tells it."""
-    place = directory()
-    if place is None:
+def register_adopted(role: Role, box: str, identity: Identity) -> None:
+    """Write the record of an adopted worker.
+
+    If that fails, the worker is still found by its role's match.
+    """
+    records_dir = directory()
+    if records_dir is None:
         return
-    content = {"identity": str(identity), **entry(role, box, None)}
+    content = {"identity": str(identity), **record_content(role, box, None)}
     with contextlib.suppress(OSError):
-        _write(place / f"{identity.pid}.{identity.ticks}.json", json.dumps(content))
+        _write_file(records_dir / f"{identity.pid}.{identity.ticks}.json", json.dumps(content))
 
 
-def _write(path: Path, text: str) -> None:
-    """Raises OSError."""
+def _write_file(path: Path, text: str) -> None:
+    """Replace a file atomically. Raises OSError."""
     draft = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -167,10 +176,11 @@ def _write(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-def tidy(place: Path) -> None:
-    """Remove the records of processes that are gone, by PID and start ticks alone."""
-    for path in _paths(place):
+def remove_stale_records(records_dir: Path) -> None:
+    """Remove the records of processes that are gone. Only PID and start ticks are compared."""
+
+    for path in _record_paths(records_dir):
         pid, _, ticks = path.stem.partition(".")
-        now = procfs.stat_of(int(pid)) if pid.isdigit() else None
-        if now is None or str(now[2]) != ticks:
+        stat_fields = procfs.read_stat(int(pid)) if pid.isdigit() else None
+        if stat_fields is None or str(stat_fields[2]) != ticks:
             path.unlink(missing_ok=True)

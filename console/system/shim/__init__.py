@@ -1,1 +1,1 @@
-"""The shim: the small process that starts a worker and holds its lock."""
+"""The shim: the small process that starts a worker and holds its life lock."""

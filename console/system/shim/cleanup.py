@@ -1,4 +1,4 @@
-"""What a shim does once its worker is dead: the certificate, and an end to what was left behind."""
+"""Certifies a dead worker's end and terminates its leftovers. Runs in the shim."""
 
 from __future__ import annotations
 
@@ -9,181 +9,195 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from console.system.shim.worker import Worker, moment, oom_kills, report, stat
+from console.system.shim.worker import Worker, count_oom_kills, read_clocks, read_stat, send_report
 
-_AFTER_KILL_S = 5.0
+_KILL_TIMEOUT_S = 5.0
 
 
-def finish(worker: Worker, status: int) -> None:
-    """Tell the caller if it still listens, certify the death, end the leftovers."""
-    if status >= 0:
-        word = "killed" if killed(worker) else "exited"
-        words = " | ".join(last_words(worker))
-        report(status, f"{word} {': '.join(filter(None, (cause(worker)[2], words)))}")
-        os.close(status)
+def finish(worker: Worker, report_fd: int) -> None:
+    """Report to the caller if `report_fd` is open, certify the death, end the leftovers."""
+    if report_fd >= 0:
+        kind = "killed" if was_killed(worker) else "exited"
+        stderr_text = " | ".join(read_stderr_tail(worker))
+        send_report(
+            report_fd, f"{kind} {': '.join(filter(None, (death_cause(worker)[2], stderr_text)))}"
+        )
+        os.close(report_fd)
     try:
-        certify(worker)
+        certify_death(worker)
     finally:
-        end_leftovers(worker)
+        terminate_leftovers(worker)
 
 
-def last_words(worker: Worker, limit: int = 2_000) -> list[str]:
-    """The last lines of its standard error."""
+def read_stderr_tail(worker: Worker, max_bytes: int = 2_000) -> list[str]:
+    """Return the last ten lines, at most, of the worker's standard error."""
     try:
         with open(worker.spec["logs"]["err"], "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # A log that has been cut since is shorter than where the worker began.
-            file.seek(max(worker.err_start if worker.err_start <= size else 0, size - limit))
+            # A log that was emptied meanwhile may be shorter than the offset of the start.
+            file.seek(
+                max(worker.stderr_offset if worker.stderr_offset <= size else 0, size - max_bytes)
+            )
             return file.read().decode("utf-8", "replace").splitlines()[-10:]
     except OSError:
         return []
 
 
-def cause(worker: Worker) -> tuple[int | None, str | None, str]:
-    """(exit code, signal name, in words)."""
-    code = os.waitstatus_to_exitcode(worker.status)
+def death_cause(worker: Worker) -> tuple[int | None, str | None, str]:
+    """Return (exit code or None, signal name or None, description)."""
+    code = os.waitstatus_to_exitcode(worker.wait_status)
     if code >= 0:
-        words = f"exited with code {code}"
-        if code == 0 and (left := list(leftovers(worker))):
-            words += (
-                f" and left PID {left[0]} in the background, which is ended: "
+        description = f"exited with code {code}"
+        if code == 0 and (leftovers := list(find_leftovers(worker))):
+            description += (
+                f" and left PID {leftovers[0]} in the background, which is ended: "
                 "run it in the foreground"
             )
-        return code, None, words
+        return code, None, description
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    if -code == signal.SIGKILL and oom_kills() > worker.oom_kills:
+    if -code == signal.SIGKILL and count_oom_kills() > worker.oom_kills_at_start:
         return None, name, f"ended by {name}: the kernel ran out of memory here (OOM killer)"
     return None, name, f"ended by {name}"
 
 
-def killed(worker: Worker) -> bool:
-    """Whether somebody ended it, rather than its own fault or a want of memory."""
-    ended = cause(worker)[1] in ("SIGKILL", "SIGTERM")
-    return ended and oom_kills() <= worker.oom_kills
+def was_killed(worker: Worker) -> bool:
+    """Return True if SIGKILL or SIGTERM ended the worker, and not the kernel's OOM killer."""
+    by_signal = death_cause(worker)[1] in ("SIGKILL", "SIGTERM")
+    return by_signal and count_oom_kills() <= worker.oom_kills_at_start
 
 
-def certificate(worker: Worker) -> dict[str, Any]:
-    """How it lived and died."""
+def build_certificate(worker: Worker) -> dict[str, Any]:
+    """Return the death certificate: the worker's start, end, cause and last error output."""
     spec = worker.spec
-    code, name, reason = cause(worker)
+    code, name, reason = death_cause(worker)
     return {
         "role": spec["role"],
         "identity": worker.identity,
         "token": spec["token"],
         "actor": spec["actor"],
         "started": [*worker.started, spec["boot"]],
-        "moment": [*moment(), spec["boot"]],
+        "moment": [*read_clocks(), spec["boot"]],
         "reason": reason,
         "data": {
             "exit_code": code,
             "signal": name,
-            "uptime_s": round(moment()[1] - worker.started[1], 3),
-            "stderr": last_words(worker),
+            "uptime_s": round(read_clocks()[1] - worker.started[1], 3),
+            "stderr": read_stderr_tail(worker),
         },
     }
 
 
-def certify(worker: Worker) -> None:
-    """Write the death certificate into the ledger; into the log when that cannot be done."""
-    spec, paper = worker.spec, certificate(worker)
-    kept = keep(spec["certificates"], paper)
-    try:
-        from console.system.shim.death_certificate import write
+def certify_death(worker: Worker) -> None:
+    """Record the death certificate in the event log.
 
-        write(spec["store"], paper, spec.get("redact", ()))
-    except Exception as error:
-        if not kept:
-            with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
-                log.write(f"rpa-console: no certificate: {error!r}: {paper!r}\n")
-    else:
-        if kept:
-            with contextlib.suppress(OSError):  # another process has taken it up
-                os.unlink(kept)
-
-
-def keep(directory: str, paper: dict[str, Any]) -> str | None:
-    """Write a certificate to a file for the next process that opens the store; its name.
-
-    None where that cannot be done. What is written does not depend on the package's other modules.
+    If that fails, it remains in a file; if that fails too, it is appended to the worker's log.
     """
-    name = f"{directory}/{paper['token']}-{os.getpid()}.json"
+    spec, certificate = worker.spec, build_certificate(worker)
+    saved_path = save_certificate(spec["certificates"], certificate)
+    try:
+        from console.system.shim.death_certificate import write_certificate
+
+        write_certificate(spec["store"], certificate, spec.get("redact", ()))
+    except Exception as error:
+        if not saved_path:
+            with open(spec["logs"]["err"], "a", encoding="utf-8") as log:
+                log.write(f"rpa-console: no certificate: {error!r}: {certificate!r}\n")
+    else:
+        if saved_path:
+            with contextlib.suppress(OSError):  # another process has imported the file
+                os.unlink(saved_path)
+
+
+def save_certificate(directory: str, certificate: dict[str, Any]) -> str | None:
+    """Save a certificate in a file, which the next process that opens the store imports.
+
+    Return the file's path, or None on failure. This needs no other module of the package.
+    """
+    path = f"{directory}/{certificate['token']}-{os.getpid()}.json"
     try:
         import json
 
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        with open(f"{name}.draft", "x", encoding="utf-8") as file:
-            json.dump(paper, file)
-        os.rename(f"{name}.draft", name)
+        with open(f"{path}.draft", "x", encoding="utf-8") as file:
+            json.dump(certificate, file)
+        os.rename(f"{path}.draft", path)
     except (OSError, ImportError, ValueError):
         return None
-    return name
+    return path
 
 
-def leftovers(worker: Worker) -> Iterator[int]:
-    """Our children now: what the dead worker left behind comes to us, the subreaper.
+def find_leftovers(worker: Worker) -> Iterator[int]:
+    """Yield the PIDs of the dead worker's leftovers.
 
-    A child that only we can reap keeps its PID, so a signal to it cannot reach another process.
-    Shims that the worker had started, and workers of killed ones, are other instances: they bear
-    other marks. A process of another role, and one that holds the queue's port, stays.
+    They are children of the shim, because the shim is the subreaper. Only the shim can reap them,
+    so their PIDs are not reused and a signal cannot reach another process. Shims that the worker
+    started, and workers whose shim was killed, are other instances with other environment markers.
+    Those are left out, and so are processes of another role and holders of the queue's port.
     """
-    own, spec = os.getpid(), worker.spec
+    own_pid, spec = os.getpid(), worker.spec
     for name in os.listdir("/proc"):
         try:
-            if not name.isdigit() or stat(int(name))[0] != own:
+            if not name.isdigit() or read_stat(int(name))[0] != own_pid:
                 continue
-            if not belongs_elsewhere(name, spec["marks"]) and not claimed(name, spec):
+            if not belongs_to_other_instance(name, spec["marks"]) and not belongs_to_other_role(
+                name, spec
+            ):
                 yield int(name)
         except (OSError, IndexError):
             continue
 
 
-def claimed(pid: str, spec: dict[str, Any]) -> bool:
-    """Whether a process runs another role's script, or holds the queue's port."""
-    from console.core.processes.argv_matching import runs
-    from console.system.processes.port_owners import holding
+def belongs_to_other_role(pid: str, spec: dict[str, Any]) -> bool:
+    """Return True if the process runs another role's script or holds the queue's port."""
+    from console.core.processes.argv_matching import runs_script
+    from console.system.processes.port_owners import find_port_holders
 
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         argv = file.read(131_072).rstrip(b"\0").decode("utf-8", "replace").split("\0")
-    if any(runs(argv, match, arguments) for match, arguments in spec["others"]):
+    if any(runs_script(argv, match, arguments) for match, arguments in spec["others"]):
         return True
-    return spec["port"] is not None and bool(holding([int(pid)], spec["port"]))
+    return spec["port"] is not None and bool(find_port_holders([int(pid)], spec["port"]))
 
 
-def belongs_elsewhere(pid: str, marks: dict[str, str]) -> bool:
-    """Whether a process is a shim, or bears another instance's marks."""
+def belongs_to_other_instance(pid: str, markers: dict[str, str]) -> bool:
+    """Return True if the process is a shim, or has another instance's environment markers."""
     from console.core.processes.shim_program import is_shim
 
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = os.fsdecode(file.read(8192)).split("\0")
-    if is_shim(words):
+        argv = os.fsdecode(file.read(8192)).split("\0")
+    if is_shim(argv):
         return True
     with open(f"/proc/{pid}/environ", "rb") as file:
-        borne = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+        environment = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
     return any(
-        borne.get(os.fsencode(k), os.fsencode(v)) != os.fsencode(v) for k, v in marks.items()
+        environment.get(os.fsencode(variable), os.fsencode(value)) != os.fsencode(value)
+        for variable, value in markers.items()
     )
 
 
-def end_leftovers(worker: Worker) -> None:
-    """End what the worker left behind, generation by generation: politely, then not."""
-    asked: dict[int, int] = {}
-    deadline = moment()[1] + worker.spec["grace_s"]
-    while moment()[1] < deadline + _AFTER_KILL_S:
+def terminate_leftovers(worker: Worker) -> None:
+    """End the worker's leftovers: SIGTERM, then SIGKILL after the grace period.
+
+    Each round also signals the children of leftovers that have ended since.
+    """
+    sent_signals: dict[int, int] = {}
+    deadline = read_clocks()[1] + worker.spec["grace_s"]
+    while read_clocks()[1] < deadline + _KILL_TIMEOUT_S:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
-        living = list(leftovers(worker))
+        living = list(find_leftovers(worker))
         if not living:
             return
-        number = signal.SIGKILL if moment()[1] > deadline else signal.SIGTERM
+        signum = signal.SIGKILL if read_clocks()[1] > deadline else signal.SIGTERM
         for pid in living:
-            if asked.get(pid) != number:
-                asked[pid] = number
-                os.kill(pid, number)
+            if sent_signals.get(pid) != signum:
+                sent_signals[pid] = signum
+                os.kill(pid, signum)
                 os.kill(pid, signal.SIGCONT)
         time.sleep(0.02)

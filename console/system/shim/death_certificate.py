@@ -1,4 +1,4 @@
-"""The death certificate's way from the shim's plain data into the ledger."""
+"""Records death certificates, which a shim writes as plain data, in the event log."""
 
 from __future__ import annotations
 
@@ -9,75 +9,80 @@ from pathlib import Path
 from typing import Any
 
 from console.core import secret_redaction
-from console.core.model import Event, EventKind, Identity, Moment
-from console.core.text.json_values import table
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.time import Moment
+from console.core.text.json_values import as_object
 from console.system.config import redaction_patterns
 from console.system.files.safe_files import FileError, read_json
 from console.system.store.store import Store, StoreError
 
-_TRIES = 3
-"""A busy store is waited for, five seconds each: the worker dies only once."""
+_MAX_OPEN_ATTEMPTS = 3
+"""Attempts to open a busy store; each waits five seconds. A death is reported only once."""
 
 
-def write(store: str, certificate: dict[str, Any], patterns: Sequence[str] = ()) -> None:
-    """Append a shim's certificate to the ledger. Raises StoreError.
+def write_certificate(
+    store_path: str, certificate: dict[str, Any], patterns: Sequence[str] = ()
+) -> None:
+    """Record a shim's certificate in the event log. Raises StoreError.
 
-    `patterns`: what the box's configuration adds to what is redacted.
+    `patterns`: the redaction patterns of the box's configuration, in addition to the built-in ones.
 
-    The start goes before it, in case whoever asked for it was killed before saying so.
+    The start is recorded first, in case the caller was killed before it recorded the start.
     """
     with contextlib.suppress(ImportError):  # the package may have been removed meanwhile
-        secret_redaction.use(redaction_patterns.compiled(patterns))
-    ledger = _open(Path(store))
-    record(ledger, certificate)
-    ledger.close()
+        secret_redaction.set_extra_redactor(redaction_patterns.compile_redactor(patterns))
+    store = _open_store(Path(store_path))
+    record_death(store, certificate)
+    store.close()
 
 
-def take_up(store: Store, directory: Path, names: Iterable[str]) -> None:
-    """Append the certificates that lie in files, and remove the files. Raises StoreError.
+def import_certificates(store: Store, directory: Path, names: Iterable[str]) -> None:
+    """Record the certificates in files, and remove the files. Raises StoreError.
 
-    A shim leaves one while the store cannot be written, or the package is not there any more.
+    A shim leaves such a file if the store cannot be written or the package was removed. A file that
+    cannot be parsed is renamed to `.unreadable`.
     """
     for path in (directory / name for name in names if name.endswith(".json")):
         try:
-            paper = table(read_json(path)[0])
-            if paper:
-                record(store, paper)
+            certificate = as_object(read_json(path)[0])
+            if certificate:
+                record_death(store, certificate)
             path.unlink(missing_ok=True)
         except FileError:
-            continue  # taken up by another process meanwhile
+            continue  # another process has imported the file
         except (KeyError, TypeError, ValueError):
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".unreadable"))
 
 
-def record(ledger: Store, certificate: Mapping[str, Any]) -> None:
-    """Append a start, if it is not known, and a death. Raises StoreError."""
-    about: dict[str, Any] = {
+def record_death(store: Store, certificate: Mapping[str, Any]) -> None:
+    """Record a death, and before it the start if that is missing. Raises StoreError."""
+    subject: dict[str, Any] = {
         "role": certificate["role"],
         "identity": Identity.parse(certificate["identity"]),
         "token": certificate["token"],
     }
     started = Moment(*certificate["started"])
-    ledger.add_event(Event(EventKind.STARTED, started, actor=certificate["actor"], **about))
-    ledger.add_event(
+    store.add_event(Event(EventKind.STARTED, started, actor=certificate["actor"], **subject))
+    store.add_event(
         Event(
             EventKind.DIED,
             Moment(*certificate["moment"]),
             actor="shim",
             reason=certificate["reason"],
             data=certificate["data"],
-            **about,
+            **subject,
         )
     )
 
 
-def _open(path: Path) -> Store:
-    for left in reversed(range(_TRIES)):
+def _open_store(path: Path) -> Store:
+    for attempts_left in reversed(range(_MAX_OPEN_ATTEMPTS)):
         try:
             return Store(path)
         except StoreError:
-            if not left:
+            if not attempts_left:
                 raise
             time.sleep(0.1)
     raise AssertionError("unreachable")

@@ -1,8 +1,8 @@
-"""The shim's main function: start the worker, wait for its end, clean up after it.
+"""The shim's main function: starts the worker, waits for its end, cleans up after it.
 
-The arguments are `ROLE SPEC STATUS LEASE START`. The last four are descriptors: what to run (in
-marshal's format, which needs no import), where to report to the caller, the life lock, and the
-start lock or -1.
+The arguments are `ROLE SPEC STATUS LEASE START`. The last four are descriptors: the worker's
+specification (in marshal's format, which needs no import), the pipe for reports to the caller, the
+life lock, and the start lock or -1.
 
 Reports are lines: `started IDENTITY`, then `settled`, `exited REASON` or `killed REASON`; or
 `failed REASON`.
@@ -16,44 +16,44 @@ import os
 import sys
 
 from console.system.shim.supervise import adopt_orphans, install_signal_handlers, supervise
-from console.system.shim.worker import Worker, error_text, report
+from console.system.shim.worker import Worker, error_text, send_report
 
 _EX_TEMPFAIL = 75
 """See sysexits.h."""
 
 
-def start(worker: Worker, status: int) -> bool:
-    """Start the worker under its lock and say so; whether it lives."""
+def start_worker(worker: Worker, report_fd: int) -> bool:
+    """Start the worker under its lock and report the result. Return True if it was started."""
     try:
-        held, named = os.fstat(worker.lease), os.lstat(worker.spec["lock"])
-        if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
+        lock_status, path_status = os.fstat(worker.lease_fd), os.lstat(worker.spec["lock"])
+        if (lock_status.st_dev, lock_status.st_ino) != (path_status.st_dev, path_status.st_ino):
             raise ValueError("the lock file was removed or replaced meanwhile")
-        worker.start(status)
+        worker.start(report_fd)
     except (OSError, ValueError) as error:
-        report(status, f"failed {error_text(error)}")
+        send_report(report_fd, f"failed {error_text(error)}")
     if worker.pid:
-        report(status, f"started {worker.identity}")
+        send_report(report_fd, f"started {worker.identity}")
     return bool(worker.pid)
 
 
 def main() -> None:
-    """Do the shim's whole work."""
+    """Run the shim."""
     try:
-        if os.fork():  # a child of init: a caller that lives long has no zombie to reap
+        if os.fork():  # the shim becomes a child of init, so its caller need not reap it
             os._exit(0)
     except OSError:
         os._exit(_EX_TEMPFAIL)
-    spec_fd, status, lease, start_lock = (int(argument) for argument in sys.argv[2:6])
-    fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    spec_fd, report_fd, lease_fd, start_lock_fd = (int(argument) for argument in sys.argv[2:6])
+    fcntl.fcntl(report_fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     adopt_orphans()
-    wake = install_signal_handlers()
+    wakeup_fd = install_signal_handlers()
     with open(spec_fd, "rb") as file:
-        worker = Worker(marshal.loads(file.read()), lease, start_lock)
-    if start_lock >= 0 and not worker.spec["machine"]:
-        fcntl.fcntl(start_lock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    if start(worker, status):
-        status = supervise(worker, wake, status)
+        worker = Worker(marshal.loads(file.read()), lease_fd, start_lock_fd)
+    if start_lock_fd >= 0 and not worker.spec["machine"]:
+        fcntl.fcntl(start_lock_fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    if start_worker(worker, report_fd):
+        report_fd = supervise(worker, wakeup_fd, report_fd)
         sys.path[:] = worker.spec["path"]
         from console.system.shim.cleanup import finish
 
-        finish(worker, status)
+        finish(worker, report_fd)

@@ -1,4 +1,4 @@
-"""Waits until a worker is dead: bounds its logs, reports to the caller, obeys SIGTERM."""
+"""Supervises a worker until it is dead: limits its logs, reports to the caller, handles SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,87 +7,96 @@ import os
 import select
 import signal
 
-from console.system.shim.worker import Worker, moment, report
+from console.system.shim.worker import Worker, read_clocks, send_report
 
 _PR_SET_CHILD_SUBREAPER = 36
-_IDLE_CHECK_S, _BUSY_CHECK_S, _MIN_CHECK_S = 2.0, 0.25, 0.02
-"""Time to the next look at the logs: while they do not grow, while they grow, and at least."""
-_AFTER_KILL_S = 5.0
+_IDLE_CHECK_INTERVAL_S, _BUSY_CHECK_INTERVAL_S, _MIN_CHECK_INTERVAL_S = 2.0, 0.25, 0.02
+"""Intervals of the log size checks: for unchanged logs, the most for growing logs, the minimum."""
+_KILL_RETRY_DELAY_S = 5.0
 
 
-def supervise(worker: Worker, wake: int, status: int) -> int:
-    """Wait until the worker is dead, and return the descriptor for reports, or -1 if it is closed.
+def supervise(worker: Worker, wakeup_fd: int, report_fd: int) -> int:
+    """Wait until the worker is dead; return the descriptor for reports, or -1 if it was closed.
 
-    `wake` becomes readable when a signal arrives.
+    `wakeup_fd` becomes readable when a signal arrives. On SIGTERM, the worker gets SIGTERM, and
+    SIGKILL after the grace period.
     """
     spec, size = worker.spec, 0
-    now = checked = moment()[1]
-    settle, check, ending = now + spec["settle_s"], now + _BUSY_CHECK_S, 0.0
+    now = checked_at = read_clocks()[1]
+    settle_at, check_at, kill_at = now + spec["settle_s"], now + _BUSY_CHECK_INTERVAL_S, 0.0
     while not worker.reap():
-        now = moment()[1]
-        if status >= 0 and now >= settle:
-            report(status, "settled")
-            os.close(status)
-            status = -1
-        if now >= check:
-            before, limit = size, spec["log_bytes"]
-            size = sum(rotate(path, limit) for path in spec["logs"].values())
-            check, checked = now + next_check_s(before, size, now - checked, limit), now
-        if ending and now >= ending:
-            os.kill(worker.pid, signal.SIGKILL)  # a child that is not reaped keeps its PID
-            ending = now + _AFTER_KILL_S
-        due = min([check, *([settle] if status >= 0 else []), *([ending] if ending else [])])
-        arrived = wait_for_signal(wake, max(0.0, due - now))
-        if signal.SIGTERM in arrived and not ending:
+        now = read_clocks()[1]
+        if report_fd >= 0 and now >= settle_at:
+            send_report(report_fd, "settled")
+            os.close(report_fd)
+            report_fd = -1
+        if now >= check_at:
+            previous_size, max_bytes = size, spec["log_bytes"]
+            size = sum(rotate_log(path, max_bytes) for path in spec["logs"].values())
+            check_at, checked_at = (
+                now + next_check_delay_s(previous_size, size, now - checked_at, max_bytes),
+                now,
+            )
+        if kill_at and now >= kill_at:
+            os.kill(worker.pid, signal.SIGKILL)  # the child is not reaped yet: no PID reuse
+            kill_at = now + _KILL_RETRY_DELAY_S
+        next_at = min(
+            [check_at, *([settle_at] if report_fd >= 0 else []), *([kill_at] if kill_at else [])]
+        )
+        signals = wait_for_signal(wakeup_fd, max(0.0, next_at - now))
+        if signal.SIGTERM in signals and not kill_at:
             os.kill(worker.pid, signal.SIGTERM)
             os.kill(worker.pid, signal.SIGCONT)
-            ending = moment()[1] + spec["grace_s"]  # `now` was taken before the wait
-    return status
+            kill_at = read_clocks()[1] + spec["grace_s"]  # `now` was taken before the wait
+    return report_fd
 
 
-def next_check_s(before: int, size: int, seconds: float, limit: int) -> float:
-    """Return the seconds to the next look at logs that grew from `before` to `size` bytes.
+def next_check_delay_s(previous_size: int, size: int, elapsed_s: float, max_bytes: int) -> float:
+    """Return the seconds until the next size check of logs that grew from `previous_size`.
 
-    Logs that grow are looked at before they exceed `limit`. Looking at two logs every 2 s costs
+    Growing logs are checked before they can exceed `max_bytes`. Checking two logs every 2 s costs
     0.005 % of a core.
     """
-    if size == before:
-        return _IDLE_CHECK_S
-    if size < before:  # a log has exceeded its limit and was emptied
-        return _MIN_CHECK_S
-    rate = (size - before) / max(seconds, 0.001)
-    return min(_BUSY_CHECK_S, max(_MIN_CHECK_S, (limit - size) / (2 * rate + 1)))
+    if size == previous_size:
+        return _IDLE_CHECK_INTERVAL_S
+    if size < previous_size:  # a log exceeded its limit and was emptied
+        return _MIN_CHECK_INTERVAL_S
+    rate = (size - previous_size) / max(elapsed_s, 0.001)
+    return min(
+        _BUSY_CHECK_INTERVAL_S, max(_MIN_CHECK_INTERVAL_S, (max_bytes - size) / (2 * rate + 1))
+    )
 
 
-def rotate(path: str, limit: int) -> int:
-    """Keep the newest `limit` bytes of a log that has grown past it as `.1`; its size now.
+def rotate_log(path: str, max_bytes: int) -> int:
+    """Move the newest `max_bytes` of a log that is larger to `PATH.1`, and empty the log.
 
-    The worker's descriptor appends, so it goes on writing at the new end: no pipe that could
-    break or block it when the shim dies.
+    Return the log's size now, or 0 on errors. The worker's descriptor is in append mode, so the
+    worker continues at the new end. A pipe instead of a file could break or block the worker when
+    the shim dies.
     """
     try:
-        size = os.stat(path).st_size  # all that is asked, as a rule
-        if size <= limit:
+        size = os.stat(path).st_size
+        if size <= max_bytes:
             return size
         with open(path, "rb+") as file:
-            file.seek(-limit, os.SEEK_END)
+            file.seek(-max_bytes, os.SEEK_END)
             with open(f"{path}.1", "wb") as old:
-                old.write(file.read(limit))
+                old.write(file.read(max_bytes))
             file.truncate(0)
     except OSError:
         pass
     return 0
 
 
-def wait_for_signal(wake: int, seconds: float) -> bytes:
-    """Sleep until a signal arrives or the time has passed; return the signals' numbers."""
-    poll = select.poll()
-    poll.register(wake, select.POLLIN)
-    return os.read(wake, 512) if poll.poll(seconds * 1000) else b""
+def wait_for_signal(wakeup_fd: int, timeout_s: float) -> bytes:
+    """Wait until a signal arrives or `timeout_s` has passed; return the signal numbers."""
+    poller = select.poll()
+    poller.register(wakeup_fd, select.POLLIN)
+    return os.read(wakeup_fd, 512) if poller.poll(timeout_s * 1000) else b""
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends: PR_SET_CHILD_SUBREAPER, prctl(2)."""
+    """Become the parent of orphaned descendants: PR_SET_CHILD_SUBREAPER, prctl(2)."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     except (AttributeError, OSError):
@@ -95,11 +104,14 @@ def adopt_orphans() -> None:
 
 
 def install_signal_handlers() -> int:
-    """Outlive terminals, and return the descriptor that SIGTERM and SIGCHLD make readable."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    return reading
+    """Ignore SIGHUP, SIGINT and SIGPIPE; return a descriptor for SIGTERM and SIGCHLD.
+
+    It becomes readable when one of those two arrives.
+    """
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(signum, signal.SIG_IGN)
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    for signum in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(signum, lambda *_: None)
+    return read_fd

@@ -1,13 +1,14 @@
-"""Starts a worker under its lock, and knows what became of it.
+"""Starts a worker under its lock, and reaps it.
 
-A shim runs this module with a bare interpreter: there is one shim for each worker, so it imports
-nothing else of the project, and little of the standard library, until its worker is dead.
+A shim runs this module with a bare interpreter. There is one shim for each worker, so the shim
+imports nothing else of the project, and little of the standard library, until its worker is dead.
 
-The worker inherits the life lock. Two processes therefore hold it: it outlives either of them, and
-a worker that closes all descriptors. The start lock ends when the worker's program begins.
+The worker inherits the life lock. The lock is therefore held by two processes: it stays held when
+either of them dies, or when the worker closes all its descriptors. The start lock is released when
+the worker's program begins.
 
-The child writes the owner record itself, before it becomes the worker. A worker therefore has a
-record whenever its shim or its caller is killed.
+The child writes the owner record itself, before it calls exec. A worker therefore has a record even
+if its shim or its caller is killed at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import select
 import signal
 import time
 
-TYPE_CHECKING = False  # `typing` costs a shim a megabyte
+TYPE_CHECKING = False  # importing `typing` costs 1 MB per shim
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -26,137 +27,150 @@ if TYPE_CHECKING:
 _CHANGED_SIGNALS = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM,
 )  # fmt: skip
-"""Signals that Python or the shim handles, and that a worker finds at their defaults."""
+"""Signals whose handling Python or the shim changes; a worker starts with the defaults."""
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 _S_IFMT, _S_IFREG = 0o170000, 0o100000
 EXEC_TIMEOUT_S = 10.0
-"""Time for a child to become the worker. A mount that hangs can exceed it."""
+"""Time for the child to call exec. A mount that does not answer can exceed it."""
 
 
 class Worker:
-    """The worker's life, from the first instruction to the certificate."""
+    """One worker process, from its start to its death."""
 
-    def __init__(self, spec: dict[str, Any], lease: int, start_lock: int = -1) -> None:
-        self.spec, self.lease, self.start_lock = spec, lease, start_lock
-        self.pid, self.identity, self.status = 0, "", -1
-        self.dead = False
-        self.started = moment()
-        self.err_start = 0
-        self.oom_kills = oom_kills()
+    def __init__(self, spec: dict[str, Any], lease_fd: int, start_lock_fd: int = -1) -> None:
+        self.spec, self.lease_fd, self.start_lock_fd = spec, lease_fd, start_lock_fd
+        self.pid, self.identity, self.wait_status = 0, "", -1
+        self.is_dead = False
+        self.started = read_clocks()
+        self.stderr_offset = 0
+        self.oom_kills_at_start = count_oom_kills()
 
-    def start(self, status: int) -> None:
-        """Start it in a session of its own. Raises OSError, ValueError."""
+    def start(self, report_fd: int) -> None:
+        """Start the worker in a session of its own. Raises OSError, ValueError."""
         spec = self.spec
-        out, err = (open_log(spec["logs"][stream]) for stream in ("out", "err"))
-        self.err_start = os.fstat(err).st_size
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        shim = identity(os.getpid(), spec["boot"])
-        self.started = moment()
-        # No signal in between: what is meant for the worker must not be taken for ours.
+        stdout_fd, stderr_fd = (open_log(spec["logs"][stream]) for stream in ("out", "err"))
+        self.stderr_offset = os.fstat(stderr_fd).st_size
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        shim_identity = read_identity(os.getpid(), spec["boot"])
+        self.started = read_clocks()
+        # Block signals until exec: the shim's handlers must not handle a signal to the worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = os.fork()
         if pid == 0:
-            self._exec_in_child(shim, out, err, writing)
+            self._exec_in_child(shim_identity, stdout_fd, stderr_fd, write_fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        for descriptor in (out, err, writing):
+        for descriptor in (stdout_fd, stderr_fd, write_fd):
             os.close(descriptor)
-        failure = heard(reading, EXEC_TIMEOUT_S)  # until it has become the worker, or is dead
-        if self.start_lock >= 0 and not spec["machine"]:
-            os.close(self.start_lock)  # from here on the process table shows the worker
+        # The pipe is closed when the child calls exec or dies.
+        failure = read_until_eof(read_fd, EXEC_TIMEOUT_S)
+        if self.start_lock_fd >= 0 and not spec["machine"]:
+            os.close(self.start_lock_fd)  # the worker is now visible in the process table
         if failure is None:
             os.kill(pid, signal.SIGKILL)
-            place = spec["cwd"] or spec["command"][0]
-            report(status, f"failed {place} does not answer")
-            failure = b"does not answer"  # the lease is kept until the child is gone
+            path = spec["cwd"] or spec["command"][0]
+            send_report(report_fd, f"failed {path} does not answer")
+            failure = b"does not answer"  # keep the lease until the child is gone
         if failure:
             os.waitpid(pid, 0)
             raise ValueError(failure.decode("utf-8", "replace"))
-        self.pid, self.identity = pid, identity(pid, spec["boot"])
+        self.pid, self.identity = pid, read_identity(pid, spec["boot"])
 
-    def _exec_in_child(self, shim: str, out: int, err: int, failing: int) -> None:
-        """In the child: write who we are, then be the worker."""
-        spec, named = self.spec, False
-        program, at = spec["command"][0], None
+    def _exec_in_child(
+        self, shim_identity: str, stdout_fd: int, stderr_fd: int, error_fd: int
+    ) -> None:
+        """Write the owner and worker records, then exec the worker. Runs in the child."""
+        spec, owner_written = self.spec, False
+        program, failed_program = spec["command"][0], None
         try:
             os.setsid()
-            for number in _CHANGED_SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            os.dup2(out, 1)
-            os.dup2(err, 2)
-            self._write_owner(shim)
-            named = True
+            for signum in _CHANGED_SIGNALS:
+                signal.signal(signum, signal.SIG_DFL)
+            os.dup2(stdout_fd, 1)
+            os.dup2(stderr_fd, 2)
+            self._write_owner(shim_identity)
+            owner_written = True
             self._write_record(spec["record"])
             if spec["account"]:
-                user, group, groups = spec["account"]
+                uid, gid, groups = spec["account"]
                 os.setgroups(groups)
-                os.setgid(group)
-                os.setuid(user)
-                self._write_first(spec["records"])
+                os.setgid(gid)
+                os.setuid(uid)
+                self._write_user_record(spec["records"])
             os.chdir(spec["cwd"] or "/")
-            at = program
+            failed_program = program
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
-            own = passed_on(os.environ) if spec["account"] else os.environ
-            env = {**own, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease)}
+            environment = inherited_environment(os.environ) if spec["account"] else os.environ
+            env = {**environment, **spec["env"], "RPA_CONSOLE_LEASE_FD": str(self.lease_fd)}
             os.execvpe(program, spec["command"], env)
         except (OSError, ValueError) as error:
-            report(failing, error_text(error, at))
-            if named:  # after a worker that never was
+            send_report(error_fd, error_text(error, failed_program))
+            if owner_written:  # the owner record was written, but the worker did not start
                 os.unlink(spec["owner"])
         finally:
             os._exit(127)
 
     def reap(self) -> bool:
-        """Collect the dead, adopted orphans included; True once the worker is among them."""
-        while not self.dead:
+        """Reap dead children, including adopted orphans. Return True if the worker is dead."""
+        while not self.is_dead:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
             if pid == self.pid:
-                self.status, self.dead = status, True
-        return self.dead
+                self.wait_status, self.is_dead = status, True
+        return self.is_dead
 
-    def _write_owner(self, shim: str) -> None:
-        """Say beside the lock who holds it: information, never proof. Raises OSError."""
-        spec, lock = self.spec, os.fstat(self.lease)
-        at, tick = self.started
-        put(
+    def _write_owner(self, shim_identity: str) -> None:
+        """Write the owner record beside the lock. The lock is the proof, the record is not.
+
+        Raises OSError.
+        """
+        spec, lock = self.spec, os.fstat(self.lease_fd)
+        started_at, tick = self.started
+        replace_file(
             spec["owner"],
-            f'{{"identity": "{identity(os.getpid(), spec["boot"])}", "shim": "{shim}",'
-            f' "token": {spec["token"]}, "since": [{at!r}, {tick!r}, "{spec["boot"]}"],'
+            f'{{"identity": "{read_identity(os.getpid(), spec["boot"])}",'
+            f' "shim": "{shim_identity}",'
+            f' "token": {spec["token"]}, "since": [{started_at!r}, {tick!r}, "{spec["boot"]}"],'
             f' "actor": {spec["actor_json"]}, "lock": [{lock.st_dev}, {lock.st_ino}]}}',
         )
 
-    def _write_first(self, places: list[str]) -> None:
-        """Record the worker for the boxes of its own user as well, where that user has room."""
-        for place in places:
+    def _write_user_record(self, directories: list[str]) -> None:
+        """Write the worker record in the first usable directory of the worker's own user."""
+        for directory in directories:
             try:
-                os.makedirs(place, 0o700, exist_ok=True)
+                os.makedirs(directory, 0o700, exist_ok=True)
             except OSError:
                 continue
-            if self._write_record(place):
+            if self._write_record(directory):
                 return
 
-    def _write_record(self, place: str) -> bool:
-        """Record the worker for other boxes. Where that fails, its match tells it."""
-        if not place:
+    def _write_record(self, directory: str) -> bool:
+        """Write the worker record, which other boxes read. Return True if it was written.
+
+        If that fails, other boxes still find the worker by its role's match.
+        """
+        if not directory:
             return False
-        own = identity(os.getpid(), self.spec["boot"])
-        pid, ticks, _ = own.split(":", 2)
+        identity = read_identity(os.getpid(), self.spec["boot"])
+        pid, ticks, _ = identity.split(":", 2)
         try:
-            path = f"{place}/{pid}.{ticks}.json"
-            put(path, f'{{"identity": "{own}", {self.spec["entry"]}')
+            path = f"{directory}/{pid}.{ticks}.json"
+            replace_file(path, f'{{"identity": "{identity}", {self.spec["entry"]}')
         except OSError:
             return False
         return True
 
 
-def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """What another user's worker inherits of root's environment: nothing that may be a secret."""
+def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of root's environment for another user's worker, without any secrets."""
     return {key: value for key, value in environment.items() if key in _INHERITED_VARIABLES}
 
 
-def put(path: str, text: str) -> None:
-    """Replace a small file; a full disk takes it written over the old one. Raises OSError."""
+def replace_file(path: str, text: str) -> None:
+    """Replace a small file atomically. Raises OSError.
+
+    If that fails, overwrite the file in place, which works on a full disk.
+    """
     draft = f"{path}.{os.getpid()}"
     try:
         with open(draft, "w", encoding="utf-8") as file:
@@ -170,40 +184,42 @@ def put(path: str, text: str) -> None:
 
 
 def error_text(error: OSError | ValueError, program: str | None = None) -> str:
-    """What went wrong, with what: with `program`, or with the file that the error names."""
+    """Return the error's text, preceded by `program` or by the file that the error names."""
     if isinstance(error, OSError):
         return f"{program or error.filename}: {error.strerror}"
     return str(error)
 
 
-def moment() -> tuple[float, float]:
-    """Now, by the clock for people and by the one that nobody can set."""
+def read_clocks() -> tuple[float, float]:
+    """Return (wall-clock time, seconds since boot). Only the second clock cannot be set."""
     return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def identity(pid: int, boot: str) -> str:
-    """A process as the project writes identities. Raises OSError."""
-    return f"{pid}:{stat(pid)[1]}:{boot}"
+def read_identity(pid: int, boot_id: str) -> str:
+    """Return a process's identity as text, `PID:TICKS:BOOT`. Raises OSError."""
+    return f"{pid}:{read_stat(pid)[1]}:{boot_id}"
 
 
-def stat(pid: int) -> tuple[int, int]:
-    """(parent, start ticks) of a process. Raises OSError."""
+def read_stat(pid: int) -> tuple[int, int]:
+    """Return (parent's PID, start ticks) of a process. Raises OSError."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         raw = file.read()
     fields = raw[raw.rfind(b")") + 2 :].split()
     return int(fields[1]), int(fields[19])
 
 
-def oom_kills() -> int:
-    """How often the kernel has ended something in our control group for want of memory."""
+def count_oom_kills() -> int:
+    """Return how many processes of this control group the OOM killer has ended; 0 if unknown."""
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
-            groups = [line.rstrip("\n").split(":", 2) for line in file]
-        for number, kind, path in groups:
-            counter = {"": "memory.events", "memory": "memory.oom_control"}.get(kind)
-            place = f"/sys/fs/cgroup{'' if number == '0' else '/memory'}{path}/{counter}"
-            if counter and os.path.exists(place):
-                with open(place, encoding="ascii") as file:
+            cgroups = [line.rstrip("\n").split(":", 2) for line in file]
+        for hierarchy, controllers, cgroup_path in cgroups:
+            counter = {"": "memory.events", "memory": "memory.oom_control"}.get(controllers)
+            counter_path = (
+                f"/sys/fs/cgroup{'' if hierarchy == '0' else '/memory'}{cgroup_path}/{counter}"
+            )
+            if counter and os.path.exists(counter_path):
+                with open(counter_path, encoding="ascii") as file:
                     return sum(int(line.split()[1]) for line in file if line[:9] == "oom_kill ")
     except (OSError, ValueError, IndexError):
         pass
@@ -211,9 +227,10 @@ def oom_kills() -> int:
 
 
 def open_log(path: str) -> int:
-    """A descriptor that appends to a regular file, and follows no link. Raises OSError.
+    """Return a descriptor that appends to a regular file. Symbolic links are not followed.
 
-    A named pipe would block the shim, which holds the lease.
+    A named pipe is refused, because it would block the shim, which holds the lease. Raises OSError,
+    ValueError.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -229,13 +246,13 @@ def open_log(path: str) -> int:
     return descriptor
 
 
-def heard(descriptor: int, seconds: float) -> bytes | None:
-    """What a pipe holds until its end; None when the end does not come in time."""
-    raw, ends = b"", moment()[1] + seconds
+def read_until_eof(descriptor: int, timeout_s: float) -> bytes | None:
+    """Read a pipe to its end and close it. Return the data, or None after `timeout_s`."""
+    raw, deadline = b"", read_clocks()[1] + timeout_s
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     try:
-        while poll.poll(max(0.0, ends - moment()[1]) * 1000):
+        while poll.poll(max(0.0, deadline - read_clocks()[1]) * 1000):
             if not (chunk := os.read(descriptor, 65_536)):
                 return raw
             raw += chunk
@@ -244,9 +261,9 @@ def heard(descriptor: int, seconds: float) -> bytes | None:
         os.close(descriptor)
 
 
-def report(status: int, line: str) -> None:
-    """Tell the caller, who may be gone."""
+def send_report(report_fd: int, line: str) -> None:
+    """Write one report line to the caller. Ignore errors: the caller may be gone."""
     try:
-        os.write(status, line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
+        os.write(report_fd, line.replace("\n", " ").encode("utf-8", "replace") + b"\n")
     except OSError:
         pass

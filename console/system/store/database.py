@@ -1,9 +1,9 @@
-"""The file behind a store, whatever befalls it: removed, damaged, locked, on a disk that is full.
+"""The database file of a store, with handling of removal, damage, locks and full disks.
 
-WAL with `synchronous=FULL`: what was committed survives kill -9 and power loss. Any peer may write:
-apsw brings a SQLite (3.51.3 or newer) in which two writers cannot corrupt a WAL, whatever version
-Python came with. Transactions are short, reads fetch everything at once, so that no cursor keeps
-the WAL from being checkpointed.
+The file uses WAL with `synchronous=FULL`: committed data survives kill -9 and power loss. Every
+process of the box may write: apsw includes a SQLite (3.51.3 or newer) in which two writers cannot
+corrupt a WAL, independent of the version that Python includes. Transactions are short, and reads
+fetch all rows at once, so that no cursor prevents a checkpoint of the WAL.
 """
 
 from __future__ import annotations
@@ -15,262 +15,276 @@ from typing import Any, TypeVar
 
 import apsw
 
-from console.core.model import Event, EventKind
-from console.core.text.command_hint import step
+from console.core.model.events import Event, EventKind
+from console.core.text.command_hint import format_command
 from console.system import clock
 from console.system.store import rows, schema
 from console.system.store.sqlite import (
+    BUSY_TIMEOUT_S,
     CACHE_KIB,
-    DAMAGED,
-    PATIENCE_S,
+    DAMAGE_ERRORS,
     Inode,
+    busy_handler,
+    close_without_checkpoint,
     connect,
-    let_go,
-    look,
-    opening,
-    patience,
+    enable_wal,
+    explain_error,
+    read_inode,
+    shared_store_file_lock,
     transact,
-    why,
-    write_ahead,
 )
 
-RETRY_S = 2.0
-"""How often a store that could not be opened is tried again."""
-TRIES = 5
+REOPEN_DELAY_S = 2.0
+"""Delay before another attempt to open a store that could not be opened."""
+MAX_OPEN_ATTEMPTS = 5
 T = TypeVar("T")
 
 
 class StoreError(Exception):
-    """The store cannot be read or written: the message names the file and the reason."""
+    """The store cannot be read or written. The message names the file and the reason."""
 
 
-class StoreDamaged(StoreError):
-    """It is no database any more, or a malformed one."""
+class StoreDamagedError(StoreError):
+    """The file is not a database, or it is malformed."""
 
 
-class StoreForeign(StoreError):
-    """Another version has written it: it is whole, and not ours to touch."""
+class StoreVersionError(StoreError):
+    """An intact store that another version has written. It is not changed."""
 
 
-class Backing:
-    """The file behind a store, or memory in its place. Thread-safe: one caller at a time."""
+class Database:
+    """The database file of a store, or an in-memory database. Thread-safe by one lock."""
 
-    def __init__(self, path: Path | None, mends: bool = False, stands_in: bool = False) -> None:
-        """Open or make the store; None keeps everything in memory. Raises StoreError.
+    def __init__(
+        self, path: Path | None, repair: bool = False, memory_fallback: bool = False
+    ) -> None:
+        """Open or create the store; None opens an in-memory database. Raises StoreError.
 
-        `mends`: a damaged one is moved aside, and a new one begun. `stands_in`: while it cannot be
-        opened, everything is kept in memory, and poured into it once it can.
+        `repair`: move a damaged file aside, and create a new one. `memory_fallback`: while the
+        file cannot be opened, use an in-memory database, and copy it to the file later.
         """
         self.path = path
         self.generation = 0
-        """Rises when the file was removed or replaced and a new one was opened: ids begin anew."""
-        self.trouble: str | None = None
-        """Why everything is in memory only, for now."""
-        self._mends = mends
-        self._guard = threading.RLock()
-        self._retry = 0.0
-        self._inode = self._look()
+        """Incremented when a new file was opened after a removal or replacement: ids restart."""
+        self.fallback_reason: str | None = None
+        """The reason why the in-memory fallback is in use; None otherwise."""
+        self._repair = repair
+        self._lock = threading.RLock()
+        self._next_retry_at = 0.0
+        self._inode = self._read_inode()
         try:
-            self._connection = self._reach()
-        except StoreForeign:
+            self._connection = self._open_or_recover()
+        except StoreVersionError:
             raise
         except StoreError as error:
-            if not stands_in:
+            if not memory_fallback:
                 raise
-            self.trouble, self._connection = _meanwhile(error), self._memory()
-            self._retry = clock.tick() + RETRY_S
-        self._inode = self._look()
+            self.fallback_reason, self._connection = (
+                _fallback_message(error),
+                self._open_in_memory(),
+            )
+            self._next_retry_at = clock.tick() + REOPEN_DELAY_S
+        self._inode = self._read_inode()
 
-    def _memory(self) -> apsw.Connection:
+    def _open_in_memory(self) -> apsw.Connection:
         connection = apsw.Connection(":memory:")
         self._migrate(connection)
         return connection
 
     def _open(self) -> apsw.Connection:
         if self.path is None:
-            return self._memory()
+            return self._open_in_memory()
         try:
-            with opening(self.path):
+            with shared_store_file_lock(self.path):
                 connection = connect(self.path)
                 try:
-                    connection.set_busy_handler(patience(PATIENCE_S))
+                    connection.set_busy_handler(busy_handler(BUSY_TIMEOUT_S))
                     connection.execute(f"PRAGMA cache_size={-CACHE_KIB}")
-                    write_ahead(connection)
+                    enable_wal(connection)
                     self._migrate(connection)
                 except BaseException:
-                    let_go(connection)
+                    close_without_checkpoint(connection)
                     raise
         except (apsw.Error, OSError) as error:
-            raise self._error(error) from error
+            raise self._to_store_error(error) from error
         return connection
 
-    def _look(self) -> Inode | None:
-        """Which file lies at our path."""
-        return look(self.path) if self.path is not None else None
+    def _read_inode(self) -> Inode | None:
+        """Return (device, inode) of the file at `self.path`; None if there is none."""
+        return read_inode(self.path) if self.path is not None else None
 
-    def _current(self) -> apsw.Connection:
-        """The connection, opened anew where the file is not ours any more.
+    def _current_connection(self) -> apsw.Connection:
+        """Return the connection, reopened if the file at the path was removed or replaced.
 
-        What is written to a file without a name is lost, and nobody would be told.
+        Writes to a file without a name would be lost without an error.
         """
-        if self.trouble is not None:
-            self._come_back()
-        elif self.path is not None and self._look() != self._inode:
-            let_go(self._turn_to(self._reach()))
+        if self.fallback_reason is not None:
+            self._leave_fallback()
+        elif self.path is not None and self._read_inode() != self._inode:
+            close_without_checkpoint(self._swap_connection(self._open_or_recover()))
         return self._connection
 
-    def _turn_to(self, connection: apsw.Connection) -> apsw.Connection:
-        """Go on with another connection; the one before."""
-        before, self._connection = self._connection, connection
-        self._inode, self.generation = self._look(), self.generation + 1
-        return before
+    def _swap_connection(self, connection: apsw.Connection) -> apsw.Connection:
+        """Replace the connection. Return the previous one."""
+        previous, self._connection = self._connection, connection
+        self._inode, self.generation = self._read_inode(), self.generation + 1
+        return previous
 
-    def _come_back(self) -> None:
-        """From memory to the file, if it can be opened again, with all that was kept meanwhile."""
-        if clock.tick() < self._retry:
+    def _leave_fallback(self) -> None:
+        """Open the file, if that is possible again, and copy the in-memory database to it."""
+        if clock.tick() < self._next_retry_at:
             return
-        self._retry = clock.tick() + RETRY_S
+        self._next_retry_at = clock.tick() + REOPEN_DELAY_S
         try:
-            opened = self._reach()
+            opened = self._open_or_recover()
             from console.system.store import recovery
 
             try:
-                recovery.pour(self._connection, opened)
+                recovery.copy_all(self._connection, opened)
             except apsw.Error as error:
                 opened.close()
-                raise self._error(error) from error
+                raise self._to_store_error(error) from error
         except StoreError as error:
-            self.trouble = _meanwhile(error)
+            self.fallback_reason = _fallback_message(error)
             return
-        words, self.trouble = f"what was kept in memory is saved now ({self.trouble})", None
-        _note(opened, words, {})
-        self._turn_to(opened).close()
+        reason, self.fallback_reason = (
+            f"what was kept in memory is saved now ({self.fallback_reason})",
+            None,
+        )
+        _insert_store_event(opened, reason, {})
+        self._swap_connection(opened).close()
 
-    def _reach(self) -> apsw.Connection:
-        """Open it; one that is damaged is moved aside, where that is our business."""
-        for left in reversed(range(TRIES)):
-            found = self._look()
+    def _open_or_recover(self) -> apsw.Connection:
+        """Open the store. With `repair`, move a damaged one aside. Raises StoreError."""
+        for attempts_left in reversed(range(MAX_OPEN_ATTEMPTS)):
+            inode = self._read_inode()
             try:
                 return self._open()
-            except StoreForeign:
+            except StoreVersionError:
                 raise
             except StoreError as error:
-                damaged = self._mends and isinstance(error, StoreDamaged)
-                if damaged and (kept := self._set_aside(found)):
+                damaged = self._repair and isinstance(error, StoreDamagedError)
+                if damaged and (kept := self._move_damaged_store(inode)):
                     from console.system.store import recovery
 
-                    opened = self._reach()
-                    _begin_anew(opened, recovery.reader(kept), str(error), kept)
+                    opened = self._open_or_recover()
+                    _restore_readable_rows(opened, recovery.open_damaged(kept), str(error), kept)
                     return opened
-                if not (damaged and left):  # else others have moved it: once more
+                if not (damaged and attempts_left):  # else another process has moved it: retry
                     raise
         raise AssertionError("unreachable")
 
-    def _set_aside(self, found: Inode | None) -> Path | None:
-        from console.system.locks.ofd_lock import LeaseError
+    def _move_damaged_store(self, damaged_inode: Inode | None) -> Path | None:
+        from console.system.locks.ofd_lock import LockFileError
         from console.system.store import recovery
 
         assert self.path is not None
         try:
-            return recovery.set_aside(self.path, found)
-        except (OSError, LeaseError) as error:
+            return recovery.move_damaged_store(self.path, damaged_inode)
+        except (OSError, LockFileError) as error:
             raise StoreError(f"{self.path}: is damaged, and cannot be moved: {error}") from error
 
-    def _mend(self, damage: str) -> None:
-        """Keep the damaged file under another name, and go on with a new one. Raises StoreError."""
-        kept = self._set_aside(self._inode)
-        old = self._turn_to(self._reach())
+    def _replace_damaged(self, damage: str) -> None:
+        """Move the damaged file aside, and continue with a new one. Raises StoreError."""
+        kept = self._move_damaged_store(self._inode)
+        old = self._swap_connection(self._open_or_recover())
         if kept is None:
-            let_go(old)
+            close_without_checkpoint(old)
         else:
-            _begin_anew(self._connection, old, damage, kept)
+            _restore_readable_rows(self._connection, old, damage, kept)
 
-    def mend_if_damaged(self) -> None:
-        """Look through the whole file; one that is damaged is moved aside. Raises StoreError."""
-        with self._guard:
-            if self.path is not None and (damage := self._damage(self._current())):
-                self._mend(f"{self.path}: {damage}")
+    def repair_if_damaged(self) -> None:
+        """Check the whole file, and move it aside if it is damaged. Raises StoreError."""
+        with self._lock:
+            if self.path is not None and (damage := self._find_damage(self._current_connection())):
+                self._replace_damaged(f"{self.path}: {damage}")
 
-    def _damage(self, connection: apsw.Connection) -> str | None:
+    def _find_damage(self, connection: apsw.Connection) -> str | None:
         try:
-            found = connection.execute("PRAGMA quick_check(3)").fetchall()
-        except DAMAGED as error:
-            return why(error)
+            results = connection.execute("PRAGMA quick_check(3)").fetchall()
+        except DAMAGE_ERRORS as error:
+            return explain_error(error)
         except apsw.Error as error:
-            raise self._error(error) from error
-        return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
+            raise self._to_store_error(error) from error
+        return None if results == [("ok",)] else "; ".join(str(row[0]) for row in results)
 
-    def _error(self, error: Exception) -> StoreError:
-        kind = StoreDamaged if isinstance(error, DAMAGED) else StoreError
+    def _to_store_error(self, error: Exception) -> StoreError:
+        kind = StoreDamagedError if isinstance(error, DAMAGE_ERRORS) else StoreError
         from console.system.store import disk_space
 
-        # SQLite calls some of what a full disk does an I/O error.
-        full = disk_space.refusal(self.path.parent) if self.path and kind is StoreError else None
-        return kind(f"{self.path}: {full or why(error)}")
+        # SQLite reports some effects of a full disk as I/O errors.
+        refusal = (
+            disk_space.write_refusal(self.path.parent) if self.path and kind is StoreError else None
+        )
+        return kind(f"{self.path}: {refusal or explain_error(error)}")
 
     def _migrate(self, connection: apsw.Connection) -> None:
         schema.migrate(connection)
-        found, ours = schema.version(connection), schema.VERSION
-        if found != ours:
-            raise StoreForeign(
-                f"{self.path}: was written by another version (schema {found}, not {ours})"
+        version, ours = schema.read_version(connection), schema.SCHEMA_VERSION
+        if version != ours:
+            raise StoreVersionError(
+                f"{self.path}: was written by another version (schema {version}, not {ours})"
             )
 
     def close(self) -> None:
-        """Close the connection; the last one out checkpoints the WAL."""
-        with self._guard:
+        """Close the connection. The last connection to close checkpoints the WAL."""
+        with self._lock:
             self._connection.close()
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Every row of one query, at once. Raises StoreError."""
-        return self._do(lambda connection: connection.execute(sql, values).fetchall())
+        """Return all rows of one query. Raises StoreError."""
+        return self._run(lambda connection: connection.execute(sql, values).fetchall())
 
     def write(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
-        """Run all statements in one transaction; the rows each returned. Raises StoreError."""
-        wanted = list(statements)
-        return self._do(lambda connection: transact(connection, wanted))
+        """Run all statements in one transaction. Return the rows of each. Raises StoreError."""
+        statement_list = list(statements)
+        return self._run(lambda connection: transact(connection, statement_list))
 
-    def _do(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Do some work; once more where the store was damaged and has been mended."""
-        with self._guard:
+    def _run(self, operation: Callable[[apsw.Connection], T]) -> T:
+        """Run `operation`; run it again after a repair of a damaged store. Raises StoreError."""
+        with self._lock:
             try:
                 try:
-                    return work(self._current())
-                except DAMAGED:
-                    damage = self._damage(self._connection) if self._mends and self.path else None
+                    return operation(self._current_connection())
+                except DAMAGE_ERRORS:
+                    damage = (
+                        self._find_damage(self._connection) if self._repair and self.path else None
+                    )
                     if damage is None:
                         raise
-                    self._mend(f"{self.path}: {damage}")
-                    return work(self._connection)
+                    self._replace_damaged(f"{self.path}: {damage}")
+                    return operation(self._connection)
             except apsw.Error as error:
-                raise self._error(error) from error
+                raise self._to_store_error(error) from error
 
-    def check(self) -> str | None:
-        """What SQLite finds damaged, or None. Raises StoreError."""
-        with self._guard:
-            return self._damage(self._current())
+    def find_damage(self) -> str | None:
+        """Return a description of the damage that SQLite finds, or None. Raises StoreError."""
+        with self._lock:
+            return self._find_damage(self._current_connection())
 
 
-def _meanwhile(error: StoreError) -> str:
-    """The trouble, and what comes of it."""
-    if isinstance(error, StoreDamaged):
-        return f"{error}; `{step('daemon start')}` moves it aside and begins a new one"
+def _fallback_message(error: StoreError) -> str:
+    """Return the error message, followed by its consequence."""
+    if isinstance(error, StoreDamagedError):
+        return f"{error}; `{format_command('daemon start')}` moves it aside and begins a new one"
     return f"{error}; what happens now is kept in memory only"
 
 
-def _begin_anew(new: apsw.Connection, old: apsw.Connection, damage: str, kept: Path) -> None:
-    """Fill a new store with what can be read of the damaged one, and say so in its ledger."""
+def _restore_readable_rows(
+    new: apsw.Connection, old: apsw.Connection, damage: str, damaged_file: Path
+) -> None:
+    """Copy the readable rows of a damaged store to a new one, and record an event there."""
     from console.system.store import recovery
 
-    saved = recovery.save(old, new)
-    let_go(old)
+    saved = recovery.copy_readable(old, new)
+    close_without_checkpoint(old)
     reason = (
-        f"{damage}; kept as {kept.name}; a new one was begun with {saved} rows of it;"
-        f" {recovery.advice(kept)}"
+        f"{damage}; kept as {damaged_file.name}; a new one was begun with {saved} rows of it;"
+        f" {recovery.recovery_hint(damaged_file)}"
     )
-    _note(new, reason, {"kept": str(kept)})
+    _insert_store_event(new, reason, {"kept": str(damaged_file)})
 
 
-def _note(connection: apsw.Connection, reason: str, data: dict[str, str]) -> None:
+def _insert_store_event(connection: apsw.Connection, reason: str, data: dict[str, str]) -> None:
     event = Event(EventKind.NOTICED, clock.now(), actor="store", reason=reason, data=data)
-    connection.execute(rows.ADD_EVENT, rows.event_row(event))
+    connection.execute(rows.INSERT_EVENT_SQL, rows.encode_event(event))

@@ -1,4 +1,4 @@
-"""Whether a directory's file system takes what is written to it."""
+"""Checks whether a directory's file system accepts writes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 NO_INODES = "no inodes are left: no file can be made"
-LEAST_BYTES = 128 * 1024
-"""With less than this the store cannot grow by what one commit may need."""
+MIN_FREE_BYTES = 128 * 1024
+"""With less free space, the store may not be able to grow for one commit."""
 
 
-def refusal(directory: Path) -> str | None:
-    """Why nothing can be written there, as far as that can be told without trying; or None."""
+def write_refusal(directory: Path) -> str | None:
+    """Return the reason why nothing can be written there; None if unknown without a write."""
     try:
         disk = os.statvfs(directory)
     except OSError:
@@ -21,4 +21,4 @@ def refusal(directory: Path) -> str | None:
     if disk.f_files and not (disk.f_ffree if os.geteuid() == 0 else disk.f_favail):
         return NO_INODES
     free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
-    return "the disk is full" if free < LEAST_BYTES else None
+    return "the disk is full" if free < MIN_FREE_BYTES else None

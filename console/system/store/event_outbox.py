@@ -1,6 +1,6 @@
-"""Lines of the ledger about what is done already: written now, or as soon as the store takes them.
+"""Queue of events about completed actions: written now, or when the store accepts writes again.
 
-A deed that a person asks for must not wait for a disk that is full.
+An action that an operator requests must not wait for a full disk.
 """
 
 from __future__ import annotations
@@ -9,56 +9,59 @@ import threading
 from collections import deque
 
 from console.core.frozen import replace
-from console.core.model import Command, Event, EventKind, Outcome, Verb
+from console.core.model.commands import Command, Outcome, Verb
+from console.core.model.events import Event, EventKind
 from console.system.store.store import Store, StoreError
 
-MOST = 10_000
-"""Lines kept in memory; beyond that the oldest are given up."""
-_ONCE = (EventKind.STARTED, EventKind.ADOPTED, EventKind.DIED)
-"""Of each identity the store takes one of these."""
+MAX_PENDING_EVENTS = 10_000
+"""Events kept in memory. Beyond this number, the oldest are dropped."""
+_UNIQUE_KINDS = (EventKind.STARTED, EventKind.ADOPTED, EventKind.DIED)
+"""The store accepts one event of each of these kinds for an identity."""
 
 
-def _same(event: Event, other: Event) -> bool:
+def _is_same_event(event: Event, other: Event) -> bool:
     return (event.kind, event.identity) == (other.kind, other.identity)
 
 
-class Lines:
-    """What one process has to say, in its order."""
+class EventOutbox:
+    """The unwritten events of one process, in order."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.trouble: str | None = None
-        """Why some are not written yet."""
-        self._waiting: deque[Event] = deque(maxlen=MOST)
-        self._guard = threading.Lock()
+        self.write_error: str | None = None
+        """The reason why events are pending."""
+        self._pending: deque[Event] = deque(maxlen=MAX_PENDING_EVENTS)
+        self._lock = threading.Lock()
 
-    def keep(self, event: Event) -> None:
-        """Write a line, or remember it."""
-        with self._guard:
-            if event.kind not in _ONCE or not any(_same(event, one) for one in self._waiting):
-                self._waiting.append(event)
-        self.catch_up()
+    def write_or_queue(self, event: Event) -> None:
+        """Write an event, or queue it."""
+        with self._lock:
+            if event.kind not in _UNIQUE_KINDS or not any(
+                _is_same_event(event, pending) for pending in self._pending
+            ):
+                self._pending.append(event)
+        self.flush()
 
-    def waiting(self, role: str) -> list[Event]:
-        """What is not written yet of a role."""
-        with self._guard:
-            return [event for event in self._waiting if event.role == role]
+    def pending_events(self, role: str) -> list[Event]:
+        """Return the unwritten events of a role."""
+        with self._lock:
+            return [event for event in self._pending if event.role == role]
 
-    def catch_up(self) -> None:
-        """Write what waits, as far as the store takes it."""
-        with self._guard:
+    def flush(self) -> None:
+        """Write the queued events until the store fails."""
+        with self._lock:
             try:
-                while self._waiting:
-                    self.store.add_event(self._waiting[0])
-                    self._waiting.popleft()
-                self.trouble = None
+                while self._pending:
+                    self.store.add_event(self._pending[0])
+                    self._pending.popleft()
+                self.write_error = None
             except StoreError as error:
-                self.trouble = str(error)
+                self.write_error = str(error)
 
-    def caution(self, command: Command, outcome: Outcome) -> Outcome:
-        """The outcome, and what a person must know of a deed that the ledger does not know of."""
-        why = self.trouble or self.store.trouble
-        if why is None:
+    def add_warning(self, command: Command, outcome: Outcome) -> Outcome:
+        """Return the outcome, with a warning if the action is not in the event log."""
+        reason = self.write_error or self.store.fallback_reason
+        if reason is None:
             return outcome
         after = ", so policy may start it again" if command.verb is Verb.KILL else ""
-        return replace(outcome, message=f"{outcome.message}; not in the ledger{after}: {why}")
+        return replace(outcome, message=f"{outcome.message}; not in the ledger{after}: {reason}")

@@ -1,4 +1,4 @@
-"""Records to rows of the store, and back."""
+"""Conversion of samples and events to rows of the store, and back."""
 
 from __future__ import annotations
 
@@ -7,45 +7,52 @@ from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from console.core.model import Event, EventKind, Identity, Moment, Sample
-from console.core.secret_redaction import redact, suspect, values
+from console.core.model.events import Event, EventKind
+from console.core.model.processes import Identity
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
+from console.core.secret_redaction import may_hold_secret, redact, redact_values
 
-SAMPLE = "id, monitor, at, tick, boot, data, error"
-EVENT = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
-ADD_EVENT = (
+SAMPLE_COLUMNS = "id, monitor, at, tick, boot, data, error"
+EVENT_COLUMNS = "id, kind, at, tick, boot, role, actor, reason, identity, token, data"
+INSERT_EVENT_SQL = (
     "INSERT OR IGNORE INTO events (kind, at, tick, boot, role, actor, reason, identity,"
     " token, data) VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING id"
 )
-_START, _DEATH = "kind IN ('started', 'adopted')", "kind = 'died'"
-ONCE = {EventKind.STARTED: _START, EventKind.ADOPTED: _START, EventKind.DIED: _DEATH}
-"""Of one process there is one line of these, as the indices have it."""
-TEXT_LIMIT = 4_000
-_KINDS = {kind.value: kind for kind in EventKind}
-_NOTHING: Mapping[str, Any] = {}
-"""Nobody writes into a record: thousands of lines that tell no more than their reason share it."""
+_START_CONDITION, _DEATH_CONDITION = "kind IN ('started', 'adopted')", "kind = 'died'"
+UNIQUE_EVENT_CONDITIONS = {
+    EventKind.STARTED: _START_CONDITION,
+    EventKind.ADOPTED: _START_CONDITION,
+    EventKind.DIED: _DEATH_CONDITION,
+}
+"""Per process, the store has one event that meets each condition: see its unique indices."""
+MAX_TEXT_CHARS = 4_000
+_EVENT_KINDS = {kind.value: kind for kind in EventKind}
+_EMPTY_DATA: Mapping[str, Any] = {}
+"""The data of thousands of events without data. They share it, because records are immutable."""
 
 
-def _clean(text: str) -> str:
-    """Text that SQLite can keep: no secrets, lone surrogates escaped, and of bounded length."""
-    return redact(text)[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode("utf-8")
+def _redact_text(text: str) -> str:
+    """Return text for SQLite: secrets redacted, lone surrogates escaped, of bounded length."""
+    return redact(text)[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def sample_row(sample: Sample) -> tuple[Any, ...]:
-    """The values of a sample, for the columns after the id."""
+def encode_sample(sample: Sample) -> tuple[Any, ...]:
+    """Return the values of a sample, for the columns after the id."""
     moment = sample.moment
-    error = _clean(sample.error) if sample.error is not None else None
-    return (sample.monitor, moment.at, moment.tick, moment.boot, _document(sample.data), error)
+    error = _redact_text(sample.error) if sample.error is not None else None
+    return (sample.monitor, moment.at, moment.tick, moment.boot, _encode_data(sample.data), error)
 
 
-def sample(row: Sequence[Any]) -> Sample:
-    """The sample of a row as `SAMPLE` selects it."""
+def decode_sample(row: Sequence[Any]) -> Sample:
+    """Return the sample in a row of `SAMPLE_COLUMNS`."""
     key, monitor, at, tick, boot, data, error = row
     moment = Moment(at, tick, intern(boot))
-    return Sample(intern(monitor), moment, _table(data), error, key)
+    return Sample(intern(monitor), moment, _decode_data(data), error, key)
 
 
-def event_row(event: Event) -> tuple[Any, ...]:
-    """The values of an event, for the columns after the id."""
+def encode_event(event: Event) -> tuple[Any, ...]:
+    """Return the values of an event, for the columns after the id."""
     moment = event.moment
     return (
         event.kind.value,
@@ -53,52 +60,55 @@ def event_row(event: Event) -> tuple[Any, ...]:
         moment.tick,
         moment.boot,
         event.role,
-        _clean(event.actor),
-        _clean(event.reason),
+        _redact_text(event.actor),
+        _redact_text(event.reason),
         str(event.identity) if event.identity else None,
         event.token,
-        _document(event.data),
+        _encode_data(event.data),
     )
 
 
-def _document(data: Mapping[str, Any]) -> str:
-    """Plain values as JSON. The text is parsed again only where a secret may be in it."""
+def _encode_data(data: Mapping[str, Any]) -> str:
+    """Return plain values as JSON, redacted. The slow redaction runs only if a secret is likely."""
     text = json.dumps(data)
-    return json.dumps(values(data)) if suspect(text) else text
+    return json.dumps(redact_values(data)) if may_hold_secret(text) else text
 
 
-def event(row: Sequence[Any]) -> Event:
-    """The event of a row as `EVENT` selects it."""
+def decode_event(row: Sequence[Any]) -> Event:
+    """Return the event in a row of `EVENT_COLUMNS`."""
     key, kind, at, tick, boot, role, actor, reason, identity, token, data = row
     return Event(
-        kind=_KINDS.get(kind, EventKind.NOTICED),
+        kind=_EVENT_KINDS.get(kind, EventKind.NOTICED),
         moment=Moment(at, tick, intern(boot)),
         role=intern(role),
         actor=intern(actor),
         reason=reason,
-        identity=_identity(identity),
+        identity=_parse_identity(identity),
         token=token,
-        data=_table(data),
+        data=_decode_data(data),
         id=key,
     )
 
 
-def _table(text: str) -> Mapping[str, Any]:
-    """A JSON object; empty where somebody has damaged the row: one row must not cost them all."""
+def _decode_data(text: str) -> Mapping[str, Any]:
+    """Return a JSON object; an empty one for a damaged row, so that other rows stay readable."""
     if text == "{}":
-        return _NOTHING
+        return _EMPTY_DATA
     try:
-        value = _decode(text)
+        value = _decode_json(text)
     except ValueError:
-        return _NOTHING
+        return _EMPTY_DATA
     if not isinstance(value, dict):
-        return _NOTHING
-    return {intern(key): one for key, one in value.items()}  # thousands of samples share them
+        return _EMPTY_DATA
+    return {intern(key): item for key, item in value.items()}  # thousands of samples share keys
 
 
-def _decode(text: str) -> Any:
-    """Five times as fast as `json`, which knows more: NaN, and halves of characters."""
-    from msgspec.json import decode  # a shim writes rows and reads none: it does without
+def _decode_json(text: str) -> Any:
+    """Decode JSON with msgspec, five times as fast as `json`.
+
+    `json` decodes texts that msgspec rejects: NaN and lone surrogates.
+    """
+    from msgspec.json import decode  # a shim reads no rows, and does not import this
 
     try:
         return decode(text)
@@ -106,7 +116,7 @@ def _decode(text: str) -> Any:
         return json.loads(text)
 
 
-def _identity(text: str | None) -> Identity | None:
+def _parse_identity(text: str | None) -> Identity | None:
     try:
         return Identity.parse(text) if text else None
     except ValueError:

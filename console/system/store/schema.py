@@ -1,11 +1,11 @@
-"""The store's tables, and how a file that an older version has written becomes one of ours."""
+"""The store's tables, and the migration of files from older versions."""
 
 from __future__ import annotations
 
 import apsw
 
-VERSION = 2
-_STEPS = (
+SCHEMA_VERSION = 2
+_MIGRATIONS = (
     """
 CREATE TABLE samples (
     id INTEGER PRIMARY KEY, monitor TEXT NOT NULL, at REAL NOT NULL, tick REAL NOT NULL,
@@ -29,26 +29,27 @@ CREATE TABLE rollups (
 CREATE INDEX samples_in_order ON samples (monitor);
 """,
 )
-"""What makes version 1 of nothing, version 2 of version 1."""
-IN_ORDER = "CREATE INDEX IF NOT EXISTS samples_in_order ON samples (monitor)"
-"""Finds a monitor's samples in the order they were written. A store of version 2 may lack it: its
-answers are the same without it, only slower."""
+"""The statements that migrate an empty file to version 1, and version 1 to version 2."""
+CREATE_SAMPLE_ORDER_INDEX_SQL = "CREATE INDEX IF NOT EXISTS samples_in_order ON samples (monitor)"
+"""Index to read a monitor's samples in the order of writing. A store of version 2 may lack it:
+queries then return the same rows, but more slowly."""
 
 
-def version(connection: apsw.Connection) -> int:
-    """The version that has written the file; 0 for one without tables."""
+def read_version(connection: apsw.Connection) -> int:
+    """Return the schema version of the file; 0 for a file without tables."""
     return int(connection.pragma("user_version"))
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Take the file to our version, in one transaction; a newer one stays as it is."""
-    if version(connection) >= VERSION:
+    """Migrate the file to `SCHEMA_VERSION`, in one transaction. A newer file is not changed."""
+    if read_version(connection) >= SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in _STEPS[version(connection) :]:  # read again: somebody may have been faster
+        # Read the version again: another process may have migrated the file.
+        for step in _MIGRATIONS[read_version(connection) :]:
             connection.execute(step)
-        connection.execute(f"PRAGMA user_version={max(VERSION, version(connection))}")
+        connection.execute(f"PRAGMA user_version={max(SCHEMA_VERSION, read_version(connection))}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

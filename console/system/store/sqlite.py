@@ -1,4 +1,4 @@
-"""One connection to SQLite: turned to WAL, one transaction, and why it failed, in words."""
+"""SQLite connections in WAL mode, transactions, store file locks and error messages."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ import apsw
 from console.system import clock
 from console.system.locks import ofd_lock
 
-PATIENCE_S = 5.0
-"""How long we wait for another one who writes."""
-_PAUSE_S, _PAUSE_MAX_S = 0.001, 0.01
+BUSY_TIMEOUT_S = 5.0
+"""Time to wait for another writer."""
+_BUSY_RETRY_DELAY_S, _MAX_BUSY_RETRY_DELAY_S = 0.001, 0.01
 CACHE_KIB = 256
-"""Of pages that SQLite keeps of a file which the kernel keeps anyway: 2 MB unless it is told."""
-LOG_BYTES = 32 + 1_000 * (24 + 4_096)
-"""A write-ahead log of the pages after which SQLite moves them into the store, and their headers.
+"""SQLite's page cache; its default is 2 MB. The kernel caches the file as well."""
+WAL_SIZE_LIMIT_BYTES = 32 + 1_000 * (24 + 4_096)
+"""Size of a write-ahead log at SQLite's automatic checkpoint: 1000 pages with their headers.
 
-What it has become while somebody read for long is given back with the next write from its start.
+A long read transaction can make the log grow beyond it. The next write that restarts the log
+truncates it to this size.
 """
-DAMAGED = (apsw.NotADBError, apsw.CorruptError)
+DAMAGE_ERRORS = (apsw.NotADBError, apsw.CorruptError)
 
 Inode = tuple[int, int]
 
 
-def look(path: Path) -> Inode | None:
-    """Which file lies at a path."""
+def read_inode(path: Path) -> Inode | None:
+    """Return (device, inode) of the file at `path`; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:
@@ -40,11 +41,11 @@ def look(path: Path) -> Inode | None:
 
 
 def connect(path: Path) -> apsw.Connection:
-    """Open or make a database. Raises apsw.Error, OSError.
+    """Open or create a database. Raises apsw.Error, OSError.
 
-    It is private from the start, where SQLite would make it with the umask's mode, and no link.
-    One that is there is opened by SQLite alone: whoever closes a descriptor of a file drops all
-    locks that his process has on it, those of other connections as well.
+    A new file is created with mode 0600 (SQLite would apply the umask), and without following a
+    link. An existing file is opened by SQLite only: a process that closes a descriptor of a file
+    loses all POSIX locks on it, including those of its other connections.
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -52,10 +53,10 @@ def connect(path: Path) -> apsw.Connection:
     return apsw.Connection(os.path.join(os.path.realpath(path.parent), path.name), flags)
 
 
-def patience(seconds: float) -> Callable[[int], bool]:
-    """What SQLite asks while another one writes: whether to try again, now.
+def busy_handler(timeout_s: float) -> Callable[[int], bool]:
+    """Return a busy handler for SQLite that retries for `timeout_s` seconds.
 
-    Its own handler sleeps up to 0.1 s at a time; others write for a few milliseconds.
+    SQLite's own handler sleeps up to 0.1 s at a time, but other writers need a few milliseconds.
     """
     until = 0.0
 
@@ -63,51 +64,55 @@ def patience(seconds: float) -> Callable[[int], bool]:
         nonlocal until
         now = clock.tick()
         if tries == 0:
-            until = now + seconds
-        time.sleep(min(_PAUSE_S * (tries + 1), _PAUSE_MAX_S))
+            until = now + timeout_s
+        time.sleep(min(_BUSY_RETRY_DELAY_S * (tries + 1), _MAX_BUSY_RETRY_DELAY_S))
         return now < until
 
     return again
 
 
 @contextmanager
-def moving(store: Path, shared: bool = False) -> Iterator[None]:
-    """While a store is moved nobody opens it, and while some open it (`shared`) nobody moves it.
+def store_file_lock(store: Path, shared: bool = False) -> Iterator[None]:
+    """Hold the lock that excludes a move of the store while it is opened (`shared`: to open it).
 
-    SQLite finds journals by name: who has opened the file that lay there before would play the
-    journal of its successor into it. Raises LeaseError, OSError.
+    SQLite finds journals by name: a process that has opened the previous file at the path would
+    replay the journal of its successor into it. Raises LockFileError, OSError.
     """
     path = store.with_name(f"{store.stem}.lock")
-    deadline = clock.tick() + 2 * PATIENCE_S
-    while (grant := ofd_lock.take(path, shared)) is None:
+    deadline = clock.tick() + 2 * BUSY_TIMEOUT_S
+    while (held_lock := ofd_lock.acquire(path, shared)) is None:
         if clock.tick() > deadline:
-            raise OSError(0, f"others have held {path} for {2 * PATIENCE_S:g} s")
+            raise OSError(0, f"others have held {path} for {2 * BUSY_TIMEOUT_S:g} s")
         time.sleep(0.01)
     try:
         yield
     finally:
-        grant.close()
+        held_lock.close()
 
 
 @contextmanager
-def opening(store: Path) -> Iterator[None]:
-    """Nobody moves a store while it is opened; where that lock cannot be had, nobody can at all.
+def shared_store_file_lock(store: Path) -> Iterator[None]:
+    """Hold the shared store file lock, so that no process moves the store while it is opened.
 
+    If the lock file is unusable, continue without the lock: no process can move the store then.
     Raises OSError.
     """
     with ExitStack() as stack:
-        with contextlib.suppress(ofd_lock.LeaseError):
-            stack.enter_context(moving(store, shared=True))
+        with contextlib.suppress(ofd_lock.LockFileError):
+            stack.enter_context(store_file_lock(store, shared=True))
         yield
 
 
-def write_ahead(connection: apsw.Connection) -> None:
-    """Turn to WAL. For this one change SQLite does not wait by itself for others who open it."""
-    deadline = clock.tick() + PATIENCE_S
+def enable_wal(connection: apsw.Connection) -> None:
+    """Switch to WAL mode. SQLite itself does not wait for other processes during this change.
+
+    Raises apsw.Error.
+    """
+    deadline = clock.tick() + BUSY_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+            connection.execute(f"PRAGMA journal_size_limit={WAL_SIZE_LIMIT_BYTES}")
             return
         except apsw.BusyError:
             if clock.tick() > deadline:
@@ -115,8 +120,8 @@ def write_ahead(connection: apsw.Connection) -> None:
             time.sleep(0.01)
 
 
-def why(error: Exception) -> str:
-    """What went wrong, for a person."""
+def explain_error(error: Exception) -> str:
+    """Return the error as a message for the operator."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, apsw.FullError):
@@ -131,19 +136,19 @@ def why(error: Exception) -> str:
 def transact(
     connection: apsw.Connection, statements: Iterable[tuple[str, Sequence[Any]]]
 ) -> list[list[Any]]:
-    """Run all statements in one transaction; the rows each returned. Raises apsw.Error."""
+    """Run all statements in one transaction. Return the rows of each. Raises apsw.Error."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        answers = [connection.execute(s, v).fetchall() for s, v in statements]
+        results = [connection.execute(sql, values).fetchall() for sql, values in statements]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return answers
+    return results
 
 
-def let_go(connection: apsw.Connection) -> None:
-    """Close one whose file has lost its name: its journal may be another file's by now."""
+def close_without_checkpoint(connection: apsw.Connection) -> None:
+    """Close a connection whose file was moved or removed: the journal may be another file's."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.close()

@@ -1,4 +1,4 @@
-"""One SQLite file for samples, ledger and facts, shared by every peer of a box."""
+"""The store: one SQLite file for samples, event log and facts, shared by the processes of a box."""
 
 from __future__ import annotations
 
@@ -9,124 +9,133 @@ from typing import Any
 
 import apsw
 
-from console.core.model import Event, EventKind, Moment, Sample
+from console.core.model.events import Event, EventKind
+from console.core.model.samples import Sample
+from console.core.model.time import Moment
 from console.system import clock
 from console.system.store import rows
-from console.system.store.database import Backing, StoreDamaged, StoreError, StoreForeign
+from console.system.store.database import Database, StoreDamagedError, StoreError, StoreVersionError
 
-__all__ = ["Store", "StoreDamaged", "StoreError", "StoreForeign", "sqlite_version"]
-
-
-PAGE = 100
-"""Rows that are read at once where there may be very many."""
-NEVER = (1 << 63) - 1
-"""An id above all others."""
-NEAR_S = 60.0
-EVER = Moment(-math.inf)
-"""Before all others."""
+__all__ = ["Store", "StoreDamagedError", "StoreError", "StoreVersionError", "sqlite_version"]
 
 
-class Store(Backing):
-    """The store of one box: what every peer knows."""
+PAGE_ROWS = 100
+"""Rows that one query reads where the total may be very large."""
+MAX_ID = (1 << 63) - 1
+"""The largest possible id."""
+MAX_SAMPLE_DISTANCE_S = 60.0
+BEGINNING_OF_TIME = Moment(-math.inf)
+"""A moment before all others."""
+
+
+class Store(Database):
+    """The store of one box: samples, events, tokens and facts, shared by its processes."""
 
     # --- samples ---------------------------------------------------------------------------
 
     def add_samples(self, samples: Iterable[Sample]) -> None:
-        """Keep observations. Raises StoreError."""
+        """Store samples. Raises StoreError."""
         sql = "INSERT INTO samples (monitor, at, tick, boot, data, error) VALUES (?,?,?,?,?,?)"
-        self.write((sql, rows.sample_row(sample)) for sample in samples)
+        self.write((sql, rows.encode_sample(sample)) for sample in samples)
 
-    # The newest sample is the one that was written last: the wall clock may have been set.
+    # The newest sample is the last one written: the wall clock may have been set in between.
 
     def samples(
-        self, monitor: str, since: Moment = EVER, limit: int = 100_000, until: int = NEVER
+        self,
+        monitor: str,
+        since: Moment = BEGINNING_OF_TIME,
+        limit: int = 100_000,
+        until_id: int = MAX_ID,
     ) -> list[Sample]:
-        """A monitor's last `limit` samples `since` then, up to id `until`, oldest first."""
+        """Return a monitor's last `limit` samples since then, up to id `until_id`, oldest first."""
         where = "monitor = ? AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?"
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        values = (monitor, self._before(monitor, since, until), until, limit)
-        return [*map(rows.sample, reversed(self.read(sql, values)))]
+        sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE {where}"
+        values = (monitor, self._last_sample_id_before(monitor, since, until_id), until_id, limit)
+        return [*map(rows.decode_sample, reversed(self.read(sql, values)))]
 
-    def past(self, monitor: str, since: Moment, until: int = NEVER) -> Iterator[Sample]:
-        """The same without a limit, a page at a time: all rows at once take several times as much
-        memory as what is made of them.
+    def iter_samples(self, monitor: str, since: Moment, until_id: int = MAX_ID) -> Iterator[Sample]:
+        """Yield a monitor's samples since `since` up to id `until_id`, oldest first.
+
+        Rows are read a page at a time: all rows at once take several times the memory of the
+        samples.
         """
         where = "monitor = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?"
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        last = self._before(monitor, since, until)
-        while page := self.read(sql, (monitor, last, until, PAGE)):
-            yield from map(rows.sample, page)
+        sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE {where}"
+        last = self._last_sample_id_before(monitor, since, until_id)
+        while page := self.read(sql, (monitor, last, until_id, PAGE_ROWS)):
+            yield from map(rows.decode_sample, page)
             last = page[-1][0]
-            if len(page) < PAGE:
+            if len(page) < PAGE_ROWS:
                 return
 
-    def _before(self, monitor: str, since: Moment, until: int) -> int:
-        """The id of the monitor's last sample before `since`; 0 when there is none.
+    def _last_sample_id_before(self, monitor: str, since: Moment, until_id: int) -> int:
+        """Return the id of the monitor's last sample before `since`; 0 if there is none.
 
-        A sample of the same boot is compared by ticks; one of an earlier boot by UTC, and it is
-        before `since` in any case where this boot had begun by then.
+        A sample of the boot of `since` is compared by ticks, a sample of another boot by UTC. If
+        `since` lies after the start of its boot, each sample of another known boot is before it.
         """
-        if since.at == EVER.at:
+        if since.at == BEGINNING_OF_TIME.at:
             return 0
         other = "at < ? OR (? AND boot <> '')"
         before = f"CASE WHEN boot = ? AND boot <> '' THEN tick < ? ELSE {other} END"
         where = f"monitor = ? AND id <= ? AND {before} ORDER BY id DESC LIMIT 1"
         booted = bool(since.boot) and since.tick >= 0
-        values = (monitor, until, since.boot, since.tick, since.at, booted)
-        found = self.read(f"SELECT id FROM samples WHERE {where}", values)
-        return int(found[0][0]) if found else 0
+        values = (monitor, until_id, since.boot, since.tick, since.at, booted)
+        ids = self.read(f"SELECT id FROM samples WHERE {where}", values)
+        return int(ids[0][0]) if ids else 0
 
-    def in_hour(self, monitor: str, begins: float, ends: float) -> list[Sample]:
-        """A monitor's samples that the wall clock puts from `begins` until before `ends`."""
+    def samples_between(self, monitor: str, begins: float, ends: float) -> list[Sample]:
+        """Return a monitor's samples whose wall-clock time is in [`begins`, `ends`)."""
         where = "monitor = ? AND at >= ? AND at < ? ORDER BY id"
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        return [*map(rows.sample, self.read(sql, (monitor, begins, ends)))]
+        sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE {where}"
+        return [*map(rows.decode_sample, self.read(sql, (monitor, begins, ends)))]
 
-    def samples_after(self, last: int, limit: int = 10_000) -> list[Sample]:
-        """Samples of every monitor with an id above `last`, in the order they were written."""
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
-        return [rows.sample(row) for row in self.read(sql, (last, limit))]
+    def samples_after(self, after_id: int, limit: int = 10_000) -> list[Sample]:
+        """Return samples of all monitors with an id above `after_id`, in the order of writing."""
+        sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE id > ? ORDER BY id LIMIT ?"
+        return [rows.decode_sample(row) for row in self.read(sql, (after_id, limit))]
 
-    def looked_by(self, monitor: str, at: float) -> Sample | None:
-        """The sample that a wall clock showing `at` had last seen written.
+    def sample_at_wall_time(self, monitor: str, at: float) -> Sample | None:
+        """Return the last sample written when the wall clock showed `at`; None if there is none.
 
-        Where the clock was set, several stretches of time bear the same hour: of those looks that
-        are less than `NEAR_S` older, the one written last is meant.
+        After the clock was set, the same wall-clock time may have occurred several times. Of the
+        samples that are at most `MAX_SAMPLE_DISTANCE_S` older, return the one written last. If
+        there are none, return the one with the latest wall-clock time before `at`.
         """
         near = "monitor = ? AND at BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"
         far = "monitor = ? AND at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT 1"
-        for where, since in ((near, at - NEAR_S), (far, -math.inf)):
-            sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-            if found := self.read(sql, (monitor, since, at)):
-                return rows.sample(found[0])
+        for where, since in ((near, at - MAX_SAMPLE_DISTANCE_S), (far, -math.inf)):
+            sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE {where}"
+            if row := self.read(sql, (monitor, since, at)):
+                return rows.decode_sample(row[0])
         return None
 
-    def seen_by(self, moment: Moment) -> Sample | None:
-        """The last sample of a moment's own boot that was taken until then, by ticks."""
+    def sample_at_moment(self, moment: Moment) -> Sample | None:
+        """Return the last sample of the moment's boot up to its ticks; None if there is none."""
         where = "boot = ? AND tick <= ? ORDER BY id DESC LIMIT 1"
-        sql = f"SELECT {rows.SAMPLE} FROM samples WHERE {where}"
-        found = self.read(sql, (moment.boot, moment.tick))
-        return rows.sample(found[0]) if found else None
+        sql = f"SELECT {rows.SAMPLE_COLUMNS} FROM samples WHERE {where}"
+        row = self.read(sql, (moment.boot, moment.tick))
+        return rows.decode_sample(row[0]) if row else None
 
-    def newest_sample_id(self) -> int:
-        """The id of the sample written last; 0 when there is none."""
+    def last_sample_id(self) -> int:
+        """Return the id of the last sample written; 0 if there is none."""
         return int(self.read("SELECT coalesce(max(id), 0) FROM samples")[0][0])
 
-    # --- the ledger ------------------------------------------------------------------------
+    # --- the event log ---------------------------------------------------------------------
 
     def add_event(self, event: Event) -> int | None:
-        """Write a line of the ledger; its id, or None if that start or death is known."""
-        if self._known(event):
+        """Write an event. Return its id, or None if its start or death is already recorded."""
+        if self._is_duplicate(event):
             return None
-        written = self.write([(rows.ADD_EVENT, rows.event_row(event))])[0]
+        written = self.write([(rows.INSERT_EVENT_SQL, rows.encode_event(event))])[0]
         return written[0][0] if written else None
 
-    def _known(self, event: Event) -> bool:
-        """Whether it is a start or death that is written already: to ask keeps nobody from writing.
+    def _is_duplicate(self, event: Event) -> bool:
+        """Return True if the event is a start or death that is already recorded.
 
-        The index decides in the end; this one spares most callers its lock.
+        The unique index is authoritative. This read avoids the write lock in most cases.
         """
-        same = rows.ONCE.get(event.kind)
+        same = rows.UNIQUE_EVENT_CONDITIONS.get(event.kind)
         if same is None or event.identity is None:
             return False
         sql = f"SELECT 1 FROM events WHERE identity = ? AND {same}"
@@ -134,115 +143,118 @@ class Store(Backing):
 
     def events(
         self,
-        after: int = 0,
+        after_id: int = 0,
         role: str | None = None,
         limit: int = 1_000,
         kinds: Sequence[EventKind] = (),
-        until: int = NEVER,
+        until_id: int = MAX_ID,
     ) -> list[Event]:
-        """The newest `limit` lines, oldest first; of a role or of some kinds.
+        """Return the newest `limit` events with `after_id` < id <= `until_id`, oldest first.
 
-        Their ids are above `after`, and not above `until`.
-
-        Read a page at a time, as `past` is: the hand-over asks for thousands of them every minute.
+        `role` and `kinds` select the events of a role and of some kinds. Rows are read a page at a
+        time, as in `iter_samples`: the hand-over reads thousands of events every minute.
         """
-        where, values = "id > ?", [after, *filter(None, [role]), *kinds]
+        where, values = "id > ?", [after_id, *filter(None, [role]), *kinds]
         where += " AND role = ?" if role else ""
         where += f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-        sql = f"SELECT {rows.EVENT} FROM events WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?"
-        found: list[Event] = []
-        before = min(until + 1, NEVER)
-        while (wanted := min(limit - len(found), PAGE)) > 0:
+        sql = (
+            f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE {where} AND id < ?"
+            " ORDER BY id DESC LIMIT ?"
+        )
+        events: list[Event] = []
+        before = min(until_id + 1, MAX_ID)
+        while (wanted := min(limit - len(events), PAGE_ROWS)) > 0:
             page = self.read(sql, (*values, before, wanted))
-            found += map(rows.event, page)
+            events += map(rows.decode_event, page)
             if len(page) < wanted:
                 break
             before = page[-1][0]
-        return found[::-1]
+        return events[::-1]
 
-    def lines_after(self, last: int, limit: int) -> list[Event]:
-        """The first lines with an id above `last`, in the order they were written."""
-        sql = f"SELECT {rows.EVENT} FROM events WHERE id > ? ORDER BY id LIMIT ?"
-        return [rows.event(row) for row in self.read(sql, (last, limit))]
+    def events_after(self, after_id: int, limit: int) -> list[Event]:
+        """Return the first `limit` events with an id above `after_id`, in the order of writing."""
+        sql = f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?"
+        return [rows.decode_event(row) for row in self.read(sql, (after_id, limit))]
 
-    def line_at(self, moment: Moment) -> int:
-        """The id of the last line that was written by then; 0 when there was none.
+    def last_event_id_at(self, moment: Moment) -> int:
+        """Return the id of the last event written up to a moment; 0 if there is none.
 
-        Lines of the moment's own boot count by ticks. Before the first of them the boot before
-        has the last word. A moment of a boot that wrote none, or of no known boot, counts by UTC.
+        Events of the moment's boot are compared by ticks. For a moment before the first of them,
+        the result is the last event before that one. For a boot without events, or an unknown
+        boot, events are compared by UTC.
         """
         last = "SELECT id FROM events WHERE {} ORDER BY id DESC LIMIT 1"
         values = (moment.boot, moment.tick)
-        if moment.boot and (found := self.read(last.format("boot = ? AND tick <= ?"), values)):
-            return int(found[0][0])
+        if moment.boot and (ids := self.read(last.format("boot = ? AND tick <= ?"), values)):
+            return int(ids[0][0])
         first = self.read("SELECT min(id) FROM events WHERE boot = ? AND boot <> ''", values[:1])
         if first[0][0] is not None:
-            found = self.read(last.format("id < ?"), first[0])
+            ids = self.read(last.format("id < ?"), first[0])
         else:
-            found = self.read(last.format("at <= ?"), (moment.at,))
-        return int(found[0][0]) if found else 0
+            ids = self.read(last.format("at <= ?"), (moment.at,))
+        return int(ids[0][0]) if ids else 0
 
-    def turns(self, role: str, until: int, limit: int) -> list[Event]:
-        """What happened to a role among its newest `limit` lines up to id `until`, oldest first.
+    def role_events_condensed(self, role: str, until_id: int, limit: int) -> list[Event]:
+        """Return a role's newest `limit` events up to id `until_id`, condensed, oldest first.
 
-        Of lines in a row that only confirm what the one before has confirmed (somebody has it
-        ensured every minute) the first.
+        Of consecutive CONFIRMED events of the same actor (for example a job that runs `ensure`
+        every minute), only the first is returned.
         """
         few = "id, kind, actor"
         newest = f"SELECT {few} FROM events WHERE role = ? AND id <= ? ORDER BY id DESC LIMIT ?"
         before = "lag(kind || ' ' || actor) OVER (ORDER BY id) AS before"
         again = "kind = ? AND before IS kind || ' ' || actor"
         ids = f"SELECT id FROM (SELECT {few}, {before} FROM ({newest})) WHERE NOT ({again})"
-        sql = f"SELECT {rows.EVENT} FROM events WHERE id IN ({ids}) ORDER BY id"
-        values = (role, until, limit, EventKind.CONFIRMED.value)
-        return [rows.event(row) for row in self.read(sql, values)]
+        sql = f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id IN ({ids}) ORDER BY id"
+        values = (role, until_id, limit, EventKind.CONFIRMED.value)
+        return [rows.decode_event(row) for row in self.read(sql, values)]
 
     # --- tokens and facts ------------------------------------------------------------------
 
     def token(self, role: str) -> int:
-        """The role's last token that was told to us; 0 when none was."""
-        found = self.read("SELECT token FROM tokens WHERE role = ?", (role,))
-        return int(found[0][0]) if found else 0
+        """Return the role's last token in the store; 0 if there is none."""
+        tokens = self.read("SELECT token FROM tokens WHERE role = ?", (role,))
+        return int(tokens[0][0]) if tokens else 0
 
-    def keep_token(self, role: str, token: int) -> None:
-        """Remember the role's last token."""
+    def save_token(self, role: str, token: int) -> None:
+        """Store the role's token, unless a higher one is stored."""
         sql = (
             "INSERT INTO tokens (role, token) VALUES (?, ?)"
             " ON CONFLICT (role) DO UPDATE SET token = max(token, excluded.token)"
         )
         self.write([(sql, (role, token))])
 
-    def put(self, key: str, value: Any) -> None:
-        """Remember a small JSON value under a key."""
+    def set_fact(self, key: str, value: Any) -> None:
+        """Store a small JSON value under a key."""
         sql = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
         self.write([(sql, (key, json.dumps(value)))])
 
-    def get(self, key: str) -> Any:
-        """The value under `key`, or None."""
-        found = self.read("SELECT value FROM facts WHERE key = ?", (key,))
-        return json.loads(found[0][0]) if found else None
+    def get_fact(self, key: str) -> Any:
+        """Return the value under `key`, or None."""
+        values = self.read("SELECT value FROM facts WHERE key = ?", (key,))
+        return json.loads(values[0][0]) if values else None
 
-    def facts(self, *keys: str) -> dict[str, Any]:
-        """The values under these keys, asked for together; None where there is none."""
+    def get_facts(self, *keys: str) -> dict[str, Any]:
+        """Return key -> value for these keys, in one query; None for a missing key."""
         sql = f"SELECT key, value FROM facts WHERE key IN ({', '.join('?' * len(keys))})"
-        found = {key: json.loads(value) for key, value in self.read(sql, keys)}
-        return {key: found.get(key) for key in keys}
+        values = {key: json.loads(value) for key, value in self.read(sql, keys)}
+        return {key: values.get(key) for key in keys}
 
-    def prove(self) -> None:
-        """Write something of no meaning. Raises StoreError where nothing can be written."""
-        if self.trouble is not None:
-            raise StoreError(self.trouble)
-        self.put("proof", clock.now().at)
+    def check_writable(self) -> None:
+        """Write a fact as a test. Raises StoreError if the store cannot be written."""
+        if self.fallback_reason is not None:
+            raise StoreError(self.fallback_reason)
+        self.set_fact("proof", clock.now().at)
 
-    # --- upkeep ----------------------------------------------------------------------------
+    # --- changes ---------------------------------------------------------------------------
 
-    def changes(self) -> int:
-        """A number that differs when anybody has written: far cheaper than a query."""
+    def change_counter(self) -> int:
+        """Return a number that changes with each write by any process; far cheaper than a query."""
         others = int(self.read("PRAGMA data_version")[0][0])
-        with self._guard:
+        with self._lock:
             return others + self._connection.total_changes() + (self.generation << 32)
 
 
 def sqlite_version() -> str:
-    """The version of SQLite in use."""
+    """Return the version of SQLite in use."""
     return apsw.sqlite_lib_version()

@@ -1,1 +1,1 @@
-"""Handlers of the console's keys."""
+"""Handlers of the console's commands."""

@@ -1,6 +1,7 @@
-"""What each command of the table does, by the command's id.
+"""Handlers of the commands, by command id.
 
-A dialog is imported when it is opened: the first frame is not to wait for it.
+The modules of dialogs are imported when a dialog is opened, so that they do not delay the first
+frame.
 """
 
 from __future__ import annotations
@@ -9,220 +10,252 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.core.frozen import replace
-from console.core.model import Command, Snapshot, Verb
+from console.core.model.commands import Command, Verb
+from console.core.model.snapshot import Snapshot
 from console.ui.commands.time_handlers import back, earlier, goto, later, longer, on, shorter
 from console.ui.dialogs import confirm_text
-from console.ui.keymap import symbol
+from console.ui.keymap import format_key
 
 if TYPE_CHECKING:
     from console.ui.commands.context import CommandContext
-    from console.ui.dialogs.palette import Offer
+    from console.ui.dialogs.palette import PaletteItem
 
 
-def _role(app: CommandContext) -> str:
-    choice = app.board.choice
-    return choice.role if choice else ""
+def _selected_role(app: CommandContext) -> str:
+    selection = app.main_screen.selection
+    return selection.role if selection else ""
 
 
-def ensure(app: CommandContext, now: Snapshot) -> None:
-    """Idempotent, so it does not ask."""
-    view = now.role(_role(app))
+def ensure(app: CommandContext, snapshot: Snapshot) -> None:
+    """Start the selected role if it does not run; idempotent, therefore without confirmation."""
+    view = snapshot.role(_selected_role(app))
     if view is None:
         app.refuse("no role is selected")
         return
     name = view.role.name
-    app.order(Command(Verb.ENSURE, name, token=view.token), f"ensuring {name}")
+    app.submit_in_background(Command(Verb.ENSURE, name, token=view.token), f"ensuring {name}")
 
 
-def restart(app: CommandContext, now: Snapshot) -> None:
-    """Asks, bound to the selected identity."""
-    found = confirm_text.chosen(now, app.board.choice)
-    if isinstance(found, str):
-        app.refuse(found)
+def restart(app: CommandContext, snapshot: Snapshot) -> None:
+    """Restart the selected instance, named by identity, after a confirmation."""
+    selected = confirm_text.selected_instance(snapshot, app.main_screen.selection)
+    if isinstance(selected, str):
+        app.refuse(selected)
         return
-    view, one = found
-    command = Command(Verb.RESTART, view.role.name, target=one.identity, token=one.token)
-    app.ask(confirm_text.restart(now, view, one), command, f"restarting {view.role.name} {one.pid}")
+    view, instance = selected
+    command = Command(Verb.RESTART, view.role.name, target=instance.identity, token=instance.token)
+    app.confirm_and_submit(
+        confirm_text.restart_question(snapshot, view, instance),
+        command,
+        f"restarting {view.role.name} {instance.pid}",
+    )
 
 
-def kill(app: CommandContext, now: Snapshot) -> None:
-    """Asks, bound to the selected identity."""
-    found = confirm_text.chosen(now, app.board.choice)
-    if isinstance(found, str):
-        app.refuse(found)
+def kill(app: CommandContext, snapshot: Snapshot) -> None:
+    """End the selected instance, named by identity, after a confirmation."""
+    selected = confirm_text.selected_instance(snapshot, app.main_screen.selection)
+    if isinstance(selected, str):
+        app.refuse(selected)
         return
-    view, one = found
-    command = Command(Verb.KILL, view.role.name, target=one.identity, token=one.token)
-    app.ask(confirm_text.kill(now, view, one), command, f"ending {view.role.name} {one.pid}")
+    view, instance = selected
+    command = Command(Verb.KILL, view.role.name, target=instance.identity, token=instance.token)
+    app.confirm_and_submit(
+        confirm_text.kill_question(snapshot, view, instance),
+        command,
+        f"ending {view.role.name} {instance.pid}",
+    )
 
 
-def duplicates(app: CommandContext, now: Snapshot) -> None:
-    """Asks, listing which end and which stay."""
-    view = now.role(_role(app))
+def duplicates(app: CommandContext, snapshot: Snapshot) -> None:
+    """End surplus instances after a confirmation that lists which end and which stay."""
+    view = snapshot.role(_selected_role(app))
     if view is None or not view.surplus:
         name = view.role.name if view else "the selection"
         app.refuse(f"{name} has no surplus instance")
         return
     command = Command(Verb.END_DUPLICATES, view.role.name, token=view.token)
-    app.ask(confirm_text.duplicates(now, view), command, f"ending surplus {view.role.name}")
+    app.confirm_and_submit(
+        confirm_text.end_duplicates_question(snapshot, view),
+        command,
+        f"ending surplus {view.role.name}",
+    )
 
 
-def canary(app: CommandContext, now: Snapshot) -> None:
-    """A canary at once."""
-    app.order(Command(Verb.CANARY), "sending a canary")
+def canary(app: CommandContext, snapshot: Snapshot) -> None:
+    """Send a canary now."""
+    app.submit_in_background(Command(Verb.CANARY), "sending a canary")
 
 
-def baseline(app: CommandContext, now: Snapshot) -> None:
-    """Starts at once; stopping asks."""
-    if now.baseline.state == "collecting":
-        app.ask(confirm_text.stop_baseline(now), Command(Verb.BASELINE), "stopping the baseline")
+def baseline(app: CommandContext, snapshot: Snapshot) -> None:
+    """Start a baseline, or stop the running one after a confirmation."""
+    if snapshot.baseline.state == "collecting":
+        app.confirm_and_submit(
+            confirm_text.stop_baseline_question(snapshot),
+            Command(Verb.BASELINE),
+            "stopping the baseline",
+        )
     else:
-        app.order(Command(Verb.BASELINE), "starting the baseline")
+        app.submit_in_background(Command(Verb.BASELINE), "starting the baseline")
 
 
-def daemon(app: CommandContext, now: Snapshot) -> None:
-    """Only when nobody runs the monitors."""
-    if now.daemon.running or now.daemon.here:
-        who = "this console" if now.daemon.here else f"daemon {now.daemon.pid}"
-        app.refuse(f"the monitors are run by {who} already")
+def daemon(app: CommandContext, snapshot: Snapshot) -> None:
+    """Start the daemon, unless the monitors are run already."""
+    if snapshot.daemon.running or snapshot.daemon.in_this_process:
+        runner = (
+            "this console" if snapshot.daemon.in_this_process else f"daemon {snapshot.daemon.pid}"
+        )
+        app.refuse(f"the monitors are run by {runner} already")
         return
-    app.order(Command(Verb.START_DAEMON), "starting the daemon")
+    app.submit_in_background(Command(Verb.START_DAEMON), "starting the daemon")
 
 
-def log(app: CommandContext, now: Snapshot) -> None:
-    """Opens the selected role's output."""
-    from console.ui.dialogs.log import Log
+def log(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the output of the selected role."""
+    from console.ui.dialogs.log import LogDialog
 
-    role = _role(app)
+    role = _selected_role(app)
     if not role:
         app.refuse("no role is selected")
         return
-    app.push_screen(Log(role, app.wiring.logs, app.look, app.travel.away))
+    app.push_screen(
+        LogDialog(role, app.ports.log_reader, app.line_styles, app.time_travel.past_moment)
+    )
 
 
-def why(app: CommandContext, now: Snapshot) -> None:
-    """What is wrong with the selected role, or how it last died, at the moment that is shown."""
-    from console.ui.dialogs.why import Why
+def why(app: CommandContext, snapshot: Snapshot) -> None:
+    """Explain the selected role's problem or last death, at the moment that is shown."""
+    from console.ui.dialogs.why import WhyDialog
 
-    past = app.travel.past
-    view = (past or now).role(_role(app))
+    past = app.time_travel.past_snapshot
+    view = (past or snapshot).role(_selected_role(app))
     if view is None:
         app.refuse("no role is selected")
         return
 
     def shown() -> Snapshot:
-        return past or replace(app.latest or now, moment=app.wiring.clock())
+        return past or replace(app.latest_snapshot or snapshot, moment=app.ports.clock())
 
-    app.push_screen(Why(view.role, shown, app.look))
+    app.push_screen(WhyDialog(view.role, shown, app.line_styles))
 
 
-def handover(app: CommandContext, now: Snapshot) -> None:
-    """The hand-over of the moment that is shown."""
-    from console.ui.dialogs.handover import HandOver
+def handover(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the hand-over of the moment that is shown."""
+    from console.ui.dialogs.handover import HandoverDialog
 
-    tell, shown = app.wiring.handover, app.travel.past or now
-    if tell is None:
+    build, shown = app.ports.build_handover, app.time_travel.past_snapshot or snapshot
+    if build is None:
         app.refuse("there is no ledger here to tell from")
         return
-    looked = app.wiring.looked
-    app.push_screen(HandOver(lambda since: tell(shown, since), shown.moment, looked, app.look))
+    last_viewed = app.ports.last_viewed
+    app.push_screen(
+        HandoverDialog(
+            lambda since: build(shown, since), shown.moment, last_viewed, app.line_styles
+        )
+    )
 
 
-def acknowledge(app: CommandContext, now: Snapshot) -> None:
-    """The alert that the header names; the next one at the next press."""
-    fresh = [alert for alert in now.alerts if not alert.acknowledged]
+def acknowledge(app: CommandContext, snapshot: Snapshot) -> None:
+    """Acknowledge the alert that the header names, which is the first open one without a note."""
+    fresh = [alert for alert in snapshot.alerts if not alert.acknowledged]
     if not fresh:
-        app.refuse("every alert is noted already" if now.alerts else "no alert stands")
+        app.refuse("every alert is noted already" if snapshot.alerts else "no alert stands")
         return
-    app.order(Command(Verb.ACKNOWLEDGE, fresh[0].key), f"noting: {fresh[0].title}")
+    app.submit_in_background(Command(Verb.ACKNOWLEDGE, fresh[0].key), f"noting: {fresh[0].title}")
 
 
-def filter(app: CommandContext, now: Snapshot) -> None:
-    """Opens the filter line."""
-    app.board.ask_filter(app.refuse)
+def filter(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the filter line."""
+    app.main_screen.open_filter(app.refuse)
 
 
-def sort(app: CommandContext, now: Snapshot) -> None:
-    """By the next thing that there is to sort by."""
-    order = app.board.sort()
-    app.say(f"instances sorted by {order}" if order else "instances as they were found")
+def sort(app: CommandContext, snapshot: Snapshot) -> None:
+    """Sort the instances in the next sort order."""
+    order = app.main_screen.cycle_sort_order()
+    app.show_message(f"instances sorted by {order}" if order else "instances as they were found")
 
 
-def freeze(app: CommandContext, now: Snapshot) -> None:
-    """Holds the picture, or lets it go."""
-    app.freeze()
+def freeze(app: CommandContext, snapshot: Snapshot) -> None:
+    """Freeze the shown snapshot, or return to the current one."""
+    app.toggle_freeze()
 
 
-def redraw(app: CommandContext, now: Snapshot) -> None:
-    """Sends the whole screen again."""
+def redraw(app: CommandContext, snapshot: Snapshot) -> None:
+    """Send the whole screen again."""
     app.repaint()
 
 
-def zoom(app: CommandContext, now: Snapshot) -> None:
-    """One pane alone."""
-    app.board.zoom()
+def zoom(app: CommandContext, snapshot: Snapshot) -> None:
+    """Zoom the focused pane, or end the zoom."""
+    app.main_screen.toggle_zoom()
 
 
-def theme(app: CommandContext, now: Snapshot) -> None:
-    """The palette's themes, each worn while it is lit."""
-    _offer(app, _themes(app), "Themes")
+def theme(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the list of themes; the highlighted theme is applied as a preview."""
+    _open_palette(app, _theme_items(app), "Themes")
 
 
-def help(app: CommandContext, now: Snapshot) -> None:
-    """The focused pane's text first."""
-    from console.ui.dialogs.help import Help
+def help(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the help, with the text of the focused pane first."""
+    from console.ui.dialogs.help import HelpDialog
 
-    module = app.board.modules.get(app.board.focus_name)
-    panes = tuple(app.board.modules.values())
-    app.push_screen(Help(app.entries, panes, module.TITLE if module else "", app.look))
-
-
-def palette(app: CommandContext, now: Snapshot) -> None:
-    """Commands, and themes previewed while they are lit."""
-    from console.ui.dialogs.palette import Offer
-
-    offers = [Offer(one.id, one.label, one.help, symbol(one.key)) for one in app.entries]
-    _offer(app, [*offers, *_themes(app)])
+    module = app.main_screen.pane_modules.get(app.main_screen.focused_pane_name)
+    panes = tuple(app.main_screen.pane_modules.values())
+    app.push_screen(
+        HelpDialog(app.command_specs, panes, module.TITLE if module else "", app.line_styles)
+    )
 
 
-def _themes(app: CommandContext) -> list[Offer]:
-    from console.ui.dialogs.palette import Offer
+def palette(app: CommandContext, snapshot: Snapshot) -> None:
+    """Open the list of commands and themes; a highlighted theme is applied as a preview."""
+    from console.ui.dialogs.palette import PaletteItem
+
+    items = [
+        PaletteItem(entry.id, entry.label, entry.help, format_key(entry.key))
+        for entry in app.command_specs
+    ]
+    _open_palette(app, [*items, *_theme_items(app)])
+
+
+def _theme_items(app: CommandContext) -> list[PaletteItem]:
+    from console.ui.dialogs.palette import PaletteItem
 
     names = sorted(app.themes, key=lambda name: (name != app.theme_name, name))
-    worn = {app.theme_name: "worn now"}
-    return [Offer(f"theme:{name}", f"theme: {name}", worn.get(name, "")) for name in names]
+    notes = {app.theme_name: "worn now"}
+    return [PaletteItem(f"theme:{name}", f"theme: {name}", notes.get(name, "")) for name in names]
 
 
-def _offer(app: CommandContext, offers: Sequence[Offer], title: str = "Palette") -> None:
-    from console.ui.dialogs.palette import Palette
+def _open_palette(
+    app: CommandContext, items: Sequence[PaletteItem], title: str = "Palette"
+) -> None:
+    from console.ui.dialogs.palette import PaletteDialog
 
-    worn = app.theme_name
+    previous_theme = app.theme_name
 
     def lit(id: str) -> None:
-        app.wear(id.removeprefix("theme:") if id.startswith("theme:") else worn)
-        screen.pane.look = app.look
+        app.apply_theme(id.removeprefix("theme:") if id.startswith("theme:") else previous_theme)
+        screen.line_view.line_styles = app.line_styles
 
     def done(id: str | None) -> None:
         if id is None or not id.startswith("theme:"):
-            app.wear(worn)
+            app.apply_theme(previous_theme)
         else:
-            keep = f'theme = "{app.theme_name}" under [screen] keeps it'
-            app.say(f"theme: {app.theme_name}; {keep}")
+            hint = f'theme = "{app.theme_name}" under [screen] keeps it'
+            app.show_message(f"theme: {app.theme_name}; {hint}")
         if id is not None and not id.startswith("theme:"):
             app.call_later(app.action_command, id)
 
-    screen = Palette(offers, app.look, lit, title)
+    screen = PaletteDialog(items, app.line_styles, lit, title)
     app.push_screen(screen, done)
 
 
-def leave(app: CommandContext, now: Snapshot) -> None:
-    """Ends the console and nothing else."""
-    app.leave()
+def leave(app: CommandContext, snapshot: Snapshot) -> None:
+    """End the console; the roles and the daemon go on."""
+    app.exit_console()
 
 
-DEEDS: dict[str, Callable[[CommandContext, Snapshot], None]] = {
-    deed.__name__: deed
-    for deed in (
+HANDLERS: dict[str, Callable[[CommandContext, Snapshot], None]] = {
+    handler.__name__: handler
+    for handler in (
         help,
         ensure,
         restart,

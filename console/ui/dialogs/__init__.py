@@ -1,1 +1,1 @@
-"""What is laid over the board: questions, the palette, the log, help."""
+"""Modal dialogs over the main screen: questions, palette, log, help, explanations."""

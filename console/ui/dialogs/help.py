@@ -1,4 +1,4 @@
-"""What the panes and the keys mean."""
+"""Dialogs with the help on panes and keys."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.ui.dialogs.base import Sheet
-from console.ui.keymap import Entry, symbol
+from console.ui.dialogs.base import Dialog
+from console.ui.keymap import CommandSpec, format_key
 from console.ui.panes import PaneModule
-from console.ui.render.styled_lines import Line, Look, fit, line
+from console.ui.render.styled_lines import LineStyles, StyledLine, pad_text, styled_line
 
-_MOVING = (
+_NAVIGATION_KEYS = (
     ("Tab 1-8", "focus a pane; a folded one unfolds"),
     ("↑ ↓", "select in processes, scroll elsewhere; also Home End PgUp PgDn"),
     ("Esc", "close, clear the filter, leave zoom, unfreeze, come back from the past"),
@@ -21,7 +21,7 @@ _MOVING = (
 )
 
 
-LOG = (
+LOG_KEYS = (
     ("Tab", "the other stream: standard error or output"),
     ("End", "follow the end"),
     ("Home", "the beginning of the file; also ↑ ↓ PgUp PgDn"),
@@ -31,8 +31,8 @@ LOG = (
 )
 
 
-class Keys(Sheet[None]):
-    """What the keys of a dialog do."""
+class KeyHelpDialog(Dialog[None]):
+    """The list of a dialog's keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter", "dismiss(None)", show=False),
@@ -40,22 +40,24 @@ class Keys(Sheet[None]):
         Binding("down", "scroll(1)", show=False),
     ]
 
-    def __init__(self, title: str, keys: Sequence[tuple[str, str]], look: Look) -> None:
-        super().__init__(f"{title} · keys  (Esc closes)", look)
+    def __init__(
+        self, title: str, keys: Sequence[tuple[str, str]], line_styles: LineStyles
+    ) -> None:
+        super().__init__(f"{title} · keys  (Esc closes)", line_styles)
         self.keys = keys
 
-    def content(self) -> list[Line]:
-        width = max(20, self.breadth - 6)
-        return [one for keys, text in self.keys for one in _key(keys, text, width)]
+    def build_lines(self) -> list[StyledLine]:
+        width = max(20, self.width_cells - 6)
+        return [row for keys, text in self.keys for row in _key_rows(keys, text, width)]
 
     def action_scroll(self, by: int) -> None:
-        self.pane.scroll_by(by)
+        self.line_view.scroll_by(by)
 
 
-class Help(Sheet[None]):
-    """The focused pane first, then the keys, then the other panes."""
+class HelpDialog(Dialog[None]):
+    """The help text of the focused pane, then the keys, then the other panes."""
 
-    WIDE = True
+    FULL_SCREEN = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter", "dismiss(None)", show=False),
         Binding("up", "scroll(-1)", show=False),
@@ -67,39 +69,46 @@ class Help(Sheet[None]):
     ]
 
     def __init__(
-        self, entries: Sequence[Entry], panes: Sequence[PaneModule], focused: str, look: Look
+        self,
+        command_specs: Sequence[CommandSpec],
+        panes: Sequence[PaneModule],
+        focused: str,
+        line_styles: LineStyles,
     ) -> None:
-        super().__init__("Help  (Esc closes)", look)
-        self.entries = tuple(entries)
+        super().__init__("Help  (Esc closes)", line_styles)
+        self.command_specs = tuple(command_specs)
         self.panes = sorted(panes, key=lambda pane: focused != pane.TITLE)
 
-    def content(self) -> list[Line]:
-        """Everything, wrapped to the width."""
-        width = max(20, self.pane.size.width - 6)
-        lines = self._about(self.panes[0], width) if self.panes else []
-        lines += [line(), line(("Keys", "strong"))]
-        for entry in self.entries:
-            keys = " ".join(symbol(key) for key in (entry.key, *entry.other_keys))
-            asks = " (asks first)" if entry.destructive else ""
-            lines += _key(keys, entry.help + asks, width)
-        for keys, text in _MOVING:
-            lines += _key(keys, text, width)
-        lines += [line(), line(("In the log (l)", "strong"))]
-        for keys, text in LOG:
-            lines += _key(keys, text, width)
+    def build_lines(self) -> list[StyledLine]:
+        """Return the whole help, wrapped to the width."""
+        width = max(20, self.line_view.size.width - 6)
+        lines = self._pane_help(self.panes[0], width) if self.panes else []
+        lines += [styled_line(), styled_line(("Keys", "strong"))]
+        for entry in self.command_specs:
+            keys = " ".join(format_key(key) for key in (entry.key, *entry.other_keys))
+            asks = " (asks first)" if entry.is_destructive else ""
+            lines += _key_rows(keys, entry.help + asks, width)
+        for keys, text in _NAVIGATION_KEYS:
+            lines += _key_rows(keys, text, width)
+        lines += [styled_line(), styled_line(("In the log (l)", "strong"))]
+        for keys, text in LOG_KEYS:
+            lines += _key_rows(keys, text, width)
         for pane in self.panes[1:]:
-            lines += [line(), *self._about(pane, width)]
+            lines += [styled_line(), *self._pane_help(pane, width)]
         return lines
 
-    def _about(self, pane: PaneModule, width: int) -> list[Line]:
-        head = line((f"{pane.KEY} {pane.TITLE}", "strong"))
-        return [head, *(line((text, "")) for text in textwrap.wrap(pane.HELP, width))]
+    def _pane_help(self, pane: PaneModule, width: int) -> list[StyledLine]:
+        heading = styled_line((f"{pane.KEY} {pane.TITLE}", "strong"))
+        return [heading, *(styled_line((text, "")) for text in textwrap.wrap(pane.HELP, width))]
 
     def action_scroll(self, by: int) -> None:
-        self.pane.scroll_by(by)
+        self.line_view.scroll_by(by)
 
 
-def _key(keys: str, text: str, width: int) -> list[Line]:
+def _key_rows(keys: str, text: str, width: int) -> list[StyledLine]:
     parts = textwrap.wrap(text, max(10, width - 10))
-    heads = [keys] + [""] * (len(parts) - 1)
-    return [line((fit(one, 10), "key"), part) for one, part in zip(heads, parts, strict=True)]
+    labels = [keys] + [""] * (len(parts) - 1)
+    return [
+        styled_line((pad_text(label, 10), "key"), part)
+        for label, part in zip(labels, parts, strict=True)
+    ]

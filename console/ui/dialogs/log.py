@@ -1,4 +1,4 @@
-"""The output of a role: follows its end, reaches its beginning, in bounded memory."""
+"""Dialog with the output of a role: follows its end, reads any part of it, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from rich.cells import chop_cells
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from console.core.model import LogPage, Moment
-from console.core.text.formatting import clock, size, visible
-from console.ui.dialogs.base import Sheet
-from console.ui.dialogs.help import LOG, Keys
-from console.ui.dialogs.log_buffer import FRAME, Window, foot, marked
-from console.ui.ports import Logs
-from console.ui.render.styled_lines import Line, Look, line
+from console.core.model.logs import LogPage
+from console.core.model.time import Moment
+from console.core.text.formatting import format_clock, format_size, sanitize_text
+from console.ui.dialogs.base import Dialog
+from console.ui.dialogs.help import LOG_KEYS, KeyHelpDialog
+from console.ui.dialogs.log_buffer import BORDER_CELLS, LogBuffer, build_footer, highlight_match
+from console.ui.ports import LogReader
+from console.ui.render.styled_lines import LineStyles, StyledLine, styled_line
 
-EVERY = 1.0
-CONTEXT = 3
-"""Lines shown above one that was found."""
+POLL_INTERVAL_S = 1.0
+CONTEXT_LINES = 3
+"""Lines shown above a match."""
 
 
-class Log(Sheet[None]):
-    """One role's `err` or `out`."""
+class LogDialog(Dialog[None]):
+    """The log of one role: its stream `err` or `out`."""
 
-    WIDE = True
-    ASKS = False
+    FULL_SCREEN = True
+    PROMPT_OPEN = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", show=False),
         Binding("q,l", "dismiss(None)", show=False),
@@ -44,125 +45,142 @@ class Log(Sheet[None]):
         Binding("end", "follow", show=False),
     ]
 
-    def __init__(self, role: str, logs: Logs, look: Look, past: Moment | None = None) -> None:
-        super().__init__("Log", look, "search the whole file")
-        self.role, self.logs = role, logs
-        self.past = f"NOW, not {clock(past)} · " if past else ""
-        """The log is of now; whoever comes from the past is told so."""
-        self.stream, self.path, self.error, self.doing = "err", "", "", ""
-        self.window = Window()
-        self.tail: int | None = None
-        """How far the file has been read; the window may be elsewhere in it."""
-        self.bytes, self.fresh = 0, 0
-        self.following, self.wrapping, self.word = True, False, ""
+    def __init__(
+        self, role: str, log_reader: LogReader, line_styles: LineStyles, past: Moment | None = None
+    ) -> None:
+        super().__init__("Log", line_styles, "search the whole file")
+        self.role, self.log_reader = role, log_reader
+        self.past_warning = f"NOW, not {format_clock(past)} · " if past else ""
+        """Text in the title that the log is the current one, if the screen shows the past."""
+        self.stream, self.path, self.error, self.progress = "err", "", "", ""
+        self.buffer = LogBuffer()
+        self.read_offset: int | None = None
+        """Offset up to which the file was read; the buffer may hold another part of it."""
+        self.file_size, self.new_line_count = 0, 0
+        self.is_following, self.is_wrapping, self.search_word = True, False, ""
 
     def on_mount(self) -> None:
         self._restart()
 
     # --- showing ----------------------------------------------------------------------------
 
-    def content(self) -> list[Line]:
-        """The kept lines, wrapped or not."""
-        if self.error or not self.window.lines:
-            return [line((self.error or "nothing has been written yet", "muted"))]
-        return [marked(row, self.word) for text in self.window.lines for row in self._rows(text)]
+    def build_lines(self) -> list[StyledLine]:
+        """Return the lines of the buffer, wrapped or not."""
+        if self.error or not self.buffer.lines:
+            return [styled_line((self.error or "nothing has been written yet", "muted"))]
+        return [
+            highlight_match(row, self.search_word)
+            for text in self.buffer.lines
+            for row in self._wrap_line(text)
+        ]
 
-    def draw(self) -> None:
-        """Show the lines, at the end when following."""
-        if self.following:
-            self.pane.offset_y, self.fresh = 10**9, 0
-        state = "FOLLOWING" if self.following else f"+{self.fresh} new (End follows)"
-        share = f" · at {100 * self.window.start / self.bytes:.0f} %" if self._elsewhere else ""
-        search = f" · / {self.word} (n N)" if self.word else ""
-        wrap = " · wrap" if self.wrapping else ""
-        doing = f" · {self.doing}" if self.doing else ""
-        title = (
-            f"Log of {self.role} · {self.past}{self.stream} · {state}{share}{wrap}{search}{doing}"
+    def redraw(self) -> None:
+        """Show the lines and the title; when following, scroll to the end."""
+        if self.is_following:
+            self.line_view.offset_y, self.new_line_count = 10**9, 0
+        state = "FOLLOWING" if self.is_following else f"+{self.new_line_count} new (End follows)"
+        position = (
+            f" · at {100 * self.buffer.start / self.file_size:.0f} %"
+            if self._is_behind_tail
+            else ""
         )
-        self.pane.title = visible(title, 300)
-        self.pane.foot = foot(visible(self.path, 200), self.size.width - FRAME)
-        super().draw()
+        search = f" · / {self.search_word} (n N)" if self.search_word else ""
+        wrap = " · wrap" if self.is_wrapping else ""
+        progress = f" · {self.progress}" if self.progress else ""
+        title = (
+            f"Log of {self.role} · {self.past_warning}{self.stream} · "
+            f"{state}{position}{wrap}{search}{progress}"
+        )
+        self.line_view.title = sanitize_text(title, 300)
+        self.line_view.footer = build_footer(
+            sanitize_text(self.path, 200), self.size.width - BORDER_CELLS
+        )
+        super().redraw()
 
     def action_help(self) -> None:
-        self.app.push_screen(Keys("Log", LOG, self.pane.look))
+        self.app.push_screen(KeyHelpDialog("Log", LOG_KEYS, self.line_view.line_styles))
 
-    def _rows(self, text: str) -> list[str]:
-        width = max(4, self.pane.size.width - 4)
-        return chop_cells(text, width) or [""] if self.wrapping else [text]
+    def _wrap_line(self, text: str) -> list[str]:
+        width = max(4, self.line_view.size.width - 4)
+        return chop_cells(text, width) or [""] if self.is_wrapping else [text]
 
     # --- reading ----------------------------------------------------------------------------
 
     @property
-    def _elsewhere(self) -> bool:
-        """The window does not reach to the end of what has been read."""
-        return bool(self.bytes) and self.window.end is not None and self.window.end != self.tail
+    def _is_behind_tail(self) -> bool:
+        """Return True if the buffer ends before the offset up to which the file was read."""
+        return (
+            bool(self.file_size)
+            and self.buffer.end is not None
+            and self.buffer.end != self.read_offset
+        )
 
     async def follow(self) -> None:
-        """Read the tail, then what is added."""
+        """Read the tail of the log, then new lines every POLL_INTERVAL_S."""
         while True:
             try:
-                page = await self.logs.read(self.role, self.stream, self.tail)
+                page = await self.log_reader.read(self.role, self.stream, self.read_offset)
             except Exception as error:
-                page = LogPage("", error=f"cannot be read: {visible(str(error), 200)}")
-            self._take(page)
-            await asyncio.sleep(EVERY)
+                page = LogPage("", error=f"cannot be read: {sanitize_text(str(error), 200)}")
+            self._add_page(page)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
-    def _take(self, page: LogPage) -> None:
+    def _add_page(self, page: LogPage) -> None:
         before = self.error, self.path
-        self.error = visible(page.error, 500) if page.error and not self.window.lines else ""
-        self.path = f"{page.path} ({size(page.size)})" if page.path else ""
-        if page.error is None and self.tail is not None and page.size < self.tail:
-            self.tail = None  # Rotated or truncated: begin again at the new file's tail.
-            self.window.clear()
+        self.error = sanitize_text(page.error, 500) if page.error and not self.buffer.lines else ""
+        self.path = f"{page.path} ({format_size(page.size)})" if page.path else ""
+        if page.error is None and self.read_offset is not None and page.size < self.read_offset:
+            self.read_offset = None  # rotated or truncated: start again at the new file's tail
+            self.buffer.clear()
             return
         if page.error is None:
-            beside = not self._elsewhere
-            self.tail, self.bytes = page.end, page.size
-            if beside and page.lines:
-                self.window.after(page)
-            self.fresh += len(page.lines)
+            contiguous = not self._is_behind_tail
+            self.read_offset, self.file_size = page.end, page.size
+            if contiguous and page.lines:
+                self.buffer.append_page(page)
+            self.new_line_count += len(page.lines)
         if page.lines or (self.error, self.path) != before:
-            self.draw()
+            self.redraw()
 
     def _restart(self) -> None:
-        self.window.clear()
-        self.tail, self.following, self.doing = None, True, ""
-        self.draw()
+        self.buffer.clear()
+        self.read_offset, self.is_following, self.progress = None, True, ""
+        self.redraw()
         self.run_worker(self.follow(), exclusive=True, group="log", exit_on_error=False)
 
-    def _reach(self, way: int) -> None:
-        """The window's edge is in view: read the page beyond it."""
-        if not self.doing:
+    def _load_adjacent(self, direction: int) -> None:
+        """Read the page before (-1) or after (1) the buffer, unless a search is running."""
+        if not self.progress:
             self.run_worker(
-                self._read_beside(way), group="page", exclusive=True, exit_on_error=False
+                self._read_adjacent(direction), group="page", exclusive=True, exit_on_error=False
             )
 
-    async def _read_beside(self, way: int) -> None:
-        if way < 0 and self.window.start > 0:
-            rows = len(self.pane.rows)
-            page = await self.logs.before(self.role, self.stream, self.window.start)
-            self.window.before(page)
-            shown = self.pane.offset_y
-            self.draw()
-            self.pane.offset_y = shown + max(0, len(self.pane.rows) - rows)
-        elif way > 0 and self._elsewhere and self.window.end is not None:
-            page = await self.logs.read(self.role, self.stream, self.window.end)
+    async def _read_adjacent(self, direction: int) -> None:
+        if direction < 0 and self.buffer.start > 0:
+            row_count = len(self.line_view.rows)
+            page = await self.log_reader.read_before(self.role, self.stream, self.buffer.start)
+            self.buffer.prepend_page(page)
+            offset_y = self.line_view.offset_y
+            self.redraw()
+            self.line_view.offset_y = offset_y + max(0, len(self.line_view.rows) - row_count)
+        elif direction > 0 and self._is_behind_tail and self.buffer.end is not None:
+            page = await self.log_reader.read(self.role, self.stream, self.buffer.end)
             if page.lines:
-                self.window.after(page)
-        self.draw()
+                self.buffer.append_page(page)
+        self.redraw()
 
     async def _show_at(self, offset: int) -> None:
-        """The part of the file around a line."""
-        above = await self.logs.before(self.role, self.stream, offset)
-        page = await self.logs.read(self.role, self.stream, offset)
-        self.window.clear()
-        self.window.after(page)
-        added = self.window.before(above) if offset > 0 else 0
-        self.following = False
-        self.draw()
-        rows = sum(len(self._rows(text)) for text in self.window.lines[:added])
-        self.pane.offset_y = max(0, rows - CONTEXT)
-        self.draw()
+        """Replace the buffer by the part of the file around the line at `offset`, and show it."""
+        above = await self.log_reader.read_before(self.role, self.stream, offset)
+        page = await self.log_reader.read(self.role, self.stream, offset)
+        self.buffer.clear()
+        self.buffer.append_page(page)
+        added = self.buffer.prepend_page(above) if offset > 0 else 0
+        self.is_following = False
+        self.redraw()
+        rows = sum(len(self._wrap_line(text)) for text in self.buffer.lines[:added])
+        self.line_view.offset_y = max(0, rows - CONTEXT_LINES)
+        self.redraw()
 
     # --- keys -------------------------------------------------------------------------------
 
@@ -171,31 +189,35 @@ class Log(Sheet[None]):
         self._restart()
 
     def action_wrap(self) -> None:
-        self.wrapping = not self.wrapping
-        self.draw()
+        self.is_wrapping = not self.is_wrapping
+        self.redraw()
 
     def action_follow(self) -> None:
-        if self._elsewhere:
+        if self._is_behind_tail:
             self._restart()
-        self.following = True
-        self.draw()
+        self.is_following = True
+        self.redraw()
 
     def action_top(self) -> None:
-        """The beginning of the file."""
-        self.following, self.pane.offset_y = False, 0
-        self.draw()
-        if self.window.start > 0:
+        """Show the beginning of the file."""
+        self.is_following, self.line_view.offset_y = False, 0
+        self.redraw()
+        if self.buffer.start > 0:
             self.run_worker(self._show_at(0), group="page", exclusive=True, exit_on_error=False)
 
     def action_scroll(self, by: int) -> None:
-        """Scrolling up stops following; reaching the end does not resume it, End does."""
-        self.following = False
-        self.pane.scroll_by(by)
-        if by < 0 and self.pane.offset_y == 0:
-            self._reach(-1)
-        elif by > 0 and self.pane.offset_y >= len(self.pane.rows) - self.pane.room:
-            self._reach(1)
-        self.draw()
+        """Scroll, and stop following; reaching the end does not resume it, the key End does."""
+        self.is_following = False
+        self.line_view.scroll_by(by)
+        if by < 0 and self.line_view.offset_y == 0:
+            self._load_adjacent(-1)
+        elif (
+            by > 0
+            and self.line_view.offset_y
+            >= len(self.line_view.rows) - self.line_view.visible_row_count
+        ):
+            self._load_adjacent(1)
+        self.redraw()
 
     # --- searching --------------------------------------------------------------------------
 
@@ -204,54 +226,68 @@ class Log(Sheet[None]):
             self.prompt.display = True
             self.prompt.focus()
 
-    def action_next(self, way: int) -> None:
-        """The next older (-1) or newer (1) line that contains the searched word."""
-        rows, at = self.pane.rows, self.pane.offset_y + (0 if self.following else CONTEXT)
-        ahead = range(at + 1, len(rows)) if way > 0 else range(min(at, len(rows)) - 1, -1, -1)
-        for index in ahead:
-            if rows[index].item:
-                self.following, self.pane.offset_y = False, max(0, index - CONTEXT)
+    def action_next(self, direction: int) -> None:
+        """Show the next older (-1) or newer (1) line that contains the search word.
+
+        The buffer is searched first, then the rest of the file.
+        """
+        rows, current = (
+            self.line_view.rows,
+            self.line_view.offset_y + (0 if self.is_following else CONTEXT_LINES),
+        )
+        indices = (
+            range(current + 1, len(rows))
+            if direction > 0
+            else range(min(current, len(rows)) - 1, -1, -1)
+        )
+        for index in indices:
+            if rows[index].is_item:
+                self.is_following, self.line_view.offset_y = False, max(0, index - CONTEXT_LINES)
                 break
         else:
-            if self.word and not self.doing:
-                self.run_worker(self._search(way), group="search", exit_on_error=False)
-        self.draw()
+            if self.search_word and not self.progress:
+                self.run_worker(self._search(direction), group="search", exit_on_error=False)
+        self.redraw()
 
-    async def _search(self, way: int) -> None:
-        """Beyond the window, a part of the file at a time."""
-        start: int | None = self.window.start if way < 0 else self.window.end
-        self.doing = "searching …"
-        while start is not None and self.doing:
-            found = await self.logs.find(self.role, self.stream, self.word, start, way)
-            if found.line is not None:
-                self.doing = ""
-                await self._show_at(found.line)
+    async def _search(self, direction: int) -> None:
+        """Search the file beyond the buffer, one part at a time, until a match or its end."""
+        start: int | None = self.buffer.start if direction < 0 else self.buffer.end
+        self.progress = "searching …"
+        while start is not None and self.progress:
+            result = await self.log_reader.find(
+                self.role, self.stream, self.search_word, start, direction
+            )
+            if result.line is not None:
+                self.progress = ""
+                await self._show_at(result.line)
                 return
-            start = found.goes_on
-            done = 100 * (start or 0) / found.size if found.size else 0
-            self.doing = f"searching … at {done:.0f} %" if start is not None and self.doing else ""
-            self.draw()
-        self.doing = f"no {'older' if way < 0 else 'newer'} one"
-        self.draw()
-        self.doing = ""
+            start = result.goes_on
+            percent = 100 * (start or 0) / result.size if result.size else 0
+            self.progress = (
+                f"searching … at {percent:.0f} %" if start is not None and self.progress else ""
+            )
+            self.redraw()
+        self.progress = f"no {'older' if direction < 0 else 'newer'} one"
+        self.redraw()
+        self.progress = ""
 
     def action_back(self) -> None:
-        """Esc ends the search first, then closes the log."""
-        if self.doing:
-            self.doing = ""
-        elif (self.prompt and self.prompt.display) or self.word:
+        """End the search; without a search, close the dialog (key: Esc)."""
+        if self.progress:
+            self.progress = ""
+        elif (self.prompt and self.prompt.display) or self.search_word:
             self._close_search("")
         else:
             self.dismiss(None)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self._close_search(event.value.casefold())
-        if self.word:
+        if self.search_word:
             self.action_next(-1)
 
     def _close_search(self, word: str) -> None:
-        self.word = word
+        self.search_word = word
         if self.prompt:
             self.prompt.value, self.prompt.display = "", False
-        self.pane.focus()
-        self.draw()
+        self.line_view.focus()
+        self.redraw()

@@ -1,4 +1,4 @@
-"""A part of a log in memory: pages of whole lines, one after the other, of bounded number."""
+"""A part of a log in memory: contiguous pages of whole lines, bounded in number."""
 
 from __future__ import annotations
 
@@ -8,83 +8,86 @@ from dataclasses import field
 from rich.cells import cell_len
 
 from console.core.frozen import slotted
-from console.core.model import LogPage
-from console.core.text.formatting import folded, visible
-from console.ui.render.styled_lines import Line, Span, line
+from console.core.model.logs import LogPage
+from console.core.text.formatting import find_casefolded, sanitize_text
+from console.ui.render.styled_lines import Span, StyledLine, styled_line
 
-KEPT = 5000
-"""Lines held in memory; of the page that goes beyond, what is left."""
-LONGEST = 4000
-"""Characters held of one line."""
-
-
-FRAME = 30
-"""Cells of the lower edge that are not the foot's: corners, and how much is above and below."""
-KEYS = "Tab out/err  w wrap  / search  End follow  ? keys  Esc close"
-FEW_KEYS = "? keys  Esc close"
+MAX_LINES = 5000
+"""Maximum number of lines in memory; of a longer page the last lines are kept."""
+MAX_LINE_CHARS = 4000
+"""Maximum number of characters kept of one line."""
 
 
-def foot(path: str, room: int) -> str:
-    """The path and the keys; with less room the keys, at least the way out and to the rest."""
-    told = (f"{path}   {KEYS}", KEYS)
-    return next((one for one in told if cell_len(one) <= room), FEW_KEYS)
+BORDER_CELLS = 30
+"""Cells of the lower border that the footer cannot use: corners and the counts of hidden lines."""
+KEY_HINTS = "Tab out/err  w wrap  / search  End follow  ? keys  Esc close"
+SHORT_KEY_HINTS = "? keys  Esc close"
+
+
+def build_footer(path: str, max_cells: int) -> str:
+    """Return the longest of these that fits: path and keys, keys, the keys for help and Esc."""
+    forms = (f"{path}   {KEY_HINTS}", KEY_HINTS)
+    return next((form for form in forms if cell_len(form) <= max_cells), SHORT_KEY_HINTS)
 
 
 @slotted
-class Window:
-    """Contiguous pages, oldest first."""
+class LogBuffer:
+    """Contiguous pages of a log, oldest first."""
 
     pages: deque[tuple[LogPage, tuple[str, ...]]] = field(default_factory=deque)
     lines: list[str] = field(default_factory=list)
-    """Every line in the pages, harmless."""
+    """All lines of the pages, sanitized."""
 
     @property
     def start(self) -> int:
-        """Byte offset of the first line."""
+        """Return the byte offset of the first line; 0 if the buffer is empty."""
         return self.pages[0][0].start if self.pages else 0
 
     @property
     def end(self) -> int | None:
-        """Byte offset after the last line; None before anything was read."""
+        """Return the byte offset after the last line; None if the buffer is empty."""
         return self.pages[-1][0].end if self.pages else None
 
-    def after(self, page: LogPage) -> None:
-        """Newer lines; the oldest pages make room."""
-        self.pages.append((page, _clean(page)))
-        while len(self.pages) > 1 and self._count() > KEPT:
+    def append_page(self, page: LogPage) -> None:
+        """Add a page of newer lines; remove the oldest pages beyond MAX_LINES."""
+        self.pages.append((page, _sanitize_lines(page)))
+        while len(self.pages) > 1 and self._line_count() > MAX_LINES:
             self.pages.popleft()
-        self._flatten()
+        self._rebuild_lines()
 
-    def before(self, page: LogPage) -> int:
-        """Older lines; the newest pages make room. How many lines were added."""
-        clean = _clean(page)
+    def prepend_page(self, page: LogPage) -> int:
+        """Add a page of older lines; remove the newest pages beyond MAX_LINES.
+
+        Return the number of lines added.
+        """
+        clean = _sanitize_lines(page)
         self.pages.appendleft((page, clean))
-        while len(self.pages) > 1 and self._count() > KEPT:
+        while len(self.pages) > 1 and self._line_count() > MAX_LINES:
             self.pages.pop()
-        self._flatten()
+        self._rebuild_lines()
         return len(clean)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all pages."""
         self.pages.clear()
         self.lines.clear()
 
-    def _count(self) -> int:
+    def _line_count(self) -> int:
         return sum(len(clean) for _, clean in self.pages)
 
-    def _flatten(self) -> None:
-        self.lines = [one for _, clean in self.pages for one in clean]
+    def _rebuild_lines(self) -> None:
+        self.lines = [line for _, clean in self.pages for line in clean]
 
 
-def _clean(page: LogPage) -> tuple[str, ...]:
-    return tuple(visible(text, LONGEST) for text in page.lines[-KEPT:])
+def _sanitize_lines(page: LogPage) -> tuple[str, ...]:
+    return tuple(sanitize_text(text, MAX_LINE_CHARS) for text in page.lines[-MAX_LINES:])
 
 
-def marked(text: str, word: str) -> Line:
-    """A line of a log, with the searched word marked where it occurs first."""
-    found = folded(text, word) if word else None
-    if found is None:
-        return line(text)
-    at, last = found
-    parts: tuple[Span, ...] = ((text[:at], ""), (text[at:last], "select"), (text[last:], ""))
-    return Line(parts, item=True)
+def highlight_match(text: str, word: str) -> StyledLine:
+    """Return a line of a log with the first occurrence of the search word highlighted."""
+    match = find_casefolded(text, word) if word else None
+    if match is None:
+        return styled_line(text)
+    start, end = match
+    parts: tuple[Span, ...] = ((text[:start], ""), (text[start:end], "select"), (text[end:], ""))
+    return StyledLine(parts, is_item=True)

@@ -1,4 +1,4 @@
-"""Find by name: every command, and every theme with a preview."""
+"""Dialog that finds commands and themes by name, with a preview of the highlighted theme."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from console.core.frozen import frozen
-from console.ui.dialogs.base import Sheet
-from console.ui.render.styled_lines import Line, Look, fit, line
+from console.ui.dialogs.base import Dialog
+from console.ui.render.styled_lines import LineStyles, StyledLine, pad_text, styled_line
 
-LABEL = 14
-"""Cells of a command's name; a theme's is longer, and has little beside it."""
+LABEL_CELLS = 14
+"""Cells of a command's name; a theme's name may be longer, because little is beside it."""
 
 
 @frozen
-class Offer:
-    """One thing to choose."""
+class PaletteItem:
+    """A command or theme that can be chosen."""
 
     id: str
     label: str
@@ -26,68 +26,76 @@ class Offer:
     key: str = ""
 
 
-class Palette(Sheet[str | None]):
-    """Dismissed with the chosen offer's id, or None."""
+class PaletteDialog(Dialog[str | None]):
+    """A list of items with a filter prompt; the result is the id of the chosen item, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", show=False),
         Binding("up", "move(-1)", show=False, priority=True),
         Binding("down", "move(1)", show=False, priority=True),
     ]
-    ROWS = 14
+    MAX_ROWS = 14
 
     def __init__(
         self,
-        offers: Sequence[Offer],
-        look: Look,
-        lit: Callable[[str], None],
+        items: Sequence[PaletteItem],
+        line_styles: LineStyles,
+        highlight_callback: Callable[[str], None],
         title: str = "Palette",
     ) -> None:
-        super().__init__(title, look, "type a part of a name")
-        self.offers, self.index, self.lit = tuple(offers), 0, lit
+        super().__init__(title, line_styles, "type a part of a name")
+        self.items, self.index, self.highlight_callback = tuple(items), 0, highlight_callback
 
     @property
-    def found(self) -> list[Offer]:
-        """The offers that contain every typed word, those that begin so first."""
-        typed = (self.prompt.value if self.prompt else "").casefold().strip()
-        found = [
-            offer
-            for offer in self.offers
-            if all(word in f"{offer.label} {offer.help}".casefold() for word in typed.split())
-        ]
-        return sorted(found, key=lambda offer: not offer.label.startswith(typed))
+    def matching_items(self) -> list[PaletteItem]:
+        """Return the items that contain every typed word.
 
-    def content(self) -> list[Line]:
-        """The window on the offers around the lit one."""
-        found, rows = self.found, max(1, min(self.ROWS, len(self.offers), self.size.height - 4))
-        first = max(0, min(self.index - rows + 1, len(found) - rows))
-        lines = [
-            line(
-                (fit(offer.key, 4), "key"),
-                (fit(offer.label, max(LABEL, len(offer.label) + 2)), "strong"),
-                (offer.help, "muted"),
-                base="select" if first + at == self.index else "text",
-            )
-            for at, offer in enumerate(found[first : first + rows])
+        Items whose label begins with the typed text come first.
+        """
+        typed = (self.prompt.value if self.prompt else "").casefold().strip()
+        matches = [
+            item
+            for item in self.items
+            if all(word in f"{item.label} {item.help}".casefold() for word in typed.split())
         ]
-        lines = lines or [line(("no such command", "muted"))]
-        keys = line(("Enter", "key"), "  choose   ", ("Esc", "key"), "  close", base="text")
-        return [*lines, *[line()] * (rows - len(lines)), keys]
+        return sorted(matches, key=lambda item: not item.label.startswith(typed))
+
+    def build_lines(self) -> list[StyledLine]:
+        """Return the rows around the highlighted item, and the keys."""
+        items, row_count = (
+            self.matching_items,
+            max(1, min(self.MAX_ROWS, len(self.items), self.size.height - 4)),
+        )
+        first = max(0, min(self.index - row_count + 1, len(items) - row_count))
+        lines = [
+            styled_line(
+                (pad_text(item.key, 4), "key"),
+                (pad_text(item.label, max(LABEL_CELLS, len(item.label) + 2)), "strong"),
+                (item.help, "muted"),
+                base_style="select" if first + index == self.index else "text",
+            )
+            for index, item in enumerate(items[first : first + row_count])
+        ]
+        lines = lines or [styled_line(("no such command", "muted"))]
+        keys = styled_line(
+            ("Enter", "key"), "  choose   ", ("Esc", "key"), "  close", base_style="text"
+        )
+        return [*lines, *[styled_line()] * (row_count - len(lines)), keys]
 
     def action_move(self, by: int) -> None:
-        self.index = max(0, min(self.index + by, len(self.found) - 1))
-        self._show_lit()
+        self.index = max(0, min(self.index + by, len(self.matching_items) - 1))
+        self._show_highlighted()
 
     def on_input_changed(self) -> None:
         self.index = 0
-        self._show_lit()
+        self._show_highlighted()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        found = self.found
-        if found:
-            self.dismiss(found[self.index].id)
+        items = self.matching_items
+        if items:
+            self.dismiss(items[self.index].id)
 
-    def _show_lit(self) -> None:
-        found = self.found
-        self.lit(found[self.index].id if found else "")
-        self.draw()
+    def _show_highlighted(self) -> None:
+        items = self.matching_items
+        self.highlight_callback(items[self.index].id if items else "")
+        self.redraw()

@@ -1,6 +1,6 @@
-"""What is wrong with a role, or why it last died or restarted: one chain, each link with its time.
+"""Dialog that explains a role's problem, last death or last restart as a chain of timed steps.
 
-It goes on with the box: what was due is told as done when it is.
+The chain is updated while the dialog is open.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.core.explain.death_chain import Step
-from console.core.explain.explain import explain
-from console.core.model import Role, Snapshot
-from console.core.text.formatting import clock, visible
-from console.ui.dialogs.base import Sheet
-from console.ui.render.styled_lines import Line, Look, fit, line
+from console.core.explain.death_chain import ExplanationStep
+from console.core.explain.explain import explain_role
+from console.core.model.roles import Role
+from console.core.model.snapshot import Snapshot
+from console.core.text.formatting import format_clock, sanitize_text
+from console.ui.dialogs.base import Dialog
+from console.ui.render.styled_lines import LineStyles, StyledLine, pad_text, styled_line
 
-EVERY_S = 1.0
-_STYLES = {"symptom": "bad", "action": "accent", "outcome": "strong"}
+REDRAW_INTERVAL_S = 1.0
+_PART_STYLES = {"symptom": "bad", "action": "accent", "outcome": "strong"}
 
 
-class Why(Sheet[None]):
-    """The chain, top to bottom; what it says is in the ledger under the numbers beside it."""
+class WhyDialog(Dialog[None]):
+    """The chain from top to bottom, each step with the numbers of its events."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,w,enter", "dismiss(None)", show=False),
@@ -33,44 +34,47 @@ class Why(Sheet[None]):
         Binding("pagedown", "scroll(10)", show=False),
     ]
 
-    def __init__(self, role: Role, shown: Callable[[], Snapshot], look: Look) -> None:
-        super().__init__(f"Why · {role.name}  (Esc closes)", look)
-        self.role, self.shown = role, shown
+    def __init__(
+        self, role: Role, get_snapshot: Callable[[], Snapshot], line_styles: LineStyles
+    ) -> None:
+        super().__init__(f"Why · {role.name}  (Esc closes)", line_styles)
+        self.role, self.get_snapshot = role, get_snapshot
 
     def on_mount(self) -> None:
-        self.set_interval(EVERY_S, self.draw)
+        self.set_interval(REDRAW_INTERVAL_S, self.redraw)
 
-    def content(self) -> list[Line]:
-        """A block for each link."""
-        known = self.shown()
-        chain = explain(self.role, known.events, known.moment)
-        width = max(16, min(self.BREADTH, self.size.width) - 26)
-        lines: list[Line] = []
+    def build_lines(self) -> list[StyledLine]:
+        """Return a block of lines for each step."""
+        snapshot = self.get_snapshot()
+        chain = explain_role(self.role, snapshot.events, snapshot.moment)
+        width = max(16, min(self.WIDTH_CELLS, self.size.width) - 26)
+        lines: list[StyledLine] = []
         for index, step in enumerate(chain):
             last = index == len(chain) - 1
-            lines += _link(step, width, last)
+            lines += _step_lines(step, width, last)
         return lines
 
     def action_scroll(self, by: int) -> None:
-        self.pane.scroll_by(by)
+        self.line_view.scroll_by(by)
 
 
-LABELS, NARROW = 20, 30
-"""Cells of a link's part and time; cells of words below which these stand above them."""
+LABEL_CELLS, MIN_TEXT_CELLS = 20, 30
+"""Cells of a step's part and time, and minimum cells of the text beside them; on a narrower screen
+the part and time are above the text."""
 
 
-def _link(step: Step, width: int, last: bool) -> list[Line]:
-    """Its part and time beside its words; above them on a screen too narrow for that."""
-    beside = width >= NARROW
-    indent = LABELS if beside else 4
-    texts = textwrap.wrap(visible(step.text, 1000), width + LABELS - indent) or [""]
-    style = _STYLES.get(step.part, "")
-    when = clock(step.moment) if step.moment else ""
-    label = (fit(step.part, 10), "muted"), (fit(when, 10), "muted")
-    lines = [line(*label, (texts.pop(0), style)) if beside else line(*label)]
-    mark = "" if last else "  │"
-    lines += [line((fit(mark, indent), "muted"), (text, style)) for text in texts]
-    told = ", ".join(f"#{number}" for number in step.events)
-    if told:
-        lines.append(line((fit(mark, indent), "muted"), (f"ledger {told}", "muted")))
-    return lines if last else [*lines, line(("  ↓", "muted"))]
+def _step_lines(step: ExplanationStep, width: int, is_last: bool) -> list[StyledLine]:
+    """Return the lines of a step: part and time beside the text, or above it on a narrow screen."""
+    beside = width >= MIN_TEXT_CELLS
+    indent = LABEL_CELLS if beside else 4
+    texts = textwrap.wrap(sanitize_text(step.text, 1000), width + LABEL_CELLS - indent) or [""]
+    style = _PART_STYLES.get(step.part, "")
+    time = format_clock(step.moment) if step.moment else ""
+    label = (pad_text(step.part, 10), "muted"), (pad_text(time, 10), "muted")
+    lines = [styled_line(*label, (texts.pop(0), style)) if beside else styled_line(*label)]
+    mark = "" if is_last else "  │"
+    lines += [styled_line((pad_text(mark, indent), "muted"), (text, style)) for text in texts]
+    events = ", ".join(f"#{number}" for number in step.event_ids)
+    if events:
+        lines.append(styled_line((pad_text(mark, indent), "muted"), (f"ledger {events}", "muted")))
+    return lines if is_last else [*lines, styled_line(("  ↓", "muted"))]

@@ -1,11 +1,13 @@
-"""The ledger, newest first: what happened, by whom, why."""
+"""Events pane: the open alerts, then the event log, newest first."""
 
 from __future__ import annotations
 
-from console.core.model import Alert, Event, EventKind, Severity, Snapshot, Verdict
-from console.core.text.formatting import clock, coarse
-from console.ui.render.state_labels import VERDICTS
-from console.ui.render.styled_lines import Frame, Line, Span, fit, line
+from console.core.model.events import Event, EventKind
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.views import Alert, Severity
+from console.core.text.formatting import format_clock, format_coarse_duration
+from console.ui.render.state_labels import VERDICT_LABELS
+from console.ui.render.styled_lines import PaneContext, Span, StyledLine, pad_text, styled_line
 
 TITLE = "Events"
 KEY = "8"
@@ -16,7 +18,7 @@ HELP = (
     "death, command and refusal, with who asked (a person, `policy`, or `outside` for what nobody "
     "here did) and why."
 )
-_STYLES = {
+_EVENT_STYLES = {
     EventKind.DIED: "bad",
     EventKind.FAILED: "bad",
     EventKind.PARKED: "bad",
@@ -29,58 +31,59 @@ _STYLES = {
 }
 
 
-def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
-    """What stands, then a row for each event."""
-    stand = [_alert(alert, snapshot) for alert in snapshot.alerts]
+def view(snapshot: Snapshot, context: PaneContext) -> list[StyledLine]:
+    """Return a row for each open alert, then a row for each event."""
+    alert_rows = [_alert_row(alert, snapshot) for alert in snapshot.alerts]
     if not snapshot.events:
-        return [*stand, line(("nothing has happened yet", "muted"))]
-    return stand + [_row(event, frame.width) for event in reversed(snapshot.events)]
+        return [*alert_rows, styled_line(("nothing has happened yet", "muted"))]
+    return alert_rows + [_event_row(event, context.width) for event in reversed(snapshot.events)]
 
 
-def summary(snapshot: Snapshot, frame: Frame) -> Line:
-    """The newest event."""
+def summary(snapshot: Snapshot, context: PaneContext) -> StyledLine:
+    """Return the row of the newest event."""
     if not snapshot.events:
-        return line(("nothing has happened yet", "muted"))
-    return _row(snapshot.events[-1], 60)
+        return styled_line(("nothing has happened yet", "muted"))
+    return _event_row(snapshot.events[-1], 60)
 
 
-def _alert(alert: Alert, snapshot: Snapshot) -> Line:
+def _alert_row(alert: Alert, snapshot: Snapshot) -> StyledLine:
     style = "bad" if alert.severity is Severity.CRITICAL else "warn"
     noted = f", noted by {alert.acknowledged}" if alert.acknowledged else ""
-    return line(
-        (fit(clock(alert.since), 9), "muted"),
+    return styled_line(
+        (pad_text(format_clock(alert.since), 9), "muted"),
         (f"▲ {alert.title}", "muted" if noted else style),
-        (f" for {coarse(snapshot.moment.since(alert.since))}{noted}", "muted"),
+        (f" for {format_coarse_duration(snapshot.moment.since(alert.since))}{noted}", "muted"),
         f": {alert.reason}",
-        item=True,
+        is_item=True,
     )
 
 
-def _row(event: Event, width: int) -> Line:
-    style, reason = _told(event)
+def _event_row(event: Event, width: int) -> StyledLine:
+    style, reason = _describe_event(event)
     spans: list[Span] = [
-        (_cell(clock(event.moment), 8), "muted"),
-        (_cell(event.kind.value, 16), style),
-        (_cell(event.role, 8), "strong"),
-        (_cell(event.identity.pid if event.identity else "", 7), ""),
+        (_pad_column(format_clock(event.moment), 8), "muted"),
+        (_pad_column(event.kind.value, 16), style),
+        (_pad_column(event.role, 8), "strong"),
+        (_pad_column(event.identity.pid if event.identity else "", 7), ""),
     ]
     if width >= 100:
-        return line(*spans, (_cell(event.actor, 18), "muted"), *reason, item=True)
-    return line(*spans, *reason, (f"  {event.actor}", "muted"), item=True)
+        return styled_line(*spans, (_pad_column(event.actor, 18), "muted"), *reason, is_item=True)
+    return styled_line(*spans, *reason, (f"  {event.actor}", "muted"), is_item=True)
 
 
-def _cell(text: object, width: int) -> str:
-    """A column's text, and a gap after it however long it is."""
-    return f"{fit(text, width)} "
+def _pad_column(text: object, width: int) -> str:
+    """Return `text` in `width` cells, followed by one space."""
+    return f"{pad_text(text, width)} "
 
 
-def _told(event: Event) -> tuple[str, list[Span]]:
-    """The style of what has happened, and the reason: a verdict in its own colour, with its name.
+def _describe_event(event: Event) -> tuple[str, list[Span]]:
+    """Return the style of an event's kind, and the spans of its reason.
 
-    The monitor's line beside it may give the very same reason.
+    The reason of a changed verdict begins with the verdict's shape and name in the verdict's
+    colour, because the event of the monitor beside it may have the same reason.
     """
     verdict = str(event.data.get("verdict"))
     if event.kind is not EventKind.VERDICT_CHANGED or verdict not in set(Verdict):
-        return _STYLES.get(event.kind, ""), [(event.reason, "")]
-    shape, style = VERDICTS[Verdict(verdict)]
+        return _EVENT_STYLES.get(event.kind, ""), [(event.reason, "")]
+    shape, style = VERDICT_LABELS[Verdict(verdict)]
     return style, [(f"{shape} {verdict.upper()}", style), (f": {event.reason}", "")]

@@ -1,11 +1,18 @@
-"""The watchdog: its process, and its heartbeat."""
+"""Watchdog pane: its process, heartbeat, anomalies and recommendations."""
 
 from __future__ import annotations
 
-from console.core.model import Snapshot
-from console.core.text.formatting import coarse
-from console.ui.render.state_labels import ago, health
-from console.ui.render.styled_lines import Frame, Line, Span, fit, line, whole
+from console.core.model.snapshot import Snapshot
+from console.core.text.formatting import format_coarse_duration
+from console.ui.render.state_labels import format_ago, health_label
+from console.ui.render.styled_lines import (
+    PaneContext,
+    Span,
+    StyledLine,
+    fit_facts,
+    pad_text,
+    styled_line,
+)
 
 TITLE = "Watchdog"
 KEY = "4"
@@ -17,37 +24,42 @@ HELP = (
 )
 
 
-def view(snapshot: Snapshot, frame: Frame) -> list[Line]:
-    """Process and heartbeat, then anomalies."""
+def view(snapshot: Snapshot, context: PaneContext) -> list[StyledLine]:
+    """Return the state of process and heartbeat, then anomalies, then recommendations."""
     dog = snapshot.watchdog
-    now, width = snapshot.moment, frame.width
-    age = coarse(now.since(dog.started)) if dog.started else "?"
-    facts = [(f"heartbeat {ago(now, dog.heartbeat)}", ""), (f"PID {dog.pid or '-'}", "")]
-    head = line(*whole((health(dog.state), ("  ", "")), [*facts, (f"up {age}", "muted")], width))
-    why = [line((dog.reason, "warn"))] if dog.reason else []
-    advice = [line((fit("advises", 12), "muted"), one, item=True) for one in dog.recommendations]
-    return [head, *why, *anomalies(dog.anomalies), *advice]
+    now, width = snapshot.moment, context.width
+    age = format_coarse_duration(now.since(dog.started)) if dog.started else "?"
+    facts = [(f"heartbeat {format_ago(now, dog.heartbeat)}", ""), (f"PID {dog.pid or '-'}", "")]
+    status = styled_line(
+        *fit_facts((health_label(dog.state), ("  ", "")), [*facts, (f"up {age}", "muted")], width)
+    )
+    reason = [styled_line((dog.reason, "warn"))] if dog.reason else []
+    advice = [
+        styled_line((pad_text("advises", 12), "muted"), text, is_item=True)
+        for text in dog.recommendations
+    ]
+    return [status, *reason, *anomaly_lines(dog.anomalies), *advice]
 
 
-def summary(snapshot: Snapshot, frame: Frame) -> Line:
-    """State, heartbeat and the number of anomalies."""
+def summary(snapshot: Snapshot, context: PaneContext) -> StyledLine:
+    """Return one line: state, PID, heartbeat and number of anomalies."""
     dog = snapshot.watchdog
-    return line(
-        health(dog.state),
-        f"  PID {dog.pid or '-'} · heartbeat {ago(snapshot.moment, dog.heartbeat)}"
+    return styled_line(
+        health_label(dog.state),
+        f"  PID {dog.pid or '-'} · heartbeat {format_ago(snapshot.moment, dog.heartbeat)}"
         f" · anomalies {len(dog.anomalies)}",
-        (_reason(snapshot), "warn"),
+        (_reason_text(snapshot), "warn"),
     )
 
 
-def anomalies(found: tuple[str, ...]) -> list[Line]:
-    """A line that says none, or a line for each."""
-    label: Span = (fit("anomalies", 12), "muted")
-    if not found:
-        return [line(label, ("none", "muted"))]
-    rest = [line(" " * 12, (one, "warn")) for one in found[1:]]
-    return [line(label, (found[0], "warn")), *rest]
+def anomaly_lines(messages: tuple[str, ...]) -> list[StyledLine]:
+    """Return a line for each message, or one line with "none"."""
+    label: Span = (pad_text("anomalies", 12), "muted")
+    if not messages:
+        return [styled_line(label, ("none", "muted"))]
+    rest = [styled_line(" " * 12, (message, "warn")) for message in messages[1:]]
+    return [styled_line(label, (messages[0], "warn")), *rest]
 
 
-def _reason(snapshot: Snapshot) -> str:
+def _reason_text(snapshot: Snapshot) -> str:
     return f"  {snapshot.watchdog.reason}" if snapshot.watchdog.reason else ""

@@ -1,1 +1,1 @@
-"""Decides when a part of the screen is drawn again."""
+"""Decides when a part of the screen is redrawn."""

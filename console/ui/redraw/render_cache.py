@@ -1,4 +1,8 @@
-"""Ages on the screen: for how long each reads the same, so that nothing wakes in vain."""
+"""Computes how long a rendered part of the screen stays valid, so that no redraw is in vain.
+
+AgeTracker records when the text of an age changes; AccessRecorder records which fields of a
+snapshot a rendering has read.
+"""
 
 from __future__ import annotations
 
@@ -7,128 +11,139 @@ from math import inf
 from typing import Any, Generic, TypeVar, cast
 
 from console.core.frozen import replace
-from console.core.model import Moment, Snapshot
+from console.core.model.snapshot import Snapshot
+from console.core.model.time import Moment
 
-_MARKS = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)
-"""Under a minute ages are shown in tens; what is judged by an age changes at 15 or 45 s."""
+_AGE_STEPS_S = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)
+"""Ages below a minute are shown in steps of ten seconds; states that depend on an age change at
+15 or 45 s."""
 _MINUTE_S, _DAY_S, _HOUR_S = 60.0, 86_400.0, 3_600.0
 
 
 Record = TypeVar("Record")
 
 
-class Ticking(Moment):
-    """A moment that notes until when every age it was asked for reads the same."""
+class AgeTracker(Moment):
+    """A moment that records for how long the text of every age computed from it stays the same."""
 
     __slots__ = ("_steady",)
     _steady: list[float]
 
     @classmethod
-    def at_the(cls, moment: Moment) -> Ticking:
-        """This moment, with nothing asked of it yet."""
-        made = cls(moment.at, moment.tick, moment.boot)
-        object.__setattr__(made, "_steady", [inf])
-        return made
+    def from_moment(cls, moment: Moment) -> AgeTracker:
+        """Return a tracker for `moment` from which no age was computed yet."""
+        tracker = cls(moment.at, moment.tick, moment.boot)
+        object.__setattr__(tracker, "_steady", [inf])
+        return tracker
 
     @property
-    def steady_s(self) -> float:
-        """Seconds for which nothing that was asked changes its words."""
+    def valid_for_s(self) -> float:
+        """Return the seconds for which the text of every computed age stays the same."""
         return self._steady[0]
 
     def since(self, earlier: Moment) -> float:
         age = Moment.since(self, earlier)
-        self._steady[0] = min(self._steady[0], _until_older(age))
+        self._steady[0] = min(self._steady[0], _seconds_until_age_changes(age))
         return age
 
     def until(self, later: Moment) -> float:
-        left = Moment.until(self, later)
-        change = _since_younger(left) if left >= 0 else _until_older(-left)
-        self._steady[0] = min(self._steady[0], change)
-        return left
+        remaining_s = Moment.until(self, later)
+        change_s = (
+            _seconds_until_countdown_changes(remaining_s)
+            if remaining_s >= 0
+            else _seconds_until_age_changes(-remaining_s)
+        )
+        self._steady[0] = min(self._steady[0], change_s)
+        return remaining_s
 
 
-def _until_older(age: float) -> float:
-    """Seconds until an age reads differently."""
-    if age < _MINUTE_S:
-        return _MARKS[bisect_right(_MARKS, age)] - age
-    step = _MINUTE_S if age < _DAY_S else _HOUR_S
-    return step - age % step
+def _seconds_until_age_changes(age_s: float) -> float:
+    """Return the seconds until the text of an age changes."""
+    if age_s < _MINUTE_S:
+        return _AGE_STEPS_S[bisect_right(_AGE_STEPS_S, age_s)] - age_s
+    step = _MINUTE_S if age_s < _DAY_S else _HOUR_S
+    return step - age_s % step
 
 
-def _since_younger(left: float) -> float:
-    """Seconds until what is still to come reads differently."""
-    if left < _MINUTE_S:
-        return left - max((mark for mark in (0.0, *_MARKS) if mark <= left), default=0.0)
-    return left % (_MINUTE_S if left < _DAY_S else _HOUR_S)
+def _seconds_until_countdown_changes(left_s: float) -> float:
+    """Return the seconds until the text of a remaining time changes."""
+    if left_s < _MINUTE_S:
+        return left_s - max((mark for mark in (0.0, *_AGE_STEPS_S) if mark <= left_s), default=0.0)
+    return left_s % (_MINUTE_S if left_s < _DAY_S else _HOUR_S)
 
 
-class Standing:
-    """What something was last drawn from, and for how long that still holds."""
+class RenderState:
+    """The source that a widget was last drawn from, and the time for which the drawing is valid."""
 
     def __init__(self) -> None:
-        self._of: object = None
-        self._now = Moment(0.0)
-        self._steady_s = 0.0
+        self._source: object = None
+        self._drawn_at = Moment(0.0)
+        self._valid_for_s = 0.0
 
-    def holds(self, of: object, now: Moment) -> bool:
-        """Whether drawing `of` at `now` would show what is there already: what was drawn decides
-        what of it counts.
+    def is_current(self, source: object, now: Moment) -> bool:
+        """Return True if drawing `source` at `now` would give the same result as the last drawing.
+
+        The `==` of the last source, an AccessRecorder or a plain value, decides what counts.
         """
-        return self._of == of and self.lasts(now)
+        return self._source == source and self.has_current_ages(now)
 
-    def lasts(self, now: Moment) -> bool:
-        """Whether every age in it still reads the same."""
-        return 0.0 <= self.elapsed(now) < self._steady_s
+    def has_current_ages(self, now: Moment) -> bool:
+        """Return True if the text of every age in the drawing is still the same."""
+        return 0.0 <= self.elapsed_s(now) < self._valid_for_s
 
-    def drawn(self, of: object, now: Ticking) -> None:
-        """It was drawn anew; `now` was asked for every age on it."""
-        self._of, self._now, self._steady_s = of, now, now.steady_s
+    def mark_drawn(self, source: object, now: AgeTracker) -> None:
+        """Record a new drawing of `source`, whose ages were all computed from `now`."""
+        self._source, self._drawn_at, self._valid_for_s = source, now, now.valid_for_s
 
-    def left_s(self, now: Moment) -> float:
-        """Seconds for which it still holds, if nothing happens."""
-        return self._steady_s - self.elapsed(now)
+    def remaining_s(self, now: Moment) -> float:
+        """Return the seconds for which the drawing stays valid if the source does not change."""
+        return self._valid_for_s - self.elapsed_s(now)
 
-    def elapsed(self, now: Moment) -> float:
-        """Seconds since it was drawn; negative when the picture is of an earlier moment."""
-        return now.tick - self._now.tick if now.boot == self._now.boot else -1.0
+    def elapsed_s(self, now: Moment) -> float:
+        """Return the seconds since the drawing; negative if `now` is earlier or of another boot."""
+        return now.tick - self._drawn_at.tick if now.boot == self._drawn_at.boot else -1.0
 
 
-class Noted(Generic[Record]):
-    """A record that notes what it was asked for: equal to another one that would answer the same.
+class AccessRecorder(Generic[Record]):
+    """A proxy of a record that records which attributes were read, with their values.
 
-    It passes for the record itself; a moment that it is given is told instead of its own.
+    It compares equal to a proxy whose record has the same values of these attributes.
     """
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._asked: dict[str, object] = {}
+        self._accessed: dict[str, object] = {}
 
-    def at(self, now: Moment) -> Record:
-        """To be asked as of another moment, which is nobody's news."""
+    def with_moment(self, now: Moment) -> Record:
+        """Return the proxy, with `now` as its attribute `moment`; this one is not compared."""
         self.moment = now
         return cast(Record, self)
 
     def __getattr__(self, name: str) -> Any:
-        """What the record says, noted; methods ask in our name."""
+        """Return the record's attribute and record the access.
+
+        A method is bound to the proxy, so that its accesses are recorded too.
+        """
         value = getattr(self._record, name)
         if hasattr(value, "__func__"):
             return value.__func__.__get__(self)
-        self._asked[name] = value
+        self._accessed[name] = value
         return value
 
     def __eq__(self, other: object) -> bool:
-        """Whether `other` would answer what this one was asked for as it did."""
-        if not isinstance(other, Noted):
+        """Return True if the other record has the values that were read from this one."""
+        if not isinstance(other, AccessRecorder):
             return NotImplemented
         record = other._record
         return record is self._record or all(
-            getattr(record, name) == value for name, value in self._asked.items()
+            getattr(record, name) == value for name, value in self._accessed.items()
         )
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def alike(one: Snapshot, other: Snapshot) -> bool:
-    """Whether two snapshots tell the same of a box, at whatever moments."""
-    beat = replace(one.daemon, heartbeat=other.daemon.heartbeat)  # shown by the verdict alone
-    return replace(one, moment=other.moment, daemon=beat) == other
+def is_same_content(snapshot: Snapshot, other: Snapshot) -> bool:
+    """Return True if two snapshots differ at most in their moment and the daemon's heartbeat."""
+    # Only the verdict depends on the daemon's heartbeat.
+    daemon = replace(snapshot.daemon, heartbeat=other.daemon.heartbeat)
+    return replace(snapshot, moment=other.moment, daemon=daemon) == other

@@ -1,1 +1,1 @@
-"""Styled lines, graphs, themes and the header; no widget."""
+"""Rendering without widgets: styled lines, graphs, themes, header and footer."""

@@ -1,20 +1,22 @@
-"""Graphs in cells: sparklines, meters, the night strip. Height is shape: colour is not needed."""
+"""Graphs in terminal cells: sparklines, meters and verdict strips, readable without colour."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.core.model import MetricView, Moment, Verdict
-from console.core.text.formatting import clock
-from console.core.trends import Cell, Trends, night
+from console.core.model.snapshot import Verdict
+from console.core.model.time import Moment
+from console.core.model.views import MetricView
+from console.core.text.formatting import format_clock
+from console.core.trends import StripCell, Trends, verdict_strip
 from console.ui.render.styled_lines import Span
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-RESTART = "R"
-MARK = len("╵02:14")
-ENDS = 12
-"""Cells that the strip's two ends take."""
-_STRIP = {
+RESTART_MARK = "R"
+TIME_MARK_CELLS = len("╵02:14")
+STRIP_ENDS_CELLS = 12
+"""Cells that the labels at both ends of a verdict strip take."""
+_VERDICT_SHAPES = {
     None: (" ", ""),
     Verdict.HEALTHY: ("▁", "ok"),
     Verdict.DEGRADED: ("▅", "warn"),
@@ -24,34 +26,36 @@ _STRIP = {
 LEGEND = "▁ healthy  ▅ degraded  █ down  · unknown  R restarted"
 
 
-def spark(values: Sequence[float | None], low: float, high: float, rows: int = 1) -> list[str]:
-    """Bars from `low` to `high`, the topmost row first; a cell of which nothing is known is bare.
+def draw_sparkline(
+    values: Sequence[float | None], low: float, high: float, rows: int = 1
+) -> list[str]:
+    """Return the rows of a bar chart with a scale from `low` to `high`, the topmost row first.
 
-    What is known is never invisible, and no bar touches the row above: the lowest is one step
-    high, the highest one step short.
+    A cell whose value is None is blank. The lowest bar is one step high, so that every known value
+    is visible; the highest is one step short of full height, so that no bar touches the row above.
     """
     steps = rows * len(BLOCKS) - 1
     scale = (steps - 1) / (high - low) if high > low else 0.0
     heights = [
-        None if one is None else 1 + round((min(max(one, low), high) - low) * scale)
-        for one in values
+        None if value is None else 1 + round((min(max(value, low), high) - low) * scale)
+        for value in values
     ]
     lines = []
     for row in range(rows - 1, -1, -1):
-        parts = (0 if one is None else one - row * len(BLOCKS) for one in heights)
-        lines.append("".join(_block(part) for part in parts))
+        steps_in_row = (0 if value is None else value - row * len(BLOCKS) for value in heights)
+        lines.append("".join(_block_char(eighths) for eighths in steps_in_row))
     return lines
 
 
-def _block(part: int) -> str:
-    return " " if part <= 0 else BLOCKS[min(part, len(BLOCKS)) - 1]
+def _block_char(eighths: int) -> str:
+    return " " if eighths <= 0 else BLOCKS[min(eighths, len(BLOCKS)) - 1]
 
 
-def strip(trends: Trends, width: int) -> list[Span]:
-    """The last day at a glance, in at most `width` cells."""
+def draw_verdict_strip(trends: Trends, width: int) -> list[Span]:
+    """Return the verdicts and restarts of the last day in at most `width` cells."""
     spans: list[Span] = []
-    for cell in night(trends, width)[2]:
-        text, style = _shape(cell)
+    for cell in verdict_strip(trends, width)[2]:
+        text, style = _strip_cell(cell)
         if spans and spans[-1][1] == style:
             spans[-1] = (spans[-1][0] + text, style)
         else:
@@ -59,63 +63,71 @@ def strip(trends: Trends, width: int) -> list[Span]:
     return spans
 
 
-def _shape(cell: Cell) -> Span:
-    shape, style = _STRIP[cell.verdict]
-    if not cell.restarted:
+def _strip_cell(cell: StripCell) -> Span:
+    shape, style = _VERDICT_SHAPES[cell.verdict]
+    if not cell.has_restart:
         return shape, style
-    return RESTART, "accent" if cell.verdict is Verdict.HEALTHY else style
+    return RESTART_MARK, "accent" if cell.verdict is Verdict.HEALTHY else style
 
 
-def strip_line(trends: Trends, width: int) -> list[Span]:
-    """The strip between its ends, and what one cell is."""
-    room = max(1, width - ENDS)
-    begins, length, cells = night(trends, room)
-    first = clock(Moment(begins))[:5]
-    unit = f"  {even(length)} a cell"
+def draw_verdict_strip_line(trends: Trends, width: int) -> list[Span]:
+    """Return the verdict strip between its start and end times, and the cell length if it fits."""
+    room = max(1, width - STRIP_ENDS_CELLS)
+    starts_at, cell_length_s, cells = verdict_strip(trends, room)
+    start_text = format_clock(Moment(starts_at))[:5]
+    unit = f"  {format_round_duration(cell_length_s)} a cell"
     return [
-        (f" {first} ", "muted"),
-        *strip(trends, room),
+        (f" {start_text} ", "muted"),
+        *draw_verdict_strip(trends, room),
         (" now", "muted"),
-        (unit if width - len(cells) - ENDS >= len(unit) else "", "muted"),
+        (unit if width - len(cells) - STRIP_ENDS_CELLS >= len(unit) else "", "muted"),
     ]
 
 
-def even(seconds: float) -> str:
-    """A round length of time: `24h`, `15m`, `90s`."""
-    seconds = round(seconds)  # two moments apart are never quite as far as that
+def format_round_duration(seconds: float) -> str:
+    """Return a duration in the largest unit that divides it: `24h`, `15m`, `90s`."""
+    seconds = round(seconds)  # the difference of two clock readings is rarely a whole number
     for unit, name in ((3600, "h"), (60, "m")):
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds / unit:.0f}{name}"
     return f"{seconds:.0f}s"
 
 
-def axis(begins: float, step_s: float, cells: int) -> str:
-    """The time under a graph's cells; none of which only a part would fit."""
-    marks = range(0, max(1, cells - MARK + 1), 10)
-    text = "".join(f"{'╵' + clock(Moment(begins + at * step_s))[:5]:<10}" for at in marks)
-    return f"{text[:cells]:<{cells}}" if cells >= MARK else " " * cells
+def draw_time_axis(start: float, step_s: float, cells: int) -> str:
+    """Return the time axis of a graph of `cells` cells; a label that does not fit is omitted."""
+    marks = range(0, max(1, cells - TIME_MARK_CELLS + 1), 10)
+    text = "".join(f"{'╵' + format_clock(Moment(start + cell * step_s))[:5]:<10}" for cell in marks)
+    return f"{text[:cells]:<{cells}}" if cells >= TIME_MARK_CELLS else " " * cells
 
 
-def meter(metric: MetricView, width: int) -> list[Span]:
-    """A metric's value on a scale with its target marked; nothing where it has no number."""
-    sense, _, figure = metric.target.partition(" ")
+def draw_meter(metric: MetricView, width: int) -> list[Span]:
+    """Return a bar of `width` cells with the metric's value and a mark at its target.
+
+    The bar is empty if the target is not a number.
+    """
+    comparison, _, figure = metric.target.partition(" ")
     try:
         target = float(figure)
     except ValueError:
         return [("─" * width, "muted")]
-    low, high = _scale(sense, target)
-    at = min(width - 1, round((target - low) / (high - low) * (width - 1)))
+    low, high = _meter_range(comparison, target)
+    mark_x = min(width - 1, round((target - low) / (high - low) * (width - 1)))
     value = low if metric.value is None else min(max(metric.value, low), high)
     full = 0 if metric.value is None else round((value - low) / (high - low) * width)
     style = {"pass": "ok", "fail": "bad"}.get(metric.verdict, "accent")
     spans: list[Span] = []
     for x in range(width):
-        spans.append(("┃", "strong") if x == at else ("━", style) if x < full else ("─", "muted"))
+        spans.append(
+            ("┃", "strong") if x == mark_x else ("━", style) if x < full else ("─", "muted")
+        )
     return spans
 
 
-def _scale(sense: str, target: float) -> tuple[float, float]:
-    """Near the target: what must be above it ends at 100 %, what must be below at twice as much."""
-    if sense.startswith(">"):
+def _meter_range(comparison: str, target: float) -> tuple[float, float]:
+    """Return the scale of a meter, as (low, high), with the target inside it.
+
+    The scale of a minimum ends at 100 %, that of a maximum at twice the target.
+    """
+    if comparison.startswith(">"):
         return max(0.0, min(90.0, 2 * target - 100.0)), 100.0
     return 0.0, max(2 * target, 1.0)

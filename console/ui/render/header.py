@@ -1,4 +1,4 @@
-"""The first five seconds: which box, is it live, one verdict, why, since when; and the foot."""
+"""Renders the header (host, freshness, verdict with reasons and age, vitals) and the footer."""
 
 from __future__ import annotations
 
@@ -7,230 +7,316 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from console.core.frozen import frozen
-from console.core.model import HealthState, Moment, Severity, Snapshot, Verdict
-from console.core.text.formatting import clock, coarse, visible
+from console.core.model.samples import HealthState
+from console.core.model.snapshot import Snapshot, Verdict
+from console.core.model.time import Moment
+from console.core.model.views import Severity
+from console.core.text.formatting import format_clock, format_coarse_duration, sanitize_text
 from console.core.trends import Trends
-from console.ui.keymap import NOW, URGENT, Entry, symbol
-from console.ui.render.graphs import strip_line
-from console.ui.render.layout import TWO_COLUMNS
-from console.ui.render.state_labels import LATE, VERDICTS, ago, calm, since
-from console.ui.render.styled_lines import Line, Span, both, fit, line
+from console.ui.keymap import PANE_COMMANDS, RETURN_TO_NOW, CommandSpec, format_key
+from console.ui.render.graphs import draw_verdict_strip_line
+from console.ui.render.layout import TWO_COLUMNS_MIN_CELLS
+from console.ui.render.state_labels import (
+    LATE,
+    VERDICT_LABELS,
+    format_age,
+    format_ago,
+    format_since,
+)
+from console.ui.render.styled_lines import Span, StyledLine, join_justified, pad_text, styled_line
 
-STALE_S = 15.0
-"""Data older than this says nothing about now."""
-CHIP = 15
-"""Cells that the widest verdict takes, and the gaps beside it."""
-WIDE = 72
-"""Cells; under that the mark of the past is its time alone."""
-NARROW = 60
-"""Cells; under that there is no room for the verdict, its reason and its age in one row."""
-PAST = "◆ PAST"
-STUCK_S = 300.0
-"""Tasks wait and none was finished for so long: alive, and doing nothing?"""
+STALE_AFTER_S = 15.0
+"""Data older than this is stale: the verdict is shown as unknown."""
+VERDICT_CELLS = 15
+"""Cells of the widest verdict and of the gaps beside it."""
+WIDE_MIN_CELLS = 72
+"""On a narrower screen the label of the past contains its time only."""
+NARROW_MAX_CELLS = 60
+"""On a narrower screen the verdict, its reason and its age do not fit in one row."""
+PAST_LABEL = "◆ PAST"
+STUCK_AFTER_S = 300.0
+"""The header warns "stuck?" if tasks wait and none was finished for this time."""
 
 
 @frozen
 class Freshness:
-    """How old the shown data is, and whether the operator froze it."""
+    """Age of the shown data, and whether it is frozen or of the past."""
 
-    age: float
-    frozen_for: float | None = None
-    past: Moment | None = None
-    """The moment that is shown instead of now, and how long ago it was."""
-    ago: float = 0.0
-
-    @property
-    def stale(self) -> bool:
-        return self.frozen_for is None and self.age > STALE_S
+    age_s: float
+    frozen_for_s: float | None = None
+    past_moment: Moment | None = None
+    """The past moment that is shown; None: now."""
+    past_age_s: float = 0.0
 
     @property
-    def words(self) -> object:
-        """What is said of it: equal as long as that reads the same."""
-        return self.stale, _liveness(self), coarse(self.age) if self.stale else ""
+    def is_stale(self) -> bool:
+        return self.frozen_for_s is None and self.age_s > STALE_AFTER_S
+
+    @property
+    def cache_key(self) -> object:
+        """Return a value that compares equal as long as the rendered text is the same."""
+        return (
+            self.is_stale,
+            _freshness_spans(self),
+            format_coarse_duration(self.age_s) if self.is_stale else "",
+        )
 
 
-def header(
+def render_header(
     snapshot: Snapshot,
-    fresh: Freshness,
+    freshness: Freshness,
     read_only: bool,
     width: int,
     rows: int = 3,
     trends: Trends | None = None,
-    starts: str = "",
-) -> list[Line]:
-    """Where, the verdict, what lives behind it, and the last day; on one row the verdict alone.
+    daemon_start_key: str = "",
+) -> list[StyledLine]:
+    """Return the lines of the header: host, verdict, vitals, and a strip of the last day.
 
-    `starts`: the key that starts the monitors' daemon, where it may be pressed.
+    With one row only the verdict is returned; without `trends` there is no strip.
+    `daemon_start_key`: the key that starts the daemon of the monitors; "" if it is not available.
     """
     if rows < 2:
-        mark = f" {PAST} " if fresh.past else ""
-        told = _verdict(snapshot, fresh, width - len(mark))
-        return [Line(((mark, "chip-warn"), *told.spans), "panel")]
-    if width < NARROW:
-        return _narrow(snapshot, fresh, read_only, width)
+        mark = f" {PAST_LABEL} " if freshness.past_moment else ""
+        verdict = _verdict_line(snapshot, freshness, width - len(mark))
+        return [StyledLine(((mark, "chip-warn"), *verdict.spans), "panel")]
+    if width < NARROW_MAX_CELLS:
+        return _render_narrow_header(snapshot, freshness, read_only, width)
     badge: list[Span] = [(" READ-ONLY ", "chip-unknown"), (" ", "")] if read_only else []
-    where = line(
+    host = styled_line(
         (" rpa-console", "key"),
         f"  {snapshot.host}",
         (f" · {snapshot.box}", "muted"),
-        base="panel",
+        base_style="panel",
     )
-    live = Line((*badge, *(_nobody(snapshot, fresh, starts) or _liveness(fresh, width))), "panel")
-    night = [] if trends is None else [Line((*strip_line(trends, width),), "panel")]
-    vitals = _vitals(snapshot, width)
-    return [both(where, live, width), _verdict(snapshot, fresh, width), vitals, *night]
+    live = StyledLine(
+        (
+            *badge,
+            *(
+                _unmonitored_warning(snapshot, freshness, daemon_start_key)
+                or _freshness_spans(freshness, width)
+            ),
+        ),
+        "panel",
+    )
+    strip = (
+        [] if trends is None else [StyledLine((*draw_verdict_strip_line(trends, width),), "panel")]
+    )
+    vitals = _vitals_line(snapshot, width)
+    return [
+        join_justified(host, live, width),
+        _verdict_line(snapshot, freshness, width),
+        vitals,
+        *strip,
+    ]
 
 
-def _narrow(snapshot: Snapshot, fresh: Freshness, read_only: bool, width: int) -> list[Line]:
-    """The verdict beside the host, so that its reason has a row of its own."""
-    chip, text = _judged(snapshot, fresh, width - 2)
+def _render_narrow_header(
+    snapshot: Snapshot, freshness: Freshness, read_only: bool, width: int
+) -> list[StyledLine]:
+    """Return two lines: verdict and host in the first, so that the reasons have the second."""
+    chip, text = _verdict_with_reasons(snapshot, freshness, width - 2)
     badge: list[Span] = [(" RO ", "chip-unknown"), (" ", "")] if read_only else []
-    where = line(chip, f"  {snapshot.host}", base="panel")
-    live = Line((*badge, *(_nobody(snapshot, fresh) or _liveness(fresh, width))), "panel")
-    return [both(where, live, width), line((f" {text}", "strong"), base="panel")]
+    host = styled_line(chip, f"  {snapshot.host}", base_style="panel")
+    live = StyledLine(
+        (
+            *badge,
+            *(_unmonitored_warning(snapshot, freshness) or _freshness_spans(freshness, width)),
+        ),
+        "panel",
+    )
+    return [
+        join_justified(host, live, width),
+        styled_line((f" {text}", "strong"), base_style="panel"),
+    ]
 
 
-def _nobody(snapshot: Snapshot, fresh: Freshness, starts: str = "") -> tuple[Span, ...]:
-    """What is shown now is no news of monitors that nobody runs; nothing where somebody does."""
-    watched = snapshot.daemon.running or snapshot.daemon.here
-    if watched or fresh.stale or fresh.past is not None or fresh.frozen_for is not None:
+def _unmonitored_warning(
+    snapshot: Snapshot, freshness: Freshness, daemon_start_key: str = ""
+) -> tuple[Span, ...]:
+    """Return a warning if no process runs the monitors and live data is shown.
+
+    Otherwise return an empty tuple.
+    """
+    monitored = snapshot.daemon.running or snapshot.daemon.in_this_process
+    if (
+        monitored
+        or freshness.is_stale
+        or freshness.past_moment is not None
+        or freshness.frozen_for_s is not None
+    ):
         return ()
-    key = f" · {starts} starts" if starts else ""
+    key = f" · {daemon_start_key} starts" if daemon_start_key else ""
     return ((f" ✖ NOBODY WATCHES{key} ", "chip-bad"), (" ", ""))
 
 
-def _liveness(fresh: Freshness, width: int = WIDE) -> tuple[Span, ...]:
-    """Whether this is now: in few words where there is little room, but never left out."""
-    if fresh.past is not None:
-        text = f" {PAST} {clock(fresh.past)} "
-        if width >= WIDE:
-            text += f"· {coarse(fresh.ago)} ago · Esc is now "
+def _freshness_spans(freshness: Freshness, width: int = WIDE_MIN_CELLS) -> tuple[Span, ...]:
+    """Return the label that says whether the data is live, stale, frozen or of the past.
+
+    The label is shorter on a narrow screen, but never omitted.
+    """
+    if freshness.past_moment is not None:
+        text = f" {PAST_LABEL} {format_clock(freshness.past_moment)} "
+        if width >= WIDE_MIN_CELLS:
+            text += f"· {format_coarse_duration(freshness.past_age_s)} ago · Esc is now "
         return ((text, "chip-warn"), (" ", ""))
-    if fresh.frozen_for is not None:
-        text = f" FROZEN {calm(fresh.frozen_for)} "
-        return ((text + "· f goes on " * (width >= WIDE), "chip-warn"), (" ", ""))
-    if fresh.stale:
-        return ((f" ? STALE {coarse(fresh.age)} ", "chip-unknown"), (" ", ""))
-    # Under ten seconds the age is said once: a digit that ticks each second costs a slow link.
-    age = "" if fresh.age < 10 else f" {coarse(fresh.age)}"
+    if freshness.frozen_for_s is not None:
+        text = f" FROZEN {format_age(freshness.frozen_for_s)} "
+        return ((text + "· f goes on " * (width >= WIDE_MIN_CELLS), "chip-warn"), (" ", ""))
+    if freshness.is_stale:
+        return ((f" ? STALE {format_coarse_duration(freshness.age_s)} ", "chip-unknown"), (" ", ""))
+    # Below ten seconds the age is omitted: over a slow link a digit that changes every second
+    # is expensive.
+    age = "" if freshness.age_s < 10 else f" {format_coarse_duration(freshness.age_s)}"
     return (("● LIVE", "ok"), (f"{age} ", "muted"))
 
 
-def _verdict(snapshot: Snapshot, fresh: Freshness, width: int) -> Line:
-    told = "" if fresh.stale or width < NARROW else _lasting(snapshot, width)
-    right = line((f"{told} ", "muted"), base="panel")
-    chip, text = _judged(snapshot, fresh, width - len(told) - CHIP)
-    left = Line((chip, (f"  {text}", "strong")), "panel")
-    return both(left, right, width) if told else left
+def _verdict_line(snapshot: Snapshot, freshness: Freshness, width: int) -> StyledLine:
+    age = "" if freshness.is_stale or width < NARROW_MAX_CELLS else _verdict_age(snapshot, width)
+    right = styled_line((f"{age} ", "muted"), base_style="panel")
+    chip, text = _verdict_with_reasons(snapshot, freshness, width - len(age) - VERDICT_CELLS)
+    left = StyledLine((chip, (f"  {text}", "strong")), "panel")
+    return join_justified(left, right, width) if age else left
 
 
-def _lasting(snapshot: Snapshot, width: int) -> str:
-    if width >= TWO_COLUMNS or snapshot.since is None:
-        return since(snapshot.moment, snapshot.since)
-    return f"for {coarse(snapshot.moment.since(snapshot.since))}"
+def _verdict_age(snapshot: Snapshot, width: int) -> str:
+    if width >= TWO_COLUMNS_MIN_CELLS or snapshot.since is None:
+        return format_since(snapshot.moment, snapshot.since)
+    return f"for {format_coarse_duration(snapshot.moment.since(snapshot.since))}"
 
 
-def _judged(snapshot: Snapshot, fresh: Freshness, room: int) -> tuple[Span, str]:
-    """The verdict as shape, word and colour, and in `room` its reasons: whole, then a number."""
-    verdict = Verdict.UNKNOWN if fresh.stale else snapshot.verdict
-    shape, style = VERDICTS[verdict]
+def _verdict_with_reasons(
+    snapshot: Snapshot, freshness: Freshness, max_cells: int
+) -> tuple[Span, str]:
+    """Return the verdict as shape, word and style, and its reasons in `max_cells` cells.
+
+    As many whole reasons as fit are returned, then the number of the others. If not even the first
+    fits, it is cut.
+    """
+    verdict = Verdict.UNKNOWN if freshness.is_stale else snapshot.verdict
+    shape, style = VERDICT_LABELS[verdict]
     chip: Span = (f" {shape} {verdict.value.upper()} ", f"chip-{style}")
-    if fresh.stale:
-        return chip, f"no news for {coarse(fresh.age)}; last seen: {snapshot.verdict.value}"
-    reasons = list(snapshot.reasons) or [_calm(snapshot)]
+    if freshness.is_stale:
+        return (
+            chip,
+            f"no news for {format_coarse_duration(freshness.age_s)}; "
+            f"last seen: {snapshot.verdict.value}",
+        )
+    reasons = list(snapshot.reasons) or [_state_summary(snapshot)]
     for count in range(len(reasons), 1, -1):
-        more = _more(len(reasons) - count, room)
-        text = " · ".join(map(visible, reasons[:count])) + more
-        if cell_len(text) <= room:
+        more = _more_suffix(len(reasons) - count, max_cells)
+        text = " · ".join(map(sanitize_text, reasons[:count])) + more
+        if cell_len(text) <= max_cells:
             return chip, text
-    more = _more(len(reasons) - 1, room)
-    return chip, fit(reasons[0], max(1, room - len(more))).rstrip() + more
+    more = _more_suffix(len(reasons) - 1, max_cells)
+    return chip, pad_text(reasons[0], max(1, max_cells - len(more))).rstrip() + more
 
 
-def _more(count: int, room: int) -> str:
-    return f" · +{count}{' more' if room > NARROW - CHIP else ''}" if count else ""
+def _more_suffix(count: int, max_cells: int) -> str:
+    return (
+        f" · +{count}{' more' if max_cells > NARROW_MAX_CELLS - VERDICT_CELLS else ''}"
+        if count
+        else ""
+    )
 
 
-def _calm(snapshot: Snapshot) -> str:
+def _state_summary(snapshot: Snapshot) -> str:
     if snapshot.verdict is not Verdict.HEALTHY:
         return "no reason was given"
     counts = (
-        f"{view.role.name} {view.found}/{view.role.count} {view.state.value.lower()}"
+        f"{view.role.name} {view.instance_count}/{view.role.count} {view.state.value.lower()}"
         for view in snapshot.roles
     )
     return " · ".join(counts) or "nothing is wrong"
 
 
-def _vitals(snapshot: Snapshot, width: int) -> Line:
-    """Green but stuck? The heartbeat beside the last finished task; who watches; what stands."""
+def _vitals_line(snapshot: Snapshot, width: int) -> StyledLine:
+    """Return one line: heartbeat, last finished task, monitors and open alerts.
+
+    The heartbeat is beside the last finished task, to show a process that is alive and does no
+    work.
+    """
     queue, now = snapshot.queue, snapshot.moment
-    idle = now.since(queue.finished) if queue.finished else None
-    stuck = bool(queue.size) and (idle is None or idle > STUCK_S)
-    done = f"last task {ago(now, queue.finished)}" if queue.finished else "no task seen done"
+    idle = now.since(queue.last_finished) if queue.last_finished else None
+    stuck = bool(queue.size) and (idle is None or idle > STUCK_AFTER_S)
+    done = (
+        f"last task {format_ago(now, queue.last_finished)}"
+        if queue.last_finished
+        else "no task seen done"
+    )
     waits = f" while {queue.size} wait" if stuck else ""
-    left = line(
-        (f" heartbeat {ago(now, snapshot.watchdog.heartbeat)}", "muted"),
+    left = styled_line(
+        (f" heartbeat {format_ago(now, snapshot.watchdog.heartbeat)}", "muted"),
         (" · ", "muted"),
         (f"▲ stuck? {done}{waits}" if stuck else done, "warn" if stuck else "muted"),
         (" · ", "muted"),
-        _watchers(snapshot),
-        base="panel",
+        _monitors_span(snapshot),
+        base_style="panel",
     )
-    return both(left, Line((_alerts(snapshot), (" ", "")), "panel"), width)
+    return join_justified(left, StyledLine((_alerts_span(snapshot), (" ", "")), "panel"), width)
 
 
-def _watchers(snapshot: Snapshot) -> Span:
-    """Who watches the watchers: the monitors that look when they should."""
-    if not (snapshot.daemon.running or snapshot.daemon.here):
+def _monitors_span(snapshot: Snapshot) -> Span:
+    """Return the number of monitors on time, or the names of the monitors that are late."""
+    if not (snapshot.daemon.running or snapshot.daemon.in_this_process):
         return "▲ nobody runs the monitors", "bad"
-    on = [one for one in snapshot.monitors if one.health.state is not HealthState.OFF]
-    late = [
-        one.name for one in on if one.health.state in (HealthState.OVERDUE, HealthState.UNKNOWN)
+    active = [
+        monitor for monitor in snapshot.monitors if monitor.health.state is not HealthState.OFF
     ]
-    if any(one.health.state is HealthState.OVERDUE for one in on):
+    late = [
+        monitor.name
+        for monitor in active
+        if monitor.health.state in (HealthState.OVERDUE, HealthState.UNKNOWN)
+    ]
+    if any(monitor.health.state is HealthState.OVERDUE for monitor in active):
         return f"{LATE} blind: {', '.join(late)}", "bad"
     if late:
         return f"▲ blind: {', '.join(late)}", "warn"
-    return f"{len(on)} monitors on time", "muted"
+    return f"{len(active)} monitors on time", "muted"
 
 
-def _alerts(snapshot: Snapshot) -> Span:
-    """What stands, and whether somebody has taken note of it."""
-    stand = snapshot.alerts
-    if not stand:
+def _alerts_span(snapshot: Snapshot) -> Span:
+    """Return the number of open alerts, how many are acknowledged, and the first that is not."""
+    alerts = snapshot.alerts
+    if not alerts:
         return "no alert", "muted"
-    fresh = [alert for alert in stand if not alert.acknowledged]
-    count = f"{len(stand)} alert{'s' if len(stand) > 1 else ''}"
+    fresh = [alert for alert in alerts if not alert.acknowledged]
+    count = f"{len(alerts)} alert{'s' if len(alerts) > 1 else ''}"
     if not fresh:
         return f" {count}, noted ", "chip-unknown"
-    worst = "bad" if fresh[0].severity is Severity.CRITICAL else "warn"
-    noted = f", {len(stand) - len(fresh)} noted" if len(fresh) < len(stand) else ""
-    return f" ▲ {count}{noted}: {fresh[0].title} ", f"chip-{worst}"
+    style = "bad" if fresh[0].severity is Severity.CRITICAL else "warn"
+    noted = f", {len(alerts) - len(fresh)} noted" if len(fresh) < len(alerts) else ""
+    return f" ▲ {count}{noted}: {fresh[0].title} ", f"chip-{style}"
 
 
-def footer(entries: Sequence[Entry], width: int, pane: str = "") -> Line:
-    """The keys that serve in the focused pane first, whole, as many as fit; help and leave always.
+def render_footer(
+    command_specs: Sequence[CommandSpec], width: int, key_context: str = ""
+) -> StyledLine:
+    """Return the line of keys: those of the focused pane first, as many as fit whole.
 
-    What found no room is behind help.
+    The keys for help and leave are always shown. The help dialog lists the keys that do not fit.
     """
-    if pane == "past":
-        entries = [NOW, *(entry for entry in entries if not entry.changes)]
-    known = {entry.id: entry for entry in entries}
-    always = [known[id] for id in ("help", "leave") if id in known]
-    order = dict.fromkeys((*URGENT.get(pane, ()), *known))
-    wanted = [known[id] for id in order if id in known and known[id] not in always]
-    room = width - _length(always)
+    if key_context == "past":
+        command_specs = [
+            RETURN_TO_NOW,
+            *(entry for entry in command_specs if not entry.changes_box),
+        ]
+    by_id = {entry.id: entry for entry in command_specs}
+    always = [by_id[id] for id in ("help", "leave") if id in by_id]
+    order = dict.fromkeys((*PANE_COMMANDS.get(key_context, ()), *by_id))
+    wanted = [by_id[id] for id in order if id in by_id and by_id[id] not in always]
+    room = width - _keys_width(always)
     shown = []
     for entry in wanted:
-        room -= _length([entry])
+        room -= _keys_width([entry])
         if room < 0:
             break
         shown.append(entry)
     spans: list[Span] = []
     for entry in (*shown, *always):
-        spans += [(f" {symbol(entry.key)}", "key"), (f" {entry.label} ", "muted")]
-    return Line(tuple(spans), "panel")
+        spans += [(f" {format_key(entry.key)}", "key"), (f" {entry.label} ", "muted")]
+    return StyledLine(tuple(spans), "panel")
 
 
-def _length(entries: Sequence[Entry]) -> int:
-    return sum(cell_len(f" {symbol(entry.key)} {entry.label} ") for entry in entries)
+def _keys_width(command_specs: Sequence[CommandSpec]) -> int:
+    return sum(cell_len(f" {format_key(entry.key)} {entry.label} ") for entry in command_specs)

@@ -1,50 +1,53 @@
-"""The notice line: what is under way, what came of it, what is amiss."""
+"""The notice line: running commands, the last message, and notices."""
 
 from __future__ import annotations
 
 from dataclasses import field
 
 from console.core.frozen import slotted
-from console.core.model import Moment
-from console.ui.render.styled_lines import Line, line
+from console.core.model.time import Moment
+from console.ui.render.styled_lines import StyledLine, styled_line
 
-NOTICE_S = 45.0
-"""How long an outcome stays."""
+MESSAGE_DURATION_S = 45.0
+"""How long a message is shown."""
 
 
 @slotted
-class News:
-    """What there is to say, most urgent first."""
+class StatusLine:
+    """State of the notice line: running commands, the last message, and notices."""
 
-    busy: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Verb and role of a command -> what it is doing."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Feed -> why it is not running."""
-    standing: list[str] = field(default_factory=list)
-    last: tuple[Moment, Line] | None = None
+    running_commands: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(verb, role) of a running command -> its progress text."""
+    failed_feeds: dict[str, str] = field(default_factory=dict)
+    """Feed name -> the reason why it does not run."""
+    startup_notices: list[str] = field(default_factory=list)
+    last_message: tuple[Moment, StyledLine] | None = None
 
-    def say(self, now: Moment, text: str, style: str) -> None:
-        """An outcome."""
-        self.last = now, line((f" {text}", style))
+    def set_message(self, now: Moment, text: str, style: str) -> None:
+        """Set the last message, which is shown for MESSAGE_DURATION_S."""
+        self.last_message = now, styled_line((f" {text}", style))
 
     @property
-    def under_way(self) -> str:
-        return ", ".join(self.busy.values())
+    def running_summary(self) -> str:
+        return ", ".join(self.running_commands.values())
 
-    def line(self, now: Moment, seen: tuple[str, ...], banner: Line | None = None) -> Line | None:
-        """One line; `seen` are the snapshot's own notices, a banner comes before them.
+    def current_line(
+        self, now: Moment, snapshot_notices: tuple[str, ...], banner: StyledLine | None = None
+    ) -> StyledLine | None:
+        """Return the most urgent line, or None if there is none.
 
-        Whatever is said, the banner's mark stands before it.
+        In order of urgency: running commands, the last message, the banner, notices. The first
+        span of the banner, its mark, comes before every other text.
         """
         mark = banner.spans[:1] if banner is not None else ()
-        if self.busy:
-            return Line((*mark, (f" ▲ {self.under_way} …", "accent")))
-        if self.last and now.since(self.last[0]) < NOTICE_S:
-            return Line((*mark, *self.last[1].spans))
+        if self.running_commands:
+            return StyledLine((*mark, (f" ▲ {self.running_summary} …", "accent")))
+        if self.last_message and now.since(self.last_message[0]) < MESSAGE_DURATION_S:
+            return StyledLine((*mark, *self.last_message[1].spans))
         if banner is not None:
             return banner
-        notices = (*self.failed.values(), *self.standing, *seen)
+        notices = (*self.failed_feeds.values(), *self.startup_notices, *snapshot_notices)
         if not notices:
             return None
         more = f"  (1 of {len(notices)})" if len(notices) > 1 else ""
-        return line((f" ▲ {notices[0]}", "warn"), (more, "muted"))
+        return styled_line((f" ▲ {notices[0]}", "warn"), (more, "muted"))

@@ -1,4 +1,4 @@
-"""Lines of styled text, and how they become a terminal's cells: the last gate before the screen."""
+"""Styled lines and their conversion to terminal cells, which sanitizes every character."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.style import Style
 from textual.strip import Strip
 
 from console.core.frozen import frozen
-from console.core.model import Identity
-from console.core.text.formatting import visible
+from console.core.model.processes import Identity
+from console.core.text.formatting import sanitize_text
 from console.core.trends import DAY_S, Trends
 
 Span = tuple[str, str]
 """Text and the name of its style."""
 
-_ASCII = str.maketrans(
+_ASCII_FALLBACKS = str.maketrans(
     dict(
         zip(
             "●▲✖○■◆▸›…·–—→↑↓▓░━─│╭╮╰╯≥≤┃▾╵×▁▂▃▄▅▆▇█",
@@ -30,23 +30,23 @@ _ASCII = str.maketrans(
 
 
 @frozen
-class Choice:
-    """What the operator has selected: a role, or one instance of it by identity."""
+class Selection:
+    """The operator's selection: a role, or one instance of it by identity."""
 
     role: str
     identity: Identity | None = None
 
 
 @frozen
-class Line:
-    """One line of a pane."""
+class StyledLine:
+    """One line of text as spans of (text, style name)."""
 
     spans: tuple[Span, ...] = ()
-    base: str = "text"
-    key: Choice | None = None
-    """Set on lines that can be selected; they leave their first cell to the cursor."""
-    item: bool = False
-    """A line of a list: the filter applies to it and counts it."""
+    base_style: str = "text"
+    row_key: Selection | None = None
+    """Set on lines that can be selected; the cursor is drawn in their first cell."""
+    is_item: bool = False
+    """The line belongs to a list: the filter applies to it and counts it."""
 
     @property
     def text(self) -> str:
@@ -54,135 +54,149 @@ class Line:
 
 
 @frozen
-class Frame:
-    """What a pane needs to know to draw itself, besides the snapshot."""
+class PaneContext:
+    """The input of a pane's rendering besides the snapshot."""
 
     width: int
     height: int
-    lost: Choice | None = None
-    """The selected instance, if it is no more."""
+    lost_selection: Selection | None = None
+    """The selected instance, if it has ended."""
     trends: Trends | None = None
     span_s: float = DAY_S
-    """How much of the day the graphs show."""
-    order: str = ""
-    """By what the instances of a role are sorted; nothing: as they were found."""
+    """Time span of the graphs, in seconds."""
+    sort_order: str = ""
+    """Sort order of a role's instances; "": the order of the snapshot."""
 
     @property
-    def folded(self) -> int:
-        """Cells of a folded pane's line beside its name; it has no border."""
+    def summary_width(self) -> int:
+        """Return the cells for the summary of a folded pane, beside its name; it has no border."""
         return max(1, self.width - 11)
 
 
-EDGES = ("border", "focus")
-"""What stands around a line, and is no part of it when it is selected."""
+BORDER_STYLES = ("border", "focus")
+"""Styles of the border, which keeps its background when its line is selected."""
 
 
 @frozen
-class Look:
-    """Style names to styles, and whether the terminal shows ASCII only."""
+class LineStyles:
+    """A mapping of style names to styles, and whether the terminal shows ASCII only."""
 
     styles: Mapping[str, Style] = field(default_factory=dict)
-    ascii: bool = False
+    ascii_only: bool = False
 
-    def style(self, base: str, name: str) -> Style:
-        """The style called `name` on the ground called `base`."""
-        ground = self.styles.get("text" if name in EDGES else base, Style.null())
-        if ground.reverse:  # colours turned inside out would be patches nobody can read
-            return ground
-        return ground + self.styles.get(name, Style.null())
-
-
-NEAR = 12
-"""Cells between two changes that cost less to write again than to jump over."""
+    def resolve_style(self, base_style: str, name: str) -> Style:
+        """Return the style `name` on the background of the style `base_style`."""
+        base = self.styles.get("text" if name in BORDER_STYLES else base_style, Style.null())
+        if base.reverse:  # reversed colours of single spans would be unreadable
+            return base
+        return base + self.styles.get(name, Style.null())
 
 
-def line(
-    *parts: str | Span, base: str = "text", key: Choice | None = None, item: bool = False
-) -> Line:
-    """A line from plain strings and (text, style name) pairs."""
+MAX_MERGED_GAP_CELLS = 12
+"""Two changes with fewer cells between them are sent as one: a cursor movement costs more bytes."""
+
+
+def styled_line(
+    *parts: str | Span,
+    base_style: str = "text",
+    row_key: Selection | None = None,
+    is_item: bool = False,
+) -> StyledLine:
+    """Return a StyledLine of plain strings and (text, style name) pairs."""
     spans = tuple((part, "") if isinstance(part, str) else part for part in parts)
-    return Line(spans, base, key, item)
+    return StyledLine(spans, base_style, row_key, is_item)
 
 
-def chosen(one: Line) -> Line:
-    """A line that is selected: with the cursor, and on a ground of its own."""
-    (text, style), *rest = one.spans
-    return Line(((f"▸{text[1:]}", style), *rest), "select", one.key, one.item)
+def highlight_line(line: StyledLine) -> StyledLine:
+    """Return the line with the cursor and with the background of the selection."""
+    (text, style), *rest = line.spans
+    return StyledLine(((f"▸{text[1:]}", style), *rest), "select", line.row_key, line.is_item)
 
 
-def fit(text: object, width: int, right: bool = False) -> str:
-    """`text`, harmless, in exactly `width` cells; what is cut is marked."""
-    clean = visible(str(text), 2000)
+def pad_text(text: object, width: int, align_right: bool = False) -> str:
+    """Return `text` sanitized, in exactly `width` cells; cut text ends with an ellipsis."""
+    clean = sanitize_text(str(text), 2000)
     length = cell_len(clean)
     if length > width:
         return set_cell_size(clean, width - 1) + "…" if width > 0 else ""
-    return " " * (width - length) + clean if right else clean + " " * (width - length)
+    return " " * (width - length) + clean if align_right else clean + " " * (width - length)
 
 
-def both(left: Line, right: Line, width: int) -> Line:
-    """One line with `right` at its end; `left` gives way, with a mark, and goes if it must."""
-    room = width - sum(cell_len(visible(text)) for text, _ in right.spans) - 1
-    if room < 1:
-        return Line(right.spans, left.base)
-    return Line((*crop(left, room), (" ", ""), *right.spans), left.base)
+def join_justified(left: StyledLine, right: StyledLine, width: int) -> StyledLine:
+    """Return one line with `right` at its end.
 
-
-def whole(first: Sequence[Span], facts: Sequence[Span], width: int) -> list[Span]:
-    """`first`, then the facts that fit whole, most important first; a mark where one did not.
-
-    The first fact is there in any case: nothing would be said without it.
+    `left` is cut, with a mark, if both do not fit, and omitted if no cell remains for it.
     """
-    spans, told = list(first), [fact for fact in facts if fact[0]]
-    room = width - sum(cell_len(visible(text)) for text, _ in spans)
-    for number, (text, style) in enumerate(told):
+    room = width - sum(cell_len(sanitize_text(text)) for text, _ in right.spans) - 1
+    if room < 1:
+        return StyledLine(right.spans, left.base_style)
+    return StyledLine((*truncate_line(left, room), (" ", ""), *right.spans), left.base_style)
+
+
+def fit_facts(prefix: Sequence[Span], facts: Sequence[Span], width: int) -> list[Span]:
+    """Return `prefix` and the facts that fit whole, most important first.
+
+    If a fact does not fit, an ellipsis ends the line. Empty facts are skipped. The first fact is
+    included even if it does not fit.
+    """
+    spans, present = list(prefix), [fact for fact in facts if fact[0]]
+    room = width - sum(cell_len(sanitize_text(text)) for text, _ in spans)
+    for number, (text, style) in enumerate(present):
         between = " · " if number else ""
-        room -= cell_len(between + visible(text))
-        if number and room < (2 if number < len(told) - 1 else 0):
+        room -= cell_len(between + sanitize_text(text))
+        if number and room < (2 if number < len(present) - 1 else 0):
             return [*spans, (" …", "muted")]
         spans += [(between, "muted"), (text, style)]
     return spans
 
 
-def crop(line: Line, width: int, ascii: bool = False) -> list[Span]:
-    """The spans of `line` in exactly `width` cells; a mark where something was cut."""
-    spans = [(_clean(text, ascii), name) for text, name in line.spans]
-    whole = cell_len("".join(text for text, _ in spans).rstrip()) <= width
-    room = width if whole else width - 1
+def truncate_line(line: StyledLine, width: int, ascii_only: bool = False) -> list[Span]:
+    """Return the spans of `line` in exactly `width` cells; cut text ends with a mark."""
+    spans = [(_sanitize(text, ascii_only), name) for text, name in line.spans]
+    fits = cell_len("".join(text for text, _ in spans).rstrip()) <= width
+    room = width if fits else width - 1
     kept: list[Span] = []
     for text, name in spans:
         taken = min(cell_len(text), max(0, room))
         kept.append((set_cell_size(text, taken), name))
         room -= taken
-    if not whole and width > 0:
-        mark = "~" if ascii else "…"
+    if not fits and width > 0:
+        mark = "~" if ascii_only else "…"
         kept.append((mark, next((name for text, name in reversed(kept) if text), "")))
     kept.append((" " * max(0, room), ""))
     return kept
 
 
-def _clean(text: str, ascii: bool) -> str:
-    clean = visible(text)
-    if not ascii or clean.isascii():
+def _sanitize(text: str, ascii_only: bool) -> str:
+    clean = sanitize_text(text)
+    if not ascii_only or clean.isascii():
         return clean
-    mapped = clean.translate(_ASCII)
+    mapped = clean.translate(_ASCII_FALLBACKS)
     return "".join(char if char.isascii() else "?" * cell_len(char) for char in mapped)
 
 
-def strip(line: Line, width: int, look: Look) -> Strip:
-    """`line` as exactly `width` cells. Every character passes `visible` here, whoever drew it."""
+def render_strip(line: StyledLine, width: int, line_styles: LineStyles) -> Strip:
+    """Return `line` as exactly `width` cells. Every character passes `sanitize_text` here."""
     segments = [
-        Segment(text, look.style(line.base, name))
-        for text, name in crop(line, width, look.ascii)
+        Segment(text, line_styles.resolve_style(line.base_style, name))
+        for text, name in truncate_line(line, width, line_styles.ascii_only)
         if text
     ]
-    return Strip(segments).simplify().adjust_cell_length(width, look.style(line.base, ""))
+    return (
+        Strip(segments)
+        .simplify()
+        .adjust_cell_length(width, line_styles.resolve_style(line.base_style, ""))
+    )
 
 
-def changed(old: Strip, new: Strip) -> list[tuple[int, int]]:
-    """Where two strips of one width differ: first cell and number of cells of each run."""
+def diff_strips(old: Strip, new: Strip) -> list[tuple[int, int]]:
+    """Return the runs of cells in which two strips of equal width differ.
+
+    Each run is (first cell, number of cells). A run contains both cells of a wide character.
+    """
     if old == new:
         return []
-    before, after = _cells(old), _cells(new)
+    before, after = _split_cells(old), _split_cells(new)
     if len(before) != len(after):
         return [(0, max(old.cell_length, new.cell_length))]
     runs: list[tuple[int, int]] = []
@@ -194,17 +208,17 @@ def changed(old: Strip, new: Strip) -> list[tuple[int, int]]:
             first -= 1
         while last < len(after) and "" in (before[last][0], after[last][0]):
             last += 1
-        if runs and first - runs[-1][1] < NEAR:
+        if runs and first - runs[-1][1] < MAX_MERGED_GAP_CELLS:
             first = runs.pop()[0]
         runs.append((first, last))
     return [(first, last - first) for first, last in runs]
 
 
-def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
-    """One entry per cell; the second half of a wide character is empty."""
+def _split_cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    """Return one (text, style) entry per cell; the second cell of a wide character is empty."""
     cells: list[tuple[str, Style | None]] = []
     for segment in strip:
-        if segment.text.isascii():  # as most are, and each is one cell wide
+        if segment.text.isascii():  # the common case: each character is one cell wide
             cells.extend((char, segment.style) for char in segment.text)
             continue
         for char in segment.text:

@@ -1,4 +1,6 @@
-"""Themes from `*.toml`: untrusted files, each either a whole theme or a notice."""
+"""Reads themes from `*.toml` files. The files are untrusted: one that is not valid in every part
+yields a notice instead of a theme.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
 from console.core.frozen import frozen
-from console.core.text.formatting import visible
+from console.core.text.formatting import sanitize_text
 
-COLOURS = (
+COLOUR_NAMES = (
     "background",
     "panel",
     "text",
@@ -27,64 +29,71 @@ COLOURS = (
     "unknown",
     "selection",
 )
-_BASIC = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-ANSI = ("default", *_BASIC, *(f"bright_{name}" for name in _BASIC))
-_HEX = re.compile(r"#[0-9a-fA-F]{6}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_LIMIT = 64_000
+_BASE_ANSI_COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+ANSI_COLOURS = ("default", *_BASE_ANSI_COLOURS, *(f"bright_{name}" for name in _BASE_ANSI_COLOURS))
+_HEX_PATTERN = re.compile(r"#[0-9a-fA-F]{6}")
+_NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_MAX_FILE_BYTES = 64_000
 
 
 class ThemeError(Exception):
-    """A theme file that is not one; the text names the key."""
+    """A theme file is invalid; the message names the key."""
 
 
 @frozen
 class Theme:
-    """Ten colours and whether the ground is dark."""
+    """Ten colours, and whether the background is dark."""
 
     name: str
     dark: bool
     colours: Mapping[str, str]
 
     @property
-    def ansi(self) -> bool:
-        """It leaves the shades of the 16 colours to the terminal."""
-        return self.colours["text"] in ANSI
+    def is_ansi(self) -> bool:
+        """Return True if the theme uses the 16 colours, whose shades the terminal defines."""
+        return self.colours["text"] in ANSI_COLOURS
 
     def styles(self, colourless: bool = False) -> dict[str, Style]:
-        """Every style that a pane may name: grounds carry a background, the others do not."""
+        """Return every style that a pane may name.
+
+        `text`, `panel`, `select`, `border`, `focus` and the chips have a background, the others
+        have none.
+        """
         if colourless:
-            return _colourless()
+            return _colourless_styles()
         c = self.colours
-        styles = {name: Style(color=c[name]) for name in COLOURS[2:9]}
+        styles = {name: Style(color=c[name]) for name in COLOUR_NAMES[2:9]}
         for name in ("ok", "warn", "bad", "unknown"):
-            # Among 16 colours bold may mean bright: black would turn grey, and unreadable.
-            bold = not self.ansi
-            styles[f"chip-{name}"] = Style(color=self._ink(c[name]), bgcolor=c[name], bold=bold)
+            # A terminal with 16 colours may show bold as bright: black would become grey and
+            # unreadable.
+            bold = not self.is_ansi
+            styles[f"chip-{name}"] = Style(
+                color=self._contrasting_colour(c[name]), bgcolor=c[name], bold=bold
+            )
         return styles | {
             "text": Style(color=c["text"], bgcolor=c["background"]),
             "panel": Style(color=c["text"], bgcolor=c["panel"]),
-            "select": self._selected(),
+            "select": self._selection_style(),
             "strong": Style(color=c["text"], bold=True),
             "key": Style(color=c["accent"], bold=True),
-            "border": Style(color=c["muted"], bgcolor=c["background"], dim=self.ansi),
+            "border": Style(color=c["muted"], bgcolor=c["background"], dim=self.is_ansi),
             "focus": Style(color=c["accent"], bgcolor=c["background"]),
         }
 
-    def _selected(self) -> Style:
-        if self.ansi:  # no pair of the 16 colours can be read in every terminal's shades
+    def _selection_style(self) -> Style:
+        if self.is_ansi:  # no pair of the 16 colours is readable in every terminal
             return Style(reverse=True)
         return Style(color=self.colours["text"], bgcolor=self.colours["selection"])
 
-    def _ink(self, ground: str) -> str:
-        if self.ansi:
-            return "bright_white" if ground in ("red", "blue", "magenta", "black") else "black"
-        red, green, blue = (int(ground[i : i + 2], 16) for i in (1, 3, 5))
+    def _contrasting_colour(self, background: str) -> str:
+        if self.is_ansi:
+            return "bright_white" if background in ("red", "blue", "magenta", "black") else "black"
+        red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
         return "#000000" if red * 299 + green * 587 + blue * 114 > 110_000 else "#ffffff"
 
-    def textual(self) -> TextualTheme:
-        """The same colours for Textual's own widgets."""
-        c = {key: f"ansi_{value}" if self.ansi else value for key, value in self.colours.items()}
+    def to_textual(self) -> TextualTheme:
+        """Return the same colours as a theme for Textual's own widgets."""
+        c = {key: f"ansi_{value}" if self.is_ansi else value for key, value in self.colours.items()}
         return TextualTheme(
             name=f"console-{self.name}",
             primary=c["accent"],
@@ -97,12 +106,12 @@ class Theme:
             warning=c["warn"],
             error=c["bad"],
             dark=self.dark,
-            ansi=self.ansi,
-            variables=dict(BUILTIN_THEMES["ansi-dark"].variables) if self.ansi else {},
+            ansi=self.is_ansi,
+            variables=dict(BUILTIN_THEMES["ansi-dark"].variables) if self.is_ansi else {},
         )
 
 
-def _colourless() -> dict[str, Style]:
+def _colourless_styles() -> dict[str, Style]:
     plain = dict.fromkeys(("text", "panel", "accent", "ok", "unknown", "focus"), Style())
     strong = dict.fromkeys(("strong", "key", "warn", "bad"), Style(bold=True))
     soft = dict.fromkeys(("muted", "border"), Style(dim=True))
@@ -111,7 +120,7 @@ def _colourless() -> dict[str, Style]:
     return plain | strong | soft | inverse | {"focus": Style(bold=True)}
 
 
-FALLBACK = Theme(
+FALLBACK_THEME = Theme(
     "dark",
     True,
     {
@@ -127,74 +136,79 @@ FALLBACK = Theme(
         "selection": "#343b46",
     },
 )
-"""Worn when no theme file can be read."""
+"""The theme that is used if no theme file can be read."""
 
 
-def shipped_themes() -> Path:
-    """The folder of the themes that come with the program: in the wheel, or in a checkout."""
+def shipped_themes_path() -> Path:
+    """Return the folder of the shipped themes: inside the package in a wheel, beside it in a
+    checkout.
+    """
     package = Path(__file__).resolve().parents[2]
-    inside = package / "themes"
-    return inside if inside.is_dir() else package.parent / "themes"
+    packaged = package / "themes"
+    return packaged if packaged.is_dir() else package.parent / "themes"
 
 
-def load(path: Path) -> Theme:
+def load_theme(path: Path) -> Theme:
     """Read one theme file. Raises ThemeError, which names the key."""
-    if not path.is_file():  # to open a FIFO waits for a writer
+    if not path.is_file():  # opening a FIFO blocks until it has a writer
         raise ThemeError("is no regular file")
     try:
         with path.open("rb") as file:
-            raw = file.read(_LIMIT + 1)
-        if len(raw) > _LIMIT:
+            raw = file.read(_MAX_FILE_BYTES + 1)
+        if len(raw) > _MAX_FILE_BYTES:
             raise ThemeError("larger than a theme can be")
         data = tomllib.loads(raw.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ThemeError(visible(str(error) or type(error).__name__, 120)) from error
-    return parse(data)
+        raise ThemeError(sanitize_text(str(error) or type(error).__name__, 120)) from error
+    return parse_theme(data)
 
 
-def parse(data: Mapping[str, Any]) -> Theme:
-    """A theme from its table. Raises ThemeError."""
+def parse_theme(data: Mapping[str, Any]) -> Theme:
+    """Return the theme that a parsed TOML table describes. Raises ThemeError."""
     for key in data:
         if key not in ("name", "dark", "colours"):
-            raise ThemeError(f"{visible(key, 40)}: unknown key")
+            raise ThemeError(f"{sanitize_text(key, 40)}: unknown key")
     name, dark, colours = data.get("name"), data.get("dark"), data.get("colours")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
         raise ThemeError("name: must be small letters, digits and dashes")
     if not isinstance(dark, bool):
         raise ThemeError("dark: must be true or false")
     if not isinstance(colours, dict):
         raise ThemeError("colours: must be a table")
     for key in colours:
-        if key not in COLOURS:
-            raise ThemeError(f"colours.{visible(key, 40)}: unknown key")
-    checked = {key: _colour(key, colours.get(key)) for key in COLOURS}
-    if len({value in ANSI for value in checked.values()}) > 1:
+        if key not in COLOUR_NAMES:
+            raise ThemeError(f"colours.{sanitize_text(key, 40)}: unknown key")
+    checked = {key: _check_colour(key, colours.get(key)) for key in COLOUR_NAMES}
+    if len({value in ANSI_COLOURS for value in checked.values()}) > 1:
         raise ThemeError("colours: either all #rrggbb or all names of the 16 colours")
     return Theme(name, dark, checked)
 
 
-def _colour(key: str, value: object) -> str:
-    if isinstance(value, str) and (value in ANSI or _HEX.fullmatch(value)):
+def _check_colour(key: str, value: object) -> str:
+    if isinstance(value, str) and (value in ANSI_COLOURS or _HEX_PATTERN.fullmatch(value)):
         return value
-    found = "is missing" if value is None else f"{visible(repr(value), 40)} is not a colour"
-    raise ThemeError(f"colours.{key}: {found} (#rrggbb or a name of the 16 colours)")
+    problem = "is missing" if value is None else f"{sanitize_text(repr(value), 40)} is not a colour"
+    raise ThemeError(f"colours.{key}: {problem} (#rrggbb or a name of the 16 colours)")
 
 
-def load_all(directories: Iterable[Path]) -> tuple[dict[str, Theme], list[str]]:
-    """Themes by name, later directories over earlier ones, and a notice for each broken file."""
-    themes = {FALLBACK.name: FALLBACK}
+def load_themes(directories: Iterable[Path]) -> tuple[dict[str, Theme], list[str]]:
+    """Read all themes of the directories; return them by name, and a notice for each invalid file.
+
+    A theme replaces a theme of the same name from an earlier directory.
+    """
+    themes = {FALLBACK_THEME.name: FALLBACK_THEME}
     notices = []
     for directory in directories:
         try:
             paths = sorted(directory.glob("*.toml"))
         except OSError as error:
-            notices.append(f"themes: {visible(str(error), 200)}")
+            notices.append(f"themes: {sanitize_text(str(error), 200)}")
             continue
         for path in paths:
             try:
-                theme = load(path)
+                theme = load_theme(path)
             except ThemeError as error:
-                notices.append(f"theme {visible(str(path), 200)}: {error}")
+                notices.append(f"theme {sanitize_text(str(path), 200)}: {error}")
             else:
                 themes[theme.name] = theme
     return themes, notices

@@ -1,1 +1,1 @@
-"""Changes of Textual's own behaviour."""
+"""Changes to Textual's behaviour: minimal updates, blocking input, one key at a time."""

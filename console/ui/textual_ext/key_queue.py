@@ -1,8 +1,8 @@
-"""Keys that are typed faster than they are carried out: one after the other, none too early.
+"""Queues keys, so that a key is dispatched after the key before it has been processed.
 
-Textual gives each key to whoever has the focus when it is read, and carries it out when it has
-come up from there to the application. Of a burst (text pasted, a slow link, a busy machine) all
-keys have gone that way before the first one has opened anything: `/trick` would open the themes.
+Textual sends each key to the widget that has the focus when the key is read; the action runs after
+the key has bubbled from there to the application. In a burst (pasted text, a slow link, a busy
+machine) all keys are sent before the first one has moved the focus: `/trick` would open the themes.
 """
 
 from __future__ import annotations
@@ -12,66 +12,66 @@ from typing import Any, Protocol, runtime_checkable
 
 from textual import events
 
-from console.ui.textual_ext.patches import SparingApp, SparingScreen
+from console.ui.textual_ext.patches import MinimalRedrawApp, MinimalScreen
 
-LONGEST_S = 5.0
-"""A key is not held longer, whatever the one before is about."""
-ANSWERED_S = 0.1
-"""What a key changes is painted at once: by then it has changed it."""
+KEY_TIMEOUT_S = 5.0
+"""Maximum time that a key waits for the key before it."""
+IMMEDIATE_PAINT_S = 0.1
+"""Changes within this time after a key are painted at once."""
 
 
 @runtime_checkable
 class KeyFilter(Protocol):
-    """A screen that may refuse what was typed before it was drawn."""
+    """Interface of a screen that may drop keys that were typed before it was drawn."""
 
-    def hears(self, event: events.Key | events.Paste) -> bool:
+    def accepts_key(self, event: events.Key | events.Paste) -> bool:
         """Return False if the event is to be dropped."""
 
 
-class TypeaheadApp(SparingApp):
-    """An application that looks at a key when the one before has been carried out."""
+class KeyQueueApp(MinimalRedrawApp):
+    """An application that dispatches a key after the key before it has been processed."""
 
     def __init__(self, **textual: Any) -> None:
         super().__init__(**textual)
-        self._typed: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
+        self._key_queue: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
 
     def on_mount(self) -> None:
-        self.run_worker(self._carry_out_typed(), name="keys", group="keys")
+        self.run_worker(self._process_keys(), name="keys", group="keys")
 
     async def on_event(self, event: events.Event) -> None:
-        """What is typed waits for its turn; the rest goes its way."""
+        """Queue keys and pastes; dispatch every other event at once."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            self._typed.put_nowait(event)
+            self._key_queue.put_nowait(event)
         else:
             await super().on_event(event)
 
-    async def _carry_out_typed(self) -> None:
+    async def _process_keys(self) -> None:
         while True:
-            event = await self._typed.get()
+            event = await self._key_queue.get()
             try:
-                async with asyncio.timeout(LONGEST_S):
-                    await self._settled()
+                async with asyncio.timeout(KEY_TIMEOUT_S):
+                    await self._wait_until_idle()
             except TimeoutError:
                 pass
-            if isinstance(self.screen, SparingScreen):
-                self.screen.hurry(ANSWERED_S)
-            if not isinstance(self.screen, KeyFilter) or self.screen.hears(event):
+            if isinstance(self.screen, MinimalScreen):
+                self.screen.paint_immediately(IMMEDIATE_PAINT_S)
+            if not isinstance(self.screen, KeyFilter) or self.screen.accepts_key(event):
                 await super().on_event(event)
-            self._typed.task_done()
+            self._key_queue.task_done()
 
-    async def carried_out(self) -> None:
-        """Wait until every key that was typed so far has been carried out."""
-        await self._typed.join()
-        await self._settled()
+    async def wait_for_keys(self) -> None:
+        """Wait until every key that was typed so far has been processed."""
+        await self._key_queue.join()
+        await self._wait_until_idle()
 
-    async def _settled(self) -> None:
-        """Until the focus is where the last key has put it and no message is on the way there."""
-        settled = False
-        while not settled:
-            way = (self.focused or self.screen).ancestors_with_self
-            for pump in way:
-                dealt = asyncio.Event()
-                if pump.call_later(dealt.set):
-                    await dealt.wait()
-            same = way[0] is (self.focused or self.screen)
-            settled = same and not any(pump.message_queue_size for pump in way)
+    async def _wait_until_idle(self) -> None:
+        """Wait until the focus no longer moves and its widget and ancestors have empty queues."""
+        idle = False
+        while not idle:
+            pumps = (self.focused or self.screen).ancestors_with_self
+            for pump in pumps:
+                processed = asyncio.Event()
+                if pump.call_later(processed.set):
+                    await processed.wait()
+            same_focus = pumps[0] is (self.focused or self.screen)
+            idle = same_focus and not any(pump.message_queue_size for pump in pumps)

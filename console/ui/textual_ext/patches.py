@@ -1,9 +1,9 @@
-"""What Textual does too much of: cells sent, screens repainted, input waited for.
+"""Makes Textual send fewer cells, repaint less, and block while it waits for input.
 
 Textual sends a changed line from its widget's left edge on; over a slow link that is most of the
-traffic. It draws every widget anew for one changed cell, repaints what lies under a dialog at every
-frame, wakes ten times a second to see whether somebody has pressed a key, and a thread three times
-to write one frame.
+traffic. It renders every widget again for one changed cell, and repaints the screen under a dialog
+at every frame. Its input thread wakes ten times a second to check for input, and its writer thread
+three times to write one frame.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 
-from console.ui.textual_ext.input_bytes import Incoming, bounded
+from console.ui.textual_ext.input_bytes import InputParser, limit_terminal_size
 
-ESCAPE_MS = 20
-"""How often an unfinished key is looked at."""
-REWRITE_S, VERDICT_LINES = 60.0, 2
-"""How often the lines with the verdict are sent again, and how many these are."""
-IDLE_S = 60.0
-"""After a pause of this length a key has all sent again."""
+ESCAPE_TIMEOUT_MS = 20
+"""Poll interval while a key may be the beginning of a longer sequence."""
+HEADER_RESEND_INTERVAL_S, HEADER_RESEND_LINES = 60.0, 2
+"""Interval at which the lines with the verdict are sent again, and the number of these lines."""
+REPAINT_AFTER_IDLE_S = 60.0
+"""The first key after a pause longer than this causes a full repaint."""
 
 
-class SparingUpdate(ChopsUpdate):
-    """An update that begins at the first changed cell."""
+class MinimalUpdate(ChopsUpdate):
+    """A partial update that begins at the first changed cell of a line."""
 
     def render_segments(self, console: Console) -> str:
-        """The bytes for the terminal."""
+        """Return the text to send to the terminal."""
         written = []
         for y, first, last in self.spans:
             for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
@@ -52,55 +52,63 @@ class SparingUpdate(ChopsUpdate):
         return "".join(written)
 
 
-class SparingCompositor(Compositor):
-    """A compositor whose partial updates are sparing."""
+class MinimalCompositor(Compositor):
+    """A compositor whose partial updates contain only changed cells."""
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        """The changed cells, or None."""
+        """Return an update with the changed cells, or None if Textual finds none."""
         spans = [*self._regions_to_spans(self._dirty_regions)]
-        found = [self._cells(*span) for span in spans]
-        if not spans or None in found:
+        strips = [self._render_cells(*span) for span in spans]
+        if not spans or None in strips:
             update = super().render_partial_update()
-            return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
+            return update and MinimalUpdate(update.chops, update.spans, update.chop_ends)
         self._dirty_regions.clear()
         chops: list[dict[int, Strip | None]] = [{} for _ in range(self.size.height)]
         ends: list[list[int]] = [[] for _ in chops]
-        for (y, first, last), strip in zip(spans, found, strict=True):
+        for (y, first, last), strip in zip(spans, strips, strict=True):
             chops[y][first] = strip
             ends[y].append(last)
-        return SparingUpdate(chops, spans, ends)
+        return MinimalUpdate(chops, spans, ends)
 
-    def _cells(self, y: int, first: int, last: int) -> Strip | None:
-        """Cells that one widget alone shows: asked for these, where Textual would draw it whole."""
+    def _render_cells(self, y: int, first: int, last: int) -> Strip | None:
+        """Return cells of row `y` if one widget contains all of them, otherwise None.
+
+        Only these cells are rendered; Textual would render the whole widget.
+        """
         for widget, (region, clip) in self.visible_widgets.items():  # the topmost first
             shown = region.intersection(clip)
             if shown.y <= y < shown.bottom and first < shown.right and shown.x < last:
                 if first < shown.x or shown.right < last:
                     return None
-                place = Region(first - region.x, y - region.y, last - first, 1)
-                return widget.render_lines(place)[0]
+                crop = Region(first - region.x, y - region.y, last - first, 1)
+                return widget.render_lines(crop)[0]
         return None
 
 
-class SparingScreen(Screen[None]):
-    """A screen that hands on what has changed, once."""
+class MinimalScreen(Screen[None]):
+    """A screen that paints each change once, also while it is under a dialog."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = SparingCompositor()
-        self._hasty_until = 0.0
+        self._compositor = MinimalCompositor()
+        self._immediate_until = 0.0
 
-    def hurry(self, seconds: float) -> None:
-        """For so long, paint what has changed at once, not in the next frame."""
-        self._hasty_until = max(self._hasty_until, asyncio.get_running_loop().time() + seconds)
+    def paint_immediately(self, seconds: float) -> None:
+        """Paint changes at once instead of in the next frame, for the given time."""
+        self._immediate_until = max(
+            self._immediate_until, asyncio.get_running_loop().time() + seconds
+        )
 
     async def _on_idle(self, event: events.Idle) -> None:
-        if asyncio.get_running_loop().time() < self._hasty_until:
+        if asyncio.get_running_loop().time() < self._immediate_until:
             self._on_timer_update()
         await super()._on_idle(event)
 
     def _compositor_refresh(self) -> None:
-        """Under a dialog, hand on what changed once; Textual would repaint it at every frame."""
+        """Paint changes; under a dialog, pass the changed regions to the top screen once.
+
+        Textual would repaint them at every frame.
+        """
         if self is self.app.screen:
             super()._compositor_refresh()
             return
@@ -109,107 +117,112 @@ class SparingScreen(Screen[None]):
         self._dirty_widgets.clear()
         if regions:
             top = self.app.screen
-            top._set_dirty(*regions)  # `refresh` would forget what else has changed on it
+            top._set_dirty(*regions)  # `refresh` would discard the other changes on it
             top._dirty_widgets.add(top)
             top.check_idle()
 
 
-class SparingDriver(LinuxDriver):
-    """A driver that sleeps until there is input or the end is near, instead of looking for both."""
+class BlockingInputDriver(LinuxDriver):
+    """A driver whose input thread blocks until there is input or it is to stop, without polling."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._ending = os.pipe2(os.O_CLOEXEC)
-        self._frame: list[str] = []
+        self._stop_pipe = os.pipe2(os.O_CLOEXEC)
+        self._frame_parts: list[str] = []
 
     def write(self, data: str) -> None:
-        """Hand on what is to be written, a synchronised frame in one piece."""
-        self._frame.append(data)
-        if self._frame[0] != SYNC_START or data == SYNC_END:
-            super().write("".join(self._frame))
-            self._frame.clear()
+        """Write data to the terminal; a synchronised frame is written in one piece."""
+        self._frame_parts.append(data)
+        if self._frame_parts[0] != SYNC_START or data == SYNC_END:
+            super().write("".join(self._frame_parts))
+            self._frame_parts.clear()
 
     def _get_terminal_size(self) -> tuple[int, int]:
-        return bounded(super()._get_terminal_size())
+        return limit_terminal_size(super()._get_terminal_size())
 
     def _query_in_band_window_resize(self) -> None:
-        """Ask for no reports of the size: the kernel tells it (SIGWINCH)."""
+        """Do not request in-band reports of the size: the kernel reports it with SIGWINCH."""
 
     def _sigcont_application(self, *about: Any) -> None:
-        """Put the terminal back into our mode, also when SIGSTOP left no time to leave it."""
+        """Enter application mode again, also after SIGSTOP, which left no time to leave it."""
         if not self._must_signal_resume and self._key_thread is not None:
             self.suspend_application_mode()
             self._must_signal_resume = True
         super()._sigcont_application(*about)
 
     def disable_input(self) -> None:
-        """Stop listening to the terminal."""
-        os.write(self._ending[1], b".")  # wakes the thread, which sees why when it is told below
+        """Stop the input thread."""
+        os.write(self._stop_pipe[1], b".")  # wakes the thread; the call below sets its exit event
         super().disable_input()
-        os.read(self._ending[0], 1)
+        os.read(self._stop_pipe[0], 1)
 
     def run_input_thread(self) -> None:
-        """Hand on what the terminal says, until told to stop."""
-        incoming, decode = Incoming(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        """Read input and process its events until the exit event is set or the input ends."""
+        parser, decode = (
+            InputParser(self._debug),
+            getincrementaldecoder("utf-8")("replace").decode,
+        )
         poll = select.poll()
         poll.register(self.fileno, select.POLLIN)
-        poll.register(self._ending[0], select.POLLIN)
+        poll.register(self._stop_pipe[0], select.POLLIN)
         while not self.exit_event.is_set():
-            # Only a key that may be the beginning of a longer one is waited for with a limit.
-            if self.fileno in dict(poll.poll(ESCAPE_MS if incoming.unsure else None)):
-                read = os.read(self.fileno, 4096)
-                if not read:
-                    return  # nobody is at the other end any more
-                for event in incoming.feed(decode(read)):
+            # Poll with a timeout only while a key may be the beginning of a longer sequence.
+            if self.fileno in dict(
+                poll.poll(ESCAPE_TIMEOUT_MS if parser.has_pending_key else None)
+            ):
+                data = os.read(self.fileno, 4096)
+                if not data:
+                    return  # end of file: the terminal is gone
+                for event in parser.feed(decode(data)):
                     self.process_message(event)
-            for event in incoming.tick():
+            for event in parser.flush_pending():
                 self.process_message(event)
 
 
-class SparingApp(App[int]):
-    """An application on the sparing driver, wherever Textual would use the one it is made from.
+class MinimalRedrawApp(App[int]):
+    """An application that uses BlockingInputDriver in place of LinuxDriver, and repaints at need.
 
-    Others write on the terminal, too (`wall`, the kernel, a shell after SIGSTOP), and only changed
-    cells are sent. So all is sent again when the terminal may have been written over, and the first
-    lines once a minute.
+    Other programs write to the terminal too (`wall`, the kernel, a shell after SIGSTOP), and only
+    changed cells are sent. Therefore the whole screen is sent again when the terminal may have been
+    overwritten, and the first lines once a minute.
     """
 
-    _left, _last_key = False, 0.0
+    _was_blurred, _last_key_at = False, 0.0
 
     def repaint(self) -> None:
-        """Send every cell, changed or not."""
+        """Send every cell, whether changed or not."""
         self._display(self.screen, self.screen._compositor.render_update(full=True))
 
-    def rewrite(self, lines: int = VERDICT_LINES) -> None:
-        """Send the first lines, changed or not."""
+    def resend_lines(self, line_count: int = HEADER_RESEND_LINES) -> None:
+        """Send the first lines, whether changed or not."""
         screen = self.screen
-        screen._set_dirty(Region(0, 0, self.size.width, lines))
+        screen._set_dirty(Region(0, 0, self.size.width, line_count))
         screen._dirty_widgets.add(screen)
         screen.check_idle()
 
     def on_mount(self) -> None:
-        self._last_key = asyncio.get_running_loop().time()
-        self.set_interval(REWRITE_S, self.rewrite)
+        self._last_key_at = asyncio.get_running_loop().time()
+        self.set_interval(HEADER_RESEND_INTERVAL_S, self.resend_lines)
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
 
     def on_app_blur(self) -> None:
-        self._left = True
+        self._was_blurred = True
 
     def on_app_focus(self) -> None:
-        """Repaint when the terminal's window is looked at again, not at the first report."""
-        if self._left:
-            self._left = False
+        """Repaint when the terminal's window gets the focus back; not at the first report."""
+        if self._was_blurred:
+            self._was_blurred = False
             self.repaint()
 
     async def on_event(self, event: events.Event) -> None:
-        """Repaint with the first key after a pause."""
+        """Repaint at the first key after a pause of REPAINT_AFTER_IDLE_S."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             now = asyncio.get_running_loop().time()
-            before, self._last_key = self._last_key or now, now
-            if now - before > IDLE_S:
+            previous, self._last_key_at = self._last_key_at or now, now
+            if now - previous > REPAINT_AFTER_IDLE_S:
                 self.repaint()
         await super().on_event(event)
 
     def get_driver_class(self) -> type[Driver]:
-        own = super().get_driver_class()
-        return SparingDriver if own is LinuxDriver else own
+        default = super().get_driver_class()
+        return BlockingInputDriver if default is LinuxDriver else default

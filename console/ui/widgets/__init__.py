@@ -1,1 +1,1 @@
-"""Widgets that are not tied to a pane."""
+"""Widgets that are independent of the panes."""

@@ -1,6 +1,7 @@
-"""The filter: a regular expression, as in less and k9s; `!` before it turns it round.
+"""The row filter: a regular expression, as in less and k9s; a leading `!` inverts it.
 
-By `regex` rather than `re`: there are patterns, `(a+)+$`, that `re` tries for years at one row.
+It uses the package `regex`, which has a timeout: with `re` a pattern such as `(a+)+$` can run for
+years on one row.
 """
 
 from __future__ import annotations
@@ -13,61 +14,58 @@ from console.core.frozen import frozen
 if TYPE_CHECKING:
     import regex
 
-LONGEST = 1000
-"""Characters of a row that are looked at."""
-PATIENCE_S = 0.05
-"""For one row; most take a few microseconds."""
+MAX_ROW_CHARS = 1000
+"""Maximum number of characters of a row that are searched."""
+MATCH_TIMEOUT_S = 0.05
+"""Timeout for one row; most rows take a few microseconds."""
 
 
-class SiftError(Exception):
-    """A filter that is no pattern; the text says what is wrong."""
+class FilterError(Exception):
+    """A filter is not a valid pattern; the message says why."""
 
 
 @frozen
-class Sift:
-    """Which rows to show. Letters of either case are the same."""
+class RowFilter:
+    """A filter of rows. Case is ignored."""
 
     text: str = ""
     pattern: regex.Pattern[str] | None = None
-    inverse: bool = False
-    stuck: list[str] = field(default_factory=list)
-    """The row that took too long; from then on every row is shown."""
+    is_inverted: bool = False
+    timed_out_rows: list[str] = field(default_factory=list)
+    """The row whose match timed out; from then on every row is shown."""
 
     def __bool__(self) -> bool:
         return self.pattern is not None
 
-    def passes(self, row: str) -> bool:
-        """Whether a row is to be shown."""
-        if self.pattern is None or self.stuck:
+    def matches(self, row: str) -> bool:
+        """Return True if the row is to be shown."""
+        if self.pattern is None or self.timed_out_rows:
             return True
         try:
-            found = self.pattern.search(row[:LONGEST], timeout=PATIENCE_S)
+            match = self.pattern.search(row[:MAX_ROW_CHARS], timeout=MATCH_TIMEOUT_S)
         except TimeoutError:
-            self.stuck.append(row)
+            self.timed_out_rows.append(row)
             return True
-        return (found is None) is self.inverse
+        return (match is None) is self.is_inverted
 
     @property
-    def words(self) -> str:
-        """The filter as it was typed, and whether it works."""
-        return self.text + (" takes too long: every row is shown" if self.stuck else "")
+    def description(self) -> str:
+        """Return the filter as it was typed, with a note if a match has timed out."""
+        return self.text + (" takes too long: every row is shown" if self.timed_out_rows else "")
 
 
-NOTHING = Sift()
-"""Shows every row."""
+NO_FILTER = RowFilter()
+"""The filter that shows every row."""
 
 
-def sift(text: str) -> Sift:
-    """The filter that a person has typed; nothing, or `!` alone, filters nothing.
-
-    Raises SiftError.
-    """
-    wanted = text.removeprefix("!")
-    if not wanted:
-        return Sift()
-    import regex  # most sessions filter nothing
+def parse_filter(text: str) -> RowFilter:
+    """Return the filter for a typed text; "" and "!" show every row. Raises FilterError."""
+    pattern_text = text.removeprefix("!")
+    if not pattern_text:
+        return RowFilter()
+    import regex  # imported here, because most sessions use no filter
 
     try:
-        return Sift(text, regex.compile(wanted, regex.IGNORECASE), text != wanted)
+        return RowFilter(text, regex.compile(pattern_text, regex.IGNORECASE), text != pattern_text)
     except (regex.error, OverflowError, RecursionError) as error:
-        raise SiftError(str(error)) from error
+        raise FilterError(str(error)) from error

@@ -1,7 +1,7 @@
 "use strict";
 
-// The strict Content-Security-Policy holds for xterm.js too: its style sheets carry this page's
-// nonce, and its spans are styled through the object model, which needs no permission.
+// xterm.js must comply with the strict Content-Security-Policy: its style sheets get this page's
+// nonce, and its spans are styled through the CSSOM, which the policy does not restrict.
 const nonce = document.currentScript.nonce;
 const create = document.createElement.bind(document);
 document.createElement = (name, options) => {
@@ -16,9 +16,9 @@ HTMLSpanElement.prototype.setAttribute = function (name, value) {
 };
 
 const PROTOCOL = "rpa-console";
-const SILENCE_MS = 15000; // three times what the server is ever silent for
+const SILENCE_MS = 15000; // three times the server's heartbeat interval
 
-// The key: out of the address bar at once, kept by this tab alone so that it may be reloaded.
+// Remove the key from the address bar at once. Session storage keeps it for a reload of this tab.
 if (location.hash) {
   sessionStorage.setItem("key", location.hash.slice(1));
   history.replaceState(null, "", "/");
@@ -31,7 +31,7 @@ const terminal = new Terminal({
   fontFamily: "'JetBrains Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace",
   fontSize: 14,
   scrollback: 0,
-  linkHandler: { activate() {} }, // a link in a foreign text leads nowhere
+  linkHandler: { activate() {} }, // links in the output must not open
   theme: { background: "#0b0e14" },
 });
 const fit = new FitAddon.FitAddon();
