@@ -1,0 +1,171 @@
+"""A night of faults: `python tests/night_of_faults.py [MINUTES]`; exits 1 with the reasons.
+
+An installed package, its daemon, the rig's worker, queue, watchdog, pipeline and trickle. Clock,
+package, state directory, storage and processes fail at moments that follow from a seed
+(`RPA_NIGHT_SEED`). At the end there must be one worker, nothing lost, and every minute explained.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e"), str(HERE / "night")]
+
+from night_faults import Faults  # noqa: E402
+from night_reckoning import Night, faults, report, spread  # noqa: E402
+from night_stage import EVERY_S, Service, Stage, tick  # noqa: E402
+from night_witness import Clerk, Observer, running  # noqa: E402
+
+READY_S = 120.0
+MINUTES = 20.0
+
+
+def say(*cells: str) -> None:
+    """Print a line of a table, now."""
+    sys.stdout.write("| " + " | ".join(cells) + " |\n")
+    sys.stdout.flush()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Call the condition until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.1)
+
+
+def has_begun(stage: Stage, clerk: Clerk) -> bool:
+    """Whether every monitor has looked, and the worker has started."""
+    if not clerk.stores or not stage.starts():
+        return False
+    looked = {row[1] for row in [*clerk.stores[-1].samples.values()]}
+    return looked >= EVERY_S.keys()
+
+
+def live(stage: Stage, minutes: float, dice: random.Random) -> tuple[Night, Observer, Faults, str]:
+    """Live through the night; what was seen of it."""
+    with ExitStack() as stack:
+        stack.callback(stage.clear)
+        stage.build()
+        clerk = stack.enter_context(Clerk(stage))
+        observer = stack.enter_context(Observer(stage))
+        service = stack.enter_context(Service(stage))
+        injected = Faults(stage, service, clerk, dice)
+        stack.callback(injected.mend)
+        wait_for(lambda: has_begun(stage, clerk), READY_S, "all monitors have looked")
+        began = tick()
+        injected.go(minutes * 60)
+        ended = tick()
+        healthy = settled(stage)
+        night = Night(
+            began, ended, stage, clerk.stores, service.lives, injected.acts, stage.starts(),
+            running(stage.script), report(stage),
+        )  # fmt: skip
+        clerk.read_to_the_end()
+        check(night, observer)
+    if healthy:
+        night.reasons.append(f"the box is not healthy at the end: {healthy}")
+    return night, observer, injected, healthy
+
+
+def settled(stage: Stage) -> str:
+    """Wait until the box is healthy; what is wrong if it does not become so."""
+    deadline = time.monotonic() + READY_S
+    while (seen := stage.run("status")).returncode != 0:
+        if time.monotonic() > deadline:
+            return seen.stdout[:2000] + seen.stderr[:500]
+        time.sleep(1.0)
+    return ""
+
+
+def check(night: Night, observer: Observer) -> None:
+    """What needs the directories of the night, which end with it."""
+    night.check_workers(observer.most_workers, observer.most_daemons)
+    night.check_stores()
+
+
+def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
+    """The lines of the second table; each check adds its reasons to the night."""
+    watched, explained, unexplained, seconds = night.check_minutes()
+    deaths, lost_deaths = night.check_deaths()
+    back = night.back()
+    kept = [store for store in night.stores if not store.lost]
+    gone = [store for store in night.stores if store.lost]
+    yield "workers: starts, living at the end", f"{len(night.starts)}, {len(night.living)}"
+    yield "most workers at once, by an observer of `/proc`", str(observer.most_workers)
+    yield (
+        "looks of the observer; seconds without a worker",
+        (f"{observer.looks}; {observer.without_s:.0f}"),
+    )
+    doubles = sum(not one.alone for one in night.starts)
+    yield "starts beside a living worker, by the workers' own record", str(doubles)
+    yield "most daemons at once", str(observer.most_daemons)
+    yield (
+        "stores that exist: samples and events seen committed, lost",
+        (
+            f"{len(kept)}: {sum(len(s.samples) for s in kept)} and "
+            f"{sum(len(s.events) for s in kept)}, **{sum(len(s.missing) for s in kept)}**"
+        ),
+    )
+    yield (
+        "stores that the operator has deleted: samples and events seen committed",
+        (
+            f"{len(gone)}: {sum(len(s.samples) for s in gone)} and "
+            f"{sum(len(s.events) for s in gone)}"
+        ),
+    )
+    yield (
+        "minutes: watched throughout, explained, unexplained",
+        (f"{watched}, {explained}, **{unexplained}**"),
+    )
+    yield "seconds that nobody watched, as the ledger tells", f"{seconds:.0f}"
+    yield "ends of the daemon that the last report names as unknown time", str(night.check_report())
+    yield (
+        "deaths of workers: with their line, lost with a deleted state directory",
+        (f"{deaths}, {lost_deaths}"),
+    )
+    yield (
+        "seconds from the kill to the next worker: min / median / max",
+        (spread([took for took, _ in back])),
+    )
+    yield "the same while a daemon ran throughout", spread([t for t, watched in back if watched])
+    yield "settings of the clock: made, told by the ledger", "{}, {}".format(*night.check_clock())
+    yield "mounts: hung, named", "{}, {}".format(*night.check_mounts())
+
+
+def main(minutes: float) -> int:
+    """All of it; 0 if the night proves what it must."""
+    seed = int(os.environ.get("RPA_NIGHT_SEED", str(int(time.time()))))
+    sys.stdout.write(
+        f"{time.strftime('%Y-%m-%d')}, {platform.release()}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} CPUs, {minutes:g} minutes, seed {seed}\n\n"
+    )
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory(prefix="night-") as place:
+        night, observer, injected, _ = live(Stage(Path(place)), minutes, random.Random(seed))
+    say("fault", "how often", "seconds in all")
+    say(*["---"] * 3)
+    for line in faults(injected.acts, injected.impossible):
+        say(*line)
+    sys.stdout.write("\n")
+    say("what the night shows", "")
+    say(*["---"] * 2)
+    for pair in table(night, observer):
+        say(*pair)
+    for reason in night.reasons:
+        sys.stdout.write(f"\nNo proof: {reason}\n")
+    return 1 if night.reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else MINUTES))
