@@ -23,12 +23,17 @@ NAME = "monitors"
 
 
 def role(state: Path, config: Path | None) -> Role:
-    """How the daemon of the box in `state` is started. It is known by its lease, not by argv."""
+    """How the daemon of the box in `state` is started. It is known by its lease, not by argv.
+
+    No process matches the role. The state directory is part of the rule all the same: else the
+    record of another box's daemon would be one of this role.
+    """
     command = program()
     if config is not None:
         command += ["--config", str(config)]
     command += ["--state-dir", str(state), "daemon", "run"]
-    return Role(NAME, match="daemon run", command=tuple(command), cwd="/", grace_s=5.0)
+    words = tuple(command)
+    return Role(NAME, "daemon run", words, cwd="/", match_args=(str(state),), grace_s=5.0)
 
 
 def program() -> list[str]:
