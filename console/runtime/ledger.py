@@ -9,9 +9,8 @@ from console.core.frozen import slotted
 from console.core.memory import OUTSIDE
 from console.core.model import EventKind, Identity, Instance, Role
 from console.core.record import Seen
-from console.system import lease, proc, process, reboot, registry
+from console.system import lease, proc, process, reboot, witness
 from console.system.box import Box
-from console.system.launcher import launcher
 from console.system.store import StoreError
 
 _BORN = (EventKind.STARTED, EventKind.ADOPTED)
@@ -68,20 +67,17 @@ def welcome(box: Box, role: Role, instance: Instance, seen: Seen) -> None:
         actor = seen.lease.owner.actor if seen.lease.owner else ""
         box.tell(EventKind.STARTED, role.name, actor, "", instance.identity, instance.token)
         return
-    registry.adopt(role, box.name, instance.identity)
-    box.tell(
-        EventKind.ADOPTED,
-        role.name,
-        OUTSIDE,
-        f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
-        instance.identity,
-        None,
-        {
-            "started_at": instance.root.started.at,
-            "pids": list(instance.pids),
-            "launcher": launcher(instance.root),
-        },
-    )
+    witness.adopt(box, role, instance, OUTSIDE)
+
+
+def has_shim(box: Box, role: Role, instance: Instance) -> bool:
+    """Whether a shim of ours certifies its death: under its lease, or one that was lost."""
+    if instance.leased:
+        return True
+    with contextlib.suppress(StoreError):
+        told = box.store.events(role=role.name, kinds=(EventKind.ADOPTED,))
+        return any(e.identity == instance.identity and e.token is not None for e in told)
+    return False
 
 
 def certified(box: Box, role: Role, identity: Identity) -> bool:
@@ -106,7 +102,8 @@ def _requested(box: Box, role: Role, identity: Identity) -> str | None:
 
 def bury(box: Box, role: Role, instance: Instance) -> None:
     """Write a death, unless it is known: without a shim its code and cause are not ours to know."""
-    unknown = "its shim has left no certificate" if instance.leased else "not started by us"
+    ours = has_shim(box, role, instance)
+    unknown = "its shim has left no certificate" if ours else "not started by us"
     why = _requested(box, role, instance.identity) or f"exit code unknown ({unknown})"
     why, data = reboot.end(instance.identity, instance.root.started, why)
     about = (instance.identity, instance.token, data)

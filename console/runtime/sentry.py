@@ -133,7 +133,8 @@ class Sentry:
             told = (EventKind.NOTICED, role.name, "daemon", words, identity)
             await asyncio.to_thread(self.box.tell, *told)
             return
-        for _ in range(CERTIFICATE_LOOKS if instance.leased else 0):
+        certifies = await asyncio.to_thread(ledger.has_shim, self.box, role, instance)
+        for _ in range(CERTIFICATE_LOOKS if certifies else 0):
             if await asyncio.to_thread(ledger.certified, self.box, role, identity):
                 break
             await asyncio.sleep(CERTIFICATE_S / CERTIFICATE_LOOKS)

@@ -156,6 +156,15 @@ def adopt(role: Role, box: str, identity: Identity) -> None:
         _write(place / f"{identity.pid}.{identity.ticks}.json", json.dumps(content))
 
 
+def own_token(role: Role, box: str, identity: Identity) -> int | None:
+    """The token under which this very box has started the worker, by the worker's record."""
+    place = directory()
+    known = _read(place / f"{identity.pid}.{identity.ticks}.json") if place is not None else None
+    if known is None or (known.identity, known.box, known.role) != (identity, box, role.name):
+        return None
+    return known.token
+
+
 def _write(path: Path, text: str) -> None:
     """Raises OSError."""
     draft = path.with_suffix(f".{os.getpid()}")

@@ -28,23 +28,40 @@ def tell_start(box: Box, role: Role, instance: Instance, seen: Observation, acto
     if owner is not None:
         _started(box, role, owner)
     elif instance.token is None:
-        from console.system.launcher import launcher
+        adopt(box, role, instance, actor)
 
+
+def adopt(box: Box, role: Role, instance: Instance, actor: str) -> None:
+    """Write that an instance was found running without a lease.
+
+    A lost state directory takes the lease of its own workers with it. Their records still have the
+    token: it is remembered, so that later ones are higher.
+    """
+    from console.system.launcher import launcher
+
+    token = registry.own_token(role, box.name, instance.identity)
+    started = instance.root.started
+    ago = f"{clock.now().since(started):.0f}s ago"
+    if token is None:
         registry.adopt(role, box.name, instance.identity)
-        started = instance.root.started
-        box.tell(
-            EventKind.ADOPTED,
-            role.name,
-            actor,
-            f"found running, started by others {clock.now().since(started):.0f}s ago",
-            instance.identity,
-            None,
-            {
-                "started_at": started.at,
-                "pids": list(instance.pids),
-                "launcher": launcher(instance.root),
-            },
-        )
+        reason = f"found running, started by others {ago}"
+    else:
+        with contextlib.suppress(StoreError):
+            box.store.keep_token(role.name, token)
+        reason = f"found running, started {ago} by this state directory, which has lost its lease"
+    box.tell(
+        EventKind.ADOPTED,
+        role.name,
+        actor,
+        reason,
+        instance.identity,
+        token,
+        {
+            "started_at": started.at,
+            "pids": list(instance.pids),
+            "launcher": launcher(instance.root),
+        },
+    )
 
 
 def _started(box: Box, role: Role, owner: Owner) -> None:
