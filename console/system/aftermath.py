@@ -87,8 +87,14 @@ def certificate(worker: Worker) -> dict[str, Any]:
 
 
 def certify(worker: Worker) -> None:
-    """Write the death certificate into the ledger; into the log when that cannot be done."""
+    """Write the death certificate into the ledger; into the log when that cannot be done.
+
+    A state directory that was removed is not made again: the ledger is gone, and would be begun by
+    a death.
+    """
     spec, paper = worker.spec, certificate(worker)
+    if not os.path.isdir(os.path.dirname(spec["store"])):
+        return
     kept = keep(spec["certificates"], paper)
     try:
         from console.system.certificate import write

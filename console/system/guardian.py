@@ -416,6 +416,10 @@ def main() -> None:
     if start(worker, status):
         status = wait(worker, wake, status)
         sys.path[:] = worker.spec["path"]
-        from console.system.aftermath import settle
-
+        try:
+            from console.system.aftermath import settle
+        except ImportError:  # the copy that we run from went with a lost state directory
+            for name in [one for one in sys.modules if one.partition(".")[0] == "console"]:
+                del sys.modules[name]
+            from console.system.aftermath import settle
         settle(worker, status)
