@@ -43,6 +43,7 @@ from console.runtime.telling import RAISED, RESOLVED, TOLD, Teller
 from console.runtime.view import View
 from console.system import hook
 from console.system.box import Box, open_box
+from console.system.foreign import NoAnswer
 from console.system.settings import Alerts, Settings
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -439,6 +440,19 @@ async def test_what_goes_wrong_is_told_once_and_stops_nothing(tmp_path: Path, bo
     told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
     assert len(told) == 2 and "upkeep: RuntimeError: no view" in told
     assert [one.key for one in standing(box.store.events())] == ["worker.down"]
+
+
+async def test_storage_that_does_not_answer_is_told_once(box: Box) -> None:
+    waited = iter(range(2, 100))
+
+    def broken() -> None:
+        raise NoAnswer(f"/outputs does not answer since {next(waited)}s (mount /outputs, fuse)")
+
+    night = Night(box, broken)
+    for after in range(0, 300, 61):
+        await night.attend(down(box, after))
+    told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
+    assert told == ["upkeep: NoAnswer: /outputs does not answer since 2s (mount /outputs, fuse)"]
 
 
 def test_an_alert_older_than_the_ledger_in_memory_still_stands(box: Box) -> None:

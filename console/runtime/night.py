@@ -75,8 +75,9 @@ class Night:
             return None
 
     def _trouble(self, words: str) -> None:
-        if words not in self._told and len(self._told) < 100:
-            self._told.add(words)
+        same = words.partition(" does not answer since ")[0]  # for how long differs each time
+        if same not in self._told and len(self._told) < 100:
+            self._told.add(same)
             self.box.tell(EventKind.NOTICED, "", ACTOR, f"upkeep: {words}")
 
     def _untold(self, alert: Alert, trouble: str) -> None:

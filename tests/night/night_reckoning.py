@@ -75,9 +75,18 @@ class Night:
         if most_daemons > 1:
             self.reasons.append(f"{most_daemons} daemons were seen at once")
         for before, after in pairwise(self.starts):
-            lost = [act for act in self.of("state") if before.at < act.until < after.at + SLACK_S]
-            if int(after.token) <= int(before.token) and not lost:
+            if int(after.token) <= int(before.token) and not self._token_lost(before, after):
                 self.reasons.append(f"token {after.token} was granted after {before.token}")
+
+    def _token_lost(self, before: Start, after: Start) -> bool:
+        """Whether the state was lost between two starts, and the first worker was dead by then."""
+        lost = [act for act in self.of("state") if before.at < act.until < after.at + SLACK_S]
+        name = f"{before.pid}:{before.ticks}"
+        adopted = [
+            row for row in self.events
+            if row[1] == EventKind.ADOPTED and row[8].rpartition(":")[0] == name
+        ]  # fmt: skip
+        return bool(lost) and not adopted
 
     # --- nothing lost ----------------------------------------------------------------------
 
