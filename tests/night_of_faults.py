@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +24,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e"), str(H
 from night_faults import Faults  # noqa: E402
 from night_reckoning import Night, faults, report, spread  # noqa: E402
 from night_stage import EVERY_S, Service, Stage, tick  # noqa: E402
-from night_witness import Clerk, Observer, running  # noqa: E402
+from night_witness import Clerk, Observer, Store, left_over, running  # noqa: E402
 
 READY_S = 120.0
 MINUTES = 20.0
@@ -52,7 +53,7 @@ def has_begun(stage: Stage, clerk: Clerk) -> bool:
     return looked >= EVERY_S.keys()
 
 
-def live(stage: Stage, minutes: float, dice: random.Random) -> tuple[Night, Observer, Faults, str]:
+def live(stage: Stage, minutes: float, dice: random.Random) -> tuple[Night, Observer, Faults]:
     """Live through the night; what was seen of it."""
     with ExitStack() as stack:
         stack.callback(stage.clear)
@@ -66,16 +67,18 @@ def live(stage: Stage, minutes: float, dice: random.Random) -> tuple[Night, Obse
         began = tick()
         injected.go(minutes * 60)
         ended = tick()
-        healthy = settled(stage)
+        trouble = settled(stage)
         night = Night(
             began, ended, stage, clerk.stores, service.lives, injected.acts, stage.starts(),
             running(stage.script), report(stage),
         )  # fmt: skip
         clerk.read_to_the_end()
         check(night, observer)
-    if healthy:
-        night.reasons.append(f"the box is not healthy at the end: {healthy}")
-    return night, observer, injected, healthy
+    if trouble:
+        night.reasons.append(f"the box is not healthy at the end: {trouble}")
+    if left := left_over(stage.place):
+        night.reasons.append(f"processes are left: {left}")
+    return night, observer, injected
 
 
 def settled(stage: Stage) -> str:
@@ -94,51 +97,39 @@ def check(night: Night, observer: Observer) -> None:
     night.check_stores()
 
 
+def rows(stores: Sequence[Store]) -> str:
+    """How many stores, and how many samples and events were seen committed there."""
+    samples = sum(len(one.samples) for one in stores)
+    events = sum(len(one.events) for one in stores)
+    return f"{len(stores)}: {samples} and {events}"
+
+
 def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
     """The lines of the second table; each check adds its reasons to the night."""
     watched, explained, unexplained, seconds = night.check_minutes()
-    deaths, lost_deaths = night.check_deaths()
     back = night.back()
     kept = [store for store in night.stores if not store.lost]
     gone = [store for store in night.stores if store.lost]
+    missing = sum(len(store.missing) for store in kept)
+    doubles = sum(not one.alone for one in night.starts)
+    looks = f"{observer.looks}; {observer.without_s:.0f}"
     yield "workers: starts, living at the end", f"{len(night.starts)}, {len(night.living)}"
     yield "most workers at once, by an observer of `/proc`", str(observer.most_workers)
-    yield (
-        "looks of the observer; seconds without a worker",
-        (f"{observer.looks}; {observer.without_s:.0f}"),
-    )
-    doubles = sum(not one.alone for one in night.starts)
-    yield "starts beside a living worker, by the workers' own record", str(doubles)
+    yield "looks of the observer; seconds without a worker", looks
+    yield "starts beside a living worker, by the workers' own record", f"**{doubles}**"
     yield "most daemons at once", str(observer.most_daemons)
-    yield (
-        "stores that exist: samples and events seen committed, lost",
-        (
-            f"{len(kept)}: {sum(len(s.samples) for s in kept)} and "
-            f"{sum(len(s.events) for s in kept)}, **{sum(len(s.missing) for s in kept)}**"
-        ),
-    )
-    yield (
-        "stores that the operator has deleted: samples and events seen committed",
-        (
-            f"{len(gone)}: {sum(len(s.samples) for s in gone)} and "
-            f"{sum(len(s.events) for s in gone)}"
-        ),
-    )
-    yield (
-        "minutes: watched throughout, explained, unexplained",
-        (f"{watched}, {explained}, **{unexplained}**"),
-    )
+    yield "stores that exist: samples and events seen committed", rows(kept)
+    yield "of these lost", f"**{missing}**"
+    yield "stores that the operator deleted: samples and events seen committed", rows(gone)
+    minutes = f"{watched}, {explained}, **{unexplained}**"
+    yield "minutes: watched throughout, explained, unexplained", minutes
     yield "seconds that nobody watched, as the ledger tells", f"{seconds:.0f}"
     yield "ends of the daemon that the last report names as unknown time", str(night.check_report())
-    yield (
-        "deaths of workers: with their line, lost with a deleted state directory",
-        (f"{deaths}, {lost_deaths}"),
-    )
-    yield (
-        "seconds from the kill to the next worker: min / median / max",
-        (spread([took for took, _ in back])),
-    )
-    yield "the same while a daemon ran throughout", spread([t for t, watched in back if watched])
+    deaths = "{}, {}".format(*night.check_deaths())
+    yield "deaths of workers: with their line, lost with a deleted state directory", deaths
+    every = spread([took for took, _ in back])
+    yield "seconds from a worker's kill to the next start: min / median / max", every
+    yield "the same while a daemon ran throughout", spread([t for t, daemon in back if daemon])
     yield "settings of the clock: made, told by the ledger", "{}, {}".format(*night.check_clock())
     yield "mounts: hung, named", "{}, {}".format(*night.check_mounts())
 
@@ -152,7 +143,7 @@ def main(minutes: float) -> int:
     )
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="night-") as place:
-        night, observer, injected, _ = live(Stage(Path(place)), minutes, random.Random(seed))
+        night, observer, injected = live(Stage(Path(place)), minutes, random.Random(seed))
     say("fault", "how often", "seconds in all")
     say(*["---"] * 3)
     for line in faults(injected.acts, injected.impossible):
@@ -168,4 +159,5 @@ def main(minutes: float) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended all the same
     sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else MINUTES))

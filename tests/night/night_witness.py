@@ -230,3 +230,10 @@ def kill(pid: int, program: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def left_over(place: Path) -> list[int]:
+    """The living processes whose command line names a path of the night."""
+    mark = os.fsencode(place) + b"/"
+    found = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return [pid for pid in found if any(mark in one for one in words(pid)) and not dead(pid)]
