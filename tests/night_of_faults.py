@@ -21,10 +21,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e"), str(HERE / "night")]
 
+from night_checks import Night, faults, report, spread  # noqa: E402
 from night_faults import Faults  # noqa: E402
-from night_reckoning import Night, faults, report, spread  # noqa: E402
-from night_stage import EVERY_S, Service, Stage, tick  # noqa: E402
-from night_witness import Clerk, Observer, Store, left_over, running  # noqa: E402
+from night_observers import Observer, Store, StoreReader, left_over, running  # noqa: E402
+from night_site import EVERY_S, Service, Site, tick  # noqa: E402
 
 READY_S = 120.0
 MINUTES = 20.0
@@ -45,46 +45,46 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def has_begun(stage: Stage, clerk: Clerk) -> bool:
-    """Whether every monitor has looked, and the worker has started."""
-    if not clerk.stores or not stage.starts():
+def has_begun(site: Site, reader: StoreReader) -> bool:
+    """Return whether every monitor has looked, and the worker has started."""
+    if not reader.stores or not site.starts():
         return False
-    looked = {row[1] for row in [*clerk.stores[-1].samples.values()]}
+    looked = {row[1] for row in [*reader.stores[-1].samples.values()]}
     return looked >= EVERY_S.keys()
 
 
-def live(stage: Stage, minutes: float, dice: random.Random) -> tuple[Night, Observer, Faults]:
-    """Live through the night; what was seen of it."""
+def live(site: Site, minutes: float, dice: random.Random) -> tuple[Night, Observer, Faults]:
+    """Run the night, and return the observations."""
     with ExitStack() as stack:
-        stack.callback(stage.clear)
-        stage.build()
-        clerk = stack.enter_context(Clerk(stage))
-        observer = stack.enter_context(Observer(stage))
-        service = stack.enter_context(Service(stage))
-        injected = Faults(stage, service, clerk, dice)
+        stack.callback(site.clear)
+        site.build()
+        reader = stack.enter_context(StoreReader(site))
+        observer = stack.enter_context(Observer(site))
+        service = stack.enter_context(Service(site))
+        injected = Faults(site, service, reader, dice)
         stack.callback(injected.mend)
-        wait_for(lambda: has_begun(stage, clerk), READY_S, "all monitors have looked")
+        wait_for(lambda: has_begun(site, reader), READY_S, "all monitors have looked")
         began = tick()
         injected.go(minutes * 60)
         ended = tick()
-        trouble = settled(stage)
+        trouble = settled(site)
         night = Night(
-            began, ended, stage, clerk.stores, service.lives, injected.acts, stage.starts(),
-            running(stage.script), report(stage),
+            began, ended, site, reader.stores, service.lives, injected.acts, site.starts(),
+            running(site.script), report(site),
         )  # fmt: skip
-        clerk.read_to_the_end()
+        reader.read_to_the_end()
         check(night, observer)
     if trouble:
         night.reasons.append(f"the box is not healthy at the end: {trouble}")
-    if left := left_over(stage.place):
+    if left := left_over(site.place):
         night.reasons.append(f"processes are left: {left}")
     return night, observer, injected
 
 
-def settled(stage: Stage) -> str:
-    """Wait until the box is healthy; what is wrong if it does not become so."""
+def settled(site: Site) -> str:
+    """Wait until the box is healthy; return the reason if it does not become so."""
     deadline = time.monotonic() + READY_S
-    while (seen := stage.run("status")).returncode != 0:
+    while (seen := site.run("status")).returncode != 0:
         if time.monotonic() > deadline:
             return seen.stdout[:2000] + seen.stderr[:500]
         time.sleep(1.0)
@@ -92,20 +92,20 @@ def settled(stage: Stage) -> str:
 
 
 def check(night: Night, observer: Observer) -> None:
-    """What needs the directories of the night, which end with it."""
+    """Check the parts that need the directories of the night, before those are removed."""
     night.check_workers(observer.most_workers, observer.most_daemons)
     night.check_stores()
 
 
 def rows(stores: Sequence[Store]) -> str:
-    """How many stores, and how many samples and events were seen committed there."""
+    """Count stores, and the samples and events that were seen committed there."""
     samples = sum(len(one.samples) for one in stores)
     events = sum(len(one.events) for one in stores)
     return f"{len(stores)}: {samples} and {events}"
 
 
 def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
-    """The lines of the second table; each check adds its reasons to the night."""
+    """List the lines of the second table; each check adds its reasons to the night."""
     watched, explained, unexplained, seconds = night.check_minutes()
     back = night.back()
     kept = [store for store in night.stores if not store.lost]
@@ -123,7 +123,7 @@ def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
     yield "stores that the operator deleted: samples and events seen committed", rows(gone)
     minutes = f"{watched}, {explained}, **{unexplained}**"
     yield "minutes: watched throughout, explained, unexplained", minutes
-    yield "seconds that nobody watched, as the ledger tells", f"{seconds:.0f}"
+    yield "seconds unwatched, as the ledger tells", f"{seconds:.0f}"
     yield "ends of the daemon that the last report names as unknown time", str(night.check_report())
     deaths = "{}, {}".format(*night.check_deaths())
     yield "deaths of workers: with their line, lost with a deleted state directory", deaths
@@ -135,7 +135,7 @@ def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
 
 
 def main(minutes: float) -> int:
-    """All of it; 0 if the night proves what it must."""
+    """Run the night and print its tables; return 0 if all checks hold."""
     seed = int(os.environ.get("RPA_NIGHT_SEED", str(int(time.time()))))
     sys.stdout.write(
         f"{time.strftime('%Y-%m-%d')}, {platform.release()}, Python {platform.python_version()}, "
@@ -143,13 +143,13 @@ def main(minutes: float) -> int:
     )
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="night-") as place:
-        night, observer, injected = live(Stage(Path(place)), minutes, random.Random(seed))
+        night, observer, injected = live(Site(Path(place)), minutes, random.Random(seed))
     say("fault", "how often", "seconds in all")
     say(*["---"] * 3)
     for line in faults(injected.acts, injected.impossible):
         say(*line)
     sys.stdout.write("\n")
-    say("what the night shows", "")
+    say("finding", "")
     say(*["---"] * 2)
     for pair in table(night, observer):
         say(*pair)

@@ -1,4 +1,4 @@
-"""What goes wrong in a night, and when: a list that follows from the seed."""
+"""The faults of a night and their times: a list that follows from the seed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hung import hung, needs_fuse
-from night_stage import Service, Stage, tick
-from night_witness import Clerk, kill, running
+from night_observers import StoreReader, kill, running
+from night_site import Service, Site, tick
 
 from console.core.model import EventKind
 
@@ -34,6 +35,10 @@ SCRIPTS = {
     "pipeline": "realtime_pipeline.py",
 }
 
+Step = tuple[float, Callable[[], None]]
+"""Seconds, and a fault that is injected then."""
+Episode = Callable[[], list[Step]]
+
 
 @dataclass
 class Act:
@@ -47,11 +52,11 @@ class Act:
 
 @dataclass
 class Faults:
-    """Injects the faults of a night."""
+    """The injector of a night's faults."""
 
-    stage: Stage
+    site: Site
     service: Service
-    clerk: Clerk
+    reader: StoreReader
     dice: random.Random
     acts: list[Act] = field(default_factory=list)
     impossible: dict[str, str] = field(default_factory=dict)
@@ -60,16 +65,16 @@ class Faults:
     _asked: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _version: int = 0
 
-    def plan(self, seconds: float) -> list[tuple[float, Callable[[], None]]]:
-        """When what happens, in seconds since the begin."""
-        planned: list[tuple[float, Callable[[], None]]] = []
+    def plan(self, seconds: float) -> list[Step]:
+        """List the faults with their times, in seconds since the begin."""
+        planned: list[Step] = []
         ends = seconds - QUIET_S
         for kind, mean_s in KILLS.items():
             at = BEGIN_S + self.dice.expovariate(1 / mean_s)
             while at < ends:
                 planned.append((at, self._ensure if kind == "ensure" else self._killer(kind)))
                 at += self.dice.expovariate(1 / mean_s)
-        at, left = BEGIN_S, list[Callable[[], list[tuple[float, Callable[[], None]]]]]()
+        at, left = BEGIN_S, list[Episode]()
         while at + SLOT_S <= ends:
             if not left:
                 left = self._episodes()
@@ -79,7 +84,7 @@ class Faults:
         return sorted(planned, key=lambda one: one[0])
 
     def go(self, seconds: float) -> None:
-        """Inject all of it, then mend what can be mended from outside."""
+        """Inject all faults, then end those that last."""
         began = time.monotonic()
         for at, act in self.plan(seconds):
             time.sleep(max(0.0, began + at - time.monotonic()))
@@ -89,7 +94,7 @@ class Faults:
         time.sleep(max(0.0, began + seconds - time.monotonic()))
 
     def mend(self) -> None:
-        """End the mount, put the package in place, set the clock right."""
+        """End the mount, set the clock right, wait for the commands that still run."""
         self._mount_answers()
         self._set_clock(0.0)
         for one in self._asked:
@@ -110,7 +115,7 @@ class Faults:
     def _killer(self, kind: str) -> Callable[[], None]:
         if kind == "daemon":
             return self._kill_daemon
-        program = self.stage.script if kind == "worker" else self.stage.programs / SCRIPTS[kind]
+        program = self.site.script if kind == "worker" else self.site.programs / SCRIPTS[kind]
         return lambda: self._kill(kind, program)
 
     def _kill(self, kind: str, program: Path) -> None:
@@ -121,30 +126,30 @@ class Faults:
 
     def _kill_daemon(self) -> None:
         if self.dice.random() < 0.5:
-            self.clerk.let_go()
+            self.reader.let_go()
         if self.service.kill():
             self._tell("daemon killed")
 
     def _ensure(self) -> None:
-        """Have a person ask for the worker while all this happens."""
+        """Run `ensure` as a person would, beside the daemon."""
         self._asked = [one for one in self._asked if one.poll() is None]
         if len(self._asked) < 3:
-            self._asked.append(self.stage.begin("ensure", "worker"))
+            self._asked.append(self.site.begin("ensure", "worker"))
             self._tell("`ensure` by a person")
 
     # --- episodes --------------------------------------------------------------------------
 
-    def _episodes(self) -> list[Callable[[], list[tuple[float, Callable[[], None]]]]]:
-        """One of each kind; each says what happens how long after its begin."""
+    def _episodes(self) -> list[Episode]:
+        """List one episode of each kind: its steps, each with seconds since its begin."""
         jumps = (3 * 3600.0, -900.0, 20 * DAY_S, 0.0)
-        found: list[Callable[[], list[tuple[float, Callable[[], None]]]]] = [
+        found: list[Episode] = [
             self._upgrade_episode, self._removed_episode, self._broken_episode,
             lambda: [(self._soon(), self._move_state)],
             lambda: [(self._soon(), self._delete_state)],
             lambda: [(1.0, self._delete_state_while_down)],
         ]  # fmt: skip
-        if self.stage.jumps_possible:
-            found += [lambda to=to: [(self._soon(), lambda: self._set_clock(to))] for to in jumps]
+        if self.site.jumps_possible:
+            found += [partial(self._clock_episode, to) for to in jumps]
         else:
             self.impossible["clock set"] = "no C compiler, or its library is not preloaded"
         if needs_fuse.args[0]:
@@ -156,43 +161,46 @@ class Faults:
     def _soon(self) -> float:
         return self.dice.uniform(1.0, SLOT_S / 2)
 
-    def _upgrade_episode(self) -> list[tuple[float, Callable[[], None]]]:
+    def _upgrade_episode(self) -> list[Step]:
         return [(self._soon(), self._upgrade)]
 
-    def _removed_episode(self) -> list[tuple[float, Callable[[], None]]]:
-        """The package is away; in every second case the daemon is killed meanwhile."""
+    def _removed_episode(self) -> list[Step]:
+        """Plan a removal of the package; in every second case the daemon is killed meanwhile."""
         gone = [(self._soon(), self._kill_daemon)] if self.dice.random() < 0.5 else []
         return [(0.5, self._remove_package), *gone, (SLOT_S * 0.7, self._put_back)]
 
-    def _broken_episode(self) -> list[tuple[float, Callable[[], None]]]:
-        """An upgrade that cannot be imported, and the roll-back."""
+    def _broken_episode(self) -> list[Step]:
+        """Plan an upgrade that cannot be imported, and its roll-back."""
         worker = self._killer("worker")
         return [(0.5, self._break), (2.0, worker), (SLOT_S * 0.6, self._roll_back)]
 
-    def _mount_episode(self) -> list[tuple[float, Callable[[], None]]]:
+    def _clock_episode(self, to: float) -> list[Step]:
+        return [(self._soon(), lambda: self._set_clock(to))]
+
+    def _mount_episode(self) -> list[Step]:
         worker = self._killer("worker")
         return [(0.5, self._hang), (4.0, worker), (SLOT_S * 0.7, self._mount_answers)]
 
     def _upgrade(self) -> None:
         self._version += 1
         began = tick()
-        self.stage.install(f"99.{self._version}")
+        self.site.install(f"99.{self._version}")
         self._tell("package upgraded", began)
 
     def _remove_package(self) -> None:
-        self.stage.package.rename(self.stage.package.with_name("away"))
+        self.site.package.rename(self.site.package.with_name("away"))
         self._tell("package removed for a while")
 
     def _put_back(self) -> None:
-        self.stage.package.with_name("away").rename(self.stage.package)
+        self.site.package.with_name("away").rename(self.site.package)
         self._ends("package removed for a while")
 
     def _break(self) -> None:
-        self.stage.break_package()
+        self.site.break_package()
         self._tell("package upgraded to a broken one, rolled back")
 
     def _roll_back(self) -> None:
-        self.stage.install("")
+        self.site.install("")
         self._ends("package upgraded to a broken one, rolled back")
 
     def _ends(self, kind: str) -> None:
@@ -200,7 +208,7 @@ class Faults:
 
     def _hang(self) -> None:
         try:
-            self._mount = hung(self.stage.mount)
+            self._mount = hung(self.site.mount)
             self._mount.__enter__()
         except pytest.skip.Exception as error:
             self._mount = None
@@ -215,17 +223,17 @@ class Faults:
             self._ends("mount hung")
 
     def _set_clock(self, seconds: float) -> None:
-        if self.stage.clock_s != seconds:
-            before = self.stage.clock_s
-            self.stage.set_clock(seconds)
+        if self.site.clock_s != seconds:
+            before = self.site.clock_s
+            self.site.set_clock(seconds)
             way = "forward" if seconds > before else "back"
             self._tell(f"clock set {way}")
 
     # --- the state directory ---------------------------------------------------------------
 
     def _daemon_is_known(self) -> bool:
-        """Whether the ledger in force names the daemon that runs."""
-        store = self.clerk.stores[-1] if self.clerk.stores else None
+        """Return whether the ledger in force names the daemon that runs."""
+        store = self.reader.stores[-1] if self.reader.stores else None
         if not self.service.alive or store is None or store.until < tick():
             return False
         reason = f"PID {self.service.lives[-1].pid}"
@@ -241,17 +249,17 @@ class Faults:
 
     def _move_state(self) -> None:
         self._await_daemon()
-        place = self.stage.place / f"moved-{len(self.acts)}"
-        with self.clerk.while_it_goes("moved", place):
+        place = self.site.place / f"moved-{len(self.acts)}"
+        with self.reader.while_it_goes("moved", place):
             began = tick()
-            self.stage.state.rename(place)
+            self.site.state.rename(place)
         self._tell("state moved away, daemon running", began)
 
     def _delete_state(self) -> None:
         self._await_daemon()
-        with self.clerk.while_it_goes("deleted while the daemon ran", None):
+        with self.reader.while_it_goes("deleted while the daemon ran", None):
             began = tick()
-            remove(self.stage.state)
+            remove(self.site.state)
         self._tell("state deleted, daemon running", began)
 
     def _delete_state_while_down(self) -> None:
@@ -259,15 +267,15 @@ class Faults:
         began = tick()
         self.service.hold()
         self._tell("daemon killed", began)
-        with self.clerk.while_it_goes("deleted while no daemon ran", None):
+        with self.reader.while_it_goes("deleted while no daemon ran", None):
             began = tick()
-            remove(self.stage.state)
+            remove(self.site.state)
         self._tell("state deleted, daemon down", began)
         self.service.release()
 
 
 def remove(directory: Path) -> None:
-    """Delete a directory in which others may still write, as often as that takes."""
+    """Delete a directory in which other processes may still write, as often as that takes."""
     first = os.stat(directory).st_ino
     for _ in range(1000):
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Two witnesses of a night: one of the processes, one of what the store has committed."""
+"""Two observers of a night: one of the processes, one of the rows that are committed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 from beings import about_to_exec, dead, start_ticks, words
-from night_stage import Stage, tick
+from night_site import Site, tick
 
 LOOK_S = 0.2
 SAMPLES = "SELECT id, monitor, at, tick, boot, data, error FROM samples WHERE id > ? ORDER BY id"
@@ -42,13 +42,13 @@ class Store:
     damage: str = ""
 
     def read(self, connection: apsw.Connection) -> None:
-        """Remember what has been committed since the last look."""
+        """Keep the rows that were committed since the last look."""
         for sql, known in ((SAMPLES, self.samples), (EVENTS, self.events)):
             for row in connection.execute(sql, (max(known, default=0),)).fetchall():
-                known[int(row[0])] = row
+                known[int(str(row[0]))] = row
 
     def verify(self) -> None:
-        """Compare what is there now with what was seen, and have SQLite check the file."""
+        """Compare the rows of now with those that were seen, and have SQLite check the file."""
         connection = opened(self.path)
         try:
             for sql, known in ((SAMPLES, self.samples), (EVENTS, self.events)):
@@ -61,25 +61,25 @@ class Store:
 
 
 def opened(path: Path) -> apsw.Connection:
-    """A connection that makes no file, and whose end writes nothing."""
+    """Open a connection that makes no file, and writes nothing when it is closed."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.config(NO_CHECKPOINT, 1)
     connection.set_busy_timeout(5_000)
     return connection
 
 
-class Clerk:
-    """Reads the store that is in force all the time, and forgets nothing."""
+class StoreReader:
+    """The reader of the store in force. It keeps every row."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.path = stage.state / "store.sqlite"
+    def __init__(self, site: Site) -> None:
+        self.path = site.state / "store.sqlite"
         self.stores: list[Store] = []
         self._connection: apsw.Connection | None = None
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go, daemon=True)
 
-    def __enter__(self) -> Clerk:
+    def __enter__(self) -> StoreReader:
         self._thread.start()
         return self
 
@@ -133,7 +133,7 @@ class Clerk:
 
     @contextmanager
     def while_it_goes(self, act: str, place: Path | None) -> Iterator[None]:
-        """Look for the last time, then have the store moved to `place`, or deleted."""
+        """Look for the last time; the block then moves the store to `place`, or deletes it."""
         with self._guard:
             self._look()
             self._leave()
@@ -145,7 +145,7 @@ class Clerk:
                 before.path = place / self.path.name if place else before.path
 
     def read_to_the_end(self) -> None:
-        """Read on in the stores that were moved: their daemon has written there for moments."""
+        """Read the stores that were moved to their end: their daemon wrote there for moments."""
         with self._guard:
             self._look()
             self._leave()
@@ -159,9 +159,9 @@ class Clerk:
 
 @dataclass
 class Observer:
-    """Counts the living workers and daemons in /proc."""
+    """The counter of living workers and daemons in /proc."""
 
-    stage: Stage
+    site: Site
     most_workers: int = 0
     most_daemons: int = 0
     looks: int = 0
@@ -186,8 +186,8 @@ class Observer:
             argvs = [
                 (pid, words(pid)) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
             ]
-            workers = self._certain(argvs, self.stage.script)
-            daemons = self._certain(argvs, self.stage.package / "__main__.py", b"run")
+            workers = self._certain(argvs, self.site.script)
+            daemons = self._certain(argvs, self.site.package / "__main__.py", b"run")
             self.most_workers = max(self.most_workers, len(workers))
             self.most_daemons = max(self.most_daemons, len(daemons))
             self.looks += 1
@@ -198,19 +198,19 @@ class Observer:
     def _certain(
         self, argvs: list[tuple[int, list[bytes]]], program: Path, word: bytes = b""
     ) -> list[int]:
-        """The living processes that run the program; a fork that has yet to exec is none."""
+        """List the living processes that run the program; a fork that has yet to exec is none."""
         named = [pid for pid, argv in argvs if runs(argv, program, word)]
         living = [pid for pid in named if not dead(pid) and not about_to_exec(pid)]
         return [pid for pid in living if runs(words(pid), program, word)]
 
 
 def runs(argv: list[bytes], program: Path, word: bytes = b"") -> bool:
-    """Whether a command line runs the program, with the word among its own."""
+    """Return whether a command line runs the program, with the word among its own."""
     return os.fsencode(program) in argv[1:3] and (not word or word in argv)
 
 
 def running(program: Path) -> list[int]:
-    """The living processes that run a program of the box."""
+    """List the living processes that run a program of the box."""
     found = map(int, filter(str.isdigit, os.listdir("/proc")))
     return [pid for pid in found if runs(words(pid), program) and start_ticks(pid) is not None]
 
@@ -233,7 +233,7 @@ def kill(pid: int, program: Path) -> bool:
 
 
 def left_over(place: Path) -> list[int]:
-    """The living processes whose command line names a path of the night."""
+    """List the living processes whose command line names a path of the night."""
     mark = os.fsencode(place) + b"/"
     found = map(int, filter(str.isdigit, os.listdir("/proc")))
     return [pid for pid in found if any(mark in one for one in words(pid)) and not dead(pid)]

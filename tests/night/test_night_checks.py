@@ -1,4 +1,4 @@
-"""The night's judge must be able to find a fault: it is shown nights that are no proof."""
+"""The checks must be able to fail: each test has a night that is no proof."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "system"))
 
+from night_checks import Night, less, limit_s
 from night_faults import Act
-from night_reckoning import Night, less, limit_s
-from night_stage import EVERY_S, Life, Stage, Start
-from night_witness import Store
+from night_observers import Store
+from night_site import EVERY_S, Life, Site, Start
 
 from console.core.model import EventKind
 
@@ -21,7 +21,7 @@ BEGAN, ENDED = 1000.0, 1240.0
 
 
 def looks(*spans: tuple[float, float]) -> dict[int, tuple[Any, ...]]:
-    """Samples of every monitor, as often as they are due, within the spans."""
+    """Make samples of every monitor, as often as they are due, within the spans."""
     found = []
     for name, every in EVERY_S.items():
         for begins, ends in spans:
@@ -38,7 +38,7 @@ def line(number: int, kind: EventKind, at: float, reason: str = "", who: str = "
 
 @pytest.fixture
 def night(tmp_path: Path) -> Night:
-    """Four minutes in which the daemon was killed after 100 s, for 4 s, and the worker once."""
+    """Make four minutes: the daemon was killed after 100 s, for 4 s, and the worker once."""
     store = Store(tmp_path / "store.sqlite", (1, 1), looks((1000.0, 1100.0), (1105.0, 1240.0)))
     store.events = {
         1: line(1, EventKind.DAEMON_STARTED, 998.0, "PID 1"),
@@ -48,14 +48,14 @@ def night(tmp_path: Path) -> Night:
     lives = [Life(1, 997.0, 1100.0), Life(2, 1104.0)]
     acts = [Act("worker killed", 1050.0, 1050.0, 10), Act("daemon killed", 1100.0, 1100.0)]
     starts = [Start(10, 100, "1", 999.0, True), Start(11, 105, "2", 1052.0, True)]
-    report = {"unknown": [{"text": "nobody looked", "events": [1, 3]}]}
+    report = {"unknown": [{"text": "unknown", "events": [1, 3]}]}
     return Night(
-        BEGAN, ENDED, Stage(tmp_path), [store], lives, acts, starts, [11], report
+        BEGAN, ENDED, Site(tmp_path), [store], lives, acts, starts, [11], report
     )  # fmt: skip
 
 
 def judged(night: Night) -> str:
-    """All that is held against a night."""
+    """Return all reasons why a night is no proof."""
     night.check_workers(1, 1)
     night.check_stores()
     night.check_minutes()
@@ -122,7 +122,7 @@ def test_a_daemon_start_that_the_report_leaves_out_is_found(night: Night) -> Non
     assert "the report does not say what #3 ended" in judged(night)
 
 
-def test_a_clock_that_nobody_told_of_is_found(night: Night) -> None:
+def test_a_clock_setting_that_no_ledger_tells_is_found(night: Night) -> None:
     night.acts.append(Act("clock set forward", 1150.0, 1150.0))
     assert "no ledger says that the clock was set" in judged(night)
 

@@ -57,7 +57,7 @@ rpa_worker.main()
 
 
 def tick() -> float:
-    """Seconds since boot, on the clock that no fault touches."""
+    """Return the seconds since boot, on the clock that no fault touches."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -72,7 +72,7 @@ class Start:
     alone: bool
 
 
-class Stage:
+class Site:
     """The directories of a night, and the command line of its installed package."""
 
     def __init__(self, place: Path) -> None:
@@ -92,7 +92,7 @@ class Stage:
         self.jumps_possible = False
 
     def build(self) -> None:
-        """Make all of it."""
+        """Make the directories and files."""
         self.home.mkdir()
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "console", self.own, ignore=ignored)
@@ -155,7 +155,7 @@ class Stage:
         return done.returncode == 0 and self._clock_moves()
 
     def _clock_moves(self) -> bool:
-        """Whether a process of the stage really reads the clock that is set."""
+        """Return whether a process of the site really reads the clock that is set."""
         self.jumps_possible = True
         self.set_clock(10_000.0)
         line = [sys.executable, "-c", "import time; time.sleep(0.01); print(time.time())"]
@@ -176,19 +176,19 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the service manager gives the daemon."""
+        """Return the environment that the service manager gives the daemon."""
         found = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
         if self.jumps_possible:
             found |= {"LD_PRELOAD": str(self.place / "clock.so"), "NIGHT_CLOCK": str(self._clock)}
         return found
 
     def argv(self, *words: str) -> list[str]:
-        """The installed command on the box."""
+        """Return the installed command on the box."""
         options = ["--config", str(self.config), "--state-dir", str(self.state)]
         return [sys.executable, "-P", str(self.package / "__main__.py"), *options, *words]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command, and hear what it says."""
+        """Run a command to its end, and keep its output."""
         return subprocess.run(
             self.argv(*words), env=self.environment, cwd=self.home, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60, check=False,
@@ -203,7 +203,7 @@ class Stage:
             )  # fmt: skip
 
     def starts(self) -> list[Start]:
-        """The workers' own start record."""
+        """Read the workers' own start record."""
         try:
             lines = (self.programs / "starts").read_text().splitlines()
         except FileNotFoundError:
@@ -227,9 +227,9 @@ class Life:
 
 @dataclass
 class Service:
-    """The service manager: starts the daemon again whenever it ends, after a pause."""
+    """The service manager. It starts the daemon again after each end, after a pause."""
 
-    stage: Stage
+    site: Site
     lives: list[Life] = field(default_factory=list)
     _daemon: subprocess.Popen[bytes] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -259,7 +259,7 @@ class Service:
             if self._stop.is_set():
                 return
             began = tick()
-            self._daemon = self.stage.begin("daemon", "run")
+            self._daemon = self.site.begin("daemon", "run")
             life = Life(self._daemon.pid, began)
             self.lives.append(life)
             self._daemon.wait()
@@ -268,11 +268,11 @@ class Service:
 
     @property
     def alive(self) -> bool:
-        """Whether a daemon runs at this moment."""
+        """Return whether a daemon runs at this moment."""
         return self._daemon is not None and self._daemon.poll() is None
 
     def kill(self) -> bool:
-        """Kill the daemon; whether there was one."""
+        """Kill the daemon; return whether there was one."""
         if not self.alive or self._daemon is None:
             return False
         self._daemon.kill()

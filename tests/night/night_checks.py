@@ -1,4 +1,4 @@
-"""What a night has to show at its end: one worker, nothing lost, every minute explained."""
+"""The checks at the end of a night: one worker, nothing lost, every minute explained."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from night_faults import Act
-from night_stage import DEADLINE_S, EVERY_S, Life, Stage, Start
-from night_witness import Row, Store
+from night_observers import Row, Store
+from night_site import DEADLINE_S, EVERY_S, Life, Site, Start
 
 from console.core.model import EventKind
 
@@ -26,17 +26,17 @@ Span = tuple[float, float]
 
 
 def limit_s(monitor: str) -> float:
-    """The longest stretch without a look that needs no explanation."""
+    """Return the longest stretch without a look that needs no explanation."""
     return 2 * EVERY_S[monitor] + SLACK_S + (DEADLINE_S if monitor == "canary" else 0.0)
 
 
 @dataclass
 class Night:
-    """All that was seen."""
+    """All observations of a night."""
 
     began: float
     ended: float
-    stage: Stage
+    site: Site
     stores: list[Store]
     lives: list[Life]
     acts: list[Act]
@@ -48,12 +48,12 @@ class Night:
 
     @property
     def samples(self) -> list[Row]:
-        """Every look of every store, in the order of time."""
+        """List every look of every store, in the order of time."""
         return sorted((r for s in self.stores for r in s.samples.values()), key=lambda r: r[3])
 
     @property
     def events(self) -> list[Row]:
-        """Every line of every ledger, in the order of time."""
+        """List every line of every ledger, in the order of time."""
         return sorted((r for s in self.stores for r in s.events.values()), key=lambda r: r[3])
 
     def of(self, *kinds: str) -> list[Act]:
@@ -62,7 +62,7 @@ class Night:
     # --- one worker ------------------------------------------------------------------------
 
     def check_workers(self, most_workers: int, most_daemons: int) -> None:
-        """One worker at the end, never two."""
+        """Check that one worker runs at the end, and that two never ran."""
         if len(self.living) != 1:
             self.reasons.append(f"at the end {len(self.living)} workers run: {self.living}")
         elif self.starts[-1].pid != self.living[0]:
@@ -79,7 +79,7 @@ class Night:
                 self.reasons.append(f"token {after.token} was granted after {before.token}")
 
     def _token_lost(self, before: Start, after: Start) -> bool:
-        """Whether the state was lost between two starts, and the first worker was dead by then."""
+        """Return whether the state was lost between two starts, the first worker being dead."""
         lost = [act for act in self.of("state") if before.at < act.until < after.at + SLACK_S]
         name = f"{before.pid}:{before.ticks}"
         adopted = [
@@ -91,20 +91,20 @@ class Night:
     # --- nothing lost ----------------------------------------------------------------------
 
     def check_stores(self) -> None:
-        """What was committed is there, unless an operator has deleted it."""
+        """Check that all committed rows are there, unless the operator deleted their store."""
         for number, store in enumerate(self.stores, 1):
             if store.missing:
                 self.reasons.append(f"store {number}: {len(store.missing)} rows are lost")
             if store.damage:
                 self.reasons.append(f"store {number}: {store.damage}")
-        aside = [*self.stage.place.rglob("store.damaged*")]
+        aside = [*self.site.place.rglob("store.damaged*")]
         if aside:
             self.reasons.append(f"stores were moved aside as damaged: {aside}")
 
     # --- every minute explained ------------------------------------------------------------
 
     def told(self) -> list[tuple[Span, int]]:
-        """Stretches that the ledger declares unwatched: up to each line of a daemon's start."""
+        """List the stretches that the ledger tells as unwatched, each up to a daemon start."""
         looks = [row[3] for row in self.samples]
         found = []
         for row in self.events:
@@ -114,7 +114,7 @@ class Night:
         return found
 
     def down(self) -> list[Span]:
-        """Stretches in which no daemon ran or its state was lost, by the night's own record."""
+        """List the stretches without a daemon or without its state, by the night's own record."""
         starts = [row[3] for row in self.events if row[1] == EventKind.DAEMON_STARTED]
         found = [(before.ended, after.began) for before, after in pairwise(self.lives)]
         for begins in [*(life.began for life in self.lives), *(a.at for a in self.of("state"))]:
@@ -122,7 +122,7 @@ class Night:
         return merged(found)
 
     def check_minutes(self) -> tuple[int, int, int, float]:
-        """Minutes: watched by every monitor, explained, unexplained; seconds unwatched."""
+        """Count minutes: watched by every monitor, explained, unexplained; seconds unwatched."""
         told, down = self.told(), self.down()
         for span, _ in told:
             rest = length(span) - sum(overlap(span, one) for one in down)
@@ -149,7 +149,7 @@ class Night:
         return watched, explained, unexplained, sum(map(length, spans))
 
     def _gaps(self, name: str, spans: Sequence[Span]) -> Iterator[tuple[str, Span]]:
-        """What a monitor did not look at longer than is usual, less what the ledger explains."""
+        """List a monitor's pauses that are too long and that the ledger does not explain."""
         looks = [row[3] for row in self.samples if row[1] == name]
         looks = [at for at in looks if self.began < at < self.ended]
         for begins, ends in pairwise([self.began, *looks, self.ended]):
@@ -158,20 +158,20 @@ class Night:
                     yield name, piece
 
     def check_report(self) -> int:
-        """Every daemon that was killed is an unknown stretch of the report; how many are cited."""
+        """Check that the report cites each end of a daemon as unknown time; count those."""
         current = [*self.stores[-1].events.values()]
         kinds = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
         begun = [row for row in current if row[1] in kinds]
         wanted = {row[0] for row in begun[1:] if row[1] == EventKind.DAEMON_STARTED}
         cited = {one for claim in self.report["unknown"] for one in claim["events"]}
         for missing in sorted(wanted - cited):
-            self.reasons.append(f"the report does not say what #{missing} ended: nobody looked")
+            self.reasons.append(f"the report does not say what #{missing} ended as unknown time")
         return len(wanted & cited)
 
     # --- single faults ---------------------------------------------------------------------
 
     def check_deaths(self) -> tuple[int, int]:
-        """Deaths of workers with their line; deaths that were lost with the state directory."""
+        """Count deaths of workers: with their line, and lost with the state directory."""
         told = {row[8].rpartition(":")[0] for row in self.events if row[1] == EventKind.DIED}
         killed = {act.pid: act.at for act in self.of("worker killed")}
         known = lost = 0
@@ -187,7 +187,7 @@ class Night:
         return known, lost
 
     def _lost_with_the_state(self, one: Start, died: float | None) -> bool:
-        """Whether it died in the moments in which its ledger was deleted and no daemon knew it."""
+        """Return whether it died after its ledger was deleted and before a new daemon's look."""
         begun = [row[3] for row in self.events if row[1] == EventKind.DAEMON_STARTED]
         for act in self.of("state deleted"):
             after = min((at for at in begun if at > act.until), default=act.until)
@@ -196,7 +196,7 @@ class Night:
         return False
 
     def back(self) -> list[tuple[float, bool]]:
-        """For each kill of the worker: seconds until the next one, and whether a daemon ran."""
+        """List the seconds from each kill to the next start, and whether a daemon ran meanwhile."""
         found = []
         down = self.down()
         for act in self.of("worker killed"):
@@ -212,7 +212,7 @@ class Night:
         return found
 
     def check_clock(self) -> tuple[int, int]:
-        """Clock settings that a daemon lived through; those that the ledger tells of."""
+        """Count the settings of the clock, and those that a ledger tells."""
         lines = [row for row in self.events if row[1] == EventKind.NOTICED]
         said = [row[3] for row in lines if "the clock was set" in row[7] or "leap_s" in row[10]]
         seen = 0
@@ -227,13 +227,13 @@ class Night:
         return len(settings), seen
 
     def _next_daemon(self, at: float) -> float:
-        """When the next daemon began, if the one of this moment was killed soon."""
+        """Return the next daemon's start, where this moment's daemon was killed soon."""
         begun = [row[3] for row in self.events if row[1] == EventKind.DAEMON_STARTED]
         after = min((one for one in begun if one > at), default=at)
         return after if after < at + 2 * NOTICED_S else at
 
     def check_mounts(self) -> tuple[int, int]:
-        """Mounts that hung; those that a look or a line names."""
+        """Count the mounts that hung, and those that a look or a line names."""
         hung = self.of("mount hung")
         words = "does not answer"
         texts = [(row[3], row[6] or row[5]) for row in self.samples]
@@ -248,7 +248,7 @@ class Night:
         return len(hung), named
 
     def when(self, span: Span) -> str:
-        """A stretch in seconds since the night began."""
+        """Write a stretch in seconds since the night began."""
         return f"{span[0] - self.began:.1f} to {span[1] - self.began:.1f} s"
 
 
@@ -260,12 +260,12 @@ def length(span: Span) -> float:
 
 
 def overlap(one: Span, other: Span) -> float:
-    """Seconds that two spans share."""
+    """Return the seconds that two spans share."""
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:
-    """The spans in order, those that touch as one."""
+    """Sort the spans, and join those that touch."""
     found: list[Span] = []
     for begins, ends in sorted(spans):
         if found and begins <= found[-1][1]:
@@ -276,7 +276,7 @@ def merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def less(span: Span, others: Sequence[Span]) -> Iterator[Span]:
-    """The pieces of a span that none of the others covers; they are in order and apart."""
+    """List the pieces of a span that no other one covers; the others are in order and apart."""
     at = span[0]
     for begins, ends in others:
         if ends <= at or begins >= span[1]:
@@ -292,7 +292,7 @@ def less(span: Span, others: Sequence[Span]) -> Iterator[Span]:
 
 
 def faults(acts: Sequence[Act], impossible: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Lines of the table of faults: kind, how often, seconds in all."""
+    """List the lines of the table of faults: kind, how often, seconds in all."""
     for kind in sorted({act.kind for act in acts}):
         some = [act for act in acts if act.kind == kind]
         seconds = sum(act.until - act.at for act in some)
@@ -302,14 +302,14 @@ def faults(acts: Sequence[Act], impossible: dict[str, str]) -> Iterator[tuple[st
 
 
 def spread(values: Sequence[float]) -> str:
-    """Min / median / max."""
+    """Write minimum, median and maximum."""
     if not values:
         return "–"
     return f"{min(values):.2f} / {statistics.median(values):.2f} / {max(values):.2f}"
 
 
-def report(stage: Stage) -> dict[str, Any]:
-    """The hand-over as the installed command writes it."""
-    done = stage.run("report", "--json")
+def report(site: Site) -> dict[str, Any]:
+    """Read the hand-over as the installed command writes it."""
+    done = site.run("report", "--json")
     document: dict[str, Any] = json.loads(done.stdout)
     return document
