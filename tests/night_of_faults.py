@@ -126,7 +126,7 @@ def table(night: Night, observer: Observer) -> Iterator[tuple[str, str]]:
     yield "seconds unwatched, as the ledger tells", f"{seconds:.0f}"
     yield "ends of the daemon that the last report names as unknown time", str(night.check_report())
     deaths = "{}, {}".format(*night.check_deaths())
-    yield "deaths of workers: with their line, lost with a deleted state directory", deaths
+    yield "deaths of workers: with their line, while the operator had taken the state away", deaths
     every = spread([took for took, _ in back])
     yield "seconds from a worker's kill to the next start: min / median / max", every
     yield "the same while a daemon ran throughout", spread([t for t, daemon in back if daemon])

@@ -171,7 +171,7 @@ class Night:
     # --- single faults ---------------------------------------------------------------------
 
     def check_deaths(self) -> tuple[int, int]:
-        """Count deaths of workers: with their line, and lost with the state directory."""
+        """Count deaths of workers: with their line, and while their state directory was away."""
         told = {row[8].rpartition(":")[0] for row in self.events if row[1] == EventKind.DIED}
         killed = {act.pid: act.at for act in self.of("worker killed")}
         known = lost = 0
@@ -187,9 +187,9 @@ class Night:
         return known, lost
 
     def _lost_with_the_state(self, one: Start, died: float | None) -> bool:
-        """Return whether it died after its ledger was deleted and before a new daemon's look."""
+        """Return whether it died after the operator took its state away, before a new one began."""
         begun = [row[3] for row in self.events if row[1] == EventKind.DAEMON_STARTED]
-        for act in self.of("state deleted"):
+        for act in self.of("state"):
             after = min((at for at in begun if at > act.until), default=act.until)
             if one.at < after and died is not None and act.at - SLACK_S < died < after + SLACK_S:
                 return True

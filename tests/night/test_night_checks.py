@@ -108,9 +108,10 @@ def test_a_death_without_its_line_is_found(night: Night) -> None:
     assert "the death of worker PID 10 is in no ledger" in judged(night)
 
 
-def test_a_deleted_state_explains_only_the_death_that_fell_into_it(night: Night) -> None:
+@pytest.mark.parametrize("how", ["deleted", "moved away"])
+def test_a_lost_state_explains_only_the_death_that_fell_into_it(night: Night, how: str) -> None:
     del night.stores[0].events[2]
-    night.acts.append(Act("state deleted, daemon running", 1099.0, 1099.0))
+    night.acts.append(Act(f"state {how}, daemon running", 1099.0, 1099.0))
     assert "the death of worker PID 10 is in no ledger" in judged(night)
     night.reasons.clear()
     night.acts[0] = Act("worker killed", 1100.0, 1100.0, 10)
