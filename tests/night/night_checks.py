@@ -20,6 +20,8 @@ SLACK_S = 3.0
 """How late a look may be on a machine with other work."""
 NOTICED_S = 10.0
 """A daemon that runs for so long after a fault has seen it."""
+COMMIT_S = 1.0
+"""The line of a death is committed within this while the state is there."""
 BACK_S = 60.0
 """A worker is back within this while a daemon runs."""
 Span = tuple[float, float]
@@ -191,7 +193,9 @@ class Night:
         begun = [row[3] for row in self.events if row[1] == EventKind.DAEMON_STARTED]
         for act in self.of("state"):
             after = min((at for at in begun if at > act.until), default=act.until)
-            if one.at < after and died is not None and act.at - SLACK_S < died < after + SLACK_S:
+            if died is None or one.at > after:
+                continue
+            if act.at - COMMIT_S < died < after + SLACK_S:
                 return True
         return False
 
