@@ -25,6 +25,7 @@ check: lint test
 
 prove: $(VENV)/developing
 	$(BIN)/python tests/prove.py
+	$(BIN)/python tests/night_of_faults.py
 
 bench: $(BENCH)/installed
 	@$(BENCH)/bin/$(COMPILE)

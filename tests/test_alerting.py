@@ -32,6 +32,7 @@ from console.runtime.loop import Runtime
 from console.runtime.snapshots.store_view import StoreView
 from console.system.box import Box, open_box
 from console.system.config.schema import Alerts, Settings
+from console.system.files.hanging_storage import StorageTimeoutError
 from console.system.host import hook_command
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -434,6 +435,20 @@ async def test_what_goes_wrong_is_told_once_and_stops_nothing(tmp_path: Path, bo
     told = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
     assert len(told) == 2 and "upkeep: RuntimeError: no view" in told
     assert [one.key for one in fold_open_alerts(box.store.events())] == ["worker.down"]
+
+
+async def test_storage_that_does_not_answer_is_recorded_once(box: Box) -> None:
+    durations = iter(range(2, 100))
+    mount = "(mount /outputs, fuse)"
+
+    def broken() -> None:
+        raise StorageTimeoutError(f"/outputs does not answer since {next(durations)}s {mount}")
+
+    duties = DaemonDuties(box, broken)
+    for after in range(0, 300, 61):
+        await duties.handle_snapshot(down(box, after))
+    reasons = [e.reason for e in box.store.events() if e.kind is EventKind.NOTICED]
+    assert reasons == [f"upkeep: StorageTimeoutError: /outputs does not answer since 2s {mount}"]
 
 
 def test_an_alert_older_than_the_ledger_in_memory_still_stands(box: Box) -> None:

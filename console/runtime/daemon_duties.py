@@ -39,7 +39,7 @@ class DaemonDuties:
     _last_handover: tuple[Moment, str] | None = None
     """Moment and verdict of the hand-over that was written last."""
     _recorded_troubles: set[str] = field(default_factory=set)
-    """Troubles that are recorded as events."""
+    """Troubles that are recorded as events, each without its duration."""
 
     def __post_init__(self) -> None:
         self.alert_manager = AlertManager(self.box)
@@ -85,8 +85,10 @@ class DaemonDuties:
             return None
 
     def _record_trouble(self, message: str) -> None:
-        if message not in self._recorded_troubles and len(self._recorded_troubles) < 100:
-            self._recorded_troubles.add(message)
+        # The duration differs each time and would make each message a new trouble.
+        trouble = message.partition(" does not answer since ")[0]
+        if trouble not in self._recorded_troubles and len(self._recorded_troubles) < 100:
+            self._recorded_troubles.add(trouble)
             self.box.record_or_queue(EventKind.NOTICED, "", ACTOR, f"upkeep: {message}")
 
     def _on_hook_failed(self, alert: Alert, trouble: str) -> None:

@@ -26,12 +26,23 @@ ROLE_NAME = "monitors"
 
 
 def build_role(state: Path, config: Path | None) -> Role:
-    """Return the role of the daemon in state directory `state`, identified by lease, not argv."""
+    """Return the role of the daemon in state directory `state`, identified by lease, not argv.
+
+    No process matches the role. The matching rule contains the state directory nevertheless:
+    without it, the record of another box's daemon would count as a record of this role.
+    """
     command = program_command()
     if config is not None:
         command += ["--config", str(config)]
     command += ["--state-dir", str(state), "daemon", "run"]
-    return Role(ROLE_NAME, match="daemon run", command=tuple(command), cwd="/", grace_s=5.0)
+    return Role(
+        ROLE_NAME,
+        match="daemon run",
+        command=tuple(command),
+        cwd="/",
+        match_args=(str(state),),
+        grace_s=5.0,
+    )
 
 
 def program_command() -> list[str]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -45,6 +46,22 @@ def refused(box: Any, **environment: str) -> str:
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
     return str(done.stderr)
+
+
+def test_two_boxes_of_one_user_have_a_daemon_each(watched: Any, tmp_path: Path) -> None:
+    """The worker records of a user contain both daemons. Each counts for its own box only."""
+    (tmp_path / "other").mkdir()
+    other = type(watched)(tmp_path / "other")
+    other.write()
+    try:
+        started = other.run("daemon", "start")
+        assert started.returncode == 0 and "already" not in started.stdout
+        (pid,), (others_pid,) = daemons(watched), daemons(other)
+        assert other.document("daemon", "status")["pid"] == others_pid
+        assert other.run("daemon", "stop").returncode == 0
+        assert (daemons(watched), daemons(other)) == ([pid], [])
+    finally:
+        other.close()
 
 
 @pytest.mark.parametrize("number", ["0", "2", "99", "99999999999", "9" * 30, "²", "-1", "x", " 1"])

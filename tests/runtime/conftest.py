@@ -17,7 +17,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     """A directory for a box whose processes are ended with the test."""
     directory = tmp_path / "box"
     directory.mkdir(mode=0o700)
-    (directory / "config.toml").write_text("")  # what the reaper knows a box by
+    (directory / "config.toml").write_text("")  # what the keeper knows a box by
     (directory / "rpa_worker.py").write_text("import time\nwhile True:\n    time.sleep(60)\n")
     yield directory
     stop_and_remove_box(directory)

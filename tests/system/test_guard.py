@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from arena import Make, dead, kill, wait_for
@@ -14,6 +16,7 @@ from console.core.model.events import Event, EventKind
 from console.core.model.processes import Identity
 from console.core.model.roles import LeaseState
 from console.core.supervision.state_machine import POLICY_ACTOR
+from console.system.host import package_files
 
 COMMAND = Command(Verb.ENSURE, "worker", "test")
 
@@ -21,6 +24,23 @@ COMMAND = Command(Verb.ENSURE, "worker", "test")
 def kinds(events: list[Event]) -> list[EventKind]:
     """What happened, in order."""
     return [event.kind for event in events]
+
+
+def write_interpreter_stub(directory: Path, *lines: str) -> str:
+    """Write a shell script that runs in place of the shim's interpreter. Return its path."""
+    stub = directory / "interpreter"
+    stub.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    stub.chmod(0o700)
+    return str(stub)
+
+
+def open_files() -> list[str]:
+    """Return the paths of this process's open descriptors, one for each descriptor."""
+    paths = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return paths
 
 
 def test_ensure_starts_one_and_then_finds_it(make: Make) -> None:
@@ -198,6 +218,60 @@ def test_who_waited_for_a_start_that_somebody_killed_tries_himself(make: Make, n
         assert not first.result(30).done
         outcome = second.result(30)
     assert outcome.done and outcome.pid == a.only().pid != victim, outcome.message
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGKILL, "SIGKILL"), (40, "signal 40")], ids=["named", "unnamed"]
+)
+def test_a_shim_ended_by_a_signal_before_its_fork_is_recorded_as_killed(
+    make: Make, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    a = make()
+    stub = write_interpreter_stub(a.place, f"kill -{int(number)} $$")
+    monkeypatch.setattr(package_files, "find_interpreter", lambda: stub)
+    reason = f"the shim cannot be started: ended by {name}"
+    assert a.do(Verb.ENSURE).message == f"worker: not started: {reason}"
+    (failure,) = a.events(EventKind.FAILED)
+    assert (failure.reason, failure.data["killed"]) == (reason, True)
+
+
+def test_an_exit_code_of_a_shim_before_its_fork_is_not_recorded_as_killed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = make()
+    stub = write_interpreter_stub(a.place, "exit 3")
+    monkeypatch.setattr(package_files, "find_interpreter", lambda: stub)
+    assert a.do(Verb.ENSURE).message.endswith("the shim cannot be started: exit code 3")
+    (failure,) = a.events(EventKind.FAILED)
+    assert failure.data["killed"] is False
+
+
+def test_an_ensure_that_waited_while_a_signal_ended_a_shim_starts_the_worker(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = make()
+    begun, go = a.place / "begun", a.place / "go"
+    stub = write_interpreter_stub(
+        a.place, f": > {begun}", f"while [ ! -e {go} ]; do sleep 0.01; done", "kill -9 $$"
+    )
+    find_interpreter = package_files.find_interpreter
+    monkeypatch.setattr(
+        package_files, "find_interpreter", lambda: find_interpreter() if go.exists() else stub
+    )
+    lock = str(a.box.paths.command_lock("worker"))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(a.do, Verb.ENSURE, actor=POLICY_ACTOR)
+        try:
+            wait_for(begun.exists)
+            second = pool.submit(a.do, Verb.ENSURE, actor="second")
+            # A command reads its last event before it opens the lock.
+            wait_for(lambda: open_files().count(lock) == 2)
+        finally:
+            go.touch()
+        assert not first.result(30).done
+        outcome = second.result(30)
+    assert outcome.done and outcome.changed and outcome.pid == a.only().pid, outcome.message
+    assert kinds(a.events()) == [EventKind.FAILED, EventKind.STARTED]
 
 
 def test_who_waited_for_a_start_that_failed_by_itself_does_not_try_the_same(make: Make) -> None:

@@ -254,3 +254,21 @@ def test_the_kernel_that_ran_out_of_memory_is_named(make: Make, group: Path) -> 
     (death,) = wait_for(a.deaths)
     assert death.data["signal"] == "SIGKILL" and "OOM" in death.reason
     wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)
+
+
+def test_a_shim_whose_state_directory_is_lost_ends_the_leftovers(make: Make) -> None:
+    """The copy of the package that the shim runs is lost with the state directory."""
+    a = make(modes="child-session")
+    a.ensure()
+    worker, shim = a.only().pid, a.shim()
+    child = int(wait_for(lambda: a.lines("children"))[0])
+    wait_for(lambda: a.lines("ready"))
+    state = a.box.paths.state
+    state.rename(state.with_name("lost"))
+    try:
+        kill(worker)
+        wait_for(lambda: dead(shim))
+        assert dead(child)
+        assert not state.exists()
+    finally:
+        state.with_name("lost").rename(state)

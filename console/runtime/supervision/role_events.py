@@ -12,10 +12,10 @@ from console.core.model.roles import Role
 from console.core.supervision.role_codec import RoleObservation
 from console.core.supervision.role_history import OUTSIDE_ACTOR
 from console.system.box import Box
+from console.system.guard import lifecycle_events
 from console.system.host import reboot
 from console.system.locks import lease
-from console.system.processes import process_table, procfs, worker_registry
-from console.system.processes.launch_origin import describe_launcher
+from console.system.processes import process_table, procfs
 from console.system.store.store import StoreError
 
 _START_EVENTS = (EventKind.STARTED, EventKind.ADOPTED)
@@ -95,20 +95,22 @@ def record_new_instance(
             EventKind.STARTED, role.name, actor, "", instance.identity, instance.token
         )
         return
-    worker_registry.register_adopted(role, box.name, instance.identity)
-    box.record_or_queue(
-        EventKind.ADOPTED,
-        role.name,
-        OUTSIDE_ACTOR,
-        f"found running, started by others {instance.uptime(box.now()):.0f}s ago",
-        instance.identity,
-        None,
-        {
-            "started_at": instance.root.started.at,
-            "pids": list(instance.pids),
-            "launcher": describe_launcher(instance.root),
-        },
-    )
+    lifecycle_events.record_adoption(box, role, instance, OUTSIDE_ACTOR)
+
+
+def has_shim(box: Box, role: Role, instance: Instance) -> bool:
+    """Return True if a shim of this box certifies the instance's death.
+
+    The instance has a lease, or it was adopted with its token after the lease was lost.
+    """
+    if instance.leased:
+        return True
+    with contextlib.suppress(StoreError):
+        events = box.store.events(role=role.name, kinds=(EventKind.ADOPTED,))
+        return any(
+            event.identity == instance.identity and event.token is not None for event in events
+        )
+    return False
 
 
 def is_death_certified(box: Box, role: Role, identity: Identity) -> bool:
@@ -136,7 +138,8 @@ def record_unknown_death(box: Box, role: Role, instance: Instance) -> None:
 
     Without a shim, exit code and cause are unknown.
     """
-    unknown_reason = "its shim has left no certificate" if instance.leased else "not started by us"
+    certifies = has_shim(box, role, instance)
+    unknown_reason = "its shim has left no certificate" if certifies else "not started by us"
     reason = (
         _stop_request_reason(box, role, instance.identity)
         or f"exit code unknown ({unknown_reason})"

@@ -159,7 +159,8 @@ class Supervisor:
             event_fields = (EventKind.NOTICED, role.name, "daemon", message, identity)
             await asyncio.to_thread(self.box.record_or_queue, *event_fields)
             return
-        for _ in range(CERTIFICATE_CHECKS if instance.leased else 0):
+        certifies = await asyncio.to_thread(role_events.has_shim, self.box, role, instance)
+        for _ in range(CERTIFICATE_CHECKS if certifies else 0):
             if await asyncio.to_thread(role_events.is_death_certified, self.box, role, identity):
                 break
             await asyncio.sleep(CERTIFICATE_TIMEOUT_S / CERTIFICATE_CHECKS)

@@ -35,23 +35,40 @@ def ensure_start_recorded(
     if owner is not None:
         _record_start(box, role, owner)
     elif instance.token is None:
-        from console.system.processes.launch_origin import describe_launcher
+        record_adoption(box, role, instance, actor)
 
+
+def record_adoption(box: Box, role: Role, instance: Instance, actor: str) -> None:
+    """Record the adoption of an instance that runs without a lease.
+
+    If a state directory is lost, the leases of its workers are lost with it. The worker records
+    still contain the tokens. Such a token is saved, so that later tokens are higher.
+    """
+    from console.system.processes.launch_origin import describe_launcher
+
+    token = worker_registry.read_token(role, box.name, instance.identity)
+    started = instance.root.started
+    age = f"{clock.now().since(started):.0f}s ago"
+    if token is None:
         worker_registry.register_adopted(role, box.name, instance.identity)
-        started = instance.root.started
-        box.record_or_queue(
-            EventKind.ADOPTED,
-            role.name,
-            actor,
-            f"found running, started by others {clock.now().since(started):.0f}s ago",
-            instance.identity,
-            None,
-            {
-                "started_at": started.at,
-                "pids": list(instance.pids),
-                "launcher": describe_launcher(instance.root),
-            },
-        )
+        reason = f"found running, started by others {age}"
+    else:
+        with contextlib.suppress(StoreError):
+            box.store.save_token(role.name, token)
+        reason = f"found running, started {age} by this state directory, which has lost its lease"
+    box.record_or_queue(
+        EventKind.ADOPTED,
+        role.name,
+        actor,
+        reason,
+        instance.identity,
+        token,
+        {
+            "started_at": started.at,
+            "pids": list(instance.pids),
+            "launcher": describe_launcher(instance.root),
+        },
+    )
 
 
 def _record_start(box: Box, role: Role, owner: Owner) -> None:

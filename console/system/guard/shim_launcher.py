@@ -43,7 +43,7 @@ class StartResult:
     settled: bool = False
     failed: bool = False
     killed: bool = False
-    """The start failed because another process ended the worker; a retry may succeed."""
+    """The start failed because a signal ended the worker or its shim; a retry may succeed."""
 
     reason: str = ""
 
@@ -80,10 +80,8 @@ def launch_shim(
             spec_write = -1
             pipe.write(marshal.dumps(_build_spec(box, role, slot, token, actor)))
         if code := shim.wait():  # the shim forks, and runs on as a child of init
-            detail = (
-                "no more processes can be started" if code == EX_TEMPFAIL else f"exit code {code}"
-            )
-            return StartResult(failed=True, reason=f"the shim cannot be started: {detail}")
+            reason = f"the shim cannot be started: {_describe_shim_exit(code)}"
+            return StartResult(failed=True, killed=code < 0, reason=reason)
         return _read_shim_report(status_read, role.settle_s + _REPORT_TIMEOUT_MARGIN_S)
     except OSError as error:
         reason = resource_limits.limit_message(error) or error.strerror or str(error)
@@ -92,6 +90,20 @@ def launch_shim(
         for descriptor in (spec_read, spec_write, status_read, status_write):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _describe_shim_exit(code: int) -> str:
+    """Return why a shim ended before its fork. A negative code is the number of a signal."""
+    if code == EX_TEMPFAIL:
+        return "no more processes can be started"
+    if code >= 0:
+        return f"exit code {code}"
+    import signal  # rarely needed
+
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal without a name
+        return f"ended by signal {-code}"
 
 
 def _utf8_options() -> tuple[str, ...]:

@@ -165,6 +165,20 @@ def register_adopted(role: Role, box: str, identity: Identity) -> None:
         _write_file(records_dir / f"{identity.pid}.{identity.ticks}.json", json.dumps(content))
 
 
+def read_token(role: Role, box: str, identity: Identity) -> int | None:
+    """Return the token with which this box started the worker, as its record states.
+
+    Return None if the worker has no record, was adopted, or belongs to another box or role.
+    """
+    records_dir = directory()
+    if records_dir is None:
+        return None
+    record = _read_record(records_dir / f"{identity.pid}.{identity.ticks}.json")
+    if record is None or (record.identity, record.box, record.role) != (identity, box, role.name):
+        return None
+    return record.token
+
+
 def _write_file(path: Path, text: str) -> None:
     """Replace a file atomically. Raises OSError."""
     draft = path.with_suffix(f".{os.getpid()}")

@@ -94,8 +94,12 @@ def certify_death(worker: Worker) -> None:
     """Record the death certificate in the event log.
 
     If that fails, it remains in a file; if that fails too, it is appended to the worker's log.
+    If the state directory was removed, nothing is written: the event log is lost, and a death must
+    not create a new one.
     """
     spec, certificate = worker.spec, build_certificate(worker)
+    if not os.path.isdir(os.path.dirname(spec["store"])):
+        return
     saved_path = save_certificate(spec["certificates"], certificate)
     try:
         from console.system.shim.death_certificate import write_certificate

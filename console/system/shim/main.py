@@ -54,6 +54,12 @@ def main() -> None:
     if start_worker(worker, report_fd):
         report_fd = supervise(worker, wakeup_fd, report_fd)
         sys.path[:] = worker.spec["path"]
-        from console.system.shim.cleanup import finish
-
+        try:
+            from console.system.shim.cleanup import finish
+        except ImportError:
+            # The shim runs a copy of the package, which was lost with the state directory. Import
+            # the package anew from the search path.
+            for name in [name for name in sys.modules if name.partition(".")[0] == "console"]:
+                del sys.modules[name]
+            from console.system.shim.cleanup import finish
         finish(worker, report_fd)
