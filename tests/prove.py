@@ -1,8 +1,9 @@
-"""The long proof: `python tests/prove.py [ROUNDS] [SECONDS]`; exits 1 if a zero is none.
+"""The long proof of the guard: `python tests/prove.py [ROUNDS] [SECONDS]`.
 
-Contention, murder, the real command, the same from four state directories amid another user's
-look-alikes, everything at once for so many seconds (there, callers are commands), PID reuse, the
-daemon killed while it writes, and two old patterns that must show duplicates.
+Runs contention, contention with kills, the real command, and contention from four state directories
+amid another user's look-alikes. Then runs a mixed load of commands for SECONDS, PID reuse, and a
+daemon killed while it writes. Two old start strategies serve as contrast and must show duplicates.
+Exits 1 if a count that must be zero is not, or if the contrast shows no duplicates.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "system"), str(HERE / "e2e")]
 
-from arena import Arena, arena  # noqa: E402
-from battle import fight  # noqa: E402
-from daemon_murder import murder, scene  # noqa: E402
-from lookalikes import look_alikes  # noqa: E402
-from mixed import mixed  # noqa: E402
-from strategies import (  # noqa: E402
+from contention import fight  # noqa: E402
+from contention_counts import Tally  # noqa: E402
+from daemon_kills import murder, scene  # noqa: E402
+from guard_harness import Arena, arena  # noqa: E402
+from look_alikes import look_alikes  # noqa: E402
+from mixed_load import mixed  # noqa: E402
+from start_strategies import (  # noqa: E402
     by_command_line,
     by_guard,
     by_looking,
@@ -34,7 +36,6 @@ from strategies import (  # noqa: E402
     by_state_directories,
     write_config,
 )
-from tally import Tally  # noqa: E402
 
 HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "most at once",
          "most daemons", "split answers", "unclear answers", "not healed", "unexplained",
@@ -42,7 +43,7 @@ HEADS = ("what", "rounds", "callers", "kills", "starts", "rounds with two", "mos
 
 
 def row(name: str, tally: Tally) -> tuple[str, ...]:
-    """A line of the table."""
+    """Return a row of the table as text."""
     values = (
         tally.rounds, tally.callers, tally.killed.total(), tally.starts, tally.duplicate_rounds,
         tally.most_at_once, tally.most_daemons, tally.split_answers, tally.unclear,
@@ -52,25 +53,25 @@ def row(name: str, tally: Tally) -> tuple[str, ...]:
 
 
 def say(cells: tuple[str, ...]) -> None:
-    """Print a line of the table, now."""
+    """Print a row of the table and flush it."""
     sys.stdout.write("| " + " | ".join(cells) + " |\n")
     sys.stdout.flush()
 
 
 def wrapped(a: Arena) -> Arena:
-    """The worker behind a wrapper that needs 0.3 s before it becomes the worker."""
+    """Put the worker behind a wrapper that takes 0.3 s before it execs the worker."""
     a.settings.roles["worker"].command[:] = a.shell("sleep 0.3")
     return a
 
 
 def configured(a: Arena) -> Arena:
-    """With a file for the real command line."""
+    """Write a configuration file for the real command line."""
     write_config(a)
     return a
 
 
 def beside(a: Arena, fought: Callable[..., Tally], *how: Any, **more: Any) -> Tally:
-    """A fight amid another user's processes that look like the worker."""
+    """Run a contention test amid another user's look-alikes of the worker."""
     with look_alikes(a):
         return fought(a, *how, **more)
 
@@ -79,7 +80,7 @@ def battle(
     name: str, fought: Callable[[Arena], Tally], ready: Callable[[Arena], Arena], settle_s: float,
     modes: str = "",
 ) -> Tally:  # fmt: skip
-    """One arena, one line."""
+    """Run a contention test in an arena of its own and print its row."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         with arena(Path(place) / "a", settle_s=settle_s, modes=modes) as a:
@@ -93,10 +94,10 @@ def battle(
 
 
 def strangers(rounds: int) -> bool:
-    """PID reuse, forced: signals that reached somebody who was not meant."""
+    """Force PID reuse; return True if no signal reached a process it was not meant for."""
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--fork", "--pid", "--mount-proc",
-         sys.executable, str(HERE / "system" / "strangers.py"), str(rounds)],
+         sys.executable, str(HERE / "system" / "pid_reuse.py"), str(rounds)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     words = done.stdout.split() or ["not possible here:", done.stderr.strip()]
@@ -105,7 +106,7 @@ def strangers(rounds: int) -> bool:
 
 
 def daemon_killed(kills: int, dice: random.Random) -> bool:
-    """The monitors' daemon, killed while it writes: whether nothing was lost."""
+    """Kill the daemon while it writes; return True if no data was lost."""
     with tempfile.TemporaryDirectory() as place, scene(Path(place) / "box") as made:
         toll = murder(made, kills, dice)
     sys.stdout.write(f"\nThe daemon killed: {toll.words()}\n")
@@ -113,7 +114,7 @@ def daemon_killed(kills: int, dice: random.Random) -> bool:
 
 
 def main(rounds: int, seconds: float) -> int:
-    """All of it; 0 when zeros are where they are due."""
+    """Run the whole proof. Return 0 if every count is as required, else 1."""
     seed = int(os.environ.get("RPA_BATTLE_SEED", str(int(time.time()))))
     some = max(1, rounds // 10)
     sys.stdout.write(

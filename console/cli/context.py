@@ -12,19 +12,18 @@ import click
 
 from console.cli.output import fail
 from console.core.exit_codes import FAILURE, UNREADABLE, USAGE
-from console.core.frozen import frozen
 
 if TYPE_CHECKING:
     from console.system.box import Box
 
 
-@frozen
 class Options:
-    """The global options as given on the command line."""
+    """The global options, as given."""
 
-    config_path: Path | None
-    state_dir: Path | None
-    read_only: bool
+    def __init__(self, config: Path | None, state_dir: Path | None, read_only: bool) -> None:
+        self.config_path = config
+        self.state_dir = state_dir
+        self.read_only = read_only
 
     def find_config(self) -> Path | None:
         """Return the configuration file: the named one, else the user's default file if it exists.

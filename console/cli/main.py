@@ -66,6 +66,14 @@ _LINUX_ONLY_COMMANDS = (
 """The commands that start, end or monitor processes. None stands for the console."""
 
 
+def _import_msgspec() -> None:
+    """Import msgspec without its optional import of typing_extensions: 3 ms and 1 MB less."""
+    from console.system.host.process_memory import block_imports
+
+    with block_imports("typing_extensions"):
+        import msgspec  # noqa: F401
+
+
 class LazyGroup(click.Group):
     """A command group that imports a command's module when the command is requested."""
 
@@ -77,6 +85,7 @@ class LazyGroup(click.Group):
             return None
         from importlib import import_module
 
+        _import_msgspec()
         module = import_module(f"console.cli.commands.{_COMMAND_MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
@@ -131,6 +140,7 @@ def rpa_console(
 
         fail(platform_error() or "", USAGE)
     if context.invoked_subcommand is None:
+        _import_msgspec()
         from console.cli.commands.tui import open_console
 
         context.exit(open_console(context.obj, no_daemon, theme, ascii_only, mouse))

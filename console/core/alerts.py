@@ -7,15 +7,14 @@ in a row do not. While its subject is unknown, an alert is neither raised nor re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
 
 from console.core.baseline.thresholds import Thresholds
-from console.core.frozen import frozen, replace
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import LeaseState, RoleState
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import Alert, MonitorView, RoleView, Severity
+from console.core.records import Record, field, replace
 from console.core.root_causes import find_dependent_alerts
 from console.core.text.formatting import sanitize_text
 from console.core.verdict import ESSENTIAL_ROLES
@@ -80,8 +79,7 @@ def update_reasons(open_alerts: Iterable[Alert], detected: Iterable[Alert]) -> t
 # --- confirmation by the next snapshot ------------------------------------------------------
 
 
-@frozen
-class UnconfirmedAlerts:
+class UnconfirmedAlerts(Record, frozen=True):
     """Alerts that one snapshot has shown, and that wait for the next one to confirm them."""
 
     to_raise: frozenset[str] = field(default_factory=frozenset)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from console.core.frozen import frozen, replace
 from console.core.model.snapshot import Verdict
+from console.core.records import Record, replace
 
 VERDICTS_WORST_FIRST = (Verdict.DOWN, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.HEALTHY)
 CAUSE_QUEUE_SILENT, CAUSE_WORKER_OUT, CAUSE_DAEMON_OUT = "queue.silent", "worker.out", "daemon.out"
@@ -30,8 +30,7 @@ CAUSES_BY_ALERT = {
 """Alert key -> keys of the alerts that may cause it."""
 
 
-@frozen
-class Finding:
+class Finding(Record, frozen=True):
     """A problem that affects the verdict."""
 
     verdict: Verdict
@@ -45,8 +44,7 @@ class Finding:
     cause."""
 
 
-@frozen
-class Judgement:
+class Judgement(Record, frozen=True):
     """The verdict, its causes, worst first, and their consequences."""
 
     verdict: Verdict

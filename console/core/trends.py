@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from console.core.frozen import frozen
 from console.core.metrics.statistics import counter_increases, percentile
 from console.core.model.events import Event, EventKind
 from console.core.model.samples import Sample
 from console.core.model.snapshot import Verdict
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.supervision.restarts import iter_restarts
 from console.core.text.json_values import as_count, as_number
 
@@ -34,8 +34,7 @@ _CELL_LENGTHS_S = (
 _BAD_VERDICTS = (Verdict.DOWN, Verdict.DEGRADED)
 
 
-@frozen
-class TrendPoint:
+class TrendPoint(Record, frozen=True):
     """The values of one sample for the graphs. Even without values it proves an observation."""
 
     at: float
@@ -45,8 +44,7 @@ class TrendPoint:
     """(Succeeded, failed) tasks, counted since the server started."""
 
 
-@frozen
-class Trends:
+class Trends(Record, frozen=True, eq=False):
     """The day until `ends_at`. Compared by identity, because it is large."""
 
     ends_at: float
@@ -56,12 +54,8 @@ class Trends:
     """(Time, new verdict), oldest first."""
     restart_times: tuple[float, ...] = ()
 
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
-
-@frozen
-class Curve:
+class Curve(Record, frozen=True):
     """A series of cell values; None where the value is unknown."""
 
     cell_length_s: float
@@ -77,8 +71,7 @@ class Curve:
         return self.known_values[-1] if self.known_values else None
 
 
-@frozen
-class StripCell:
+class StripCell(Record, frozen=True):
     """One cell of the verdict strip."""
 
     verdict: Verdict | None

@@ -12,10 +12,10 @@ from itertools import pairwise
 from math import isnan
 from typing import Any
 
-from console.core.frozen import frozen
 from console.core.metrics.statistics import counter_increases, mean_and_deviation
 from console.core.metrics.time_series import TimeSeries
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.text.json_values import as_count
 from console.monitors._seasonality import Season
 
@@ -37,8 +37,7 @@ AgedValue = tuple[float, float]
 """(age in seconds, value)."""
 
 
-@frozen
-class Channel:
+class Channel(Record, frozen=True):
     """The newest value of a channel, and the statistics that it is compared with."""
 
     name: str

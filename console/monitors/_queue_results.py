@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from console.core.frozen import replace, slotted
 from console.core.metrics.task_outcomes import (
     TaskOutcomes,
     encode_outcomes,
@@ -14,6 +13,7 @@ from console.core.metrics.task_outcomes import (
     summarize_results,
 )
 from console.core.model.time import Moment
+from console.core.records import Component, replace
 from console.core.text.json_values import as_number, parse_local_time
 from console.monitors._queue_client import request_tail
 from console.system.config.schema import Settings
@@ -37,8 +37,7 @@ TOO_MANY_RESULTS = "results too many to read"
 _COUNT_PATTERN = re.compile(r'"count"\s*:\s*(\d{1,12})\s*\}\s*$')
 
 
-@slotted
-class ResultsReader:
+class ResultsReader(Component):
     """The known results of one run of a queue server."""
 
     completed: int = -1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from console.core.frozen import frozen
 from console.core.metrics.rollups import Rollup, mean_and_deviation
 from console.core.metrics.statistics import mean_and_deviation as spread
 from console.core.model.time import Moment
+from console.core.records import Record
 
 LOOK_BACK_S = 28 * 86_400.0
 MIN_DAYS = 5
@@ -24,8 +24,7 @@ FIELDS_BY_NAME = {
 """Name -> (monitor, field) of the rollups that are read from the store."""
 
 
-@frozen
-class Season:
+class Season(Record, frozen=True):
     """Mean and deviation at this hour of the day, and the number of earlier days behind them."""
 
     mean: float

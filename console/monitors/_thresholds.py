@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from console.core.frozen import frozen
+from console.core.records import Record
 
 
-@frozen
-class Limit:
+class Limit(Record, frozen=True):
     """A limit and its source."""
 
     value: float

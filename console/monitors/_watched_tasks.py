@@ -7,12 +7,11 @@ works is a task that was seen waiting or in work and has a result later.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
 from typing import Any
 
-from console.core.frozen import slotted
 from console.core.metrics.queue_metrics import MAX_WATCHED_TASKS
 from console.core.model.time import Moment
+from console.core.records import Component, field
 from console.core.text.formatting import sanitize_text
 from console.core.text.json_values import as_count, as_list, as_number, as_object, as_text
 from console.monitors._queue_client import request_json
@@ -33,8 +32,7 @@ def remember_canary(task_id: str) -> None:
         del CANARY_TASK_IDS[next(iter(CANARY_TASK_IDS))]
 
 
-@slotted
-class TaskWatcher:
+class TaskWatcher(Component):
     """The tasks of one queue server that this process watches."""
 
     unfinished_tasks: dict[str, Moment] = field(default_factory=dict)

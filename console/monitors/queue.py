@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.core.baseline.thresholds import Thresholds
-from console.core.frozen import replace
 from console.core.metrics import task_outcomes
 from console.core.metrics.queue_metrics import (
     SUCCESS_RATE_WINDOW_S,
@@ -22,6 +21,7 @@ from console.core.metrics.task_outcomes import (
 )
 from console.core.model.samples import Health, HealthState, Sample
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.text.formatting import format_duration, sanitize_text
 from console.core.text.json_values import (
     as_count,

@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import field
 
 from console import __version__
-from console.core.frozen import slotted
 from console.core.model.events import EventKind
 from console.core.model.roles import LeaseState, Role
+from console.core.records import Component, field
 from console.runtime.snapshots.store_view import StoreView
 from console.runtime.timers import WakeupEvent, align_delay
 from console.system import clock, daemon_settings
@@ -38,8 +37,7 @@ REOPEN_REQUIRED_SCREEN_KEYS = ("theme", "keys", "mouse")
 WriteLog = Callable[[str, str], None]
 
 
-@slotted
-class ConfigReloader:
+class ConfigReloader(Component):
     """Reloader of the configuration file of one box."""
 
     box: Box

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import field
 
-from console.core.frozen import slotted
 from console.core.handover import builder
 from console.core.handover.markdown import render_markdown
 from console.core.model.events import EventKind
@@ -23,25 +21,25 @@ HANDOVER_INTERVAL_S = 60.0
 MAX_HANDOVER_EVENTS = 5_000
 
 
-@slotted
 class DaemonDuties:
     """Duties that the daemon performs on its snapshots.
 
     An error in one duty is recorded as an event and does not stop the others.
     """
 
-    box: Box
-    refresh_view: Callable[[], None]
-    """Makes the view read the events that the duties have written."""
-    alert_manager: AlertManager = field(init=False)
-    hook_notifier: HookNotifier = field(init=False)
-    _last_alert_check: Moment | None = None
-    _last_handover: tuple[Moment, str] | None = None
-    """Moment and verdict of the hand-over that was written last."""
-    _recorded_troubles: set[str] = field(default_factory=set)
-    """Troubles that are recorded as events, each without its duration."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Box,
+        refresh_view: Callable[[], None],
+    ) -> None:
+        self.box = box
+        self.refresh_view = refresh_view
+        """Makes the view read the events that the duties have written."""
+        self._last_alert_check: Moment | None = None
+        self._last_handover: tuple[Moment, str] | None = None
+        """Moment and verdict of the hand-over that was written last."""
+        self._recorded_troubles: set[str] = set()
+        """Troubles that are recorded as events, each without its duration."""
         self.alert_manager = AlertManager(self.box)
         self.hook_notifier = HookNotifier(self.box, self._on_hook_failed)
 

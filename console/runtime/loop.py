@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from console.core.frozen import slotted
 from console.core.model.commands import Command, Outcome
 from console.core.model.events import EventKind
 from console.core.model.samples import Health, HealthState, Sample
@@ -55,35 +53,32 @@ DAEMON_EXIT_RECHECK_DELAYS_S = (0.05, 0.1, 0.2, 0.4)
 shim has certified the death."""
 
 
-@slotted
 class Runtime:
     """Runtime of the monitors of one box, in a process that runs or follows them."""
 
-    box: Box
-    monitors: Mapping[str, Monitor]
-    is_holder: bool = False
-    """True if this process holds the monitors' lease and runs them."""
-    initial_view: StoreView | None = None
-    """View that has already read the store, or None."""
-    view: StoreView = field(init=False)
-    collector: SampleCollector = field(init=False)
-    guard: Guard = field(init=False)
-    supervisor: Supervisor = field(init=False)
-    stall_recorder: StallRecorder = field(init=False)
-    config_reloader: ConfigReloader = field(init=False)
-    _wakeups: dict[str, WakeupEvent] = field(default_factory=dict)
-    _snapshot_published: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set and replaced at each snapshot: a waiting task is woken once and needs no lock."""
-    _snapshot: Snapshot | None = None
-    _snapshot_count: int = 0
-    _snapshot_task: asyncio.Task[None] | None = None
-    _store_watcher: StoreWatcher = field(init=False)
-    _verdict_recorder: VerdictRecorder | None = None
-    _daemon_exit_rechecks: list[float] = field(default_factory=list)
-    """Remaining delays until further snapshots, after the process that ran the monitors has
-    died."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Box,
+        monitors: Mapping[str, Monitor],
+        is_holder: bool = False,
+        initial_view: StoreView | None = None,
+    ) -> None:
+        self.box = box
+        self.monitors = monitors
+        self.is_holder = is_holder
+        """True if this process holds the monitors' lease and runs them."""
+        self.initial_view = initial_view
+        """View that has already read the store, or None."""
+        self._wakeups: dict[str, WakeupEvent] = {}
+        self._snapshot_published: asyncio.Event = asyncio.Event()
+        """Set and replaced at each snapshot: a waiting task is woken once and needs no lock."""
+        self._snapshot: Snapshot | None = None
+        self._snapshot_count: int = 0
+        self._snapshot_task: asyncio.Task[None] | None = None
+        self._verdict_recorder: VerdictRecorder | None = None
+        self._daemon_exit_rechecks: list[float] = []
+        """Remaining delays until further snapshots, after the process that ran the monitors has
+        died."""
         self.view = self.initial_view or StoreView(self.box, self.monitors, self.is_holder)
         self.collector = SampleCollector(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)

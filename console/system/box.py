@@ -6,17 +6,16 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core import secret_redaction
-from console.core.frozen import frozen, replace, slotted
 from console.core.model.events import Event, EventKind
 from console.core.model.processes import Identity, Instance, LookAlike
 from console.core.model.roles import Lease, LeaseState, Role
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record, replace
 from console.system import clock, daemon_role
 from console.system.accounts import role_user_id
 from console.system.config.schema import Settings
@@ -46,8 +45,7 @@ MAX_LIVENESS_CHECKS = 32
 """Maximum number of instances that are checked for liveness without a scan of all processes."""
 
 
-@frozen
-class Observation:
+class Observation(Record, frozen=True):
     """The instances and leases of one role at one moment."""
 
     role: Role
@@ -68,25 +66,31 @@ class Observation:
         return self.leases[0]
 
 
-@slotted
 class Box:
     """The context of one box for monitors, guard and runtime."""
 
-    settings: Settings
-    paths: Paths
-    store: Store
-    config_path: Path | None = None
-    table: process_table.ProcessTable = field(default_factory=process_table.ProcessTable)
-    usage_meter: UsageMeter = field(default_factory=UsageMeter)
-    link_resolver: LinkResolver | None = None
-    outbox: EventOutbox = field(init=False)
-    watched_config: WatchedConfig = field(init=False)
-    sample_cache: SampleCache | None = None
-    _roles: tuple[Role, ...] = ()
-    _last_observations: dict[str, Observation] = field(default_factory=dict)
-    """Role -> last observation. The next one rereads the state of these processes."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: Store,
+        config_path: Path | None = None,
+        table: process_table.ProcessTable | None = None,
+        usage_meter: UsageMeter | None = None,
+        link_resolver: LinkResolver | None = None,
+        sample_cache: SampleCache | None = None,
+    ) -> None:
+        self.settings = settings
+        self.paths = paths
+        self.store = store
+        self.config_path = config_path
+        self.table = process_table.ProcessTable() if table is None else table
+        self.usage_meter = UsageMeter() if usage_meter is None else usage_meter
+        self.link_resolver = link_resolver
+        self.sample_cache = sample_cache
+        self._roles: tuple[Role, ...] = ()
+        self._last_observations: dict[str, Observation] = {}
+        """Role -> last observation. The next one rereads the state of these processes."""
         self.outbox = EventOutbox(self.store)
         self.watched_config = WatchedConfig(self.config_path, self.settings)
         secret_redaction.set_extra_redactor(_redaction_patterns(self.settings))

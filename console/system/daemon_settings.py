@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 
-from console.core.frozen import frozen
 from console.core.model.roles import LeaseState
+from console.core.records import Record, field
 from console.system import daemon_role
 from console.system.box import Box
 from console.system.config.watched_file import FileStamp
@@ -19,8 +18,7 @@ MAX_RECORD_BYTES = 2_000_000
 """Maximum number of bytes that are read of a record."""
 
 
-@frozen
-class DaemonSettings:
+class DaemonSettings(Record, frozen=True):
     """The daemon's record of its configuration."""
 
     pid: int

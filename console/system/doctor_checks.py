@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from console.core.frozen import frozen
 from console.core.model.roles import Role
+from console.core.records import Record
 from console.core.text.formatting import format_size
 from console.system.config.schema import Settings
 from console.system.files import hanging_storage
@@ -37,8 +37,7 @@ class CheckState(StrEnum):
     FAILS = "fails"
 
 
-@frozen
-class Finding:
+class Finding(Record, frozen=True):
     """The result of one check, with a description."""
 
     check: str

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.system.accounts import describe_account
 from console.system.path_resolution import TooManyLinksError, walk_path
 
@@ -32,8 +32,7 @@ class NoHomeDirectoryError(PathError):
     """The account has no home directory. The message names the options to set instead."""
 
 
-@frozen
-class Paths:
+class Paths(Record, frozen=True):
     """The state directory of one box, and the paths in it."""
 
     state: Path

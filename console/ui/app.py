@@ -12,10 +12,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual.screen import Screen
 
-from console.core.frozen import replace
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.text.command_hint import format_command
 from console.core.text.formatting import format_clock, sanitize_text
 from console.ui.commands.handlers import HANDLERS

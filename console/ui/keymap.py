@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from console.core.frozen import frozen, replace
+from console.core.records import Record, replace
 from console.core.text.formatting import sanitize_text
 
 
-@frozen
-class CommandSpec:
+class CommandSpec(Record, frozen=True):
     """A command of the console, with its keys and texts."""
 
     id: str

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core.frozen import frozen
 from console.core.model.commands import Command, Outcome
 from console.core.model.logs import LogPage, LogSearchResult
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
+from console.core.records import Record, field
 from console.core.trends import Trends
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ async def _no_log_match(
     return LogSearchResult(None, None)
 
 
-@frozen
-class LogReader:
+class LogReader(Record, frozen=True):
     """Functions that read the output of a role; the first arguments are role and `err` or `out`."""
 
     read: Callable[[str, str, int | None], Awaitable[LogPage]]
@@ -45,8 +43,7 @@ class LogReader:
     older (-1) lines."""
 
 
-@frozen
-class ConsolePorts:
+class ConsolePorts(Record, frozen=True):
     """All functions and settings that the user interface gets from the composition root."""
 
     feeds: Mapping[str, Feed]

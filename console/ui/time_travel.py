@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from console.core.frozen import replace
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.text.formatting import format_date_time, sanitize_text
 from console.core.trends import SPANS_S, Trends
 from console.ui.ports import ConsolePorts

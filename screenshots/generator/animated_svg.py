@@ -6,7 +6,6 @@ Every distinct row is defined once; a frame is a list of references to rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 from html import escape
 
 from rich.cells import cell_len
@@ -15,23 +14,21 @@ from rich.style import Style
 from rich.terminal_theme import SVG_EXPORT_THEME
 from textual.strip import Strip
 
-from console.core.frozen import frozen, slotted
+from console.core.records import Component, Record, field
 
 CELL_WIDTH_PX, ROW_HEIGHT_PX, MARGIN_PX = 8.4, 17, 14
 DEFAULT_FOREGROUND = "#d5dbe5"
 FONT = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 
 
-@frozen
-class Frame:
+class Frame(Record, frozen=True):
     """One frame: the screen, and how many seconds it is shown."""
 
     strips: tuple[Strip, ...]
     duration_s: float
 
 
-@slotted
-class AnimatedSvg:
+class AnimatedSvg(Component):
     """An SVG document under construction: each distinct row and style is defined once."""
 
     background: str

@@ -5,19 +5,18 @@ The scenes: healthy, a death, the back-off, the restart, a look at the past, the
 
 from __future__ import annotations
 
-from console.core.frozen import frozen, replace
 from console.core.model.roles import Lease, LeaseState, RoleState
 from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.time import Moment
 from console.core.model.views import Alert, Severity
+from console.core.records import Record, replace
 from screenshots.generator.fixture_night import DOWN_REASON, healthy_snapshot, moment_ago
 
 DIED_AT = moment_ago(11_243.0)
 """02:14:07: the first worker is killed."""
 
 
-@frozen
-class Scene:
+class Scene(Record, frozen=True):
     """One scene: the snapshot to publish, the keys to press then, and its duration in seconds."""
 
     snapshot: Snapshot

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from console.core.frozen import replace
 from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.trends import DAY_S, TrendPoint, Trends
 from screenshots.generator.fixture_night import NOW, healthy_snapshot, moment_ago
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from console.core.frozen import replace
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import Lease, LeaseState, RoleState
 from console.core.model.samples import Health, HealthState, Sample
 from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.views import Alert, Severity
+from console.core.records import replace
 from screenshots.generator.fixture_night import (
     DOWN_REASON,
     NOW,

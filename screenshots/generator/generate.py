@@ -11,11 +11,11 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.strip import Strip
 
-from console.core.frozen import replace
 from console.core.model.commands import Command, Outcome
 from console.core.model.logs import LogPage
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.trends import Trends
 from console.ui.app import ConsoleApp
 from console.ui.dialogs.confirm import ConfirmDialog

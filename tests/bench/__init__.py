@@ -1,1 +1,1 @@
-"""What it costs, beside what a person would use instead: `make bench`."""
+"""Benchmarks of the console's costs beside those of comparable programs: `make bench`."""

@@ -1,4 +1,4 @@
-"""Measure ours and the others, interleaved; write docs/cost.md; exit 1 when a budget is missed."""
+"""Measure the console and its peers, interleaved; write docs/cost.md; exit 1 on a missed budget."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ takes all programs in turn, so that a machine that drifts drifts for all of them
 
 
 def main() -> int:
-    """Run the parts that were asked for."""
+    """Run the requested parts. Return 1 if a budget is missed or a part fails, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, help="how often all are measured (3; quick: 2)")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part of the table")
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def report(plan: Plan, rows: Sequence[Row], skipped: dict[str, str], trouble: Sequence[str]) -> str:
-    """The whole document."""
+    """Return the report as Markdown."""
     how = f"{plan.rounds} rounds{', quick' if plan.quick else ''}"
     date = datetime.datetime.now(datetime.UTC).date()
     parts = [HEAD, f"{date}, {how}. {machine()}\n\n", markdown(rows), "\n\n"]
@@ -66,7 +66,7 @@ def report(plan: Plan, rows: Sequence[Row], skipped: dict[str, str], trouble: Se
 
 
 def machine() -> str:
-    """What it ran on, and nothing that names it."""
+    """Describe the machine, without its name."""
     load = os.getloadavg()[1]
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, "

@@ -1,4 +1,4 @@
-"""One-shot commands: ours, bare Python, and what others ask their daemons with."""
+"""Durations of one-shot commands: the console's, bare Python's, supervisorctl's and pm2's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ IMPORTS = {
     "status --json": "import click, msgspec, apsw, tomllib, json, datetime",
     "ensure, healthy": "import click, msgspec, apsw, tomllib, json, datetime, subprocess",
 }
-"""What each of our commands cannot do without."""
+"""Command -> the imports that it needs at least."""
 BUDGET = "≤ 3 × `python -c pass` + the imports it cannot do without; below the others"
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Every command, one after another, round by round."""
+    """Measure every command in each round, in shuffled order."""
     runs: defaultdict[str, list[float]] = defaultdict(list)
     with quiet_box() as box, rivals.serving() as rival:
         words = our_commands(box)
@@ -41,7 +41,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def our_commands(box: Box) -> dict[str, list[str]]:
-    """Those that are asked most."""
+    """Return the most frequent commands: figure -> argument vector."""
     return {
         "--version": box.argv("--version"),
         "status --json": box.argv("status", "--json"),
@@ -54,7 +54,7 @@ def _timer(argv: list[str]) -> Callable[[], float]:
 
 
 def _row(name: str, runs: defaultdict[str, list[float]]) -> Row:
-    """Median of the command beside its limit."""
+    """Return a row of the command's durations beside its limit."""
     python, imports = median(runs["python -c pass"]), median(runs[f"{name} imports"])
     own = 3 * python + imports - python
     peers = ("supervisorctl status", "pm2 jlist")
@@ -64,7 +64,7 @@ def _row(name: str, runs: defaultdict[str, list[float]]) -> Row:
 
 
 def _textual(name: str, argv: list[str]) -> Row:
-    """How many modules of Textual a command imports."""
+    """Return a row of the number of Textual modules that a command imports."""
     line = [sys.executable, "-X", "importtime", *argv]
     told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False).stderr
     modules = [line.split("|")[-1].strip() for line in told.splitlines() if "|" in line]

@@ -1,4 +1,4 @@
-"""A screen that answers a program as a modern xterm would, and knows what it has left on."""
+"""A terminal emulator that answers queries as a modern xterm does and tracks terminal modes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _ANSWERS: tuple[tuple[bytes, bytes], ...] = (
     (rb"\x1bP\+q.*", b"\x1bP0+r\x1b\\"),
     (rb"\x1bP\$q.*", b"\x1bP0$r\x1b\\"),
 )
-"""Query -> answer. Kitty's keyboard and graphics, and sizes in pixels, get none: as in xterm."""
+"""Query -> answer. As in xterm, queries of Kitty's protocols and of pixel sizes get none."""
 _QUERIES = [(re.compile(query, re.DOTALL), answer) for query, answer in _ANSWERS]
 _ON = {
     b"47", b"1047", b"1049", b"9", b"1000", b"1001", b"1002", b"1003", b"1004", b"2004", b"2026",
     b"2048",
 }  # fmt: skip
-"""Modes that are off in a terminal nobody has touched."""
+"""Modes that are off in a terminal's initial state."""
 _OFF = {b"25", b"7"}
-"""And those that are on: the cursor, and wrapping."""
+"""Modes that are on in the initial state: the cursor and line wrapping."""
 
 
 class Emulator:
-    """Takes what a program writes."""
+    """A screen fed with a program's output."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.screen = pyte.Screen(columns, rows)
@@ -50,7 +50,7 @@ class Emulator:
         self._rest = b""
 
     def take(self, chunk: bytes) -> tuple[bytes, bytes]:
-        """(what a terminal would send back, what is to be drawn)."""
+        """Return (the terminal's answer, the bytes to draw)."""
         written, at, answers, drawable = self._rest + chunk, 0, b"", b""
         for found in _ESCAPE.finditer(written):
             drawable += written[at : found.start()]
@@ -62,21 +62,21 @@ class Emulator:
             self._note(found)
             answers += _answer(found[0])
         tail = written[at:]
-        start = tail.find(b"\x1b")  # a sequence that has not arrived whole
+        start = tail.find(b"\x1b")  # an incomplete sequence
         self._rest = tail[start:] if start >= 0 else b""
         return answers, drawable + (tail[:start] if start >= 0 else tail)
 
     def draw(self, drawable: bytes) -> None:
-        """Put it on the screen: slow, so done when there is time."""
+        """Draw bytes on the screen. Slow: called while the program writes nothing."""
         self._stream.feed(drawable)
 
     @property
     def text(self) -> str:
-        """The screen as lines."""
+        """The screen's lines as text."""
         return "\n".join(self.screen.display)
 
     def _note(self, found: re.Match[bytes]) -> None:
-        """Follow the modes that a program must put back."""
+        """Track the modes that a program must restore."""
         mark, final, numbers = found["mark"], found["final"], found["numbers"] or b""
         if mark == b"?" and final in (b"h", b"l"):
             self._modes.update(dict.fromkeys(numbers.split(b";"), final == b"h"))
@@ -86,7 +86,7 @@ class Emulator:
             self._pushed = max(0, self._pushed - int(numbers or 1))
 
     def left_on(self) -> list[str]:
-        """What a shell would find changed."""
+        """Return the modes that differ from the initial state."""
         left = [mode for mode, on in self._modes.items() if on and mode in _ON]
         left += [mode for mode, on in self._modes.items() if not on and mode in _OFF]
         return [f"mode {mode.decode()}" for mode in left] + ["keyboard"] * bool(self._pushed)

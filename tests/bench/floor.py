@@ -1,4 +1,4 @@
-"""The floor: the least that a Textual application of this kind can be."""
+"""The floor: a minimal Textual application of this kind, as the reference of the budgets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Floor(App[None]):
             self.set_interval(1.0, self.tick)
 
     def tick(self) -> None:
-        """What a naive monitor does."""
+        """Update two columns of every row, as a naive monitor does."""
         table, now = self.query_one(DataTable), next(self.ticks)
         for row in range(20):
             table.update_cell(str(row), "age", f"{now}s")

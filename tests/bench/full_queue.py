@@ -1,4 +1,4 @@
-"""The rig's queue server, with results in its memory: `PORT RESULTS`."""
+"""The demo box's queue server with results in its memory. Arguments: `PORT RESULTS`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console.demo import task_queue_server, task_store
 
 
 def main() -> None:
-    """Record so many results, then answer until a signal ends it."""
+    """Record the results, then serve until a signal ends the process."""
     port, results = map(int, sys.argv[1:])
     book = task_store.TaskStore(None, 120.0)
     for _ in range(results):

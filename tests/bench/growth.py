@@ -1,4 +1,4 @@
-"""An hour of watching in minutes: the monitors' intervals are compressed, and nothing may grow."""
+"""Resource growth over an hour of watching, compressed into minutes by shorter intervals."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NAME = "growth"
 HOUR_S = 3_600.0
 INTERVALS = {"queue": 10, "watchdog": 30, "pipeline": 30, "worker": 300, "canary": 1_800}
 LOOKS = 15
-"""Readings in each third of the hour, and in the time before it."""
+"""Readings in each third of the hour, and in the warm-up before it."""
 PAST_H = 25.0
-"""Hours of looks: more than is kept in memory, a console's curves of a day included."""
+"""Hours of samples: more than memory keeps, including the console's trends of a day."""
 LINES = 6_000
-"""Of the ledger: more than is read at once."""
+"""Events in the log: more than one read returns."""
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Memory, descriptors, threads and WAL of console and daemon."""
+    """Measure the growth of memory, descriptors, threads and WAL of console and daemon."""
     seen: defaultdict[str, list[float]] = defaultdict(list)
     factor = HOUR_S / plan.growth_s
     with empty_box(compressed(factor)) as box:
@@ -49,7 +49,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def start_aged(box: Box, factor: float, roles: Sequence[str] = ROLES) -> None:
-    """Start a box whose store holds what memory keeps: what grows then, grows for ever."""
+    """Start a box whose store already fills the memory limits: later growth is unbounded."""
     start(box, roles)
     seen = _seen(box)
     box.run("daemon", "stop")
@@ -58,7 +58,10 @@ def start_aged(box: Box, factor: float, roles: Sequence[str] = ROLES) -> None:
 
 
 def _seen(box: Box) -> dict[str, object]:
-    """What each monitor sees here: a past of thinner rows would grow as it is replaced."""
+    """Return the newest sample data of each monitor.
+
+    Filler rows with smaller data would make memory grow as real samples replace them.
+    """
     store = Store(Paths(box.state).store)
     machine.wait_for(lambda: all(store.samples(name) for name in INTERVALS), 300, "a look by each")
     seen: dict[str, object] = {name: store.samples(name)[-1].data for name in INTERVALS}
@@ -67,12 +70,12 @@ def _seen(box: Box) -> dict[str, object]:
 
 
 def compressed(factor: float) -> Change:
-    """Every monitor so many times as often."""
+    """Return a configuration change that divides every monitor's interval by `factor`."""
     return {"monitors": {name: {"every_s": s / factor} for name, s in INTERVALS.items()}}
 
 
 def look(seen: defaultdict[str, list[float]], box: Box, console: int, third: str) -> None:
-    """One reading of everything that might grow."""
+    """Take one reading of all figures that might grow."""
     servants = {"console": console, "daemon": box.daemon}
     for who, pid in servants.items():
         seen[f"memory of the {who}, MB|{third}"].append(machine.uss_mb([pid]))

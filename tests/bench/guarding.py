@@ -1,4 +1,4 @@
-"""Starting, many callers at once, and the death of a worker until it is seen and made good."""
+"""Durations of starts, of concurrent starts, and of detecting and repairing a death."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from tests.bench.terminal import PATIENCE_S, Ended, Terminal
 NAME = "guarding"
 MANY, FEW = 64, 16
 PLAIN = {"roles": {"worker": {"command": ["sleep", "3600"], "settle_s": 0.0}}}
-"""A worker whose own start takes no time, and that need not settle."""
+"""A worker that starts at once and has no settle time."""
 BACKOFF_S = 0.01
 CROWDS = 7
-"""Crowds of each size in each round."""
+"""Groups of concurrent callers of each size in each round."""
 EAGER = {"roles": {"worker": {"restart": {"backoff_s": BACKOFF_S, "limit": 1000}}}}
-"""Policy that does not wait: what is left is our own time."""
+"""A restart policy with almost no back-off: the rest of the time is the supervisor's own."""
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """The guard's figures, then the sentry's."""
+    """Measure the guard, then the supervisor."""
     yield from starts(plan)
     yield from deaths(plan)
 
@@ -43,7 +43,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def starts(plan: Plan) -> Iterator[Row]:
-    """One caller, sixteen and sixty-four, each time from nothing to a running worker."""
+    """Measure starts by 1, 16 and 64 callers, each from no worker to a running one."""
     runs: defaultdict[str, list[float]] = defaultdict(list)
     strays = 0
     with empty_box(PLAIN) as box, rivals.serving() as rival:
@@ -74,42 +74,42 @@ def starts(plan: Plan) -> Iterator[Row]:
 
 
 def _many(figure: str, budget: str, runs: dict[str, list[float]], limit: float | None) -> Row:
-    """A row about the crowd."""
+    """Return a row about concurrent callers."""
     others = {f"{FEW} callers": runs[f"{FEW} callers"], "one": runs["ours"]}
     return Row(figure, "ms", budget, runs[f"{MANY} callers"], limit, others)
 
 
 def from_nothing(box: Box) -> float:
-    """Milliseconds of an ensure that starts; ending the one before is not timed."""
+    """Return the milliseconds of an `ensure` that starts; the kill before it is not timed."""
     box.run("kill", "worker", "--yes")
     return box.run("ensure", "worker")
 
 
 def at_once(box: Box, callers: int) -> tuple[float, int]:
-    """(milliseconds until the last has its answer, how many workers they were told of)."""
+    """Return (milliseconds until the last caller has its answer, distinct workers reported)."""
     box.run("kill", "worker", "--yes")
     line = box.argv("ensure", "worker", "--json")
     began = time.perf_counter()
     asked = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(callers)]
-    answers = [one.communicate(timeout=300)[0] for one in asked]
+    answers = [process.communicate(timeout=300)[0] for process in asked]
     took = (time.perf_counter() - began) * 1000
     told = {json.loads(answer)["pid"]: answer for answer in answers if answer}
     if len(told) != 1 or not all(answers):
         say(f"{callers} callers were told: {told}, {answers.count('')} nothing")
-    return took, len(told.keys() - {None})  # who gave up waiting was told of none
+    return took, len(told.keys() - {None})  # a caller that timed out reports no PID
 
 
-# --- dying -----------------------------------------------------------------------------------
+# --- deaths ----------------------------------------------------------------------------------
 
 
 def deaths(plan: Plan) -> Iterator[Row]:
-    """Kill the worker under the eyes of a console; when is it told, when is it READY again."""
+    """Kill the worker while a console runs; time its row's change and the return to READY."""
     rows, ready, own = [], [], []
     with quiet_box(EAGER) as box, Terminal(box.argv()) as terminal, work_for(box):
         terminal.shows(lambda text: "HEALTHY" in text)
         for number in range(1, plan.rounds * 3 + 1):
             say(f"death {number}")
-            box.run("ensure", "worker")  # if policy has not made the last death good
+            box.run("ensure", "worker")  # in case the restart policy has not started it again
             terminal.shows(_ready)
             terminal.read(2.0)
             own.append(own_start())
@@ -127,12 +127,12 @@ def deaths(plan: Plan) -> Iterator[Row]:
 
 
 def own_start() -> float:
-    """Seconds that the worker takes to start, with nobody else in it."""
+    """Return the seconds that the worker's script takes to start by itself."""
     return milliseconds([sys.executable, str(SCRIPTS_DIR / "rpa_worker.py"), "--help"]) / 1000
 
 
 def _within(terminal: Terminal, what: Callable[[str], bool], since: float) -> float:
-    """Seconds until the screen shows it; what never came is counted with our patience."""
+    """Return the seconds until the screen shows a text; on a timeout, PATIENCE_S."""
     try:
         return terminal.shows(what) - since
     except Ended as error:
@@ -145,20 +145,20 @@ def _ready(text: str) -> bool:
 
 
 def _gone(pid: int) -> Callable[[str], bool]:
-    """The instance's row is no more, or its death is told."""
+    """Return a test that the instance's row is gone or its role is neither READY nor RUNNING."""
     row = re.compile(rf"│[ ▸]*{pid} [^\n]*leased")
     return lambda text: not row.search(text) or _state(text, "worker") not in ("READY", "RUNNING")
 
 
 def _state(text: str, role: str) -> str:
-    """The state of a role as the screen tells it."""
+    """Return the state of a role on the screen, or an empty string."""
     found = re.search(rf"│[ ▸]*{role} +\S+ ([A-Z]+) ", text)
     return found[1] if found else ""
 
 
 @contextmanager
 def work_for(box: Box) -> Iterator[None]:
-    """Something to do for whoever is READY: five tasks a second."""
+    """Add five tasks a second to the queue until the block ends."""
     url = str(box.ask("status")["queue"]["url"])
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The keys again, where there is much to show: 300 instances, and a full ledger."""
+"""Key latency on a large box: 300 instances and a long event log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL = f"{INSTANCES} instances, {LEDGER:,} lines of the ledger"
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Key to first byte and to quiet, beside the bare Textual app."""
+    """Measure the time from a key to the first and last byte, beside the bare Textual app."""
     seen = Seen()
     with ExitStack() as over:
         box = over.enter_context(empty_box())
@@ -39,7 +39,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def crowd(box: Box, over: ExitStack) -> None:
-    """So many workers, and all that happened before."""
+    """Start the workers, fill the event log and start the daemon."""
     script = box.directory / "rpa_worker.py"
     script.write_text("read line\n")
     argv = ("sh", str(script))
@@ -55,7 +55,7 @@ def crowd(box: Box, over: ExitStack) -> None:
 
 
 def session(plan: Plan, seen: Seen, program: peers.Peer) -> None:
-    """Open it, let it be, press its keys."""
+    """Open a program, let it settle, press its keys and quit."""
     ready = "leased" if program.name == OURS else program.ready
     try:
         with Terminal(program.argv) as terminal:

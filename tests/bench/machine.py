@@ -1,4 +1,4 @@
-"""What processes cost, as the kernel counts it; and many that cost nothing."""
+"""Resource usage of processes as the kernel counts it, and idle processes in bulk."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from console.system.processes.procfs import read_cpu_time_ns
 
 TICK = os.sysconf("SC_CLK_TCK")
 YOUNG_S = 11.0
-"""A process that is older than this is no longer suspected of becoming another one."""
+"""Age in seconds from which the process table no longer expects a process to exec."""
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """CPU seconds used so far, by these processes and by those children they have reaped.
+    """Return the CPU seconds of these processes and of the children they have reaped.
 
-    Their own to the nanosecond: `/proc/PID/stat` counts in hundredths, too coarse for a quiet one.
+    The processes' own time is in nanoseconds: the hundredths of `/proc/PID/stat` are too coarse
+    for an idle process.
     """
     return sum((read_cpu_time_ns(pid) or 0) / 1e9 + _reaped_cpu_s(pid) for pid in pids)
 
@@ -30,7 +31,7 @@ def _reaped_cpu_s(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of `/proc/PID/stat` from the state on; empty when the process is gone."""
+    """Return the fields of `/proc/PID/stat` from the state on; empty for a dead process."""
     try:
         raw = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -39,11 +40,11 @@ def _stat(pid: int) -> list[bytes]:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all its descendants."""
+    """Return the PIDs of a process and all its descendants."""
     found = [pid]
-    for one in found:  # grows while it is walked
+    for parent in found:  # grows during the iteration
         try:
-            for task in Path(f"/proc/{one}/task").iterdir():
+            for task in Path(f"/proc/{parent}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
         except OSError:
             continue
@@ -51,7 +52,7 @@ def tree(pid: int) -> list[int]:
 
 
 def uss_mb(pids: Iterable[int]) -> float:
-    """Memory that nobody else has, in 10^6 bytes."""
+    """Return the private memory (USS) of processes, in units of 10^6 bytes."""
     return sum(map(_private_kb, pids)) * 1024 / 1e6
 
 
@@ -64,22 +65,22 @@ def _private_kb(pid: int) -> int:
 
 
 def descriptors(pid: int) -> int:
-    """How many files a process has open."""
+    """Return the number of a process's open file descriptors."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def threads(pid: int) -> int:
-    """How many threads a process has."""
+    """Return the number of a process's threads."""
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def processes() -> int:
-    """How many processes there are."""
+    """Return the number of processes on the machine."""
     return sum(name.isdigit() for name in os.listdir("/proc"))
 
 
 def wait_for(condition: Callable[[], bool], patience_s: float, what: str) -> float:
-    """Await a condition; the seconds it took. Raises TimeoutError."""
+    """Wait for a condition; return the seconds it took. Raises TimeoutError."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > patience_s:
@@ -92,7 +93,10 @@ def wait_for(condition: Callable[[], bool], patience_s: float, what: str) -> flo
 def sleepers(
     count: int, argv: tuple[str, ...] = ("cat",), env: dict[str, str] | None = None
 ) -> Iterator[None]:
-    """So many processes that wait for input: it ends when we do, however we do."""
+    """Run `count` processes that read from a pipe.
+
+    The pipe closes when this process ends, for any reason, and ends the processes.
+    """
     reading, writing = os.pipe()
     silence = os.open(os.devnull, os.O_WRONLY)
     started: list[int] = []
@@ -110,7 +114,7 @@ def sleepers(
         os.close(writing)
         os.close(reading)
         os.close(silence)
-        for pid in started:  # our children, not yet reaped: their PIDs are theirs
+        for pid in started:  # children not yet reaped: no PID is reused
             os.kill(pid, signal.SIGTERM)
         for pid in started:
             os.waitpid(pid, 0)

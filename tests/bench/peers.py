@@ -1,4 +1,4 @@
-"""What a person would use instead: had where it can be, skipped with its reason where not."""
+"""Comparable programs: installed where possible, otherwise skipped with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLOOR = [sys.executable, "-m", "tests.bench.floor"]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A terminal program: how it is run, what it shows when it has painted, how it is left."""
+    """A terminal program: its command, the text that shows it has painted, and its keys."""
 
     name: str
     argv: Sequence[str]
@@ -26,7 +26,7 @@ class Peer:
     quit: str = "q"
     key: str = "Down"
     whole: str = ""
-    """What it shows when all of it is there, where that comes after `ready`."""
+    """Text that shows the whole screen is painted, where that comes after `ready`."""
 
 
 FLOORS = (
@@ -36,7 +36,8 @@ FLOORS = (
 SCREENS = (
     Peer("htop", ["htop", "-d", "10"], "Load average"),
     Peer("btop", ["btop"], "mem"),
-    Peer("glances", [str(BIN / "glances")], "TASKS", key="m"),  # it ends at an arrow: Esc and more
+    # An arrow key sends Esc and more; Esc ends glances.
+    Peer("glances", [str(BIN / "glances")], "TASKS", key="m"),
     Peer(
         "mprocs",
         [str(NODE / "node_modules/.bin/mprocs"), "sleep 3600", "sleep 3601"],
@@ -48,7 +49,7 @@ SUPERVISORD, SUPERVISORCTL = BIN / "supervisord", BIN / "supervisorctl"
 
 
 def get() -> dict[str, str]:
-    """Install what can be had; the reasons for what cannot."""
+    """Install the peers. Return peer -> reason for those that are not available."""
     packages = [name for name in ("htop", "btop") if shutil.which(name) is None]
     if packages and shutil.which("apt-get") and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -77,13 +78,13 @@ _PLACES = {
 
 
 def missing(name: str) -> str:
-    """Why a peer cannot be measured; empty when it can."""
+    """Return the reason why a peer cannot be measured, or an empty string."""
     program, source = _PLACES[name]
     return "" if shutil.which(program) else f"could not be had from {source}"
 
 
 def _try(argv: Sequence[str], env: dict[str, str] | None = None) -> None:
-    """What fails is told by the table."""
+    """Run a command and ignore failures: the report lists missing peers."""
     try:
         subprocess.run(argv, env=env, capture_output=True, timeout=600, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -91,14 +92,14 @@ def _try(argv: Sequence[str], env: dict[str, str] | None = None) -> None:
 
 
 def screens() -> list[Peer]:
-    """The floors, and those terminal programs that are there."""
+    """Return the floors and the installed terminal programs."""
     return [*FLOORS, *(peer for peer in SCREENS if not missing(peer.name))]
 
 
 def versions() -> dict[str, str]:
-    """Name -> version of each that is there."""
+    """Return name -> version of each installed peer."""
     found = {name: _version([program, "--version"]) for name, program in _TELLING.items()}
-    for name in ("pm2", "mprocs"):  # asked for its version, pm2 would start a daemon
+    for name in ("pm2", "mprocs"):  # `pm2 --version` would start a daemon
         manifest = NODE / "node_modules" / name / "package.json"
         found[name] = json.loads(manifest.read_text())["version"] if manifest.exists() else ""
     return {name: version for name, version in found.items() if version}

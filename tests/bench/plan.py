@@ -1,4 +1,4 @@
-"""How thorough a run is."""
+"""The thoroughness of a run: rounds, durations and counts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ began = time.monotonic()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rounds, and how long each look lasts."""
+    """The number of rounds and the durations of measurements."""
 
     rounds: int
     quick: bool
 
     @property
     def window_s(self) -> float:
-        """How long a terminal program is watched."""
+        """Seconds for which a terminal program is measured."""
         return 10.0 if self.quick else 30.0
 
     def calm_s(self, ours: bool) -> float:
-        """From the first paint until the watching begins.
+        """Return the seconds from the first paint until the measurement begins.
 
-        Our box's new worker is looked at for 30 s; the others have nothing to wait for.
+        The daemon polls for a new worker's first task for 30 s; the peers need no such wait.
         """
         return 10.0 if not ours else 35.0 if self.quick else 40.0
 
@@ -39,22 +39,25 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """How often a command that takes milliseconds is run in each round."""
+        """Runs of a command that takes milliseconds, in each round."""
         return 3 if self.quick else 9
 
     @property
     def crowd(self) -> int:
-        """Processes that are added to the box."""
+        """Number of idle processes added to the machine."""
         return 2_000
 
     @property
     def growth_s(self) -> float:
-        """How long an hour is, its intervals compressed."""
+        """Seconds into which an hour is compressed."""
         return 60.0 if self.quick else 300.0
 
 
 def shuffled(things: Iterable[T], times: int) -> Iterator[T]:
-    """All of them so many times, each time in another order: none has the same one before it."""
+    """Yield all items `times` times, in a new random order each time.
+
+    No item always follows the same one.
+    """
     order = list(things)
     for _ in range(times):
         random.shuffle(order)
@@ -62,6 +65,6 @@ def shuffled(things: Iterable[T], times: int) -> Iterator[T]:
 
 
 def say(words: str) -> None:
-    """Where it has got to, on standard error."""
+    """Write a progress message to standard error."""
     sys.stderr.write(f"{time.monotonic() - began:6.0f} s  {words}\n")
     sys.stderr.flush()

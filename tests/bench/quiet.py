@@ -1,4 +1,4 @@
-"""A box of real programs in which nothing happens, and our own commands on it."""
+"""An idle box of real programs, and the console's commands on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One box, and how to ask it."""
+    """A box's directory and configuration, and commands on them."""
 
     directory: Path
     config: Path
@@ -37,19 +37,19 @@ class Box:
 
     @property
     def env(self) -> dict[str, str]:
-        """What marks a process as one of this box's."""
+        """The environment that marks a process as one of this box."""
         return {BOX_ENV_MARKER: marker_value(self.directory)}
 
     def argv(self, *words: str) -> list[str]:
-        """Our command line on this box."""
+        """Return a console command line on this box."""
         return [OURS, "--config", str(self.config), "--state-dir", str(self.state), *words]
 
     def run(self, *words: str) -> float:
-        """Run one of our commands to a good end; the milliseconds it took."""
+        """Run a console command; return its milliseconds. Raises CalledProcessError."""
         return milliseconds(self.argv(*words))
 
     def ask(self, *words: str) -> Any:
-        """What one of our commands says as JSON."""
+        """Run a console command with `--json`; return its output, decoded."""
         line = self.argv(*words, "--json")
         done = subprocess.run(line, capture_output=True, timeout=60, check=False)
         return json.loads(done.stdout)
@@ -63,16 +63,16 @@ class Box:
     def shims(self) -> list[int]:
         """The PIDs of the shims: each lease's owner file names its own."""
         owners = [json.loads(file.read_text()) for file in self.state.rglob("*owner*")]
-        return sorted({int(one["shim"].split(":")[0]) for one in owners if one.get("shim")})
+        return sorted({int(owner["shim"].split(":")[0]) for owner in owners if owner.get("shim")})
 
     def pid(self, role: str) -> int:
         """The PID of the role's first instance."""
-        found = next(one for one in self.ask("status")["roles"] if one["name"] == role)
+        found = next(entry for entry in self.ask("status")["roles"] if entry["name"] == role)
         return int(found["instances"][0]["pid"])
 
 
 def milliseconds(argv: list[str], env: Mapping[str, str] | None = None) -> float:
-    """How long a command takes to a good end. Raises CalledProcessError."""
+    """Run a command; return its milliseconds. Raises CalledProcessError."""
     began = time.perf_counter()
     subprocess.run(argv, env=env, capture_output=True, check=True, timeout=120)
     return (time.perf_counter() - began) * 1000
@@ -80,7 +80,7 @@ def milliseconds(argv: list[str], env: Mapping[str, str] | None = None) -> float
 
 @contextmanager
 def empty_box(change: Change | None = None, trickle: bool = False) -> Iterator[Box]:
-    """A box that is configured, with nothing running; ended and removed after."""
+    """Create a configured box without processes; stop and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="rpa-console-bench-"))
     try:
         config = create_box(directory, find_free_port())
@@ -95,14 +95,14 @@ def empty_box(change: Change | None = None, trickle: bool = False) -> Iterator[B
 
 @contextmanager
 def quiet_box(change: Change | None = None) -> Iterator[Box]:
-    """A box whose programs and daemon run, and which has been found healthy."""
+    """Create a box, start its programs and daemon, and wait for a healthy verdict."""
     with empty_box(change) as box:
         start(box)
         yield box
 
 
 def start(box: Box, roles: Sequence[str] = ROLES) -> None:
-    """Start all of it, the way an operator would."""
+    """Start the roles and the daemon as an operator does, and wait until the box is healthy."""
     for role in roles:
         box.run("ensure", role)
     box.run("daemon", "start")
@@ -110,7 +110,7 @@ def start(box: Box, roles: Sequence[str] = ROLES) -> None:
 
 
 def await_verdict(box: Box, patience_s: float = 40.0) -> None:
-    """Until the box is healthy. Raises TimeoutError."""
+    """Wait until the box is healthy. Raises TimeoutError."""
     deadline = time.monotonic() + patience_s
     while (verdict := box.ask("status")["verdict"]) != "healthy":
         if time.monotonic() > deadline:
@@ -119,7 +119,7 @@ def await_verdict(box: Box, patience_s: float = 40.0) -> None:
 
 
 def _merged(settings: dict[str, Any], change: Change) -> dict[str, Any]:
-    """Tables are merged, values replaced."""
+    """Apply a change to the settings in place: merge tables, replace values."""
     for key, value in change.items():
         below = settings.get(key)
         if isinstance(below, dict) and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""supervisord and pm2, each with one sleeping program, in homes of their own."""
+"""Instances of supervisord and pm2, each with one sleeping program and its own home."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ autostart=true
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """One that runs, or does not: then it is not asked."""
+    """The running daemons; one that is not available is not measured."""
 
     home: Path
     supervisor: bool
     pm2: bool
 
     def ctl(self, *words: str) -> float:
-        """Milliseconds of one call of `supervisorctl`."""
+        """Run `supervisorctl`; return its milliseconds."""
         return milliseconds([str(peers.SUPERVISORCTL), "-c", str(self.home / "conf"), *words])
 
     def node(self, *words: str) -> float:
-        """Milliseconds of one call of `pm2`."""
+        """Run `pm2`; return its milliseconds."""
         return milliseconds([str(peers.PM2), *words], self.env)
 
     @property
@@ -54,7 +54,7 @@ class Rival:
         return {**os.environ, "PM2_HOME": str(self.home / "pm2")}
 
     def asking(self) -> dict[str, Timed]:
-        """What shows a person their processes."""
+        """Return the commands that list the processes: name -> timed call."""
         calls: dict[str, Timed] = {}
         if self.supervisor:
             calls["supervisorctl status"] = lambda: self.ctl("status")
@@ -63,7 +63,10 @@ class Rival:
         return calls
 
     def starting(self) -> dict[str, Timed]:
-        """From nothing to a running program; ending it is not timed."""
+        """Return the commands that start a stopped program: name -> timed call.
+
+        The stop before each start is not timed.
+        """
         calls: dict[str, Timed] = {}
         if self.supervisor:
             calls["supervisorctl start"] = self._ctl_start
@@ -82,7 +85,7 @@ class Rival:
 
 @contextmanager
 def serving() -> Iterator[Rival]:
-    """Those daemons that can be had, ended after."""
+    """Run the daemons that are installed; end them afterwards."""
     with tempfile.TemporaryDirectory(prefix="rpa-console-bench-") as directory:
         home = Path(directory)
         with contextlib.ExitStack() as ends:

@@ -1,4 +1,4 @@
-"""What must not grow with the box: one look at the processes, one round of the monitors."""
+"""Costs that must not grow with the box: a process table scan and a round of the monitors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ CROWDS = (100, 1_000, 5_000)
 RESULTS = (10, 100_000)
 DAYS = (1, 365)
 ROUND = ("queue", "worker", "watchdog", "pipeline")
-"""The monitors of one round; a canary waits for a worker, which is not its cost."""
+"""The monitors of one round. A canary is left out: it mostly waits for a worker."""
 LOOKS = 7
 FIELDS = ["pid", "ppid", "create_time", "cmdline"]
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """The process table, then the monitors."""
+    """Measure the process table, then the monitors."""
     yield from looks(plan)
     yield from rounds(plan)
 
@@ -46,7 +46,7 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def looks(plan: Plan) -> Iterator[Row]:
-    """One look at so many processes, beside psutil with the same fields."""
+    """Measure scans of many processes, beside psutil with the same fields."""
     for crowd in CROWDS:
         ours, theirs, pids = [], [], []
         missed = 0
@@ -70,11 +70,11 @@ def looks(plan: Plan) -> Iterator[Row]:
 
 def _sees_a_new_one(table: ProcessTable) -> bool:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as new:
-        return any(one.pid == new.pid for one in table.scan())
+        return any(process.pid == new.pid for process in table.scan())
 
 
 def _timed(what: Callable[[], object]) -> float:
-    """Milliseconds."""
+    """Call a function; return its milliseconds."""
     began = time.perf_counter()
     what()
     return (time.perf_counter() - began) * 1000
@@ -84,7 +84,7 @@ def _timed(what: Callable[[], object]) -> float:
 
 
 def rounds(plan: Plan) -> Iterator[Row]:
-    """The same round, with few and many results on the server and rows in the store."""
+    """Measure a round with few and many results on the server and rows in the store."""
     runs: defaultdict[str, list[float]] = defaultdict(list)
     with ExitStack() as open_ones:
         ask = {f"{n:,} results": open_ones.enter_context(monitored(n, 1)) for n in RESULTS}
@@ -102,14 +102,14 @@ def rounds(plan: Plan) -> Iterator[Row]:
 
 
 def _flat(figure: str, few: str, many: str, runs: dict[str, list[float]]) -> Row:
-    """Many must cost what few cost."""
+    """Return a row whose limit for many is the cost of few, with a tolerance."""
     limit = median(runs[few]) * 1.2
     return Row(f"{figure} {many}", "ms", "flat: ≤ 1.2 ×", runs[many], limit, {few: runs[few]})
 
 
 @contextmanager
 def monitored(results: int, days: int) -> Iterator[Runtime]:
-    """A runtime over a server with so many results, and so many days of history."""
+    """Open a runtime with `results` on its queue server and `days` of history."""
     say(f"preparing {results:,} results, {days} days")
     with serving(results) as port:
         change = {"queue": {"url": f"http://127.0.0.1:{port}"}}
@@ -121,7 +121,7 @@ def monitored(results: int, days: int) -> Iterator[Runtime]:
 
 
 def one_round(runtime: Runtime) -> float:
-    """Milliseconds of every monitor's look, kept and judged, and the snapshot of it."""
+    """Return the milliseconds of one sample by every monitor and the snapshot after them."""
 
     async def look() -> None:
         for name in ROUND:
@@ -134,7 +134,7 @@ def one_round(runtime: Runtime) -> float:
 
 
 def opened(runtime: Runtime) -> float:
-    """Milliseconds from a store on disk to a snapshot: what a console begins with."""
+    """Return the milliseconds from a store on disk to a snapshot, as at a console's start."""
     box: Box = runtime.box
     view = StoreView(box, discover_monitors())
     began = time.perf_counter()
@@ -145,7 +145,7 @@ def opened(runtime: Runtime) -> float:
 
 @contextmanager
 def serving(results: int) -> Iterator[int]:
-    """The rig's queue server with so many results; its port."""
+    """Run the demo queue server with `results` results; yield its port."""
     port = find_free_port()
     line = [sys.executable, "-m", "tests.bench.full_queue", str(port), str(results)]
     server = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

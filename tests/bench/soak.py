@@ -1,7 +1,7 @@
-"""`python -m tests.bench.soak [MINUTES [TIMES]]`: a daemon at work, and what grows meanwhile.
+"""A soak test of the daemon's resource usage: `python -m tests.bench.soak [MINUTES [TIMES]]`.
 
-Every monitor looks `TIMES` as often as usual, 12 unless told, and the store and the daemon's memory
-hold from the start what they would hold after days: whatever still grows then, grows for ever.
+Every monitor runs `TIMES` as often as usual (default 12). The store and the daemon's memory hold
+from the start as much as after days of operation: growth beyond that is unbounded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tests.bench.quiet import ROLES, Box, empty_box
 from tests.bench.store import journal
 
 TIMES = 12.0
-"""Half an hour is six."""
+"""Factor of the monitors' frequency: half an hour stands for six."""
 EVERY_S, ENDS_S = 30.0, 300.0
-"""Between two readings; the length of the beginning and of the end that are compared."""
+"""Seconds between readings; seconds at the start and at the end that are compared."""
 
 Reading = Mapping[str, float]
 
 
 def soak(minutes: float, times: float = TIMES) -> list[tuple[float, Reading]]:
-    """(seconds since the start, reading) for so many minutes."""
+    """Run a daemon for some minutes; return (seconds since the start, reading) pairs."""
     read: list[tuple[float, Reading]] = []
     with empty_box(compressed(times), trickle=True) as box:
         start_aged(box, times, (*ROLES, "trickle"))
@@ -41,7 +41,7 @@ def soak(minutes: float, times: float = TIMES) -> list[tuple[float, Reading]]:
 
 
 def look(box: Box, pid: int) -> Reading:
-    """Everything of the daemon that might grow. Raises OSError when it is gone."""
+    """Take a reading of all that might grow. Raises OSError when the daemon is gone."""
     store = Paths(box.state).store
     status = Path(f"/proc/{pid}/status").read_text()
     resident = int(status.partition("VmRSS:")[2].split()[0])
@@ -57,12 +57,12 @@ def look(box: Box, pid: int) -> Reading:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """What a value grows by in an hour, by least squares over (seconds, value)."""
+    """Return a value's growth per hour, by least squares over (seconds, value)."""
     return 3600 * statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
 def table(read: Sequence[tuple[float, Reading]]) -> str:
-    """A line for each figure: the beginning beside the end."""
+    """Return a Markdown table: for each figure, the start beside the end."""
     last = read[-1][0]
     heads = ("figure", "first 5 min", "last 5 min", "most", "growth per hour", "the same settled")
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]

@@ -1,4 +1,4 @@
-"""Years of history in a moment: rows as the monitors write them, at their default intervals."""
+"""Bulk history for a store: rows as the monitors write them, at their default intervals."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ SAMPLES: dict[str, tuple[int, dict[str, object]]] = {
     "canary": (1_800, {"ok": True, "latency_s": 0.2, "work_s": 0.1, "queue_s": 0.1}),
     "worker": (300, {"roles": {}, "instances": []}),
 }  # fmt: skip
-"""Monitor -> seconds between two looks, and what one saw."""
+"""Monitor -> (seconds between samples, data of a sample)."""
 FACTS = 300
-"""Commits between two looks at the log, each of a page or two."""
+"""Commits between two checks of the WAL's size, each of a page or two."""
 EVENT_S, CRON_S = 3_600, 60
-"""A line of the ledger an hour, and one role."""
+"""Seconds between events: by default, and for a role that cron ensures each minute."""
 
 
 def journal(path: Path) -> Path:
-    """The store's write-ahead log."""
+    """Return the path of the store's write-ahead log."""
     return path.with_name(f"{path.name}-wal")
 
 
 def fill_journal(path: Path) -> None:
-    """Write until the log is as long as it gets: its file is kept, and written from the start.
+    """Write until the WAL no longer grows: SQLite then reuses the file from its start.
 
-    Somebody must have the store open: who closes it last removes the log.
+    Another process must have the store open: the last connection to close removes the WAL.
     """
     with closing(Store(path)) as store:
         size = -1
@@ -59,10 +59,10 @@ def fill(
     seen: Mapping[str, object] | None = None,
     lines: int | None = None,
 ) -> None:
-    """Write so many days of samples and ledger into a store, the newest a moment ago.
+    """Write `days` of samples and events into a store, the newest a moment ago.
 
-    `times`: everything happened so many times as fast. `seen`: what each monitor saw, if not the
-    usual. `lines`: so many of the ledger, one a minute, as of who has a role ensured by cron.
+    `times` divides the samples' intervals. `seen` overrides the data of each monitor's samples.
+    `lines` is a number of events, one a minute, as when cron ensures a role.
     """
     pause_s = EVENT_S if lines is None else CRON_S
     now = clock.now()

@@ -1,4 +1,4 @@
-"""The table of ratios: one row for each figure, its budget beside it."""
+"""The table of results: one row for each figure, with its budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Runs = Mapping[str, Sequence[float]]
-"""Whose figures -> one of each round."""
+"""Program -> its values, one for each measurement."""
 
 HEADS = (
     "figure", "ours", "spread", "runs", "limit", "ratio", "verdict", "budget", "the others",
@@ -15,27 +15,27 @@ HEADS = (
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one; never call it with none."""
+    """Return the median. Raises StatisticsError without values."""
     return float(statistics.median(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure: what we cost, what others do, and what is allowed."""
+    """One figure: the console's values, the other programs' values and the limit."""
 
     figure: str
     unit: str
     budget: str
-    """In the words of the task."""
+    """The budget as text."""
     ours: Sequence[float]
     limit: float | None
-    """What the budget comes to in this run; None: what it needs could not be had."""
+    """The budget's value in this run; None if a value it needs was not measured."""
     others: Runs = field(default_factory=dict)
     note: str = ""
 
     @property
     def verdict(self) -> str:
-        """Met, missed, or not to be told."""
+        """Whether the limit is met, missed or not measured."""
         if self.limit is None or not self.ours:
             return "not measured"
         return "met" if median(self.ours) <= self.limit else "**MISSED**"
@@ -45,7 +45,7 @@ class Row:
         return "MISSED" in self.verdict
 
     def cells(self) -> list[str]:
-        """The row as text."""
+        """Return the row's cells as text."""
         ours = median(self.ours) if self.ours else None
         others = [f"{who} {figure(median(runs))}" for who, runs in self.others.items() if runs]
         return [
@@ -62,7 +62,7 @@ class Row:
 
 
 def figure(value: float | None) -> str:
-    """Three digits are more than the noise allows."""
+    """Format a value with three digits: more would be noise."""
     if value is None:
         return "–"
     if abs(value) >= 100:
@@ -71,16 +71,16 @@ def figure(value: float | None) -> str:
 
 
 def least(*limits: float | None) -> float | None:
-    """The tightest of several limits, of those that are known."""
+    """Return the lowest of the known limits, or None."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def of(runs: Runs, who: str, times: float = 1.0, plus: float = 0.0) -> float | None:
-    """A limit made of another's median; None when it was not measured."""
+    """Return a limit from a program's median, or None if the program was not measured."""
     return median(runs[who]) * times + plus if runs.get(who) else None
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table."""
+    """Return the table as Markdown."""
     lines = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""A program in a pty of its own: what it writes and when, and how it answers a key."""
+"""A program in its own pty: its output, the times of its output, and its answers to keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.bench.emulator import Emulator
 
 COLUMNS, ROWS = 120, 40
 QUIET_S = 0.05
-"""Silence that ends an answer."""
+"""Seconds of silence that end an answer."""
 PATIENCE_S = 30.0
 KEYS = {"Down": "\x1b[B", "Up": "\x1b[A", "Tab": "\t"}
 now = time.monotonic
@@ -30,11 +30,11 @@ def _take_terminal() -> None:
 
 
 class Ended(Exception):
-    """The program ended unasked, or did not show what it should."""
+    """The program ended unexpectedly, or did not show the expected text."""
 
 
 class Terminal:
-    """Leaving it ends what still runs in it."""
+    """A program in a pty; the context manager's exit ends the program."""
 
     def __init__(self, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
         self.name = os.path.basename(argv[0])
@@ -86,7 +86,7 @@ class Terminal:
     # --- reading ---------------------------------------------------------------------------
 
     def read(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Read for so long, or until something is so; draw only while nothing is to be read."""
+        """Read for some seconds or until a condition; draw only while no input is ready."""
         deadline = now() + seconds
         while not until() and self.ended is None and (left := deadline - now()) > 0:
             ready = dict(self._poll.poll(0 if self._undrawn else left * 1000))
@@ -100,7 +100,7 @@ class Terminal:
     def _take(self) -> None:
         try:
             chunk = os.read(self._tty, 65_536)
-        except OSError:  # nobody has the other end open any more
+        except OSError:  # the other end is closed
             self._poll.unregister(self._tty)
             return
         moment = now()
@@ -112,7 +112,7 @@ class Terminal:
             self._undrawn.append((moment, drawable))
 
     def shows(self, what: Callable[[str], bool], patience: float = PATIENCE_S) -> float:
-        """When the bytes came that made the screen show something. Raises Ended."""
+        """Return the arrival time of the bytes that made the screen match. Raises Ended."""
         deadline = now() + patience
         while now() < deadline and self.ended is None:
             self.read(min(0.5, deadline - now()), until=lambda: bool(self._undrawn))
@@ -125,7 +125,7 @@ class Terminal:
         raise Ended(f"{self.name}: not shown:\n{self.emulator.text.strip()[:2000]}")
 
     def _take_all(self) -> None:
-        """Drawing is slow: stamp what has come meanwhile, before it is looked at."""
+        """Read all pending output, to time its arrival: drawing is slow."""
         while self._tty in dict(self._poll.poll(0)):
             before = len(self.arrivals)
             self._take()
@@ -133,18 +133,18 @@ class Terminal:
                 return
 
     def blind(self) -> None:
-        """From here on nobody looks at the screen: drawing would cost the program its CPU."""
+        """Stop drawing: it would take CPU time from the program."""
         self._drawing = False
         self._undrawn.clear()
 
     def seeing(self) -> None:
-        """Draw again, from here on."""
+        """Resume drawing."""
         self._drawing = True
 
     # --- figures ---------------------------------------------------------------------------
 
     def written(self, since: float) -> int:
-        """Bytes written since a moment."""
+        """Return the number of bytes written since a moment."""
         return sum(size for moment, size in self.arrivals if moment >= since)
 
     def _silence(self, patience: float = 2.0) -> None:
@@ -153,14 +153,14 @@ class Terminal:
             pass
 
     def _heard(self, within: float) -> bool:
-        """Whether something is written within some seconds."""
+        """Return True if the program writes within some seconds."""
         count = len(self.arrivals)
         self.read(within, until=lambda: len(self.arrivals) > count)
         return len(self.arrivals) > count
 
     def press(self, key: str) -> tuple[float, float] | None:
-        """(ms to the first byte, ms to the last before silence); None when nothing came."""
-        self.read(random.uniform(0.1, 0.4))  # in step with no refresh
+        """Return (ms to the first byte, ms to the last before silence); None without output."""
+        self.read(random.uniform(0.1, 0.4))  # not in phase with a refresh
         self._silence()
         count, sent = len(self.arrivals), now()
         os.write(self._tty, KEYS.get(key, key).encode())
@@ -170,7 +170,7 @@ class Terminal:
         return (self.arrivals[count][0] - sent) * 1000, (self.arrivals[-1][0] - sent) * 1000
 
     def quit(self, keys: Sequence[str]) -> tuple[float, list[str]]:
-        """(seconds to the exit, what was left on). Raises Ended."""
+        """Return (seconds to the exit, modes left on). Raises Ended."""
         if self.ended is not None:
             raise Ended(f"{self.name} ended unasked")
         asked = now()
@@ -186,5 +186,5 @@ class Terminal:
         return self.ended - asked, left
 
     def pids(self) -> list[int]:
-        """The program and what it has started."""
+        """Return the PIDs of the program and its descendants."""
         return machine.tree(self.process.pid)

@@ -1,4 +1,4 @@
-"""What it costs to watch a box in which nothing happens: ours, the floors and the peers."""
+"""Costs of watching an idle box: the console, the floors and the peers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OURS = "ours"
 FLOOR, STILL = "Textual", "Textual, still"
 NAME = "watching"
 CROWDED = ("htop", "glances")
-"""Those peers that show processes: what many of them cost is of interest."""
+"""Peers that list processes, measured among many processes too."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """Figure -> whose -> one value of each round."""
+    """Measured values: figure -> program -> one value for each measurement."""
 
     figures: defaultdict[str, defaultdict[str, list[float]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
@@ -35,7 +35,7 @@ class Seen:
             self.figures[name][who].append(value)
 
     def row(self, name: str, figure: str, unit: str, budget: str, limit: Limit) -> Row:
-        """A row of the table about one of the figures."""
+        """Return the table row of a figure."""
         runs = self.figures[name]
         others = {who: values for who, values in runs.items() if who != OURS}
         return Row(figure, unit, budget, runs[OURS], limit(runs), others)
@@ -45,7 +45,7 @@ Limit = Callable[[Runs], float | None]
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Every figure of a terminal program."""
+    """Measure every figure of the terminal programs."""
     seen = Seen()
     with quiet_box() as box:
         programs = [ours(box), *peers.screens()]
@@ -68,12 +68,12 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def ours(box: Box) -> Peer:
-    """The console as one of the programs."""
+    """Return the console as one of the programs."""
     return Peer(OURS, box.argv(), "HEALTHY", whole="q leave")
 
 
 def opening(seen: Seen, program: Peer) -> None:
-    """Open it, wait until it has painted, leave it."""
+    """Open a program, wait until it has painted, and quit it."""
     try:
         with Terminal(program.argv) as terminal:
             first, whole = painted(terminal, program)
@@ -85,14 +85,14 @@ def opening(seen: Seen, program: Peer) -> None:
 
 
 def painted(terminal: Terminal, program: Peer) -> tuple[float, float]:
-    """Seconds from the start to what is looked for first, and to the whole screen. Raises Ended."""
+    """Return the seconds from the start to the first paint and to the whole. Raises Ended."""
     first = terminal.shows(lambda text: program.ready in text)
     whole = terminal.shows(lambda text: program.whole in text) if program.whole else first
     return first - terminal.started, whole - terminal.started
 
 
 def one_session(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -> None:
-    """Open it, watch it, press keys, leave it."""
+    """Open a program, watch it, press keys and quit it."""
     try:
         with Terminal(program.argv) as terminal:
             painted(terminal, program)
@@ -109,7 +109,7 @@ def one_session(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) 
 def watch(
     plan: Plan, seen: Seen, program: Peer, terminal: Terminal, servants: Sequence[int]
 ) -> None:
-    """CPU, bytes and memory while no key is pressed."""
+    """Measure CPU, bytes written and memory while no key is pressed."""
     terminal.read(plan.calm_s(program.name == OURS))
     terminal.blind()
     whole = [*terminal.pids(), *servants]
@@ -126,7 +126,7 @@ def watch(
 
 
 def press(plan: Plan, seen: Seen, program: Peer, terminal: Terminal, figure: str = "key") -> None:
-    """From a key to the first byte, and to the last one."""
+    """Measure the time from a key to the first byte and to the last one."""
     keys = [program.key, "Up" if program.key == "Down" else program.key]
     answers = [terminal.press(keys[number % 2]) for number in range(plan.presses)]
     if told := [answer for answer in answers if answer is not None]:
@@ -135,7 +135,7 @@ def press(plan: Plan, seen: Seen, program: Peer, terminal: Terminal, figure: str
 
 
 def among_many(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -> None:
-    """The same CPU, where the box has many more processes."""
+    """Measure the CPU on a machine with many more processes."""
     try:
         with Terminal(program.argv) as terminal:
             terminal.shows(lambda text: program.ready in text)
@@ -156,7 +156,7 @@ def among_many(plan: Plan, seen: Seen, program: Peer, servants: Sequence[int]) -
 
 
 def first_paint(seen: Seen) -> Row:
-    """What is to be read first, the verdict: told before the rest is loaded."""
+    """Return the row of the first paint: the verdict, shown before the rest is loaded."""
     return seen.row(
         "first_paint_s", "first paint: the verdict, 120×40, daemon running", "s",
         "≤ 1.25 × the bare Textual app; below glances",
@@ -165,7 +165,7 @@ def first_paint(seen: Seen) -> Row:
 
 
 def whole_paint(seen: Seen) -> Row:
-    """All of the board; a bare Textual app is later than glances itself."""
+    """Return the row of the whole paint; a bare Textual app is later than glances."""
     return seen.row(
         "whole_paint_s", "the whole console is painted", "s",
         "≤ 1.25 × the bare Textual app", lambda runs: of(runs, FLOOR, 1.25),

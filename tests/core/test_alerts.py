@@ -1,9 +1,8 @@
-"""Alerts: what is wrong in two looks is raised once; the ledger alone says what stands."""
+"""Alerts are raised once after two samples, and open alerts are derived from events only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +32,7 @@ from console.core.model.views import (
     RoleView,
     Severity,
 )
+from console.core.records import replace
 
 NOW = Moment(1_762_165_640.0, 1000.0, "b1")
 WORKER = Role("worker", "rpa_worker.py")
@@ -48,7 +48,7 @@ def role(found: int, state: RoleState = RoleState.READY, name: str = "worker") -
     return RoleView(replace(WORKER, name=name), state, "why", instances=found_)
 
 
-def test_the_text_of_an_alert_follows_the_state() -> None:
+def test_alert_reason_follows_the_role_state() -> None:
     death = Event(K.DIED, NOW, "worker", "shim", "exit code 1")
     waiting = replace(role(0, RoleState.BACKOFF), last_death=death, reason="restart 2 of 3")
     parked = replace(role(0, RoleState.PARKED), last_death=death, reason="3 restarts within 10m")
@@ -136,7 +136,9 @@ BLIND = snapshot(role(0, RoleState.UNKNOWN))
         (snapshot(baseline=BaselineView("invalid")), [("baseline.invalid", "info")]),
     ],
 )
-def test_what_is_wrong(view: Snapshot, expected: list[tuple[str, str]]) -> None:
+def test_detect_alerts_maps_findings_to_keys_and_severities(
+    view: Snapshot, expected: list[tuple[str, str]]
+) -> None:
     assert [(one.key, one.severity.value) for one in detect_alerts(view)] == expected
 
 
@@ -152,7 +154,9 @@ LEARNT = Thresholds(92.0, 0.5, 8, 32)
         (QueueView("u", latency_s=0.51), [("canary.slow", "warning")]),
     ],
 )
-def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]]) -> None:
+def test_detect_alerts_uses_learnt_thresholds(
+    view: QueueView, expected: list[tuple[str, str]]
+) -> None:
     found = detect_alerts(snapshot(role(1), queue=view), LEARNT)
     assert [(one.key, one.severity.value) for one in found] == expected
     assert detect_alerts(snapshot(role(1), queue=view)) == ()
@@ -164,7 +168,7 @@ def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]
         (Health(HealthState.FAILING, "x", kind="tasks"), {}, ("queue.success", "critical")),
         (Health(HealthState.FAILING, "x", False, "tasks", True), {}, ("queue.success", "critical")),
         (Health(HealthState.FAILING, "x", False, "tasks"), {}, ("queue.success", "warning")),
-        # a queue that gets shorter is a warning, one that does not is more
+        # A long queue that drains is a warning. One that does not drain is critical.
         (Health(HealthState.FAILING, "x", False, "long"), {"size": 30, "drain_s": 60.0},
          ("queue.long", "warning")),
         (Health(HealthState.FAILING, "x", False, "long"), {"size": 30}, ("queue.long", "critical")),
@@ -173,7 +177,7 @@ def test_what_is_not_normal_here(view: QueueView, expected: list[tuple[str, str]
          ("queue.lost", "critical")),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_the_queue(
+def test_detect_alerts_maps_queue_health_to_severity(
     health: Health, queue: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     watched = [MonitorView("queue", 10.0, health)]
@@ -181,13 +185,13 @@ def test_what_is_wrong_with_the_queue(
     assert [(one.key, one.severity.value) for one in detect_alerts(view)] == [expected]
 
 
-def test_a_new_server_that_lost_no_task_is_no_alert() -> None:
+def test_new_queue_server_without_lost_tasks_raises_no_alert() -> None:
     view = snapshot(role(1), queue=QueueView("u", loss_message="began anew: 5 results"))
     assert detect_alerts(view) == ()
 
 
 class Book:
-    """A daemon's looks, and the ledger that it writes."""
+    """A daemon that evaluates snapshots and writes the alert events."""
 
     def __init__(self) -> None:
         self.watch, self.events = UnconfirmedAlerts(), list[Event]()
@@ -210,48 +214,48 @@ class Book:
         return [f"+{one.key}" for one in raised] + [f"-{one.key}" for one in resolved]
 
 
-def test_raised_after_two_looks_and_resolved_after_two() -> None:
-    book = Book()
-    assert [book.look(one) for one in (DOWN, DOWN, DOWN, GOOD, GOOD, GOOD)] == [
+def test_alert_needs_two_samples_to_be_raised_and_to_be_resolved() -> None:
+    daemon = Book()
+    assert [daemon.look(one) for one in (DOWN, DOWN, DOWN, GOOD, GOOD, GOOD)] == [
         [], ["+worker.down"], [], [], ["-worker.down"], [],
     ]  # fmt: skip
 
 
-def test_flapping_raises_nothing_and_resolves_nothing() -> None:
-    book = Book()
-    assert [book.look(one) for one in (DOWN, GOOD) * 5] == [[]] * 10
+def test_flapping_neither_raises_nor_resolves_alerts() -> None:
+    daemon = Book()
+    assert [daemon.look(one) for one in (DOWN, GOOD) * 5] == [[]] * 10
     for view in (DOWN, DOWN, *(GOOD, DOWN) * 5):
-        book.look(view)
-    assert keys(book.stand) == ["worker.down"] and len(book.events) == 1
+        daemon.look(view)
+    assert keys(daemon.stand) == ["worker.down"] and len(daemon.events) == 1
 
 
-def test_what_cannot_be_seen_neither_raises_nor_resolves() -> None:
-    book = Book()
+def test_unknown_state_neither_raises_nor_resolves_alerts() -> None:
+    daemon = Book()
     for view in (DOWN, DOWN, BLIND, BLIND, BLIND):
-        book.look(view)
-    assert keys(book.stand) == ["worker.down"]
+        daemon.look(view)
+    assert keys(daemon.stand) == ["worker.down"]
     late = snapshot(role(1), monitors=[monitor("worker", HealthState.OVERDUE)])
     for _ in range(3):
-        book.look(late)
-    assert keys(book.stand) == ["worker.down", "worker.blind"]
+        daemon.look(late)
+    assert keys(daemon.stand) == ["worker.down", "worker.blind"]
 
 
-def test_an_acknowledged_alert_stands_quietly_until_it_is_resolved() -> None:
-    book = Book()
+def test_acknowledged_alert_stays_open_until_resolved() -> None:
+    daemon = Book()
     for view in (DOWN, DOWN):
-        book.look(view)
-    book.write(K.ALERT_ACKNOWLEDGED, book.stand[0], "cli:ana")
-    assert [book.look(DOWN) for _ in range(3)] == [[]] * 3
-    (alert,) = book.stand
+        daemon.look(view)
+    daemon.write(K.ALERT_ACKNOWLEDGED, daemon.stand[0], "cli:ana")
+    assert [daemon.look(DOWN) for _ in range(3)] == [[]] * 3
+    (alert,) = daemon.stand
     assert (alert.acknowledged, alert.event_id, alert.since) == ("cli:ana", 1, NOW)
-    assert [book.look(GOOD) for _ in range(2)] == [[], ["-worker.down"]]
-    assert book.stand == ()
+    assert [daemon.look(GOOD) for _ in range(2)] == [[], ["-worker.down"]]
+    assert daemon.stand == ()
     for view in (DOWN, DOWN):
-        book.look(view)
-    assert book.stand[0].acknowledged == ""
+        daemon.look(view)
+    assert daemon.stand[0].acknowledged == ""
 
 
-def test_the_worst_comes_first() -> None:
+def test_alerts_are_sorted_by_severity() -> None:
     view = snapshot(
         role(2),
         monitors=[monitor("canary", HealthState.FAILING)],
@@ -260,14 +264,14 @@ def test_the_worst_comes_first() -> None:
     assert [one.severity for one in detect_alerts(view)] == list(Severity)
 
 
-def test_foreign_lines_of_the_ledger_break_nothing() -> None:
-    odd = [
+def test_fold_open_alerts_tolerates_malformed_events() -> None:
+    malformed = [
         Event(K.ALERT_RAISED, NOW, data={"key": "a.b", "severity": "apocalyptic"}),
         Event(K.ALERT_RAISED, NOW, data={}),
         Event(K.ALERT_ACKNOWLEDGED, NOW, data={"key": 4}),
         Event(K.ALERT_RESOLVED, NOW),
     ]
-    (alert,) = fold_open_alerts(odd)
+    (alert,) = fold_open_alerts(malformed)
     assert (alert.key, alert.severity, alert.title) == ("a.b", Severity.WARNING, "a.b")
 
 
@@ -277,30 +281,29 @@ views = st.sampled_from(
 
 
 @given(st.lists(views, max_size=40), st.integers(0, 40))
-def test_nothing_is_raised_twice_and_a_restart_changes_nothing(
+def test_daemon_restart_never_raises_an_open_alert_again(
     looks: list[Snapshot], restart: int
 ) -> None:
-    book = Book()
+    daemon = Book()
     for index, view in enumerate(looks):
         if index == restart:
-            book.watch = (
-                UnconfirmedAlerts()
-            )  # the daemon was restarted: what it keeps is the ledger
-        before = set(keys(book.stand))
-        said = book.look(view)
-        assert not {one[1:] for one in said if one[0] == "+"} & before
-        assert {one[1:] for one in said if one[0] == "-"} <= before
-    raised = [e.data["key"] for e in book.events if e.kind is K.ALERT_RAISED]
-    over = [e.data["key"] for e in book.events if e.kind is K.ALERT_RESOLVED]
-    assert sorted(raised) == sorted(over + keys(book.stand))
+            daemon.watch = UnconfirmedAlerts()  # A restarted daemon keeps only the events.
+        before = set(keys(daemon.stand))
+        changes = daemon.look(view)
+        assert not {one[1:] for one in changes if one[0] == "+"} & before
+        assert {one[1:] for one in changes if one[0] == "-"} <= before
+    raised = [e.data["key"] for e in daemon.events if e.kind is K.ALERT_RAISED]
+    over = [e.data["key"] for e in daemon.events if e.kind is K.ALERT_RESOLVED]
+    assert sorted(raised) == sorted(over + keys(daemon.stand))
 
 
 @given(st.lists(views, max_size=30), st.integers(0, 30))
-def test_the_fold_can_be_taken_up_anywhere(looks: list[Snapshot], cut: int) -> None:
-    book = Book()
+def test_fold_open_alerts_resumes_at_any_event(looks: list[Snapshot], cut: int) -> None:
+    daemon = Book()
     for view in looks:
-        book.look(view)
-    for again in (cut, max(0, cut - 3)):  # lines that are read twice change nothing
+        daemon.look(view)
+    for again in (cut, max(0, cut - 3)):  # Events that are read twice change nothing.
         assert (
-            fold_open_alerts(book.events[again:], fold_open_alerts(book.events[:cut])) == book.stand
+            fold_open_alerts(daemon.events[again:], fold_open_alerts(daemon.events[:cut]))
+            == daemon.stand
         )

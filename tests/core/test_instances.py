@@ -1,4 +1,4 @@
-"""Which processes are a worker, and which only speak of one."""
+"""Grouping of processes into the instances of a role."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROLE = Role("worker", match="rpa_worker.py", command=("python", "rpa_worker.py")
 
 
 def argv(line: str) -> tuple[str, ...]:
-    """Words of a line; what stands after a bar is one word."""
+    """Split a line into words. The text after `|` is one word."""
     head, bar, last = line.partition("|")
     return (*head.split(), last) if bar else tuple(head.split())
 
@@ -39,23 +39,23 @@ def argv(line: str) -> tuple[str, ...]:
 def proc(
     pid: int, ppid: int, line: str = "bash", ticks: int | None = None, **more: object
 ) -> Process:
-    """A process as the table shows it."""
+    """Return a process as the process table shows it."""
     start = pid if ticks is None else ticks
     started = Moment(start / 100, start / 100, BOOT)
     return Process(Identity(pid, start, BOOT), ppid, argv(line), started, **more)  # type: ignore[arg-type]
 
 
 def pids(instances: tuple[Instance, ...]) -> list[tuple[int, ...]]:
-    """The trees' PIDs."""
+    """Return the PIDs of each instance."""
     return [instance.pids for instance in instances]
 
 
 def grouped(seen: list[Process]) -> tuple[Instance, ...]:
-    """The role's instances in this table."""
+    """Return the role's instances among these processes."""
     return group_instances(ROLE, seen, ProcessForest(seen), BoxScope("box"))
 
 
-def test_a_launcher_and_its_interpreter_are_one() -> None:
+def test_launcher_and_its_interpreter_are_one_instance() -> None:
     seen = [
         proc(3648, 1, "/agi/.venv/bin/python rpa_worker.py"),
         proc(52928, 3648, "/usr/bin/python3.11 rpa_worker.py"),
@@ -64,7 +64,7 @@ def test_a_launcher_and_its_interpreter_are_one() -> None:
     assert pids(grouped(seen)) == [(3648, 52928)]
 
 
-def test_a_long_chain_is_one_and_children_belong_to_it() -> None:
+def test_launcher_chain_and_its_children_are_one_instance() -> None:
     seen = [
         proc(10, 1, "sudo -u rpa timeout 9 sh -c|python rpa_worker.py"),
         proc(11, 10, "timeout 9 sh -c|python rpa_worker.py"),
@@ -77,7 +77,7 @@ def test_a_long_chain_is_one_and_children_belong_to_it() -> None:
     assert pids(grouped(seen)) == [(10, 11, 12, 13, 14, 15)]
 
 
-def test_two_roots_are_two_oldest_first() -> None:
+def test_separate_roots_are_separate_instances_oldest_first() -> None:
     seen = [proc(20, 1, "python rpa_worker.py", 900), proc(30, 1, "python rpa_worker.py", 100)]
     found = grouped(seen)
     assert pids(found) == [(30,), (20,)]
@@ -87,8 +87,8 @@ def test_two_roots_are_two_oldest_first() -> None:
 
 
 @pytest.mark.parametrize("program", ["shim/program.py", "shim.py"])
-def test_a_shim_starts_an_instance_of_its_own(program: str) -> None:
-    """The second path is that of version 0.1.0, whose shims may still run after an upgrade."""
+def test_process_under_a_shim_is_a_separate_instance(program: str) -> None:
+    """Shims of version 0.1.0 use the second path. They may still run after an upgrade."""
     seen = [
         proc(10, 1, "python rpa_worker.py"),
         proc(11, 10, f"python -I -S /x/console/system/{program} worker 3 4 5 6"),
@@ -97,7 +97,7 @@ def test_a_shim_starts_an_instance_of_its_own(program: str) -> None:
     assert pids(grouped(seen)) == [(10,), (12,)]
 
 
-def test_a_torn_list_makes_no_strange_family() -> None:
+def test_inconsistent_parents_do_not_join_instances() -> None:
     younger = [proc(10, 1, "python rpa_worker.py", 500), proc(11, 10, "python rpa_worker.py", 100)]
     assert pids(grouped(younger)) == [(11,), (10,)], "a parent younger than its child"
     loop = [
@@ -108,7 +108,7 @@ def test_a_torn_list_makes_no_strange_family() -> None:
     assert pids(grouped(loop)) == [(11, 10), (12,)]
 
 
-def test_boxes_are_told_apart() -> None:
+def test_belongs_to_role_distinguishes_boxes() -> None:
     seen = proc(10, 1, "python rpa_worker.py", cwd="/a", env={BOX_VARIABLE: "one", "PORT": "1"})
     assert belongs_to_role(seen, ROLE, BoxScope("one")) and belongs_to_role(
         seen, ROLE, BoxScope("two")
@@ -129,8 +129,8 @@ def test_boxes_are_told_apart() -> None:
     )
 
 
-def test_a_role_means_the_processes_of_its_own_user() -> None:
-    """Those of another role's user are looked at as well, and are none of it."""
+def test_role_matches_only_processes_of_its_own_user() -> None:
+    """The scan also reads processes of another role's user. They do not belong to this role."""
     seen = proc(10, 1, "python rpa_worker.py", uid=1000)
     robots = Role("robots", match="rpa_worker.py", user="robot")
     scope = BoxScope("box", (ROLE, robots), {"worker": 0, "robots": 1000})
@@ -140,12 +140,12 @@ def test_a_role_means_the_processes_of_its_own_user() -> None:
     assert belongs_to_role(seen, ROLE, everybody)
 
 
-def test_processes_of_one_grant_are_one_instance() -> None:
-    """A child that was cut loose runs the same script; that of another role's grant is another."""
+def test_processes_of_one_token_are_one_instance() -> None:
+    """A detached child runs the same script. A process with another role's token is separate."""
     marks = dict(zip(ENV_MARKERS, ("a", "worker", "7"), strict=True))
     line = "python rpa_worker.py"
-    one, loose = proc(10, 1, line, env=marks), proc(20, 1, line, env=marks)
-    both = [one, loose]
+    one, detached = proc(10, 1, line, env=marks), proc(20, 1, line, env=marks)
+    both = [one, detached]
     assert pids(group_instances(ROLE, both, ProcessForest(both), BoxScope("b"))) == [(10, 20)]
     started = [proc(pid, 1, line, env=marks | {ENV_MARKERS[1]: "watchdog"}) for pid in (30, 40)]
     assert pids(group_instances(ROLE, started, ProcessForest(started), BoxScope("b"))) == [
@@ -154,7 +154,7 @@ def test_processes_of_one_grant_are_one_instance() -> None:
     ]
 
 
-def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:
+def test_renamed_interpreter_is_recognized_by_its_executable() -> None:
     seen = proc(10, 1, "/agi/rpa-runner rpa_worker.py")
     assert filter_candidates([ROLE], [seen]) == (seen,)
     assert not belongs_to_role(seen, ROLE, BoxScope("box"))
@@ -166,7 +166,7 @@ def test_an_interpreter_under_another_name_is_known_by_its_program() -> None:
     )
 
 
-def test_lineage_and_code() -> None:
+def test_lineage_lists_ancestors_and_inline_code_is_detected() -> None:
     seen = [proc(1, 0, "init"), proc(5, 1, "sh -c|rpa-console ensure"), proc(9, 5, "rpa-console")]
     assert [one.pid for one in lineage(9, seen)] == [9, 5, 1]
     assert (
@@ -182,7 +182,7 @@ LINES = ["python rpa_worker.py", "sh -c|python rpa_worker.py", "bash", "vim rpa_
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[Process]:
-    """Any table, torn ones included: loops, parents that are gone, zombies, equal starts."""
+    """Draw any process table, including loops, missing parents, zombies and equal start times."""
     count = draw(st.integers(0, 12))
     return [
         proc(
@@ -197,26 +197,26 @@ def tables(draw: st.DrawFn) -> list[Process]:
 
 
 @given(tables())
-def test_grouping_is_a_partition(seen: list[Process]) -> None:
+def test_grouping_assigns_each_process_once(seen: list[Process]) -> None:
     found = grouped(seen)
     members = [pid for instance in found for pid in instance.pids]
     assert len(members) == len(set(members)), "nobody is counted twice"
     assert {one.pid for one in seen if belongs_to_role(one, ROLE, BoxScope("box"))} <= set(members)
     assert all(belongs_to_role(instance.root, ROLE, BoxScope("box")) for instance in found)
-    kinship = ProcessForest(seen)
+    forest = ProcessForest(seen)
     for instance in found:
         for one in instance.processes[1:]:
-            assert instance.pid in kinship.ancestor_pids(one.pid)
+            assert instance.pid in forest.ancestor_pids(one.pid)
     assert list(found) == sorted(found, key=lambda i: (i.identity.ticks, i.pid))
     assert grouped(list(reversed(seen))) == found, "whatever the order of the list"
 
 
-def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
-    """Processes come and go for years, each with its own."""
+def test_filter_candidates_keeps_no_reference_to_command_lines() -> None:
+    """A cache of command lines would grow without limit in a process that runs for years."""
     seen = proc(10, 1, "python other.py --with rpa_worker.py.log")
     before = getrefcount(seen.argv)
     filter_candidates([ROLE], [seen])
-    after = getrefcount(seen.argv)  # not within the assertion, which keeps what it was told
+    after = getrefcount(seen.argv)  # Outside the assertion, which would keep a reference.
     assert after == before
 
 
@@ -230,10 +230,10 @@ def test_a_command_line_that_was_looked_at_is_not_kept() -> None:
         ("python /opt/console/__main__.py", "__main__.py"),
     ],
 )
-def test_the_console_is_no_worker_whatever_a_role_says(line: str, match: str) -> None:
+def test_console_process_never_belongs_to_a_role(line: str, match: str) -> None:
     assert not belongs_to_role(proc(5, 1, line), Role("worker", match), BoxScope("box"))
 
 
-def test_a_shell_that_calls_the_console_and_then_the_worker_is_the_workers() -> None:
+def test_shell_that_runs_console_then_worker_belongs_to_the_role() -> None:
     line = "sh -c|rpa-console ensure watchdog; python rpa_worker.py"
     assert belongs_to_role(proc(5, 1, line), ROLE, BoxScope("box"))

@@ -1,4 +1,4 @@
-"""What counts as a restart, for every count of them."""
+"""The restart count is the same for events and for the role history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLE = Role("worker", "rpa_worker.py")
         ([STARTED, STARTED, STARTED], 0),
     ],
 )
-def test_the_ledger_and_the_memory_of_a_role_count_alike(
+def test_iter_restarts_and_fold_events_count_the_same_restarts(
     kinds: list[EventKind], expected: int
 ) -> None:
     events = [
@@ -38,6 +38,6 @@ def test_the_ledger_and_the_memory_of_a_role_count_alike(
     assert len([*iter_restarts(events)]) == fold_events(events, ROLE).restart_count == expected
 
 
-def test_one_role_is_not_restarted_by_another() -> None:
+def test_start_of_another_role_is_no_restart() -> None:
     events = [Event(DIED, Moment(1.0), "worker"), Event(STARTED, Moment(2.0), "watchdog")]
     assert [*iter_restarts(events)] == []

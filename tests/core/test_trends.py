@@ -1,4 +1,4 @@
-"""Cells of equal time: what falls where, what is unknown, what is worst."""
+"""Trend curves with cells of equal length: bounds, unknown cells and worst values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def day(*readings: TrendPoint, **other: object) -> Trends:
 
 @pytest.mark.parametrize("span", SPANS_S)
 @pytest.mark.parametrize("width", [1, 5, 24, 33, 61, 148, 300])
-def test_a_span_fits_its_width(span: float, width: int) -> None:
+def test_curve_fits_the_requested_width(span: float, width: int) -> None:
     length = choose_cell_length(span, width)
     assert span / length <= width or length == span
     curve = queue_size_curve(day(TrendPoint(NOW, 3)), span, width)
@@ -60,11 +60,13 @@ def test_a_span_fits_its_width(span: float, width: int) -> None:
         ("worker", {"size": 3}, None, TrendPoint(5.0)),
     ],
 )
-def test_readings(monitor: str, data: dict, error: str | None, wanted: TrendPoint) -> None:
+def test_to_trend_point_keeps_only_valid_values(
+    monitor: str, data: dict, error: str | None, wanted: TrendPoint
+) -> None:
     assert to_trend_point(Sample(monitor, Moment(5.0), data, error), Moment(9.0)) == wanted
 
 
-def test_a_cell_shows_its_worst_and_nothing_where_nobody_looked() -> None:
+def test_curve_cell_shows_the_worst_value_or_none_without_samples() -> None:
     known = day(
         TrendPoint(NOW - 3000, 2, 0.5), TrendPoint(NOW - 2990, 9, 1.5), TrendPoint(NOW - 10, 1, 0.2)
     )
@@ -74,7 +76,7 @@ def test_a_cell_shows_its_worst_and_nothing_where_nobody_looked() -> None:
     assert queue_size_curve(known, HOUR_S, 60).values.count(None) == 58
 
 
-def test_success_is_what_ended_in_a_cell_over_counters_that_restart() -> None:
+def test_success_rate_curve_handles_counter_restarts() -> None:
     known = day(
         TrendPoint(NOW - 130, task_counters=(100, 4)),
         TrendPoint(NOW - 70, task_counters=(108, 6)),
@@ -85,13 +87,13 @@ def test_success_is_what_ended_in_a_cell_over_counters_that_restart() -> None:
     assert curve.known_values == (80.0, 50.0)
 
 
-def test_percentiles_are_of_the_span() -> None:
+def test_latency_percentiles_cover_the_span() -> None:
     known = day(*(TrendPoint(NOW - 60 * n, latency_s=float(n)) for n in range(1, 101)))
     assert compute_latency_percentiles(known, HOUR_S) == (30.0, 57.0, HOUR_S)
     assert compute_latency_percentiles(day(), HOUR_S) is None
 
 
-def test_percentiles_of_seldom_canaries_are_of_a_longer_span_and_say_so() -> None:
+def test_latency_percentiles_of_rare_canaries_use_a_longer_span() -> None:
     every_half_hour = day(*(TrendPoint(NOW - 1800 * n, latency_s=float(n)) for n in range(48)))
     assert compute_latency_percentiles(every_half_hour, HOUR_S) == (5.0, 11.0, 6 * HOUR_S)
     four = day(*(TrendPoint(NOW - 1800 * n, latency_s=1.0) for n in range(4)))
@@ -110,7 +112,7 @@ def looks(first: float, last: float) -> list[TrendPoint]:
     return [TrendPoint(NOW - age) for age in range(int(first), int(last), -300)]
 
 
-def test_the_night_is_worst_first_and_unknown_where_nobody_looked() -> None:
+def test_verdict_strip_shows_the_worst_and_unknown_verdicts() -> None:
     hours = 3600.0
     known = day(
         *looks(20 * hours, 12 * hours),
@@ -130,16 +132,16 @@ def test_the_night_is_worst_first_and_unknown_where_nobody_looked() -> None:
     assert len(drawn) == 24
     assert drawn.startswith("   ") and "R" in drawn and "g" in drawn and "uuuu" in drawn
     assert drawn[-1] == "h" and drawn[-3] == "u"
-    assert drawn.count("D") == 0  # the restart's cell says it
+    assert drawn.count("D") == 0  # the cell of the restart shows it
     assert verdict_strip(known, 24)[2][drawn.index("R")].verdict is Verdict.DOWN
 
 
-def test_no_history_is_no_claim() -> None:
+def test_verdict_strip_is_blank_without_history() -> None:
     assert set(strip(day())) == {" "}
-    assert strip(day(*looks(1800, 0))).strip() == ""  # looked at, and nothing was said
+    assert strip(day(*looks(1800, 0))).strip() == ""  # samples, but no verdict
 
 
-def test_restarts_follow_a_death_of_the_same_role() -> None:
+def test_restart_times_require_a_death_of_the_same_role() -> None:
     def event(kind: EventKind, age: float, role: str = "worker") -> Event:
         return Event(kind, Moment(NOW - age), role)
 
@@ -161,7 +163,7 @@ def test_restarts_follow_a_death_of_the_same_role() -> None:
     assert [one.at for one in found.points] == [NOW - 1]
 
 
-def test_days_that_nobody_looks_at_any_more_are_let_go() -> None:
+def test_unused_trends_are_released_by_the_caches() -> None:
     def kept() -> int:
         return sum(isinstance(one, Trends) for one in gc.get_objects())
 

@@ -1,4 +1,4 @@
-"""Real scripts, real HTTP on the loopback, and every process ended by its PID."""
+"""Fixtures for the demo box: real scripts, HTTP on loopback, processes ended by PID."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], timeout: float = 10.0) -> T:
-    """Call the condition until it holds, and return what it said."""
+    """Call the condition until it is true, and return its result."""
     deadline = time.monotonic() + timeout
     while not (answer := condition()):
         if time.monotonic() > deadline:
@@ -35,7 +35,7 @@ def wait_for(condition: Callable[[], T], timeout: float = 10.0) -> T:
 
 
 class Queue:
-    """A queue server process and a plain client of it."""
+    """A queue server process and a plain HTTP client for it."""
 
     def __init__(self, bench: Bench, *arguments: str) -> None:
         self.port = find_free_port()
@@ -50,12 +50,12 @@ class Queue:
         wait_for(self.answers)
 
     def kill(self) -> None:
-        """End the server as a crash does."""
+        """Kill the server with SIGKILL."""
         self.process.kill()
         self.process.wait(10)
 
     def answers(self) -> bool:
-        """Whether the server is up."""
+        """Return whether the server responds."""
         try:
             return self.ask("GET", "/api/health")[0] == 200
         except OSError:
@@ -64,7 +64,7 @@ class Queue:
     def ask(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> tuple[int, str, bytes]:
-        """Status, content type and raw body of one answer."""
+        """Send a request and return the status, content type and raw body of the response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         text = body if isinstance(body, bytes | None) else json.dumps(body)
         try:
@@ -75,37 +75,37 @@ class Queue:
             connection.close()
 
     def get(self, path: str) -> Any:
-        """The JSON of a good answer."""
+        """Return the JSON of a GET response with status 200."""
         status, _, text = self.ask("GET", path)
         assert status == 200, text
         return json.loads(text)
 
     def post(self, path: str, body: object) -> Any:
-        """The JSON of a good answer to a POST."""
+        """Return the JSON of a POST response with status 200."""
         status, _, text = self.ask("POST", path, body)
         assert status == 200, text
         return json.loads(text)
 
     def add(self, kind: str, data: object = None, priority: str = "normal") -> str:
-        """Queue a task and return its id."""
+        """Add a task and return its id."""
         body = {"type": kind, "data": data or {}}
         return str(self.post(f"/api/tasks/create?priority={priority}", body)["task_id"])
 
     def result(self, task_id: str) -> Any:
-        """The task's result, or None while there is none."""
+        """Return the task's result, or None while there is none."""
         status, _, text = self.ask("GET", f"/api/results/{task_id}")
         return json.loads(text) if status == 200 else None
 
 
 class Bench:
-    """Starts the box's scripts, and ends each of them by its PID."""
+    """Starts the scripts of the demo box, and ends each of them by its PID."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, script: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a script of the box; its stderr goes to a log named like it."""
+        """Start a script of the demo box; its output goes to `SCRIPT.log`."""
         with (self.directory / f"{script}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, str(SCRIPTS / script), *arguments],
@@ -119,15 +119,15 @@ class Bench:
         return process
 
     def log(self, script: str) -> str:
-        """What the script has logged so far."""
+        """Return the script's log so far."""
         return (self.directory / f"{script}.log").read_text()
 
     def queue(self, *arguments: str) -> Queue:
-        """A running queue server."""
+        """Start a queue server."""
         return Queue(self, *arguments)
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """Kill every process that this bench started."""
         for process in self.started:
             process.kill()
             process.wait(10)
@@ -135,13 +135,13 @@ class Bench:
 
 @pytest.fixture(name="wait_for")
 def the_wait() -> Callable[..., Any]:
-    """The bounded wait."""
+    """Return the bounded wait."""
     return wait_for
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A place to start scripts in."""
+    """Create a bench, and end its processes after the test."""
     place = Bench(tmp_path)
     yield place
     place.close()
@@ -149,13 +149,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def queue(bench: Bench) -> Queue:
-    """A queue server that keeps its tasks in memory."""
+    """Start a queue server that keeps its tasks in memory."""
     return bench.queue()
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box on disk, whose processes carry its mark."""
+    """A demo box on disk, whose processes carry its marker."""
 
     bench: Bench
     directory: Path
@@ -163,14 +163,14 @@ class Box:
     environment: dict[str, str]
 
     def start(self, role: str) -> subprocess.Popen[bytes]:
-        """Start the process of one role, as its configuration says."""
+        """Start the process of one role as configured."""
         script, *words = self.config["roles"][role]["command"][1:]
         return self.bench.start(Path(script).name, *words, env=self.environment)
 
 
 @pytest.fixture
 def box(tmp_path: Path, bench: Bench) -> Iterator[Box]:
-    """A box in which nothing runs yet; whatever is started in it is ended with the test."""
+    """Create a demo box without processes; end and remove it after the test."""
     directory = tmp_path / "box"
     config = tomllib.loads(create_box(directory, find_free_port()).read_text())
     yield Box(bench, directory, config, {**os.environ, BOX_ENV_MARKER: marker_value(directory)})

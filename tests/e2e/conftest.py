@@ -1,4 +1,4 @@
-"""The program as people and scripts meet it: a process of its own, a home of its own."""
+"""Fixtures that run the command in its own process, with its own home directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from console.demo.reaper import (
     stop_and_remove_box,
 )
 
-# A shell's background job ignores Ctrl-C, and so does, from then on, whatever it starts.
+# A shell starts a background job with SIGINT ignored, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
-    """Call the condition until it holds, and return what it said."""
+    """Call the condition until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], T], seconds: float = 10.0, what: str = "") 
 
 
 class Machine:
-    """A home directory, a box's directory in it, and the command line over both."""
+    """A home directory, a box directory, and the command line that uses both."""
 
     def __init__(self, place: Path) -> None:
         self.home = place / "home"
@@ -61,7 +61,7 @@ class Machine:
     # --- the box ---------------------------------------------------------------------------
 
     def write(self, **tables: Any) -> None:
-        """Write a configuration: one worker that only lives, and nothing else."""
+        """Write a configuration with one worker that only sleeps."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         script = self.directory / "rpa_worker.py"
         script.write_text("import time\nwhile True:\n    time.sleep(60)\n")
@@ -83,7 +83,7 @@ class Machine:
         self.config.write_text(tomli_w.dumps(base | tables))
 
     def write_rig(self) -> None:
-        """Write the configuration of a whole box."""
+        """Write the configuration of a complete demo box."""
         create_box(self.directory, find_free_port())
 
     @property
@@ -97,7 +97,7 @@ class Machine:
         return self.bare(*self.options, *arguments, **options)
 
     def bare(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command that is told nothing of the box."""
+        """Run a command without the options that name the box."""
         options.setdefault("input", "")
         options["env"] = self.environment | options.pop("env", {})
         return subprocess.run(
@@ -111,7 +111,7 @@ class Machine:
         )
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command on the box and go on."""
+        """Start a command on the box without waiting for its end."""
         process = subprocess.Popen(
             [sys.executable, "-m", "console", *self.options, *arguments],
             stdin=subprocess.DEVNULL,
@@ -126,20 +126,20 @@ class Machine:
         return process
 
     def document(self, *arguments: str) -> Any:
-        """What a command prints with --json."""
+        """Return the parsed output of a command run with --json."""
         return json.loads(self.run(*arguments, "--json").stdout)
 
     def events(self, kind: str | None = None, *arguments: str) -> list[dict[str, Any]]:
-        """The ledger, of one kind or whole."""
+        """Return the recorded events, of one kind or all."""
         lines = self.run("events", "--limit", "1000", "--json", *arguments).stdout.splitlines()
         return [one for one in map(json.loads, lines) if kind in (None, one["kind"])]
 
     def lives(self, kind: str) -> list[dict[str, Any]]:
-        """What the ledger says of the worker, of one kind."""
+        """Return the worker's events of one kind."""
         return self.events(kind, "--role", "worker")
 
     def workers(self) -> list[int]:
-        """The worker processes of the box as the system lists them: an oracle of our own."""
+        """List the box's worker processes from the process table, as an independent check."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -153,7 +153,7 @@ class Machine:
         return found
 
     def close(self) -> None:
-        """End whatever was started, by PID."""
+        """End every started process by its PID."""
         for process in self._started:
             process.kill()
             process.communicate(timeout=10)
@@ -166,7 +166,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine on which nothing was ever configured."""
+    """A machine without any configuration."""
     place = Machine(tmp_path)
     yield place
     place.close()
@@ -174,12 +174,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def box(machine: Machine) -> Machine:
-    """A machine with a box of one worker, which does not run yet."""
+    """A machine with a box of one worker. The worker does not run yet."""
     machine.write()
     return machine
 
 
 @pytest.fixture(name="wait_for")
 def the_wait() -> Callable[..., Any]:
-    """The bounded wait."""
+    """The bounded wait, as a fixture."""
     return wait_for

@@ -1,4 +1,4 @@
-"""The console's log of a worker that others started."""
+"""The console's log view of a worker that another program started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from console.system.box import open_box
 from console.system.config.loader import parse
 
 
-async def test_the_log_of_an_adopted_worker_is_the_file_that_it_writes(tmp_path: Path) -> None:
+async def test_adopted_worker_log_is_read_from_the_file_it_writes(tmp_path: Path) -> None:
     script, log = tmp_path / "rpa_worker.py", tmp_path / "bot.log"
     script.write_text("import sys\nprint('at work', file=sys.stderr, flush=True)\ninput()\n")
     settings = parse({"roles": {"worker": {"match": str(script)}}}, "test")

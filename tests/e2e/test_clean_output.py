@@ -1,4 +1,4 @@
-"""No byte that a terminal obeys leaves a command, whatever a path or a process is called."""
+"""Commands escape control characters in the names of paths and processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def obeyed(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("valid", [True, False])
-def test_a_directory_with_control_characters_in_its_name(
+def test_output_escapes_control_characters_of_a_directory_name(
     machine: Any, tmp_path: Path, valid: bool
 ) -> None:
     machine.directory = tmp_path / NAME
@@ -38,7 +38,7 @@ def test_a_directory_with_control_characters_in_its_name(
         assert obeyed(ran.stdout + ran.stderr) == [], command
 
 
-def test_the_arguments_of_a_process_are_escaped_in_json_and_korean_is_readable(
+def test_json_escapes_process_arguments_and_keeps_korean_readable(
     machine: Any,
 ) -> None:
     machine.write()

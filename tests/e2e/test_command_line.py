@@ -1,4 +1,4 @@
-"""The commands as scripts and people use them: streams, documents, questions, exit codes."""
+"""The commands' streams, JSON documents, confirmations and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from console.demo.script_support import call_server
 
 
-def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:
+def test_ensure_starts_a_worker_once(box: Any) -> None:
     first = box.run("ensure")
     assert (first.returncode, first.stderr) == (0, "")
     (pid,) = box.workers()
@@ -36,7 +36,7 @@ def test_ensure_starts_once_and_is_content_after_that(box: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ["ensure", "restart", "kill"])
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(box: Any, command: str) -> None:
+def test_dry_run_prints_the_plan_and_changes_nothing(box: Any, command: str) -> None:
     if command != "ensure":
         box.run("ensure")
     before, ledger = box.workers(), box.events()
@@ -47,7 +47,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(box: Any, command: str
     assert box.events() == ledger
 
 
-def test_what_ends_something_asks_a_terminal_and_refuses_a_pipe(box: Any) -> None:
+def test_kill_and_restart_confirm_on_a_terminal_and_refuse_a_pipe(box: Any) -> None:
     box.run("ensure")
     (pid,) = box.workers()
     for command in ("kill", "restart"):
@@ -64,7 +64,7 @@ def test_what_ends_something_asks_a_terminal_and_refuses_a_pipe(box: Any) -> Non
 
 
 def _ask(box: Any, command: str, answer: bytes) -> int:
-    """Run a command that asks, on a terminal, and answer."""
+    """Run a command on a terminal, and answer its confirmation."""
     master, slave = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -81,7 +81,7 @@ def _ask(box: Any, command: str, answer: bytes) -> int:
         os.close(slave)
 
 
-def test_restart_and_kill_do_it_when_told_yes(box: Any) -> None:
+def test_restart_and_kill_act_with_yes(box: Any) -> None:
     box.run("ensure")
     (before,) = box.workers()
     assert box.run("restart", "--yes").returncode == 0
@@ -95,7 +95,9 @@ def test_restart_and_kill_do_it_when_told_yes(box: Any) -> None:
     assert "nothing" in nothing.stdout
 
 
-def test_duplicates_ends_the_surplus_only(box: Any, wait_for: Callable[..., Any]) -> None:
+def test_kill_duplicates_ends_only_the_surplus_instance(
+    box: Any, wait_for: Callable[..., Any]
+) -> None:
     box.run("ensure")
     (first,) = box.workers()
     mark = {"RPA_CONSOLE_BOX": str(box.state)}
@@ -109,7 +111,7 @@ def test_duplicates_ends_the_surplus_only(box: Any, wait_for: Callable[..., Any]
     assert box.workers() == [first]
 
 
-def test_read_only_refuses_what_would_change_anything(box: Any) -> None:
+def test_read_only_refuses_every_changing_command(box: Any) -> None:
     box.run("ensure")
     before, ledger = box.workers(), box.events()
     for command in (
@@ -125,13 +127,13 @@ def test_read_only_refuses_what_would_change_anything(box: Any) -> None:
     assert box.events() == ledger
 
 
-def test_read_only_may_also_be_configured(box: Any) -> None:
+def test_read_only_setting_refuses_ensure(box: Any) -> None:
     box.write(read_only=True)
     assert box.run("ensure").returncode == 1
     assert box.workers() == []
 
 
-def test_what_is_not_known_is_a_usage_error(box: Any) -> None:
+def test_unknown_command_role_or_option_is_a_usage_error(box: Any) -> None:
     for arguments in (["bogus"], ["ensure", "nobody"], ["status", "--bogus"], ["events", "-n0"]):
         refused = box.run(*arguments)
         assert (refused.returncode, refused.stdout) == (2, ""), arguments
@@ -139,14 +141,14 @@ def test_what_is_not_known_is_a_usage_error(box: Any) -> None:
     assert "worker, watchdog" in box.run("ensure", "nobody").stderr
 
 
-def test_a_role_without_a_command_is_refused_with_the_missing_line(box: Any) -> None:
+def test_ensure_of_a_role_without_a_command_names_the_setting(box: Any) -> None:
     refused = box.run("ensure", "watchdog")
     assert refused.returncode == 1
     assert "command = [...]" in refused.stderr
     assert "[roles.watchdog]" in refused.stderr
 
 
-def test_a_worker_that_cannot_start_is_a_clear_refusal(box: Any) -> None:
+def test_ensure_names_a_command_that_cannot_start(box: Any) -> None:
     box.write(worker={"command": ["/nowhere/python", "rpa_worker.py"]})
     refused = box.run("ensure")
     assert refused.returncode == 1
@@ -154,7 +156,7 @@ def test_a_worker_that_cannot_start_is_a_clear_refusal(box: Any) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_events_are_lines_for_people_and_documents_for_scripts(box: Any) -> None:
+def test_events_prints_lines_or_json_documents(box: Any) -> None:
     box.run("ensure")
     (pid,) = box.workers()
     line = box.run("events").stdout
@@ -166,7 +168,7 @@ def test_events_are_lines_for_people_and_documents_for_scripts(box: Any) -> None
     assert box.run("events", "--role", "watchdog").stdout == ""
 
 
-def test_a_canary_without_a_queue_fails_and_says_where(box: Any) -> None:
+def test_canary_without_a_queue_server_reports_the_failed_step(box: Any) -> None:
     failed = box.run("canary")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "not accepted: refused" in failed.stderr
@@ -180,8 +182,8 @@ def test_a_canary_without_a_queue_fails_and_says_where(box: Any) -> None:
     assert (none.returncode, none.stdout) == (1, "") and "no look 99" in none.stderr
 
 
-def test_a_canary_that_comes_back_wrong_shows_what_came_back(machine: Any, wait_for: Any) -> None:
-    """We are the worker here, and a bad one."""
+def test_canary_with_a_wrong_answer_shows_the_answer(machine: Any, wait_for: Any) -> None:
+    """The test acts as a worker that returns a wrong answer."""
     machine.write_rig()
     assert machine.run("ensure", "queue").returncode == 0
     url = tomllib.loads(machine.config.read_text())["queue"]["url"]
@@ -207,13 +209,13 @@ def test_a_canary_that_comes_back_wrong_shows_what_came_back(machine: Any, wait_
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_what_the_shell_needs(machine: Any, shell: str) -> None:
+def test_completion_prints_the_shell_script(machine: Any, shell: str) -> None:
     said = machine.bare("completion", shell)
     assert (said.returncode, said.stderr) == (0, "")
     assert "_RPA_CONSOLE_COMPLETE" in said.stdout
 
 
-def test_help_and_version_stand_by_themselves(machine: Any) -> None:
+def test_help_and_version_need_no_box(machine: Any) -> None:
     version = machine.bare("--version")
     assert (version.returncode, version.stdout) == (0, "rpa-console, version 0.1.0\n")
     for arguments in (["--help"], ["kill", "-h"], ["daemon", "--help"], ["config", "--help"]):
@@ -222,7 +224,7 @@ def test_help_and_version_stand_by_themselves(machine: Any) -> None:
         assert said.stdout.startswith("Usage: rpa-console")
 
 
-def test_doctor_answers_also_where_everything_is_wrong(machine: Any) -> None:
+def test_doctor_reports_broken_configuration_and_state(machine: Any) -> None:
     healthy = machine.bare("doctor", "--json")
     found = {one["check"]: one for one in json.loads(healthy.stdout)["findings"]}
     assert {"sqlite", "state", "daemon", "configuration"} <= found.keys()

@@ -1,4 +1,4 @@
-"""The configuration as a person handles it: written, shown, checked, named in three ways."""
+"""The configuration file: written, shown, checked, and named in three ways."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 
-def test_flags_come_before_environment_and_that_before_the_users_own(machine: Any) -> None:
+def test_flag_overrides_environment_and_environment_overrides_the_file(machine: Any) -> None:
     own = machine.home / ".config" / "rpa-console" / "config.toml"
     own.parent.mkdir(parents=True)
     paths = [own, machine.home / "environment.toml", machine.home / "flag.toml"]
@@ -27,7 +27,7 @@ def test_flags_come_before_environment_and_that_before_the_users_own(machine: An
     assert timeout(env={"RPA_CONSOLE_CONFIG": ""}) == 1
 
 
-def test_the_state_directory_too(machine: Any) -> None:
+def test_state_directory_flag_overrides_environment_and_default(machine: Any) -> None:
     def box(*arguments: str, **options: Any) -> str:
         said = machine.bare(*arguments, "status", "--json", **options)
         return str(json.loads(said.stdout)["box"])
@@ -39,7 +39,7 @@ def test_the_state_directory_too(machine: Any) -> None:
     assert list(machine.home.iterdir()) == []
 
 
-def test_init_writes_one_that_is_valid_and_never_over_another(machine: Any) -> None:
+def test_init_writes_a_valid_file_and_overwrites_none(machine: Any) -> None:
     written = machine.bare("config", "init")
     path = machine.home / ".config" / "rpa-console" / "config.toml"
     assert (written.returncode, written.stdout) == (0, f"{path}\n")
@@ -53,7 +53,7 @@ def test_init_writes_one_that_is_valid_and_never_over_another(machine: Any) -> N
     assert path.read_text() == "mine = true"
 
 
-def test_init_follows_no_link_and_says_where_it_cannot_write(machine: Any) -> None:
+def test_init_follows_no_symlink_and_reports_an_unwritable_path(machine: Any) -> None:
     target = machine.home / "target"
     link = machine.home / "link.toml"
     link.symlink_to(target)
@@ -64,7 +64,7 @@ def test_init_follows_no_link_and_says_where_it_cannot_write(machine: Any) -> No
     assert "cannot be written" in refused.stderr
 
 
-def test_what_is_wrong_ends_every_command_with_two(machine: Any) -> None:
+def test_invalid_configuration_ends_every_command_with_exit_code_2(machine: Any) -> None:
     machine.write(queue={"url": "gopher://x"})
     for command in ("status", "ensure", "events", "config validate", "config show", "daemon run"):
         refused = machine.run(*command.split())
@@ -73,7 +73,7 @@ def test_what_is_wrong_ends_every_command_with_two(machine: Any) -> None:
         assert "'gopher://x'" in refused.stderr
 
 
-def test_a_hostile_file_commands_no_terminal(machine: Any) -> None:
+def test_control_characters_of_the_configuration_are_escaped(machine: Any) -> None:
     machine.directory.mkdir()
     machine.config.write_text('"\\u001b]0;pwn\\u0007" = 1')
     refused = machine.run("status")
@@ -82,7 +82,7 @@ def test_a_hostile_file_commands_no_terminal(machine: Any) -> None:
     assert "\\x1b]0;pwn" in refused.stderr
 
 
-def test_what_is_shown_is_in_force_and_is_toml(machine: Any) -> None:
+def test_config_show_prints_the_effective_settings_as_toml(machine: Any) -> None:
     machine.write(outputs="files", monitors={"canary": {"every_s": 7}})
     shown = tomllib.loads(machine.run("config", "show").stdout)
     assert shown["monitors"]["canary"]["every_s"] == 7
@@ -91,5 +91,5 @@ def test_what_is_shown_is_in_force_and_is_toml(machine: Any) -> None:
     assert shown == json.loads(machine.run("config", "show", "--json").stdout)
 
 
-def test_the_schema_is_printed(machine: Any) -> None:
+def test_config_schema_prints_the_json_schema(machine: Any) -> None:
     assert "$defs" in json.loads(machine.bare("config", "schema").stdout)

@@ -1,4 +1,4 @@
-"""The console in a terminal, over real processes: what it shows, and what its keys do."""
+"""The console in a terminal over real processes: its screens and its keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from glass import Glass
+from pty_terminal import Glass
 
 Wait = Callable[..., Any]
 Open = Callable[..., Glass]
@@ -22,7 +22,7 @@ Open = Callable[..., Glass]
 
 @pytest.fixture
 def look(machine: Any) -> Iterator[Open]:
-    """Opens terminals with the program in them."""
+    """Open terminals with the program in them."""
     opened: list[Glass] = []
 
     def one(*arguments: str, size: tuple[int, int] = (120, 40), **environment: str) -> Glass:
@@ -35,13 +35,13 @@ def look(machine: Any) -> Iterator[Open]:
 
 
 def demo_box(glass: Glass) -> str:
-    """The directory of the demo's box, from its first words."""
+    """Return the directory of the demo box from the demo's first output."""
     glass.wait_for(lambda _: b"demo's box: " in glass.raw)
     return glass.raw.split(b"demo's box: ")[1].split()[0].decode()
 
 
 def left_of(directory: str) -> list[int]:
-    """The processes that still bear a box's mark, or name it."""
+    """Return the processes that carry a box's marker or name its directory."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -54,18 +54,16 @@ def left_of(directory: str) -> list[int]:
 
 
 def runs(text: str, pid: int) -> bool:
-    """Whether the processes pane has a line for this process: a PID, and how long it is up."""
+    """Tell whether the processes pane has a line with this PID and an uptime."""
     return re.search(rf"^.\s+(?:\S\s+)?{pid}\s+\d+[smhd]", text, re.MULTILINE) is not None
 
 
 def worker_row(text: str) -> str:
-    """The line of the worker in the processes pane."""
+    """Return the worker's line in the processes pane."""
     return next((line for line in text.splitlines() if " worker " in line and "/1" in line), "")
 
 
-def test_the_demo_shows_a_worker_that_is_killed_and_started_by_key(
-    look: Open, wait_for: Wait
-) -> None:
+def test_demo_kills_and_starts_the_worker_by_key(look: Open, wait_for: Wait) -> None:
     glass = look("demo")
     directory = demo_box(glass)
     glass.wait_for(lambda text: "READY" in worker_row(text), 30)
@@ -95,7 +93,7 @@ SSH = "198.51.100.7 1 198.51.100.8 22"
         ("false", (), "", False),
     ],
 )
-def test_the_mouse_is_taken_where_it_is_wanted(
+def test_mouse_setting_and_option_decide_mouse_reporting(
     machine: Any, look: Open, setting: str, flags: tuple[str, ...], line: str, taken: bool
 ) -> None:
     machine.write(screen={"mouse": json.loads(setting)})
@@ -107,7 +105,7 @@ def test_the_mouse_is_taken_where_it_is_wanted(
     assert glass.leave() == 0 and glass.restored()
 
 
-def test_a_burst_of_keys_goes_where_its_first_key_leads(look: Open) -> None:
+def test_burst_of_keys_goes_to_the_view_its_first_key_opens(look: Open) -> None:
     glass = look("demo")
     glass.wait_for(lambda text: "READY" in worker_row(text), 30)
     glass.press("/trick")
@@ -127,7 +125,7 @@ def test_a_burst_of_keys_goes_where_its_first_key_leads(look: Open) -> None:
         (["demo", "--fault", "two-workers"], "1 too many", "xy", "y  end them"),
     ],
 )
-def test_no_burst_of_keys_ends_a_worker(
+def test_burst_of_keys_does_not_end_a_worker(
     look: Open, arguments: list[str], sight: str, typed: str, question: str
 ) -> None:
     glass = look(*arguments)
@@ -141,7 +139,7 @@ def test_no_burst_of_keys_ends_a_worker(
     assert all(psutil.pid_exists(pid) for pid in workers)
 
 
-def test_nothing_is_left_of_a_demo_that_was_killed(look: Open, wait_for: Wait) -> None:
+def test_killed_demo_leaves_no_process_or_file(look: Open, wait_for: Wait) -> None:
     glass = look("demo")
     directory = demo_box(glass)
     glass.wait_for("LIVE", 30)
@@ -150,7 +148,7 @@ def test_nothing_is_left_of_a_demo_that_was_killed(look: Open, wait_for: Wait) -
     wait_for(lambda: not os.path.exists(directory))
 
 
-def test_leaving_leaves_the_monitors_and_a_second_console_attaches(
+def test_second_console_attaches_to_the_daemon_the_first_left(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
     box.run("ensure")
@@ -175,7 +173,7 @@ def test_leaving_leaves_the_monitors_and_a_second_console_attaches(
     assert box.document("daemon", "status")["pid"] == daemon
 
 
-def test_a_console_says_within_two_seconds_that_nobody_watches_and_a_key_starts_who_does(
+def test_console_reports_a_killed_daemon_in_two_seconds_and_restarts_it(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
     box.run("ensure")
@@ -194,7 +192,7 @@ def test_a_console_says_within_two_seconds_that_nobody_watches_and_a_key_starts_
     assert box.document("daemon", "status")["pid"] not in (None, daemon)
 
 
-def test_the_next_log_in_is_told_what_happened_since_somebody_looked(
+def test_history_view_lists_events_since_the_last_look(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
     box.run("ensure")
@@ -219,7 +217,7 @@ def test_the_next_log_in_is_told_what_happened_since_somebody_looked(
     assert second.leave() == 0
 
 
-def test_the_verdict_is_told_before_the_console_has_been_loaded(box: Any, look: Open) -> None:
+def test_verdict_is_printed_before_the_console_is_loaded(box: Any, look: Open) -> None:
     box.run("ensure")
     box.run("daemon", "start")
     glass = look(*box.options)
@@ -231,7 +229,7 @@ def test_the_verdict_is_told_before_the_console_has_been_loaded(box: Any, look: 
     assert glass.leave() == 0 and glass.restored()
 
 
-def test_a_console_without_a_daemon_runs_the_monitors_itself(
+def test_console_without_a_daemon_runs_the_monitors_itself(
     box: Any, look: Open, wait_for: Wait
 ) -> None:
     box.run("ensure")
@@ -240,16 +238,14 @@ def test_a_console_without_a_daemon_runs_the_monitors_itself(
     glass.wait_for(lambda text: runs(text, worker))
     assert box.document("daemon", "status")["pid"] == glass.process.pid
     os.kill(worker, signal.SIGKILL)
-    # Its monitors live in the process that draws: somebody has to read the terminal.
+    # The drawing process runs the monitors, so the test must keep reading the terminal.
     wait_for(lambda: glass.pump() or [one for one in box.workers() if one != worker])
     glass.press("q")
     assert glass.leave() == 0
     assert box.document("daemon", "status")["running"] is False
 
 
-def test_a_console_that_may_only_look_tells_the_truth_without_a_daemon(
-    box: Any, look: Open
-) -> None:
+def test_read_only_console_shows_the_current_state_without_a_daemon(box: Any, look: Open) -> None:
     box.run("ensure")
     (worker,) = box.workers()
     glass = look("--read-only", *box.options)
@@ -264,7 +260,7 @@ def test_a_console_that_may_only_look_tells_the_truth_without_a_daemon(
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "SIGTERM", "hang-up"])
-def test_a_console_that_lost_its_terminal_is_gone_in_two_seconds(
+def test_console_ends_within_two_seconds_of_losing_its_terminal(
     box: Any, look: Open, how: str
 ) -> None:
     glass = look("--read-only", *box.options)
@@ -281,7 +277,7 @@ def test_a_console_that_lost_its_terminal_is_gone_in_two_seconds(
         assert glass.restored()
 
 
-def test_no_byte_of_a_hostile_command_line_reaches_the_terminal(machine: Any, look: Open) -> None:
+def test_hostile_command_line_is_escaped_on_the_terminal(machine: Any, look: Open) -> None:
     box = machine
     box.write(worker={"match": "rpa_worker.py", "match_env": {"LINE": "hostile"}})
     hostile = "\x1b]0;pwn\x07[red][/]\u202e[@click=app.quit]x[/]\x9b2J"
@@ -317,7 +313,7 @@ def test_no_byte_of_a_hostile_command_line_reaches_the_terminal(machine: Any, lo
         ("watchdog-dead", "watchdog: not running"),
     ],
 )
-def test_each_fault_is_seen_for_what_it_is(look: Open, fault: str, sight: str) -> None:
+def test_demo_fault_is_shown_with_its_cause(look: Open, fault: str, sight: str) -> None:
     glass = look("demo", "--fault", fault)
     demo_box(glass)
     glass.wait_for(sight, 30)
@@ -325,14 +321,14 @@ def test_each_fault_is_seen_for_what_it_is(look: Open, fault: str, sight: str) -
 
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 30), (160, 50)])
-def test_every_size_shows_the_verdict_the_box_and_the_way_out(
+def test_every_terminal_size_shows_verdict_box_and_quit_key(
     box: Any, look: Open, size: tuple[int, int]
 ) -> None:
     box.run("ensure")
     (worker,) = box.workers()
     glass = look("--read-only", *box.options, size=size)
     verdict = re.compile("HEALTHY|DEGRADED|UNKNOWN|DOWN")
-    said = ("NOBODY WATCHES", "q leave")  # read-only, it starts no daemon
+    said = ("NOBODY WATCHES", "q leave")  # a read-only console starts no daemon
     glass.wait_for(lambda text: verdict.search(text) and all(word in text for word in said))
     glass.press("1z")
     glass.wait_for(lambda text: runs(text, worker))
@@ -344,9 +340,7 @@ def test_every_size_shows_the_verdict_the_box_and_the_way_out(
 @pytest.mark.parametrize(
     "terminal", [{"TERM": "linux"}, {"LANG": "C", "LC_ALL": "C", "TERM": "screen"}]
 )
-def test_a_terminal_that_knows_only_ascii_is_sent_nothing_else(
-    box: Any, look: Open, terminal: dict[str, str]
-) -> None:
+def test_ascii_terminal_receives_only_ascii(box: Any, look: Open, terminal: dict[str, str]) -> None:
     box.run("ensure")
     (worker,) = box.workers()
     glass = look("--read-only", *box.options, **terminal)
@@ -359,4 +353,4 @@ def test_a_terminal_that_knows_only_ascii_is_sent_nothing_else(
     assert glass.leave() == 0
     assert glass.restored()
     assert glass.raw.isascii(), [one for one in glass.raw.split(b"\x1b") if not one.isascii()]
-    assert b"\x1b[38;2;" not in glass.raw  # shades that it cannot show
+    assert b"\x1b[38;2;" not in glass.raw  # true colours, which the terminal cannot show

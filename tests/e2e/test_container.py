@@ -26,7 +26,7 @@ while True:
 """
 
 
-def test_pid_1_reaps_and_gives_its_workers_their_grace(machine: Any, wait_for: Wait) -> None:
+def test_daemon_as_pid_1_reaps_and_grants_the_grace_period(machine: Any, wait_for: Wait) -> None:
     if os.geteuid() or subprocess.run([*UNSHARE, "true"], check=False).returncode:
         pytest.skip("needs root and unshare")
     machine.write()

@@ -1,4 +1,4 @@
-"""`doctor` and `config validate`: what is not there is found, named by its key, in bounded time."""
+"""`doctor` and `config validate` name missing things by their key, in bounded time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Wait = Callable[..., Any]
 
 
 def found(box: Any) -> dict[str, tuple[str, str]]:
-    """Check -> (state, what was seen); the exit code fits them."""
+    """Run `doctor`, check its exit code, and return the state and the text of each check."""
     ran = box.run("doctor", "--json")
     rows = json.loads(ran.stdout)["findings"]
     assert ran.returncode == int(any(one["state"] == "fails" for one in rows))
@@ -31,7 +31,7 @@ def found(box: Any) -> dict[str, tuple[str, str]]:
     return {one["check"]: (one["state"], one["seen"]) for one in rows}
 
 
-def test_a_dead_server_and_what_the_monitors_find_are_no_ok(box: Any, wait_for: Wait) -> None:
+def test_doctor_reports_a_dead_server_and_failing_monitors(box: Any, wait_for: Wait) -> None:
     before = found(box)
     assert before["queue server"][0] == "fails"
     assert before["daemon"][0] == "fails"
@@ -49,7 +49,7 @@ def test_a_dead_server_and_what_the_monitors_find_are_no_ok(box: Any, wait_for: 
     assert after["  watchdog"][0] == "fails"
 
 
-def test_a_daemon_that_is_stopped_is_said_to_be(box: Any, wait_for: Wait) -> None:
+def test_doctor_and_status_report_a_sigstopped_daemon(box: Any, wait_for: Wait) -> None:
     box.run("daemon", "start")
     pid = json.loads(box.run("daemon", "status", "--json").stdout)["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -79,7 +79,7 @@ def test_a_daemon_that_is_stopped_is_said_to_be(box: Any, wait_for: Wait) -> Non
         ({"alerts": {"hook": ["/nope/hook"]}}, "alerts.hook", "/nope/hook"),
     ],
 )  # fmt: skip
-def test_what_the_settings_name_must_be_there(
+def test_missing_path_in_the_settings_fails_the_check(
     machine: Any, tables: dict[str, Any], key: str, words: str
 ) -> None:
     machine.write(**tables)
@@ -91,7 +91,7 @@ def test_what_the_settings_name_must_be_there(
     assert words in said.stderr
 
 
-def test_what_is_odd_is_a_warning(machine: Any) -> None:
+def test_questionable_settings_are_warnings(machine: Any) -> None:
     machine.write(outputs=str(machine.directory / "not-yet"), screen={"theme": "no-such"})
     said = machine.run("config", "validate")
     assert said.returncode == 0
@@ -103,8 +103,8 @@ def test_what_is_odd_is_a_warning(machine: Any) -> None:
     assert "every user can write" in found(machine)["outputs"][1]
 
 
-def test_a_check_that_hangs_is_given_up(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and never answers
+def test_hanging_check_times_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the server accepts and never answers
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings = Settings(queue=Queue(url=url, timeout_s=30.0))
         patient = CheckContext(None, tmp_path / "state", settings, "")
@@ -127,12 +127,14 @@ def test_a_check_that_hangs_is_given_up(tmp_path: Path) -> None:
         (["gid=7", "hidepid=2"], 1000, {8}, "hidepid=2"),
     ],
 )
-def test_hidepid(options: list[str], uid: int, groups: set[int], hidden: str | None) -> None:
+def test_hidepid_option_applies_to_users_outside_its_group(
+    options: list[str], uid: int, groups: set[int], hidden: str | None
+) -> None:
     assert hidepid_option(options, uid, groups) == hidden
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
-def test_a_file_system_without_an_inode_is_said_to_be(tmp_path: Path) -> None:
+def test_disk_check_fails_without_a_free_inode(tmp_path: Path) -> None:
     code = (
         "import pathlib, itertools\n"
         "from console.system.doctor_checks import check_disk\n"

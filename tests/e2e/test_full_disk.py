@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: what a person asks for is done, and watching goes on."""
+"""On a full or read-only disk, commands still work and the daemon keeps observing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pytest
 
 
 class Disk:
-    """A disk of its own for the state directory."""
+    """A separate disk for the state directory."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.ballast = place / "ballast"
 
     def fill(self) -> None:
-        """Leave not a byte."""
+        """Write until no byte is free."""
         with self.ballast.open("ab", buffering=0) as file, pytest.raises(OSError):
             while True:
                 file.write(b"x" * 4096)
@@ -36,7 +36,7 @@ class Disk:
 
 @pytest.fixture
 def disk(machine: Any) -> Iterator[Disk]:
-    """The box's state directory is a disk of four megabytes."""
+    """Mount a disk of four megabytes on the box's state directory."""
     machine.directory.mkdir(mode=0o700)
     machine.state.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", str(machine.state)]
@@ -53,7 +53,7 @@ def disk(machine: Any) -> Iterator[Disk]:
     subprocess.run(["umount", "-l", str(machine.state)], check=True)
 
 
-def test_a_person_can_kill_and_restart_on_a_full_disk(machine: Any, disk: Disk) -> None:
+def test_kill_and_restart_work_on_a_full_disk(machine: Any, disk: Disk) -> None:
     machine.run("ensure")
     disk.fill()
     (before,) = machine.workers()
@@ -79,7 +79,7 @@ def test_a_person_can_kill_and_restart_on_a_full_disk(machine: Any, disk: Disk) 
     assert machine.workers() != [last]
 
 
-def test_the_daemon_goes_on_in_memory_and_writes_when_there_is_room(
+def test_daemon_keeps_samples_in_memory_until_the_disk_has_room(
     machine: Any, disk: Disk, wait_for: Callable[..., Any]
 ) -> None:
     machine.run("ensure")
@@ -100,14 +100,14 @@ def test_the_daemon_goes_on_in_memory_and_writes_when_there_is_room(
     wait_for(lambda: samples(machine) > before + 10, 20, "writing goes on")
     looks = times(machine, "queue")
     gaps = [later - one for one, later in pairwise(looks)]
-    assert max(gaps) < 5  # what was seen meanwhile was kept, and is there now
+    assert max(gaps) < 5  # samples taken meanwhile were kept and are stored now
     assert machine.document("daemon", "status")["running"]
     wait_for(lambda: "state.unwritable" not in json.dumps(machine.document("alerts")), 20)
     kept = [one for one in machine.events("noticed") if "kept in memory" in one["reason"]]
     assert kept
 
 
-def test_a_daemon_begins_on_a_full_disk(
+def test_daemon_starts_on_a_full_disk(
     machine: Any, disk: Disk, wait_for: Callable[..., Any]
 ) -> None:
     machine.run("ensure")
@@ -123,7 +123,7 @@ def test_a_daemon_begins_on_a_full_disk(
     wait_for(lambda: samples(machine) > before + 10, 20, "writing goes on")
 
 
-def test_on_a_read_only_disk_status_shows_what_it_sees(machine: Any, disk: Disk) -> None:
+def test_status_shows_the_worker_on_a_read_only_disk(machine: Any, disk: Disk) -> None:
     machine.run("ensure")
     (worker,) = machine.workers()
     status = shlex.join([sys.executable, "-m", "console", *machine.options, "status"])
@@ -138,7 +138,7 @@ def test_on_a_read_only_disk_status_shows_what_it_sees(machine: Any, disk: Disk)
 
 
 def samples(machine: Any) -> int:
-    """How many the store holds, read by another hand."""
+    """Count the samples in the store over a separate connection."""
     return len(times(machine))
 
 
@@ -153,7 +153,7 @@ def times(machine: Any, monitor: str = "") -> list[float]:
 
 
 def grows(machine: Any, wait_for: Callable[..., Any]) -> bool:
-    """Whether the store holds more after a second."""
+    """Tell whether the number of samples grows within a second."""
     before = samples(machine)
     try:
         wait_for(lambda: samples(machine) > before, 1.0)
@@ -162,7 +162,7 @@ def grows(machine: Any, wait_for: Callable[..., Any]) -> bool:
     return True
 
 
-def test_policy_starts_nothing_that_it_could_not_count(
+def test_restart_policy_waits_until_the_store_is_writable(
     machine: Any, disk: Disk, wait_for: Callable[..., Any]
 ) -> None:
     machine.run("ensure")

@@ -1,4 +1,4 @@
-"""A mount that hangs takes no repair away, and is named."""
+"""A hung mount is reported and does not prevent restarts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "system"))
 
-from hung import hung, needs_fuse
+from hanging_mount import hung, needs_fuse
 
 Wait = Callable[..., Any]
 pytestmark = needs_fuse
 
 
-def test_outputs_that_hang_delay_no_repair(machine: Any, wait_for: Wait) -> None:
+def test_hung_outputs_do_not_delay_a_restart(machine: Any, wait_for: Wait) -> None:
     mount = machine.directory / "mount"
     machine.write(outputs=str(mount / "outputs"), alerts={"look_s": 1})
     mount.mkdir()
@@ -46,9 +46,7 @@ def test_outputs_that_hang_delay_no_repair(machine: Any, wait_for: Wait) -> None
     assert len(machine.workers()) == 1
 
 
-def test_a_cwd_that_hangs_is_a_reason_and_other_roles_are_repaired(
-    machine: Any, wait_for: Wait
-) -> None:
+def test_hung_cwd_is_reported_and_other_roles_are_restarted(machine: Any, wait_for: Wait) -> None:
     mount = machine.directory / "mount"
     mount.mkdir(parents=True)
     machine.directory.chmod(0o700)
@@ -57,7 +55,7 @@ def test_a_cwd_that_hangs_is_a_reason_and_other_roles_are_repaired(
     machine.write(worker={"cwd": str(mount)})
     with machine.config.open("a") as file:
         command = [sys.executable, "-I", "-S", str(script)]
-        file.write(f"command = {command}\nsettle_s = 0.1\n")  # of the last table, the watchdog
+        file.write(f"command = {command}\nsettle_s = 0.1\n")  # keys of the last table, the watchdog
     assert machine.run("daemon", "start").returncode == 0
     for role in ("worker", "watchdog"):
         assert machine.run("ensure", role).returncode == 0

@@ -1,5 +1,5 @@
-"""What a directory holds that happens to be the current one, the home, or in PYTHONPATH: no module
-of it is imported in place of ours or of the standard library's.
+"""Modules in the current directory, the home or PYTHONPATH never replace the product's own modules
+or those of the standard library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BREAKS = "raise SystemExit(f'shadowed by {__file__}')\n"
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
-    """A directory of modules that bear names which we import; `console` is one of them."""
+    """A directory of modules with names that the product imports, `console` among them."""
     place = tmp_path / "foreign"
     (place / "console").mkdir(parents=True)
     for name in (*SHADOWS, "console/__init__", "console/__main__"):
@@ -36,7 +36,7 @@ def foreign(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> list[str]:
-    """The command as pip installs it, in a virtual environment of its own."""
+    """The command as pip installs it, in a separate virtual environment."""
     place = tmp_path / "venv"
     venv.create(place, with_pip=False, symlinks=True)
     paths = sysconfig.get_paths("venv", {"base": str(place), "platbase": str(place)})
@@ -54,20 +54,20 @@ def installed(tmp_path: Path) -> list[str]:
 
 
 def checkout(environment: dict[str, str]) -> list[str]:
-    """The command as a checkout runs it."""
+    """Return the command of a checkout that is in PYTHONPATH."""
     assert environment["PYTHONPATH"].startswith(str(ROOT))
     return [sys.executable, "-m", "console"]
 
 
 def by_path(environment: dict[str, str]) -> list[str]:
-    """The command as a checkout runs it that is in no path."""
+    """Return the command of a checkout that is in no import path."""
     return [sys.executable, str(ROOT / "console")]
 
 
 def lives_through(
     box: Any, wait_for: Callable[..., Any], command: list[str], cwd: Path, path: str
 ) -> None:
-    """Command, daemon, shim and worker all work, and the worker has the caller's PYTHONPATH."""
+    """Check command, daemon, shim and worker. The worker must have the caller's PYTHONPATH."""
     environment = box.environment | {"PYTHONPATH": path}
 
     def run(*words: str) -> str:
@@ -85,42 +85,42 @@ def lives_through(
     os.kill(first, signal.SIGKILL)
     second = wait_for(lambda: [one for one in box.workers() if one != first], 30)[0]
     assert psutil.Process(second).environ()["PYTHONPATH"] == path
-    assert "ended by SIGKILL" in run("events")  # the shim found its modules, too
+    assert "ended by SIGKILL" in run("events")  # the shim found its modules
     run("daemon", "stop")
     run("kill", "--yes")
 
 
-def test_installed(
+def test_installed_command_ignores_modules_in_cwd_and_pythonpath(
     box: Any, wait_for: Callable[..., Any], installed: list[str], foreign: Path
 ) -> None:
     lives_through(box, wait_for, installed, foreign, str(foreign))
 
 
-def test_installed_beside_a_console_of_the_user(
+def test_installed_command_ignores_a_foreign_console_package(
     box: Any, installed: list[str], foreign: Path
 ) -> None:
-    """Another distribution's `console`, which comes first in the path of the interpreter."""
+    """Another distribution's `console` comes first in the interpreter's path."""
     site = next(Path(installed[0]).parents[1].rglob("site-packages"))
     (site / "aaa.pth").write_text(f"import sys; sys.path.insert(0, {str(foreign)!r})\n")
-    for name in SHADOWS:  # what comes first in the interpreter's own path is the user's decision
+    for name in SHADOWS:  # the user decides on these
         (foreign / f"{name}.py").unlink()
     ran = subprocess.run([*installed, "--version"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("way", [checkout, by_path])
-def test_from_a_checkout(
+def test_checkout_ignores_modules_in_cwd_and_pythonpath(
     box: Any, wait_for: Callable[..., Any], foreign: Path, tmp_path: Path, way: Any
 ) -> None:
     path = f"{ROOT}{os.pathsep}{foreign}" if way is checkout else str(foreign)
-    cwd = tmp_path / "cwd"  # `-m` itself imports a `console` in the current directory: none here
+    cwd = tmp_path / "cwd"  # without a `console`, which `-m` itself would import
     cwd.mkdir()
     for name in SHADOWS:
         (cwd / f"{name}.py").write_text(BREAKS)
     lives_through(box, wait_for, way({"PYTHONPATH": path}), cwd, path)
 
 
-def test_the_unit_is_run_in_a_home_that_holds_modules(
+def test_systemd_unit_ignores_modules_in_the_home_directory(
     box: Any, wait_for: Callable[..., Any], foreign: Path
 ) -> None:
     path = Path(box.run("daemon", "install").stdout.strip())
@@ -136,7 +136,9 @@ def test_the_unit_is_run_in_a_home_that_holds_modules(
             ran.terminate()
 
 
-def test_the_demo_s_own_programs(machine: Any, installed: list[str], foreign: Path) -> None:
+def test_demo_ignores_modules_in_cwd_and_pythonpath(
+    machine: Any, installed: list[str], foreign: Path
+) -> None:
     environment = machine.environment | {"PYTHONPATH": str(foreign)}
     ran = subprocess.run(
         [*installed, "demo", "--headless"], env=environment, cwd=foreign, input="",

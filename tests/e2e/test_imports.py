@@ -1,4 +1,4 @@
-"""What a command imports is most of what it costs: counted, and some of it forbidden."""
+"""Imports are most of a command's start time, so they are counted and some are forbidden."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEVER = {
     "multiprocessing", "platformdirs", "portalocker", "psutil", "rich", "shlex", "shutil",
     "sqlite3", "ssl", "statistics", "textual", "tomli_w", "urllib.request", "zipfile",
 }  # fmt: skip
-"""Too dear for any of these, at any depth; `http.client` alone takes as long as a bare Python."""
+"""Too slow for these commands at any depth. `http.client` alone takes as long as a bare Python."""
 NOT_TO_LOOK = {
     "console.runtime.baseline.runs",
     "encodings.utf_8_sig",
@@ -53,12 +53,12 @@ def watched(box: Any) -> Any:
         ("ensure", {"subprocess", "console.runtime", "console.core.snapshot.builder"}, 78, 216),
     ],
 )
-def test_a_command_imports_what_it_needs(
+def test_command_imports_stay_within_limits(
     watched: Any, command: str, more: set[str], ours: int, whole: int
 ) -> None:
-    """The numbers are what is needed now and some air: who needs more says why.
+    """The limits are the current numbers and a margin. A change that raises one gives the reason.
 
-    `status` asks the queue server itself: that takes `socket` and what it loads.
+    `status` asks the queue server itself, which takes `socket` and its imports.
     """
     modules = imported(watched.run(*command.split(), env={"PYTHONPROFILEIMPORTTIME": "1"}))
     assert forbidden(modules, NEVER | more) == []
@@ -68,7 +68,7 @@ def test_a_command_imports_what_it_needs(
     assert len(modules) <= whole, sorted(modules - own)
 
 
-def test_who_starts_a_worker_imports_no_lock_of_others(box: Any) -> None:
+def test_ensure_that_starts_a_worker_imports_no_forbidden_module(box: Any) -> None:
     ran = box.run("ensure", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert "started" in ran.stdout
     modules = imported(ran)
@@ -76,8 +76,8 @@ def test_who_starts_a_worker_imports_no_lock_of_others(box: Any) -> None:
     assert forbidden(modules, NEVER) == []
 
 
-def test_the_daemon_takes_no_tls_along(watched: Any) -> None:
-    """More than a megabyte, and the queue is on this machine as a rule."""
+def test_daemon_does_not_load_tls(watched: Any) -> None:
+    """TLS takes more than a megabyte, and the queue server is usually on the same machine."""
     seen = json.loads(watched.run("daemon", "status", "--json").stdout)
     deadline = time.monotonic() + 30
     while not watched_queue(watched):
@@ -89,6 +89,6 @@ def test_the_daemon_takes_no_tls_along(watched: Any) -> None:
 
 
 def watched_queue(box: Any) -> bool:
-    """Whether the daemon has looked at the queue."""
+    """Tell whether the daemon has observed the queue."""
     told = json.loads(box.run("status", "--json").stdout)
     return any(one["name"] == "queue" and one["last_run"] for one in told["monitors"])

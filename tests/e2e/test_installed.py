@@ -1,4 +1,4 @@
-"""What a wheel holds: the themes and styles travel with the package, from any folder."""
+"""The wheel contains the themes and styles, and the package finds them from any directory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from glass import Glass
+from pty_terminal import Glass
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def layout(place: Path) -> Path:
-    """The package as the wheel's own rules lay it out."""
+    """Copy the package as the wheel's build rules lay it out."""
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = built["targets"]["wheel"]
     for package in wheel["packages"]:
@@ -27,14 +27,14 @@ def layout(place: Path) -> Path:
     return place
 
 
-def test_the_themes_travel_in_the_wheel(tmp_path: Path) -> None:
+def test_wheel_contains_the_themes(tmp_path: Path) -> None:
     place = layout(tmp_path / "site-packages")
     names = {path.name for path in (ROOT / "themes").glob("*.toml")}
     assert {"dark.toml", "light.toml"} <= names
     assert {path.name for path in (place / "console" / "themes").glob("*.toml")} == names
 
 
-def test_the_installed_console_draws_with_every_theme(machine: Any, tmp_path: Path) -> None:
+def test_installed_console_draws_with_every_theme(machine: Any, tmp_path: Path) -> None:
     place = layout(tmp_path / "site-packages")
     machine.write()
     environment = machine.environment | {"PYTHONPATH": str(place)}
@@ -47,7 +47,7 @@ def test_the_installed_console_draws_with_every_theme(machine: Any, tmp_path: Pa
         glass = Glass(["--read-only", "--theme", theme, *machine.options], environment)
         try:
             glass.wait_for("READ-ONLY")
-            assert "theme" not in glass.text.lower()  # no complaint that it is missing
+            assert "theme" not in glass.text.lower()  # no notice of a missing theme
             glass.press("q")
             assert glass.leave() == 0
         finally:

@@ -14,7 +14,7 @@ Wait = Callable[..., Any]
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_a_worker_of_a_lost_state_is_adopted_with_its_token(
+def test_worker_of_a_lost_state_is_adopted_with_its_token(
     box: Any, wait_for: Wait, running: bool
 ) -> None:
     assert box.run("daemon", "start").returncode == 0

@@ -1,4 +1,4 @@
-"""One daemon for a box, whatever the environment claims and whatever becomes of the state."""
+"""A box has one daemon, for any environment and after any change of the state directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watched(box: Any, wait_for: Wait) -> Any:
 
 
 def daemons(box: Any) -> list[int]:
-    """The PIDs of this box's daemons, by their command lines."""
+    """Return the PIDs of this box's daemons, found by their command lines."""
     found = []
     for one in psutil.process_iter():
         try:
@@ -40,7 +40,7 @@ def daemons(box: Any) -> list[int]:
 
 
 def refused(box: Any, **environment: str) -> str:
-    """What a second daemon with these variables says; it must end by itself."""
+    """Run a second daemon with these variables. It must end by itself. Return its message."""
     box.environment |= environment
     done = box.run("daemon", "run")
     assert done.returncode == 1, done
@@ -48,7 +48,7 @@ def refused(box: Any, **environment: str) -> str:
     return str(done.stderr)
 
 
-def test_two_boxes_of_one_user_have_a_daemon_each(watched: Any, tmp_path: Path) -> None:
+def test_each_box_of_one_user_has_its_own_daemon(watched: Any, tmp_path: Path) -> None:
     """The worker records of a user contain both daemons. Each counts for its own box only."""
     (tmp_path / "other").mkdir()
     other = type(watched)(tmp_path / "other")
@@ -65,15 +65,15 @@ def test_two_boxes_of_one_user_have_a_daemon_each(watched: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", ["0", "2", "99", "99999999999", "9" * 30, "²", "-1", "x", " 1"])
-def test_a_number_in_the_environment_is_no_lease(watched: Any, number: str) -> None:
+def test_arbitrary_lease_descriptor_number_is_refused(watched: Any, number: str) -> None:
     (pid,) = daemons(watched)
     words = refused(watched, RPA_CONSOLE_LEASE_FD=number)
     assert "another process runs this box's monitors" in words
     assert daemons(watched) == [pid]
 
 
-def test_a_descriptor_of_the_lock_file_is_no_lease(watched: Any) -> None:
-    """It is open on the right file, and carries no lock."""
+def test_descriptor_of_the_lock_file_without_a_lock_is_refused(watched: Any) -> None:
+    """The descriptor is open on the right file and carries no lock."""
     descriptor = os.open(watched.state / "locks" / "monitors.lock", os.O_RDWR)
     try:
         os.set_inheritable(descriptor, True)
@@ -83,8 +83,8 @@ def test_a_descriptor_of_the_lock_file_is_no_lease(watched: Any) -> None:
     assert "another process" in words
 
 
-def test_the_lock_of_another_process_is_no_lease(box: Any) -> None:
-    """It is inherited, and the record does not name the heir."""
+def test_inherited_lock_of_another_process_is_refused(box: Any) -> None:
+    """The lock is inherited, and its record does not name the inheriting process."""
     assert box.run("daemon", "start").returncode == 0
     assert box.run("daemon", "stop").returncode == 0
     grant = ofd_lock.acquire(box.state / "locks" / "monitors.lock")
@@ -96,21 +96,19 @@ def test_the_lock_of_another_process_is_no_lease(box: Any) -> None:
         grant.close()
 
 
-def test_a_daemon_that_a_leased_worker_starts_is_its_own(box: Any, wait_for: Wait) -> None:
-    """Its environment has the variable, of another lease."""
+def test_daemon_started_by_a_leased_worker_ignores_its_lease(box: Any, wait_for: Wait) -> None:
+    """The variable in its environment belongs to another lease."""
     box.environment["RPA_CONSOLE_LEASE_FD"] = "0"
     running = box.start("daemon", "run")
-    wait_for((box.state / "locks" / "monitors.heartbeat").exists, 30)  # its loop turns
+    wait_for((box.state / "locks" / "monitors.heartbeat").exists, 30)  # its loop runs
     assert box.document("daemon", "status")["running"]
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 0
 
 
-def test_a_state_that_was_removed_is_begun_anew_by_the_same_daemon(
-    watched: Any, wait_for: Wait
-) -> None:
+def test_daemon_recreates_a_removed_state_directory(watched: Any, wait_for: Wait) -> None:
     (pid,) = daemons(watched)
-    gone = watched.state.rename(f"{watched.state}.gone")  # at once: the daemon writes meanwhile
+    gone = watched.state.rename(f"{watched.state}.gone")  # one step, because the daemon writes
     shutil.rmtree(gone)
     wait_for((watched.state / "locks" / "monitors.heartbeat").exists, 30)
     wait_for(lambda: watched.document("daemon", "status")["running"], 30)
@@ -123,8 +121,8 @@ def test_a_state_that_was_removed_is_begun_anew_by_the_same_daemon(
     wait_for(lambda: not daemons(watched))
 
 
-def test_of_two_daemons_of_a_replaced_state_one_stays(watched: Any, wait_for: Wait) -> None:
-    """The old one, which takes the new state over, or the one that was started for it."""
+def test_one_of_two_daemons_of_a_replaced_state_stays(watched: Any, wait_for: Wait) -> None:
+    """The old daemon takes the new state over, or the new daemon stays."""
     assert len(daemons(watched)) == 1
     watched.state.rename(f"{watched.state}.kept")
     assert watched.run("daemon", "start").returncode == 0
@@ -133,13 +131,13 @@ def test_of_two_daemons_of_a_replaced_state_one_stays(watched: Any, wait_for: Wa
     assert watched.document("daemon", "status")["pid"] == pid
 
 
-def test_a_dead_daemon_does_not_run_though_its_shim_still_has_the_lock(
+def test_dead_daemon_counts_as_stopped_while_its_shim_holds_the_lock(
     watched: Any, wait_for: Wait
 ) -> None:
     (pid,) = daemons(watched)
     owner = json.loads((watched.state / "locks" / "monitors.owner.json").read_text())
     shim = int(owner["shim"].partition(":")[0])
-    os.kill(shim, signal.SIGSTOP)  # it can neither write the certificate nor let go
+    os.kill(shim, signal.SIGSTOP)  # it can neither write the certificate nor unlock
     try:
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: pid not in daemons(watched))

@@ -1,4 +1,4 @@
-"""Systems that are not supported: said in one sentence, by each command that would act."""
+"""Every acting command reports an unsupported platform in one sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def run(place: Path, platform: str, *words: str) -> subprocess.CompletedProcess[
     "words", [(), ("ensure",), ("restart", "--yes"), ("kill", "--yes"), ("daemon", "start"),
               ("daemon", "run"), ("demo", "--headless")]
 )  # fmt: skip
-def test_what_acts_is_refused(tmp_path: Path, platform: str, words: tuple[str, ...]) -> None:
+def test_acting_commands_are_refused_on_unsupported_platforms(
+    tmp_path: Path, platform: str, words: tuple[str, ...]
+) -> None:
     ran = run(tmp_path, platform, *words)
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr == (
@@ -40,7 +42,7 @@ def test_what_acts_is_refused(tmp_path: Path, platform: str, words: tuple[str, .
     assert not (tmp_path / "state").exists()
 
 
-def test_doctor_says_so_and_what_only_reads_is_not_refused(tmp_path: Path) -> None:
+def test_doctor_and_read_only_commands_work_on_unsupported_platforms(tmp_path: Path) -> None:
     told = run(tmp_path, "darwin", "doctor")
     assert "darwin is not supported yet" in told.stdout and told.returncode == 1
     assert run(tmp_path, "darwin", "config", "schema").returncode == 0

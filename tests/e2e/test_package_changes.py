@@ -1,4 +1,4 @@
-"""The package is removed or replaced under a running daemon: it goes on repairing, and says so."""
+"""After its package is removed or replaced, the daemon still restarts workers and reports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Wait = Callable[..., Any]
 
 @pytest.fixture
 def package(machine: Any, tmp_path: Path, wait_for: Wait) -> Path:
-    """An installation of its own, whose daemon and worker run."""
+    """A separate installation whose daemon and worker run."""
     place = tmp_path / "installed"
     shutil.copytree(ROOT / "console", place / "console", ignore=shutil.ignore_patterns("*.pyc"))
     machine.environment["PYTHONPATH"] = str(place)
@@ -25,13 +25,13 @@ def package(machine: Any, tmp_path: Path, wait_for: Wait) -> Path:
     for command in (["daemon", "start"], ["ensure"]):
         ran = machine.run(*command)
         assert ran.returncode == 0, ran.stderr
-    machine.environment["PYTHONPATH"] = str(ROOT)  # the commands from here on are of another one
+    machine.environment["PYTHONPATH"] = str(ROOT)  # later commands use another one
     wait_for(lambda: machine.document("daemon", "status")["version"], 60, "all is loaded")
     return place / "console"
 
 
 def repaired(machine: Any, wait_for: Wait) -> None:
-    """Kill the worker, twice: the second one's shim was started by the daemon."""
+    """Kill the worker twice, and check the restarts. The daemon starts the second worker's shim."""
     before: list[int] = []
     for _ in range(2):
         (pid,) = wait_for(lambda: [one for one in machine.workers() if one not in before], 40)
@@ -42,7 +42,7 @@ def repaired(machine: Any, wait_for: Wait) -> None:
     assert [one["reason"] for one in machine.lives("died")] == ["ended by SIGKILL"] * 2
 
 
-def test_a_package_that_is_gone_takes_no_repair_away(
+def test_daemon_restarts_workers_after_its_package_is_removed(
     machine: Any, package: Path, wait_for: Wait
 ) -> None:
     package.rename(package.with_name("gone"))
@@ -53,7 +53,7 @@ def test_a_package_that_is_gone_takes_no_repair_away(
     assert machine.document("status")["daemon"]["version"] == told["version"]
 
 
-def test_a_package_that_was_replaced_takes_no_repair_away(
+def test_daemon_restarts_workers_after_its_package_is_replaced(
     machine: Any, package: Path, wait_for: Wait
 ) -> None:
     for path in package.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Workers that die, daemons that die: what is repaired, what is left alone, and what is told."""
+"""Restarts after deaths of workers and daemons, and the events that record them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_ensures_at_the_same_moment_start_one_worker(box: Any) -> None:
+def test_concurrent_ensures_start_one_worker(box: Any) -> None:
     callers = [box.start("ensure") for _ in range(6)]
     said = [caller.communicate(timeout=40)[0] for caller in callers]
     assert [caller.returncode for caller in callers] == [0] * 6, said
@@ -44,7 +44,9 @@ def test_ensures_at_the_same_moment_start_one_worker(box: Any) -> None:
     assert len(box.lives("started")) == 1
 
 
-def test_a_killed_worker_is_told_within_a_second_and_repaired(watched: Any, wait_for: Wait) -> None:
+def test_killed_worker_is_reported_within_a_second_and_restarted(
+    watched: Any, wait_for: Wait
+) -> None:
     (pid,) = watched.workers()
     follower = watched.start("events", "--follow", "--json", "--limit", "1")
     follower.stdout.readline()
@@ -62,7 +64,7 @@ def test_a_killed_worker_is_told_within_a_second_and_repaired(watched: Any, wait
     assert [one["pid"] for one in worker["instances"]] == [after]
 
 
-def test_a_death_is_visible_within_a_second_without_a_daemon(box: Any) -> None:
+def test_status_shows_a_death_within_a_second_without_a_daemon(box: Any) -> None:
     box.run("ensure")
     (pid,) = box.workers()
     os.kill(pid, signal.SIGKILL)
@@ -72,7 +74,9 @@ def test_a_death_is_visible_within_a_second_without_a_daemon(box: Any) -> None:
     assert worker["instances"] == []
 
 
-def test_three_restarts_then_it_is_parked_until_a_person_acts(watched: Any, wait_for: Wait) -> None:
+def test_worker_is_parked_after_three_restarts_until_an_ensure(
+    watched: Any, wait_for: Wait
+) -> None:
     ended: list[int] = []
     for _ in range(4):
         (pid,) = wait_for(lambda: [one for one in watched.workers() if one not in ended])
@@ -96,11 +100,13 @@ def test_three_restarts_then_it_is_parked_until_a_person_acts(watched: Any, wait
     assert watched.document("status")["roles"][0]["state"] == "RUNNING"
 
 
-def test_what_a_person_ended_stays_ended_until_an_ensure(watched: Any, wait_for: Wait) -> None:
+def test_worker_killed_by_an_operator_stays_stopped_until_an_ensure(
+    watched: Any, wait_for: Wait
+) -> None:
     log = watched.directory / "outputs" / "worker_monitor.log"
     assert watched.run("kill", "--yes").returncode == 0
     wait_for(lambda: "Worker not found" in log.read_text())
-    # Longer than any back-off of this box: policy had its chance, and looked.
+    # This is longer than any back-off of this box, so the restart policy has run.
     deadline = time.monotonic() + 1.5
     while time.monotonic() < deadline:
         assert watched.workers() == []
@@ -109,7 +115,7 @@ def test_what_a_person_ended_stays_ended_until_an_ensure(watched: Any, wait_for:
     assert len(watched.workers()) == 1
 
 
-def test_a_killed_daemon_takes_nobody_along_and_a_second_goes_on(
+def test_killed_daemon_leaves_workers_and_its_successor_repairs(
     watched: Any, wait_for: Wait
 ) -> None:
     (worker,) = watched.workers()
@@ -122,7 +128,7 @@ def test_a_killed_daemon_takes_nobody_along_and_a_second_goes_on(
     assert any("daemon is not running" in reason for reason in document["reasons"])
     assert [one["pid"] for one in document["roles"][0]["instances"]] == [worker]
 
-    os.kill(worker, signal.SIGKILL)  # while nobody watches
+    os.kill(worker, signal.SIGKILL)  # while no daemon runs
     wait_for(lambda: gone(worker))
     assert watched.run("daemon", "start").returncode == 0
     assert daemon_pid(watched) != first
@@ -134,7 +140,7 @@ def test_a_killed_daemon_takes_nobody_along_and_a_second_goes_on(
     assert watched.events("daemon-stopped") == []
 
 
-def test_there_is_one_daemon(watched: Any) -> None:
+def test_second_daemon_is_refused(watched: Any) -> None:
     pid = daemon_pid(watched)
     second = watched.run("daemon", "run")
     assert (second.returncode, second.stdout) == (1, "")
@@ -143,7 +149,7 @@ def test_there_is_one_daemon(watched: Any) -> None:
     assert daemon_pid(watched) == pid
 
 
-def test_stopping_the_daemon_leaves_the_workers(watched: Any) -> None:
+def test_daemon_stop_leaves_the_workers_running(watched: Any) -> None:
     workers, pid = watched.workers(), daemon_pid(watched)
     process = psutil.Process(pid)
     assert process.terminal() is None
@@ -159,12 +165,12 @@ def test_stopping_the_daemon_leaves_the_workers(watched: Any) -> None:
     assert watched.events("daemon-stopped")
 
 
-def test_the_daemon_ends_in_two_seconds_also_while_a_monitor_waits(
+def test_daemon_stops_within_two_seconds_while_a_monitor_waits(
     machine: Any, wait_for: Wait
 ) -> None:
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         machine.write(queue={"url": url, "timeout_s": 60})
         daemon = machine.start("daemon", "run")
@@ -177,7 +183,7 @@ def test_the_daemon_ends_in_two_seconds_also_while_a_monitor_waits(
     assert wait_for(lambda: machine.events("daemon-stopped"))
 
 
-def test_a_daemon_in_the_foreground_is_one_like_any_other(box: Any, wait_for: Wait) -> None:
+def test_foreground_daemon_is_reported_and_stops_on_sigint(box: Any, wait_for: Wait) -> None:
     daemon = box.start("daemon", "run")
     wait_for(lambda: box.document("daemon", "status")["running"])
     assert daemon_pid(box) == daemon.pid

@@ -1,4 +1,4 @@
-"""After a restart of the machine, what ran before is told to have ended with it."""
+"""After a restart of the machine, deaths of earlier workers are recorded with that reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = "the machine was restarted at "
 
 @pytest.fixture
 def restarted(box: Any, wait_for: Wait) -> Any:
-    """A box whose worker ran in a boot before this one: it and its shim died without a word."""
+    """A box whose worker ran in an earlier boot. The worker and its shim recorded no death."""
     assert box.run("ensure").returncode == 0
     (pid,) = box.workers()
     record = box.state / "locks" / "worker.owner.json"
@@ -42,14 +42,16 @@ def restarted(box: Any, wait_for: Wait) -> Any:
     return box
 
 
-def test_a_start_tells_it(restarted: Any) -> None:
+def test_ensure_records_the_death_by_the_machine_restart(restarted: Any) -> None:
     assert restarted.run("ensure").returncode == 0
     (death,) = restarted.lives("died")
     assert death["reason"].startswith(WORDS), death
     assert len(restarted.workers()) == 1
 
 
-def test_the_daemon_tells_it_and_starts_the_worker_again(restarted: Any, wait_for: Wait) -> None:
+def test_daemon_records_the_machine_restart_and_restarts_the_worker(
+    restarted: Any, wait_for: Wait
+) -> None:
     assert restarted.run("daemon", "start").returncode == 0
     (death,) = wait_for(lambda: restarted.lives("died"), 30)
     assert death["reason"].startswith(WORDS), death

@@ -1,4 +1,4 @@
-"""No secret of a command line, an environment or a worker's output leaves the program."""
+"""Secrets in command lines, environments and worker output never leave the program."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(one): one.read_bytes() for one in directory.rglob("*") if one.is_file()}
 
 
-def test_no_view_and_no_file_holds_a_secret(secretive: Any, wait_for: Any) -> None:
+def test_secrets_appear_in_no_output_and_no_file(secretive: Any, wait_for: Any) -> None:
     box = secretive
     assert box.run("ensure").returncode == 0
     (pid,) = box.workers()
@@ -80,9 +80,7 @@ def test_no_view_and_no_file_holds_a_secret(secretive: Any, wait_for: Any) -> No
     assert [name for name, raw in written.items() if leaked(raw.decode("latin-1"))] == []
 
 
-def test_patterns_of_the_configuration_are_redacted_before_they_are_stored(
-    machine: Any, wait_for: Any
-) -> None:
+def test_configured_patterns_are_redacted_before_storage(machine: Any, wait_for: Any) -> None:
     machine.write()
     script = machine.directory / "rpa_worker.py"
     machine.write(
@@ -105,7 +103,7 @@ def test_patterns_of_the_configuration_are_redacted_before_they_are_stored(
     ("pattern", "words"),
     [("(", "not a regular expression"), ("x*", "matches the empty text"), ("", "redact")],
 )
-def test_a_pattern_that_cannot_be_used_is_refused(machine: Any, pattern: str, words: str) -> None:
+def test_unusable_redaction_pattern_is_refused(machine: Any, pattern: str, words: str) -> None:
     machine.write(screen={"redact": ["fine", pattern]})
     refused = machine.run("config", "validate")
     assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""The console in a browser: who is let in, who is not, and what Chromium shows and asks for."""
+"""The console in a browser: accepted and refused clients, and Chromium's view and requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from browser import CHROMIUM, chromium
-from served import ENV, Served, gone, picture, refused, serving
+from chromium_browser import CHROMIUM, chromium
+from served_console import ENV, Served, gone, picture, refused, serving
 
 from console.web.server import MAX_CONSOLES, STATIC_FILES
 
@@ -26,10 +26,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-# --- who is not let in --------------------------------------------------------------------------
+# --- refused clients ----------------------------------------------------------------------------
 
 
-def test_it_listens_on_the_loopback_and_nowhere_else(served: Served, tmp_path: Path) -> None:
+def test_server_listens_on_the_loopback_only(served: Served, tmp_path: Path) -> None:
     sockets = psutil.Process(served.process.pid).net_connections("inet")
     listening = [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"]
@@ -52,7 +52,7 @@ def test_it_listens_on_the_loopback_and_nowhere_else(served: Served, tmp_path: P
     ],
     ids=lambda headers: "-".join(*headers.items()),
 )
-def test_a_foreign_name_or_page_gets_nothing(
+def test_request_with_a_foreign_host_or_origin_is_refused(
     served: Served, path: str, headers: dict[str, str]
 ) -> None:
     status, _, text = served.get(path, **headers)
@@ -75,7 +75,7 @@ def test_a_foreign_name_or_page_gets_nothing(
     ],
     ids=str,
 )
-async def test_a_handshake_without_key_or_page_gets_no_console(
+async def test_handshake_without_key_or_origin_is_refused(
     served: Served, changed: dict[str, str | None]
 ) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
@@ -85,7 +85,7 @@ async def test_a_handshake_without_key_or_page_gets_no_console(
     assert served.consoles() == []
 
 
-def test_nothing_else_is_served_and_the_policy_is_strict(served: Served) -> None:
+def test_server_serves_only_its_files_with_a_strict_policy(served: Served) -> None:
     for path in ("/../server.py", "/%2e%2e/server.py", "/vendor/", "/static/page.js"):
         assert served.get(path)[0] == 404
     for path in ("/", *STATIC_FILES):
@@ -98,7 +98,7 @@ def test_nothing_else_is_served_and_the_policy_is_strict(served: Served) -> None
     assert len(nonces) == 3
 
 
-def test_what_the_browser_has_is_not_sent_again_and_the_line_stays_in_step(served: Served) -> None:
+def test_cached_file_gets_304_and_the_connection_stays_usable(served: Served) -> None:
     line = HTTPConnection(served.host, timeout=10)
     try:
         for path in STATIC_FILES:
@@ -114,7 +114,7 @@ def test_what_the_browser_has_is_not_sent_again_and_the_line_stays_in_step(serve
         line.close()
 
 
-def test_what_cannot_be_served_is_said(served: Served, tmp_path: Path) -> None:
+def test_serve_reports_the_reason_it_cannot_start(served: Served, tmp_path: Path) -> None:
     code, words = refused(tmp_path / "a", "serve", "--port", served.host.partition(":")[2])
     assert code == 1 and "address already in use" in words
     code, words = refused(tmp_path / "b", "--read-only", "serve", "--writable")
@@ -125,10 +125,10 @@ def test_what_cannot_be_served_is_said(served: Served, tmp_path: Path) -> None:
     assert ran.returncode == 2 and "rpa-console[web]" in ran.stderr
 
 
-# --- who is -------------------------------------------------------------------------------------
+# --- accepted clients ---------------------------------------------------------------------------
 
 
-async def test_the_key_opens_a_console_that_only_looks_and_goes_with_its_socket(
+async def test_key_opens_a_read_only_console_that_ends_with_its_socket(
     served: Served,
 ) -> None:
     async with served.open() as socket:
@@ -141,14 +141,14 @@ async def test_the_key_opens_a_console_that_only_looks_and_goes_with_its_socket(
 
 
 @pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "localhost"])
-async def test_a_forwarded_port_may_be_another_one(served: Served, host: str) -> None:
+async def test_loopback_host_with_a_forwarded_port_is_accepted(served: Served, host: str) -> None:
     assert served.get("/", Host=host)[0] == 200
     async with served.open(Host=host, Origin=f"http://{host}") as socket:
         await socket.receive()
 
 
 async def _opened(served: Served, stack: AsyncExitStack) -> aiohttp.ClientWebSocketResponse:
-    """A console that is really there: one that an earlier test has left may count for a moment."""
+    """Open a console, retrying while consoles of an earlier test still count."""
     while True:
         socket = await stack.enter_async_context(served.open())
         if (await socket.receive()).type is aiohttp.WSMsgType.BINARY:
@@ -156,12 +156,12 @@ async def _opened(served: Served, stack: AsyncExitStack) -> aiohttp.ClientWebSoc
 
 
 async def _read_on(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Read and forget: a client that does not read answers no ping, and is hung up on."""
+    """Read and discard messages. The server disconnects a client that answers no ping."""
     async for _ in socket:
         pass
 
 
-async def test_a_bounded_number_of_consoles(served: Served) -> None:
+async def test_server_limits_the_number_of_consoles(served: Served) -> None:
     async with asyncio.timeout(30), AsyncExitStack() as stack:
         for _ in range(MAX_CONSOLES):
             socket = await _opened(served, stack)
@@ -178,7 +178,7 @@ async def test_a_bounded_number_of_consoles(served: Served) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-async def test_every_console_ends_with_its_server(tmp_path: Path, end: signal.Signals) -> None:
+async def test_consoles_end_with_their_server(tmp_path: Path, end: signal.Signals) -> None:
     with serving(tmp_path / "box") as server:
         async with server.open() as socket:
             await picture(socket, "READ-ONLY")
@@ -188,7 +188,7 @@ async def test_every_console_ends_with_its_server(tmp_path: Path, end: signal.Si
         assert server.process.wait(timeout=10) == (0 if end == signal.SIGTERM else -end)
 
 
-async def test_a_writable_one_must_be_asked_for(tmp_path: Path) -> None:
+async def test_writable_option_serves_a_writable_console(tmp_path: Path) -> None:
     with serving(tmp_path / "box", ("--no-daemon",), ("--writable",)) as server:
         async with server.open() as socket:
             assert "READ-ONLY" not in await picture(socket, "LIVE", "e ensure")
@@ -198,7 +198,7 @@ async def test_a_writable_one_must_be_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-async def test_chromium_shows_the_console_and_asks_nobody_else(
+async def test_chromium_shows_the_console_and_requests_only_the_loopback(
     served: Served, tmp_path: Path
 ) -> None:
     async with chromium(tmp_path / "profile") as tab:
@@ -225,7 +225,7 @@ async def test_chromium_shows_the_console_and_asks_nobody_else(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-async def test_no_other_page_in_chromium_reaches_the_console(
+async def test_other_pages_in_chromium_cannot_reach_the_console(
     served: Served, tmp_path: Path
 ) -> None:
     attempt = """new Promise((done) => {

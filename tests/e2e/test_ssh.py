@@ -1,4 +1,4 @@
-"""The console over a real SSH connection that is cut: it goes, and nothing else notices."""
+"""A cut SSH connection ends its console and nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ClientAliveInterval 0
 
 
 def until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition, looking often."""
+    """Wait until the condition holds, checking it every 20 ms."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -55,7 +55,7 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> None:
 
 @dataclass
 class Server:
-    """An sshd of our own, and how to reach it."""
+    """A test sshd, and the client command that reaches it."""
 
     port: int
     directory: Path
@@ -101,7 +101,7 @@ def answers(port: int) -> bool:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[list[str]]:
-    """A box with a worker and its queue; yields our command line for it."""
+    """A box with a worker and its queue server. Yields the console's command line for it."""
     directory = tmp_path / "box"
     config = create_box(directory, find_free_port())
     command = [
@@ -117,7 +117,7 @@ def box(tmp_path: Path) -> Iterator[list[str]]:
 
 
 class Session:
-    """One log-in with the console open on it."""
+    """One SSH login with the console open in it."""
 
     def __init__(self, server: Server, command: list[str]) -> None:
         self.master, slave = pty.openpty()
@@ -146,14 +146,14 @@ class Session:
         until(lambda: text in self.read(), 30, f"{text!r} on the screen: {self.seen[-2000:]!r}")
 
     def cut(self) -> None:
-        """As a cable that is pulled, as far as the client's side can do it."""
+        """Cut the connection by killing the client."""
         self.client.send_signal(signal.SIGKILL)
         self.client.wait(timeout=10)
         os.close(self.master)
 
 
 def consoles(state: str) -> list[psutil.Process]:
-    """The consoles of this box: our command line without any command."""
+    """Return this box's consoles, found by a command line without a command."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         argv = process.info["cmdline"] or []
@@ -170,9 +170,7 @@ def daemon_pid(command: list[str]) -> int | None:
     return int(pid) if pid is not None else None
 
 
-def test_a_cut_connection_takes_the_console_and_nothing_else(
-    server: Server, box: list[str]
-) -> None:
+def test_cut_connection_ends_the_console_and_not_the_daemon(server: Server, box: list[str]) -> None:
     state = box[-1]
     first = Session(server, box)
     first.shows(b"worker")

@@ -1,4 +1,4 @@
-"""`status --json` is a contract; and it tells the truth, whoever looks and whatever is broken."""
+"""`status --json` follows its contract and agrees with the system."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STATES = {
 
 
 def check(table: dict[str, Any], shape: dict[str, Any]) -> None:
-    """Every key of the contract is there, with a value of its type."""
+    """Check that every key of the contract is present with a value of its type."""
     for key, kind in shape.items():
         assert key in table, key
         assert isinstance(table[key], kind), (key, table[key])
@@ -62,7 +62,7 @@ def check(table: dict[str, Any], shape: dict[str, Any]) -> None:
 
 
 def check_contract(document: dict[str, Any]) -> None:
-    """The whole document, as the scripts rely on it."""
+    """Check the whole document against the contract that scripts rely on."""
     check(document, {"schema": int, "host": str, "at": str, "verdict": str, "reasons": list})
     assert document["schema"] == 1
     assert STAMP.fullmatch(document["at"])
@@ -88,7 +88,7 @@ def check_contract(document: dict[str, Any]) -> None:
         check(metric, METRIC)
 
 
-def test_a_fresh_machine_gets_the_truth_and_keeps_no_file(machine: Any) -> None:
+def test_unconfigured_status_follows_the_contract_and_keeps_no_file(machine: Any) -> None:
     looked = machine.bare("status", "--json")
     assert looked.returncode == 1
     document = json.loads(looked.stdout)
@@ -99,7 +99,7 @@ def test_a_fresh_machine_gets_the_truth_and_keeps_no_file(machine: Any) -> None:
     for words in ("[roles.worker]", "[roles.watchdog]", 'outputs = "DIRECTORY"', "config init"):
         assert words in notes
     for role, script in zip(document["roles"], ("rpa_worker.py", "task_watchdog.py"), strict=True):
-        # A machine that runs tests may run a worker of somebody else's: then that one is shown.
+        # The test machine may run an unrelated worker, which is then shown.
         assert role["instances"] or f"no process runs {script}" in notes
     text = machine.bare("status")
     assert all(note in text.stdout for note in document["notices"])
@@ -108,7 +108,7 @@ def test_a_fresh_machine_gets_the_truth_and_keeps_no_file(machine: Any) -> None:
     assert list(machine.home.iterdir()) == []
 
 
-def test_it_agrees_with_the_process_table(box: Any) -> None:
+def test_status_agrees_with_the_process_table(box: Any) -> None:
     box.run("ensure")
     (pid,) = box.workers()
     document = box.document("status")
@@ -135,8 +135,10 @@ def _unix(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-def test_a_worker_of_others_is_adopted_as_a_tree(box: Any, wait_for: Callable[..., Any]) -> None:
-    """What a launcher and its interpreter are: one worker."""
+def test_launcher_and_its_worker_are_adopted_as_one_instance(
+    box: Any, wait_for: Callable[..., Any]
+) -> None:
+    """A launcher and its interpreter are one worker."""
     script = str(box.directory / "rpa_worker.py")
     command = f"{sys.executable} -I -S {script} & echo; wait"
     launcher = psutil.Popen(
@@ -154,7 +156,9 @@ def test_a_worker_of_others_is_adopted_as_a_tree(box: Any, wait_for: Callable[..
     launcher.wait(10)
 
 
-def test_the_exit_code_is_the_verdict(machine: Any, wait_for: Callable[..., Any]) -> None:
+def test_healthy_box_exits_with_zero_and_follows_the_contract(
+    machine: Any, wait_for: Callable[..., Any]
+) -> None:
     machine.write_rig()
     for role in ("queue", "worker", "watchdog", "pipeline", "trickle"):
         assert machine.run("ensure", role).returncode == 0

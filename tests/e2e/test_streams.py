@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 
-def test_without_a_terminal_the_bare_command_names_status(machine: Any) -> None:
+def test_bare_command_without_a_terminal_names_status(machine: Any) -> None:
     refused = machine.bare()
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "rpa-console status" in refused.stderr
@@ -22,7 +22,7 @@ def test_without_a_terminal_the_bare_command_names_status(machine: Any) -> None:
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
-def test_a_terminal_that_cannot_draw_is_refused(machine: Any, term: str) -> None:
+def test_bare_command_refuses_a_dumb_terminal(machine: Any, term: str) -> None:
     master, slave = pty.openpty()
     process = subprocess.run(
         [sys.executable, "-m", "console"],
@@ -40,7 +40,7 @@ def test_a_terminal_that_cannot_draw_is_refused(machine: Any, term: str) -> None
     assert b"\x1b" not in process.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(box: Any) -> None:
+def test_closed_pipe_on_stdout_is_not_an_error(box: Any) -> None:
     for command in ("status", "events", "config show", "config schema"):
         reading, writing = os.pipe()
         os.close(reading)
@@ -56,7 +56,7 @@ def test_a_reader_that_goes_away_is_no_error(box: Any) -> None:
         assert (ended.returncode, ended.stderr) == (0, b""), command
 
 
-def test_a_full_disk_under_standard_output_is_said(box: Any) -> None:
+def test_full_disk_under_stdout_is_reported(box: Any) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "console", *box.options, "status"],
@@ -70,7 +70,7 @@ def test_a_full_disk_under_standard_output_is_said(box: Any) -> None:
     assert ended.stderr == b"rpa-console: No space left on device\n"
 
 
-def test_a_narrow_locale_costs_no_command(machine: Any) -> None:
+def test_output_escapes_characters_outside_the_encoding(machine: Any) -> None:
     machine.write(worker={"match": "/Ωmega/rpa_worker.py"})
     shown = machine.run("config", "show", env={"PYTHONIOENCODING": "latin-1"})
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -79,7 +79,7 @@ def test_a_narrow_locale_costs_no_command(machine: Any) -> None:
     assert json.loads(status.stdout)["schema"] == 1
 
 
-def test_interrupted_is_130(box: Any, wait_for: Callable[..., Any]) -> None:
+def test_interrupted_command_exits_with_130(box: Any, wait_for: Callable[..., Any]) -> None:
     box.run("ensure")
     process = box.start("events", "--follow")
     assert "started" in process.stdout.readline()
@@ -89,7 +89,7 @@ def test_interrupted_is_130(box: Any, wait_for: Callable[..., Any]) -> None:
     assert "Traceback" not in words
 
 
-def test_following_shows_what_happens_and_loses_nothing(box: Any) -> None:
+def test_events_follow_prints_every_new_event(box: Any) -> None:
     box.run("ensure")
     process = box.start("events", "--follow", "--json", "--limit", "1")
     json.loads(process.stdout.readline())
@@ -102,7 +102,7 @@ def test_following_shows_what_happens_and_loses_nothing(box: Any) -> None:
     process.terminate()
 
 
-def test_who_leaves_at_once_waits_for_a_thread_that_works() -> None:
+def test_exit_waits_for_a_running_thread() -> None:
     script = (
         "import sys, threading\n"
         "from console.cli.main import main\n"
@@ -121,8 +121,8 @@ def test_who_leaves_at_once_waits_for_a_thread_that_works() -> None:
     assert ran.stdout.splitlines()[1:] == ["worked"]
 
 
-def test_what_is_written_last_arrives_whole() -> None:
-    """Nothing goes through the objects of a command at its end, its buffers are emptied though."""
+def test_exit_flushes_buffered_output() -> None:
+    """The process exits without tearing down its objects, but flushes its buffers."""
     script = "import sys\nfrom console.cli.main import main\nsys.stdout.write('x' * 5000)\nmain()\n"
     ran = subprocess.run(
         [sys.executable, "-c", script, "nonsense"],

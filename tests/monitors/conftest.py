@@ -1,4 +1,4 @@
-"""A stand-in box over real servers and files: only its process list and its store are plain."""
+"""Monitor fixtures: a box with real servers and files, and a fake process list and store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCRIPTS = Path(console.demo.__file__).parent
 
 @dataclass
 class StandIn:
-    """What a probe may ask of a box."""
+    """The part of a box that a probe uses, with fake processes and samples."""
 
     outputs_dir: Path
     settings: Settings = Settings()
@@ -90,7 +90,7 @@ def box(tmp_path: Path) -> StandIn:
 
 
 class Script:
-    """An HTTP server that answers each path with what it was told: (status, type, bytes)."""
+    """An HTTP server that answers each path with a prepared (status, type, bytes)."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, str, bytes]] = {}
@@ -136,7 +136,7 @@ def script() -> Iterator[Script]:
 
 @dataclass
 class Rig:
-    """The embedded box's own queue server and worker, as processes."""
+    """The queue server and the worker of the demo box, as processes."""
 
     directory: Path
     url: str = ""
@@ -187,7 +187,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    """Return as soon as the condition holds; fail when it does not in time."""
+    """Wait until the condition holds. Fail when the timeout passes first."""
     ends = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > ends:

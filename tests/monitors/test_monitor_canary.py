@@ -1,4 +1,4 @@
-"""The canary through the real queue, and through one that does everything wrong."""
+"""The canary monitor, on a real queue server and on one that misbehaves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = Moment(1_762_165_640.0, 5000.0, "b1")
 TASK = {"task_id": "t1"}
 
 
-async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
+async def test_answered_canary_records_its_latency(rig: Any, box: Any) -> None:
     box.with_queue(rig.queue())
     rig.worker()
     seen = (await canary.probe(box)).data
@@ -30,11 +30,11 @@ async def test_a_canary_that_comes_back(rig: Any, box: Any) -> None:
 
 
 def forget() -> None:
-    """What this process knows of any queue."""
+    """Clear the state that this process keeps about queues."""
     _watched_tasks._WATCHERS.clear()
 
 
-async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:
+async def test_canary_goes_ahead_of_waiting_tasks(rig: Any, box: Any) -> None:
     box.with_queue(rig.queue())
     for _ in range(5):
         rig.add("wait", seconds=5)
@@ -43,14 +43,16 @@ async def test_it_goes_ahead_of_all_others(rig: Any, box: Any) -> None:
     assert (await canary.probe(box)).data["latency_s"] < 10
 
 
-async def test_without_a_worker_it_is_not_taken(rig: Any, box: Any) -> None:
+async def test_canary_without_a_worker_is_not_taken(rig: Any, box: Any) -> None:
     box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.3)
     sample = await canary.probe(box)
     assert (sample.data["ok"], sample.data["failed_at"]) == (False, "taken")
     assert canary.result(sample) == "not taken: no worker took it within 0.3 s"
 
 
-async def test_a_hung_worker_does_not_finish_it(rig: Any, box: Any, script: Any) -> None:
+async def test_canary_taken_by_a_hung_worker_is_not_finished(
+    rig: Any, box: Any, script: Any
+) -> None:
     script.json("/api/tasks/create", TASK)
     script.json("/api/inflight", {"inflight": {"task_id": "t1", "worker": "w\x1b[31m"}})
     box.with_queue(script.url).with_monitor("canary", deadline_s=0.3)
@@ -59,7 +61,7 @@ async def test_a_hung_worker_does_not_finish_it(rig: Any, box: Any, script: Any)
     assert "taken by w\\x1b[31m, no result" in sample.data["detail"]
 
 
-async def test_a_stopped_worker(rig: Any, box: Any, wait_for: Any) -> None:
+async def test_canary_is_not_taken_by_a_stopped_worker(rig: Any, box: Any, wait_for: Any) -> None:
     box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.5)
     worker = rig.worker()
     task = rig.add("health_check")
@@ -79,14 +81,16 @@ async def test_a_stopped_worker(rig: Any, box: Any, wait_for: Any) -> None:
         ((200, "application/json", b'{"task_id": 5}'), "the answer names no task"),
     ],
 )
-async def test_not_accepted(box: Any, script: Any, answer: Any, detail: str) -> None:
+async def test_canary_refused_by_the_queue_server_is_not_accepted(
+    box: Any, script: Any, answer: Any, detail: str
+) -> None:
     script.answers["/api/tasks/create"] = answer
     sample = await canary.probe(box.with_queue(script.url))
     assert (sample.data["failed_at"], sample.data["detail"]) == ("accepted", detail)
     assert canary.judge([sample], NOW, box.settings).state is HealthState.FAILING
 
 
-async def test_a_closed_port_does_not_accept(box: Any) -> None:
+async def test_canary_to_a_closed_port_is_not_accepted(box: Any) -> None:
     sample = await canary.probe(box.with_queue("http://127.0.0.1:9"))
     assert canary.result(sample) == "not accepted: refused"
 
@@ -102,7 +106,7 @@ async def test_a_closed_port_does_not_accept(box: Any) -> None:
         ([], "answer", "the result does not say that it succeeded"),
     ],
 )
-async def test_answers(
+async def test_canary_checks_the_answer(
     box: Any, script: Any, item: object, failed_at: str | None, detail: str | None
 ) -> None:
     script.json("/api/tasks/create", TASK)
@@ -113,7 +117,7 @@ async def test_answers(
     assert seen["ok"] == (failed_at is None)
 
 
-async def test_trouble_while_waiting_is_outlived(box: Any, script: Any) -> None:
+async def test_canary_survives_server_errors_while_waiting(box: Any, script: Any) -> None:
     script.json("/api/tasks/create", {"task_id": "../x y"})
     script.answers["/api/results/..%2Fx%20y"] = (500, "text/plain", b"busy")
     box.with_queue(script.url).with_monitor("canary", deadline_s=0.2)
@@ -131,7 +135,9 @@ async def test_trouble_while_waiting_is_outlived(box: Any, script: Any) -> None:
     assert "neither queued nor in work" in (await canary.probe(box)).data["detail"]
 
 
-async def test_a_busy_worker_is_not_a_dead_one(rig: Any, box: Any, wait_for: Any) -> None:
+async def test_canary_reports_a_busy_worker_and_sends_no_second_task(
+    rig: Any, box: Any, wait_for: Any
+) -> None:
     box.with_queue(rig.queue()).with_monitor("canary", deadline_s=0.3)
     rig.worker()
     rig.add("wait", seconds=8)
@@ -144,7 +150,7 @@ async def test_a_busy_worker_is_not_a_dead_one(rig: Any, box: Any, wait_for: Any
     second = await canary.probe(box)
     assert second.data["task_id"] == first.data["task_id"], "no second one waits behind the first"
     assert second.data["waits_s"] > 0 and rig.stats()["pending_urgent"] == 1
-    forget()  # as another process would find it
+    forget()  # The state is that of a new process.
     assert (await canary.probe(box)).data["task_id"] == first.data["task_id"]
     wait_for(lambda: rig.stats()["completed"] == 2)
     box.with_monitor("canary", deadline_s=10)
@@ -152,8 +158,8 @@ async def test_a_busy_worker_is_not_a_dead_one(rig: Any, box: Any, wait_for: Any
     assert third.data["ok"] and third.data["task_id"] != first.data["task_id"]
 
 
-async def test_a_worker_whose_lease_ran_out_is_still_busy(box: Any, script: Any) -> None:
-    """The server queues the task again after 120 s; the worker that took it may be in it yet."""
+async def test_worker_is_busy_after_its_task_lease_expired(box: Any, script: Any) -> None:
+    """The server queues a task again after 120 s. The worker that took it may still run it."""
     box.with_queue(script.url).with_monitor("canary", deadline_s=0.1)
     script.json("/api/health", {"status": "ok", "queue_size": 0})
     script.json("/api/stats", {"inflight": 1, "completed": 0, "failed": 0, "successful": 0})
@@ -172,7 +178,7 @@ async def test_a_worker_whose_lease_ran_out_is_still_busy(box: Any, script: Any)
     assert canary.result(last) == "not taken yet: the worker is busy: rpa for 2m"
 
 
-async def test_a_canary_that_went_with_its_server_is_sent_again(box: Any, script: Any) -> None:
+async def test_canary_lost_by_the_queue_server_is_sent_again(box: Any, script: Any) -> None:
     box.with_queue(script.url).with_monitor("canary", deadline_s=0.1)
     script.json("/api/tasks/create", TASK)
     script.json("/api/tasks", {"queue_urgent": [TASK]})
@@ -184,14 +190,14 @@ async def test_a_canary_that_went_with_its_server_is_sent_again(box: Any, script
     assert (await canary.probe(box)).data["ok"] is True
 
 
-async def test_output_is_bounded_and_clean(box: Any, script: Any) -> None:
+async def test_canary_output_is_bounded_and_sanitized(box: Any, script: Any) -> None:
     script.json("/api/tasks/create", TASK)
     script.json("/api/results/t1", {"success": True, "data": {"x": "\u202e" + "y" * 100_000}})
     output = (await canary.probe(box.with_queue(script.url))).data["output"]
     assert len(output) < 2100 and output.isprintable() and "\\u202e" in output
 
 
-def test_the_newest_decides() -> None:
+def test_newest_canary_sample_decides() -> None:
     good = Sample("canary", NOW, {"ok": True, "latency_s": 0.312})
     bad = Sample("canary", NOW, {"ok": False, "failed_at": "answer", "detail": "no"})
     assert canary.judge([bad, good], NOW, Settings()).reason == "answered in 0.31 s"
@@ -208,13 +214,13 @@ def test_the_newest_decides() -> None:
         (1.0, 0.5, ""),
     ],
 )
-def test_slower_than_is_normal(slow_s: float | None, learnt_s: float | None, reason: str) -> None:
+def test_slow_canary_is_failing(slow_s: float | None, learnt_s: float | None, reason: str) -> None:
     settings = Settings(monitors=Monitors(canary=Canary(slow_s=slow_s)))
     one = Sample("canary", NOW, {"ok": True, "latency_s": 0.8})
     health = canary.judge([one], NOW, settings, Thresholds(latency_s=learnt_s))
     assert health.reason == (reason or "answered in 0.80 s")
     split = {"queue_s": 0.25, "work_s": 0.55}
-    told = Sample("canary", NOW, {**one.data, **split})
-    where = canary.judge([told], NOW, settings, Thresholds(latency_s=learnt_s)).reason
+    timed = Sample("canary", NOW, {**one.data, **split})
+    where = canary.judge([timed], NOW, settings, Thresholds(latency_s=learnt_s)).reason
     assert where == f"{health.reason}: 0.25 queue, 0.55 work"
     assert (health.state is HealthState.FAILING) is (not health.severe) is bool(reason)

@@ -1,4 +1,4 @@
-"""What holds for every monitor, whatever it watches."""
+"""Properties that hold for every monitor."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ samples = st.builds(
 )
 
 
-def test_they_are_found_in_order() -> None:
+def test_monitors_are_discovered_in_order() -> None:
     assert list(MONITORS) == sorted(MONITORS)
     assert set(OWN) <= set(MONITORS)
     assert not any(name.startswith("_") for name in MONITORS)
 
 
 @pytest.mark.parametrize("name", MONITORS)
-def test_the_shape(name: str) -> None:
+def test_monitor_implements_the_interface(name: str) -> None:
     monitor: Monitor = MONITORS[name]
     assert name == monitor.NAME
     assert monitor.every(Settings()) > 0
@@ -55,7 +55,7 @@ def test_the_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_nothing_seen_is_unknown(name: str) -> None:
+def test_judgement_without_data_is_unknown(name: str) -> None:
     assert MONITORS[name].judge([], NOW, Settings()).state is HealthState.UNKNOWN
     blind = Sample(name, NOW, error="it hung")
     assert MONITORS[name].judge([blind], NOW, Settings()) == Health(HealthState.UNKNOWN, "it hung")
@@ -64,16 +64,16 @@ def test_nothing_seen_is_unknown(name: str) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 @given(st.lists(samples, max_size=3))
-def test_no_history_breaks_a_judgement(name: str, history: list[Sample]) -> None:
+def test_judge_accepts_any_history(name: str, history: list[Sample]) -> None:
     health = MONITORS[name].judge(history, NOW, Settings())
     assert health.state in (HealthState.OK, HealthState.FAILING, HealthState.UNKNOWN)
     for sample in history:
-        said = MONITORS[name].result(sample)
-        assert sanitize_text(said) == said
+        text = MONITORS[name].result(sample)
+        assert sanitize_text(text) == text
 
 
 @pytest.mark.parametrize("name", OWN)
-async def test_a_probe_answers_in_plain_json_with_nothing_there(name: str, box: Any) -> None:
+async def test_probe_of_an_absent_service_returns_plain_json(name: str, box: Any) -> None:
     sample = await MONITORS[name].probe(box.with_queue("http://127.0.0.1:9"))
     assert (sample.monitor, sample.error) == (name, None)
     assert json.loads(json.dumps(sample.data, allow_nan=False)) == sample.data

@@ -1,4 +1,4 @@
-"""The pipeline: reading another program's file, collecting one of our own."""
+"""The pipeline monitor: reading the file of another program, and collecting its own."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def looked(box: Any, ago: float, **data: Any) -> Sample:
     return Sample("queue", box.now().plus(-ago), {"size": 1, "successful": 0, "failed": 0, **data})
 
 
-# --- reading --------------------------------------------------------------------------------
+# --- read mode ------------------------------------------------------------------------------
 
 
-async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
+async def test_file_of_another_program_is_read_and_not_changed(box: Any) -> None:
     season = {"channel": "lat\x1b", "latest": 2.5, "anomaly": True, "severity": "high",
               "deviation_sigma": 4.25, "baseline": 0.5}  # fmt: skip
     quiet = {"channel": "size", "latest": True, "anomaly": False}
@@ -59,7 +59,7 @@ async def test_another_programs_file_is_read_and_left_alone(box: Any) -> None:
     )
 
 
-async def test_windows_quirks(box: Any) -> None:
+async def test_file_written_on_windows_is_read(box: Any) -> None:
     stamp = datetime.fromtimestamp(box.now().at - 5).astimezone().isoformat()
     content = {"generated_at": stamp, "seasonality": {"channel": "one", "anomaly": False}}
     write(box, b"\xef\xbb\xbf" + json.dumps(content).encode())
@@ -69,7 +69,7 @@ async def test_windows_quirks(box: Any) -> None:
     assert pipeline.result(one) == "read: 1 channel"
 
 
-async def test_the_zone_of_this_process_says_nothing_of_a_file(
+async def test_local_time_zone_does_not_affect_the_file_age(
     box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(box, foreign(box))
@@ -86,7 +86,7 @@ async def test_the_zone_of_this_process_says_nothing_of_a_file(
         time.tzset()
 
 
-async def test_half_a_file_is_forgiven_once(box: Any) -> None:
+async def test_half_written_file_is_tolerated_once(box: Any) -> None:
     path = write(box, foreign(box, seasonality=[{"channel": "one", "latest": 3}]))
     box.samples.append(await pipeline.probe(box))
     path.write_bytes(path.read_bytes()[:-20])
@@ -101,13 +101,13 @@ async def test_half_a_file_is_forgiven_once(box: Any) -> None:
     assert (second.data["channels"], second.data["generated_at"]) == ([], None)
     health = pipeline.judge([first, second], second.moment, box.settings)
     assert health.state is HealthState.UNKNOWN and "half written" in health.reason
-    assert path.read_bytes()  # not taken for a missing file, not overwritten
+    assert path.read_bytes()  # neither treated as missing nor overwritten
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"<html>a page of some length</html>", [], {"generated_at": 5}, {"x": 1}]
 )
-async def test_what_cannot_be_read_is_unknown_and_never_overwritten(box: Any, content: Any) -> None:
+async def test_unreadable_file_is_unknown_and_not_overwritten(box: Any, content: Any) -> None:
     path = write(box, content)
     before = path.read_bytes()
     one = await pipeline.probe(box)
@@ -131,14 +131,14 @@ async def test_a_missing_file_in_read_mode_is_failing(box: Any) -> None:
         (-3600, HealthState.UNKNOWN, "clock off: written 1h00m in the future"),
     ],
 )
-def test_ages(age: float, state: HealthState, reason: str) -> None:
+def test_judgement_depends_on_the_file_age(age: float, state: HealthState, reason: str) -> None:
     one = Sample("pipeline", NOW, {"mode": "read", "generated_at": NOW.at - age})
     health = pipeline.judge([one], NOW, Settings())
     assert (health.state, health.reason) == (state, reason)
 
 
 def runs(*times: float, **more: Any) -> list[Sample]:
-    """Looks a minute apart, until now, at files that were written then."""
+    """Return samples a minute apart, until now, of files written at these times."""
     return [
         Sample("pipeline", NOW.plus(60.0 * (n - len(times) + 1)),
                {"mode": "read", "generated_at": NOW.at + at, **more})
@@ -149,27 +149,29 @@ def runs(*times: float, **more: Any) -> list[Sample]:
 @pytest.mark.parametrize(
     ("history", "stale_s", "words"),
     [
-        # once, and it looks back over a day, or says when it runs again
+        # One write only: the limit comes from the window or from the announced next run.
         (runs(-3600, window_hours=24), None, None),
         (runs(-90_000, window_hours=24), None, "1d01h ago (limit 1d00h: window_hours)"),
         (runs(-3600, next_at=NOW.at + 60), None, None),
         (runs(-3600, next_at=NOW.at - 660), None, "1h00m ago (limit 59m: next_runs)"),
         (runs(-660, window_hours=24), 600.0, "11m ago (limit 10m: stale_s)"),
-        # a rhythm that was seen says more than the window
+        # An observed interval takes precedence over the window.
         (runs(-2000, -1700, -1400, window_hours=24), None,
          "23m ago (limit 15m: 3 × its usual 5m)"),
         (runs(-9000, -5400, -1800, window_hours=24), None, None),
         (runs(-2000, -1400, window_hours=24), None, None),
     ],
 )  # fmt: skip
-def test_how_old_it_may_be(history: list[Sample], stale_s: float | None, words: str | None) -> None:
+def test_age_limit_follows_settings_window_and_usual_interval(
+    history: list[Sample], stale_s: float | None, words: str | None
+) -> None:
     settings = Settings(monitors=Monitors(pipeline=Pipeline(stale_s=stale_s)))
     health = pipeline.judge(history, NOW, settings)
     assert health.state is (HealthState.FAILING if words else HealthState.OK)
     assert health.reason == (f"written {words}" if words else "")
 
 
-async def test_what_the_file_is_about(box: Any) -> None:
+async def test_file_contents_are_summarized(box: Any) -> None:
     write(box, {
         "generated_at": datetime.now().isoformat(), "window_hours": 24,
         "metrics_path": str(box.outputs_dir / "gone.jsonl"),
@@ -189,10 +191,10 @@ async def test_what_the_file_is_about(box: Any) -> None:
     assert health.reason == "its metrics file gone.jsonl does not exist"
 
 
-# --- collecting -----------------------------------------------------------------------------
+# --- collect mode ---------------------------------------------------------------------------
 
 
-async def test_without_a_file_it_collects_and_goes_on_collecting(box: Any) -> None:
+async def test_missing_file_starts_collect_mode(box: Any) -> None:
     box.samples = [
         looked(box, 20, size=2, successful=3),
         looked(box, 10, size=4, successful=6, failed=1),
@@ -212,7 +214,7 @@ async def test_without_a_file_it_collects_and_goes_on_collecting(box: Any) -> No
     assert "| queue_size | 4 |" in (box.outputs_dir / names[1]).read_text()
 
 
-async def test_the_file_keeps_the_old_shape(box: Any) -> None:
+async def test_collected_file_keeps_the_original_format(box: Any) -> None:
     box.samples = [looked(box, 100.0 * n, size=n) for n in reversed(range(50))]
     await pipeline.probe(box)
     status = json.loads((box.outputs_dir / STATUS).read_bytes())
@@ -229,13 +231,13 @@ async def test_the_file_keeps_the_old_shape(box: Any) -> None:
         datetime.fromisoformat(at)
 
 
-async def test_with_nothing_measured_it_says_so(box: Any) -> None:
+async def test_collected_file_without_data_says_so(box: Any) -> None:
     one = await pipeline.probe(box)
     assert (one.data["channels"], pipeline.result(one)) == ([], "collect: 0 channels")
     assert "nothing measured yet" in (box.outputs_dir / STATUS).with_suffix(".md").read_text()
 
 
-async def test_what_cannot_be_written_is_failing(box: Any) -> None:
+async def test_unwritable_file_is_failing(box: Any) -> None:
     box.outputs_dir.write_text("in the way")
     one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
     health = pipeline.judge([one], one.moment, box.settings)
@@ -243,14 +245,14 @@ async def test_what_cannot_be_written_is_failing(box: Any) -> None:
     assert health.reason.startswith(f"collect: cannot write {STATUS}: ")
 
 
-async def test_told_to_collect_it_takes_over_another_programs_file(box: Any) -> None:
+async def test_configured_collect_mode_replaces_a_file_of_another_program(box: Any) -> None:
     write(box, foreign(box))
     one = await pipeline.probe(box.with_monitor("pipeline", mode="collect"))
     assert one.data["mode"] == "collect"
     assert json.loads((box.outputs_dir / STATUS).read_bytes())["generator"] == "rpa-console"
 
 
-async def test_the_embedded_pipeline_is_understood(rig: Any, box: Any, wait_for: Any) -> None:
+async def test_file_of_the_demo_pipeline_is_read(rig: Any, box: Any, wait_for: Any) -> None:
     url = rig.queue()
     arguments = ("--server", url, "--outputs", str(box.outputs_dir), "--interval", "1")
     rig.start("realtime_pipeline.py", *arguments)

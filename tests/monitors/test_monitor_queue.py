@@ -1,4 +1,4 @@
-"""The queue's figures from the real server, and from one that says nonsense."""
+"""The queue monitor, on a real queue server and on one with invalid answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def judged(*history: Sample) -> tuple[HealthState, str]:
     return health.state, health.reason
 
 
-async def test_a_real_queue(rig: Any, box: Any, wait_for: Any) -> None:
+async def test_probe_reads_a_real_queue_server(rig: Any, box: Any, wait_for: Any) -> None:
     box.with_queue(rig.queue())
     for _ in range(3):
         rig.add("wait", seconds=30)
@@ -41,14 +41,14 @@ async def test_a_real_queue(rig: Any, box: Any, wait_for: Any) -> None:
     assert seen["lease_task"].startswith("wait ") and len(seen["lease_task"]) > len("wait ")
 
 
-async def test_it_never_reads_what_is_unbounded(box: Any, script: Any) -> None:
+async def test_probe_skips_task_lists_of_a_long_queue(box: Any, script: Any) -> None:
     script.json("/api/health", {"status": "ok", "queue_size": 201})
     script.json("/api/stats", {"inflight": 0})
     await queue.probe(box.with_queue(script.url))
     assert script.asked == ["/api/health", "/api/stats"]
 
 
-async def test_the_oldest_task_in_work_is_named_harmlessly(box: Any, script: Any) -> None:
+async def test_oldest_task_in_work_is_named_and_sanitized(box: Any, script: Any) -> None:
     script.json("/api/health", {"queue_size": 0})
     script.json("/api/stats", {"inflight": 3})
     script.json("/api/inflight", {"inflight": [
@@ -59,20 +59,18 @@ async def test_the_oldest_task_in_work_is_named_harmlessly(box: Any, script: Any
     assert (seen["oldest_lease_s"], seen["lease_task"]) == (9, "a\\x1b")
 
 
-async def test_wrong_types_are_unknown(box: Any, script: Any) -> None:
+async def test_values_of_wrong_types_are_unknown(box: Any, script: Any) -> None:
     health = {"status": 1, "queue_size": "3", "queue_low": -1, "queue_urgent": True, "timestamp": 5}
     script.json("/api/health", health)
     script.json("/api/stats", {"completed": 2.5, "failed": None, "successful": [1], "inflight": {}})
     sample = await queue.probe(box.with_queue(script.url))
-    told = {key: value for key, value in sample.data.items() if value is not None}
-    assert set(told) == {"elapsed_s", "answered"}
+    known = {key: value for key, value in sample.data.items() if value is not None}
+    assert set(known) == {"elapsed_s", "answered"}
     assert queue.result(sample) == "? waiting, ? in work, ? done, ? failed"
     assert judged(sample) == (HealthState.UNKNOWN, "the server does not tell its size")
 
 
-async def test_stats_step_in_for_health_and_lists_may_lack_their_brackets(
-    box: Any, script: Any
-) -> None:
+async def test_probe_falls_back_to_stats_and_accepts_single_objects(box: Any, script: Any) -> None:
     created = datetime.fromtimestamp(box.now().at - 60).isoformat()
     script.json("/api/health", [])
     script.json("/api/stats", {"pending": 2, "pending_low": 1, "inflight": 1})
@@ -91,7 +89,7 @@ async def test_stats_step_in_for_health_and_lists_may_lack_their_brackets(
         ((200, "text/plain", b'{"a": 1'), "not JSON (text/plain)"),
     ],
 )
-async def test_problems_are_seen_not_unknown(
+async def test_unusable_answer_is_recorded_as_a_problem(
     box: Any, script: Any, answer: Any, problem: str
 ) -> None:
     script.answers["/api/health"] = answer
@@ -101,7 +99,7 @@ async def test_problems_are_seen_not_unknown(
     assert judged(one, one) == (HealthState.FAILING, f"no answer: {problem}")
 
 
-async def test_a_server_that_hangs_meets_its_deadline(box: Any) -> None:
+async def test_hanging_server_times_out(box: Any) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -110,7 +108,7 @@ async def test_a_server_that_hangs_meets_its_deadline(box: Any) -> None:
     assert one.data["problem"] == "timed out after 0.2 s"
 
 
-async def test_refused_is_failing_at_once(box: Any) -> None:
+async def test_refused_connection_is_failing_at_once(box: Any) -> None:
     one = await queue.probe(box.with_queue("http://127.0.0.1:9"))
     assert judged(one) == (HealthState.FAILING, "no answer: refused")
 
@@ -142,17 +140,19 @@ async def test_refused_is_failing_at_once(box: Any) -> None:
         ([sample("hung"), sample(problem="500: x")], HealthState.UNKNOWN, "no answer: 500: x"),
     ],
 )
-def test_judgements(history: list[Sample], state: HealthState, reason: str) -> None:
+def test_judge_by_size_status_clock_and_leases(
+    history: list[Sample], state: HealthState, reason: str
+) -> None:
     assert judged(*history) == (state, reason)
 
 
-# --- limits ---------------------------------------------------------------------------------
+# --- thresholds -----------------------------------------------------------------------------
 
 LEARNT = Thresholds(success_rate=92.0, latency_s=0.5, queue_normal=8, queue_warning=32)
 
 
 def hour(good: int, bad: int, size: int = 0) -> list[Sample]:
-    """Two looks between which so many tasks succeeded and failed."""
+    """Return two samples with the given tasks succeeded and failed between them."""
     before = Sample("queue", NOW.plus(-600), {"size": size, "successful": 5, "failed": 1})
     return [before, sample(size=size, successful=5 + good, failed=1 + bad)]
 
@@ -167,10 +167,12 @@ def hour(good: int, bad: int, size: int = 0) -> list[Sample]:
         (7, {"warn_above": 2, "fail_above": 6}, LEARNT, HealthState.FAILING,
          "7 tasks wait, above the configured 6"),
         (8, {}, LEARNT, HealthState.OK, ""),
-        (7, {}, Thresholds(), HealthState.OK, "7 tasks wait"),  # nothing new was learnt
+        (7, {}, Thresholds(), HealthState.OK, "7 tasks wait"),  # no threshold was learnt
     ],
 )  # fmt: skip
-def test_bands(size: int, configured: Any, learnt: Any, state: HealthState, reason: str) -> None:
+def test_queue_size_is_judged_by_configured_and_learnt_thresholds(
+    size: int, configured: Any, learnt: Any, state: HealthState, reason: str
+) -> None:
     settings = Settings(monitors=Monitors(queue=Depth(**configured)))
     health = queue.judge([sample(size=size), sample(size=size)], NOW, settings, learnt)
     assert (health.state, health.reason) == (state, reason)
@@ -184,17 +186,19 @@ def test_bands(size: int, configured: Any, learnt: Any, state: HealthState, reas
         (86, 14, {}, None, ""),
         (860, 140, {}, LEARNT,
          "86.0 % of 1000 tasks succeeded in the last hour, under the learnt 92 %"),
-        # however perfect the baseline was: what meets the target of 95 % is no finding
+        # A rate above the target of 95 % is no finding, however good the baseline was.
         (190, 10, {}, Thresholds(success_rate=100.0), ""),
         (900, 100, {}, Thresholds(success_rate=100.0),
          "90.0 % of 1000 tasks succeeded in the last hour, under the learnt 95 %"),
-        (3, 1, {}, LEARNT, ""),  # four tasks prove nothing
+        (3, 1, {}, LEARNT, ""),  # four tasks are too few
         (60, 40, {"success_rate": 50}, LEARNT, ""),
         (900, 100, {"success_rate": 99}, None,
          "90.0 % of 1000 tasks succeeded in the last hour, under the configured 99 %"),
     ],
 )  # fmt: skip
-def test_success(good: int, bad: int, configured: Any, learnt: Any, reason: str) -> None:
+def test_success_rate_is_judged_by_configured_and_learnt_thresholds(
+    good: int, bad: int, configured: Any, learnt: Any, reason: str
+) -> None:
     settings = Settings(monitors=Monitors(queue=Depth(**configured)))
     health = queue.judge(hour(good, bad), NOW, settings, learnt)
     assert health.reason == reason
@@ -202,7 +206,7 @@ def test_success(good: int, bad: int, configured: Any, learnt: Any, reason: str)
     assert health.severe is not bool(reason)
 
 
-async def test_a_server_in_another_zone_has_no_wrong_clock(box: Any, script: Any) -> None:
+async def test_server_in_another_time_zone_has_no_clock_offset(box: Any, script: Any) -> None:
     def there(ago_s: float) -> str:
         return datetime.fromtimestamp(box.now().at - ago_s + 9 * 3600).isoformat()
 

@@ -1,4 +1,4 @@
-"""The watchdog's process and heartbeat, on real files."""
+"""The watchdog monitor: the process and its heartbeat, on real files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def status(box: Any, ago: float, **more: Any) -> bytes:
     return json.dumps({"timestamp": stamp, "health_ok": True, "queue_size": 2, **more}).encode()
 
 
-async def test_what_is_seen(box: Any) -> None:
+async def test_probe_reads_the_process_and_the_heartbeat(box: Any) -> None:
     box.seen = (instance(8, box.now()), instance(7, box.now().plus(-500)))
     write(box, b"\xef\xbb\xbf" + status(box, 12, anomalies="queue_stuck"))
     seen = (await watchdog.probe(box)).data
@@ -57,7 +57,7 @@ async def test_a_timestamp_without_zone_is_utc(box: Any) -> None:
         (b'{"timestamp": 5, "anomalies": {"a": 1}, "queue_size": true}', "no heartbeat in it"),
     ],
 )
-async def test_files_that_cannot_be_used(box: Any, raw: bytes, problem: str) -> None:
+async def test_unusable_heartbeat_file_is_unknown(box: Any, raw: bytes, problem: str) -> None:
     box.seen = (instance(7, box.now().plus(-500)),)
     write(box, raw)
     one = await watchdog.probe(box)
@@ -67,7 +67,7 @@ async def test_files_that_cannot_be_used(box: Any, raw: bytes, problem: str) -> 
 
 
 def sample(beat: float | None = None, up: float | None = 9000, **data: Any) -> Sample:
-    """A look at a process `up` seconds old whose heartbeat is `beat` seconds old."""
+    """Return a sample of a process `up` seconds old whose heartbeat is `beat` seconds old."""
     process = {"pid": 7, "started_at": NOW.at - up} if up is not None else {}
     heartbeat = None if beat is None else NOW.at - beat
     problem = "missing" if beat is None else None
@@ -108,19 +108,21 @@ def sample(beat: float | None = None, up: float | None = 9000, **data: Any) -> S
         ),
     ],
 )
-def test_judgements(history: list[Sample], state: HealthState, reason: str) -> None:
+def test_judge_by_process_and_heartbeat(
+    history: list[Sample], state: HealthState, reason: str
+) -> None:
     health = watchdog.judge(history, NOW, Settings())
     assert (health.state, health.reason) == (state, reason)
 
 
-def test_results() -> None:
+def test_result_describes_process_and_heartbeat() -> None:
     assert watchdog.result(sample(12, anomalies=["queue_stuck"])) == (
         "PID 7, heartbeat 12s old, queue_stuck"
     )
     assert watchdog.result(sample(up=None)) == "no process, no heartbeat"
 
 
-async def test_the_embedded_watchdog_is_understood(rig: Any, box: Any, wait_for: Any) -> None:
+async def test_heartbeat_of_the_demo_watchdog_is_read(rig: Any, box: Any, wait_for: Any) -> None:
     url = rig.queue()
     arguments = ("--server", url, "--outputs", str(box.outputs_dir), "--interval", "1")
     process = rig.start("task_watchdog.py", *arguments)

@@ -1,4 +1,4 @@
-"""Credentials for the queue server reach the server, and nothing else."""
+"""Credentials for the queue server are sent only to the queue server and never shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD = "s3cret%2Fp%40ss"
 
 
 class Server:
-    """Answers by path, and keeps the Authorization header of each request."""
+    """A server that answers by path and keeps the Authorization header of each request."""
 
     def __init__(self) -> None:
         self.seen: list[str | None] = []
@@ -60,20 +60,20 @@ def settings(**queue: str) -> Settings:
     return parse({"queue": queue}, "c.toml", Path("/base"))
 
 
-def test_a_url_with_user_and_password_is_sent_as_basic(server: Server) -> None:
+def test_url_with_user_and_password_sends_basic_credentials(server: Server) -> None:
     configured = settings(url=f"http://bot:{PASSWORD}@127.0.0.1:{server.port}/")
     assert request_json(configured, "/api/stats") == {}
     assert server.seen == ["Basic " + b64encode(b"bot:s3cret/p@ss").decode()]
     assert configured.queue.address == f"http://127.0.0.1:{server.port}/"
 
 
-def test_a_url_without_credentials_sends_none(server: Server) -> None:
+def test_url_without_credentials_sends_no_header(server: Server) -> None:
     assert settings(url=server.url).queue.address == server.url
     request_json(settings(url=server.url), "/")
     assert server.seen == [None]
 
 
-def test_a_token_comes_from_the_environment(
+def test_token_is_read_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUE_TOKEN", "abc-1")
@@ -81,7 +81,7 @@ def test_a_token_comes_from_the_environment(
     assert server.seen == ["Bearer abc-1"]
 
 
-def test_a_token_is_read_from_its_file_at_each_request(server: Server, tmp_path: Path) -> None:
+def test_token_file_is_read_at_each_request(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "token"
     configured = settings(url=server.url, token_file=str(file))
     for token in ("one", "two"):
@@ -91,7 +91,7 @@ def test_a_token_is_read_from_its_file_at_each_request(server: Server, tmp_path:
 
 
 @pytest.mark.parametrize("content", ["", "two words", "a\r\nX-Evil: 1", "ü", "\x00"])
-def test_what_is_no_token_is_refused_without_being_shown(
+def test_invalid_token_is_refused_without_being_shown(
     server: Server, tmp_path: Path, content: str
 ) -> None:
     file = tmp_path / "token"
@@ -103,19 +103,19 @@ def test_what_is_no_token_is_refused_without_being_shown(
     assert server.seen == []
 
 
-def test_a_token_file_that_is_missing_is_named(server: Server) -> None:
+def test_missing_token_file_is_named(server: Server) -> None:
     with pytest.raises(HttpError, match="/base/none: missing"):
         request_json(settings(url=server.url, token_file="none"), "/")
 
 
-def test_a_redirect_carries_the_credentials_nowhere(server: Server) -> None:
+def test_redirect_is_refused_and_sends_no_credentials(server: Server) -> None:
     configured = settings(url=f"http://bot:{PASSWORD}@127.0.0.1:{server.port}")
     with pytest.raises(HttpError, match="redirect refused"):
         request_json(configured, "/moved")
     assert len(server.seen) == 1
 
 
-def test_a_server_that_repeats_the_credentials_shows_them_to_no_one(
+def test_credentials_repeated_by_the_server_are_redacted(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUE_TOKEN", "plainword")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hung import hung, needs_fuse
+from hanging_mount import hung, needs_fuse
 from night_observers import StoreReader, find_running, kill
 from night_site import Service, Site, tick
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from beings import about_to_exec, dead, start_ticks, words
 from night_site import Site, tick
+from process_helpers import about_to_exec, dead, start_ticks, words
 
 POLL_INTERVAL_S = 0.2
 SAMPLES = "SELECT id, monitor, at, tick, boot, data, error FROM samples WHERE id > ? ORDER BY id"

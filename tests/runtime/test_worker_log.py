@@ -12,7 +12,7 @@ from console.system.box import Box
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]\[(DEBUG|INFO|WARN|ERROR)\] (.+)")
 
 
-def test_each_line_has_its_stamp_level_and_text(box: Box) -> None:
+def test_each_line_has_a_timestamp_level_and_text(box: Box) -> None:
     log = WorkerLog(box)
     log.log_start()
     log.log_workers(RoleObservation(), Health(HealthState.OK))
@@ -20,7 +20,7 @@ def test_each_line_has_its_stamp_level_and_text(box: Box) -> None:
     log.write("could not start: \x1b[2J\nsecond", "ERROR")
     path = box.outputs_dir / "worker_monitor.log"
     found = [LINE.fullmatch(line) for line in path.read_text().splitlines()]
-    assert [one.groups() for one in found if one] == [
+    assert [match.groups() for match in found if match] == [
         ("INFO", "Daemon started. interval=300s"),
         ("WARN", "Worker not found"),
         ("INFO", "Server health OK"),

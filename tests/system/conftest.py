@@ -1,4 +1,4 @@
-"""Arenas for tests: each ends what it started, by PID."""
+"""Fixtures that make arenas. Each arena ends its own processes by PID."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arena import Arena, Make, arena
+from guard_harness import Arena, Make, arena
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes arenas: `make(grace_s=1.0, modes="deaf")`."""
+    """Return a function that makes arenas: `make(grace_s=1.0, modes="deaf")`."""
     with ExitStack() as stack:
 
         def one(name: str = "arena", **role: Any) -> Arena:

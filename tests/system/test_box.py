@@ -1,4 +1,4 @@
-"""A box: what is seen of its roles, the meter, and the daemon's own lease."""
+"""Tests of the box: observed instances, usage meter, and the daemon's lease."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from arena import wait_for
+from guard_harness import wait_for
 
 from console.core.model.events import EventKind
 from console.core.model.processes import Identity, Instance, Process
 from console.core.model.roles import Lease, LeaseState, Owner, Role
 from console.core.model.time import Moment
 from console.core.processes.instances import ENV_MARKERS, BoxScope, ProcessForest
+from console.core.records import replace
 from console.system import clock, daemon_role
 from console.system.box import MAX_LIVENESS_CHECKS, MAX_OBSERVATION_AGE_S, Box, open_box, slot_name
 from console.system.config.schema import RoleSettings, Settings
@@ -54,10 +54,10 @@ def survey(*seen: Process) -> Survey:
     return Survey(ProcessForest(seen), seen, (), BoxScope("box"), (), {})
 
 
-# --- whose lease it is ----------------------------------------------------------------------
+# --- lease attribution ----------------------------------------------------------------------
 
 
-def test_the_owners_tree_is_the_leased_instance() -> None:
+def test_owner_process_tree_is_the_leased_instance() -> None:
     root, child = one(20), one(21, 20, "python", "child.py")
     found = [Instance("worker", (root,))]
     (leased,), held = attribute_lease(
@@ -67,7 +67,7 @@ def test_the_owners_tree_is_the_leased_instance() -> None:
     assert held.state is LeaseState.HELD
 
 
-def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
+def test_owner_that_does_not_match_yet_is_an_instance() -> None:
     wrapper = one(20, 1, "sh", "-c", "sleep 1; exec python rpa_worker.py")
     (leased,), _ = attribute_lease(
         WORKER, [], Lease(LeaseState.HELD, owner(wrapper)), survey(wrapper)
@@ -75,14 +75,14 @@ def test_an_owner_that_does_not_match_yet_is_an_instance_all_the_same() -> None:
     assert (leased.pid, leased.leased) == (20, True)
 
 
-def test_an_owner_that_lost_its_lock_is_one_instance_and_not_leased() -> None:
+def test_owner_without_its_lock_is_an_unleased_instance() -> None:
     root = one(20)
     found = [Instance("worker", (root,))]
     (free,), _ = attribute_lease(WORKER, found, Lease(LeaseState.FREE, owner(root)), survey(root))
     assert (free.leased, free.token) == (False, 7)
 
 
-def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
+def test_dead_zombie_or_shimless_owner_holds_no_lease() -> None:
     stranger = one(30)
     found = [Instance("worker", (stranger,))]
     for gone in (owner(one(20)), owner(one(30, state="Z")), owner(stranger, shim=None)):
@@ -92,7 +92,7 @@ def test_an_owner_that_is_gone_a_zombie_or_a_mere_claim_owns_nothing() -> None:
         assert not kept.leased
 
 
-def test_what_bears_the_owners_marks_is_part_of_its_instance() -> None:
+def test_process_with_the_owners_env_markers_joins_its_instance() -> None:
     root, loose = one(20), one(30, env=dict(zip(ENV_MARKERS, ("box", "worker", "7"), strict=True)))
     found = [Instance("worker", (root,)), Instance("worker", (loose,))]
     held = Lease(LeaseState.HELD, owner(root))
@@ -102,16 +102,20 @@ def test_what_bears_the_owners_marks_is_part_of_its_instance() -> None:
     assert none == [], "its shim is ending what the dead worker has left"
 
 
-def test_a_leftover_that_holds_the_lease_and_matches_is_the_instance() -> None:
-    heir = one(22)
+def test_matching_leftover_that_holds_the_lease_is_the_instance() -> None:
+    leftover = one(22)
     held = Lease(LeaseState.ORPHANED, owner(one(20)), (22,), "its owner is gone")
-    (kept,), now = attribute_lease(WORKER, [Instance("worker", (heir,))], held, survey(heir))
+    (kept,), now = attribute_lease(
+        WORKER, [Instance("worker", (leftover,))], held, survey(leftover)
+    )
     assert (kept.leased, now.state) == (True, LeaseState.HELD)
-    (other,), still = attribute_lease(WORKER, [Instance("worker", (one(23),))], held, survey(heir))
+    (other,), still = attribute_lease(
+        WORKER, [Instance("worker", (one(23),))], held, survey(leftover)
+    )
     assert (other.leased, still.state) == (False, LeaseState.ORPHANED)
 
 
-def test_each_wanted_instance_has_a_lease_of_its_own(tmp_path: Path) -> None:
+def test_each_wanted_instance_has_its_own_lease(tmp_path: Path) -> None:
     settings = Settings(roles={"worker": RoleSettings(match="rpa_worker.py", count=3)})
     with open_box(settings, tmp_path / "state") as box:
         (seen, _) = box.observe(box.roles)
@@ -122,7 +126,7 @@ def test_each_wanted_instance_has_a_lease_of_its_own(tmp_path: Path) -> None:
 # --- opening --------------------------------------------------------------------------------
 
 
-def test_who_only_looks_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ephemeral_box_leaves_no_files(tmp_path: Path) -> None:
     with open_box(Settings(), tmp_path / "state", ephemeral=True) as box:
         box.record(EventKind.NOTICED, "worker", "", "kept in memory")
         assert len(box.store.events()) == 1
@@ -130,7 +134,7 @@ def test_who_only_looks_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_box_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+def test_open_box_error_states_the_reason(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with (
         pytest.raises(PathError, match="not a directory"),
@@ -146,14 +150,14 @@ def test_a_box_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         raise AssertionError("opened")
 
 
-def test_where_the_outputs_are(box: Box, tmp_path: Path) -> None:
+def test_outputs_directory_follows_state_or_settings(box: Box, tmp_path: Path) -> None:
     assert box.outputs_dir == tmp_path / "state" / "outputs"
     with open_box(Settings(outputs="~/files"), tmp_path / "other") as other:
         assert other.outputs_dir == Path.home() / "files"
 
 
-def test_we_are_never_a_worker_ourselves(box: Box) -> None:
-    """A console, and the shell that calls it, may well name the script."""
+def test_observing_process_is_never_a_worker(box: Box) -> None:
+    """The command line of a console, or of its shell, may contain the script's name."""
     script = (
         "import sys; from pathlib import Path; from console.system.box import open_box;"
         "from console.system.config.schema import Settings;"
@@ -169,7 +173,7 @@ def test_we_are_never_a_worker_ourselves(box: Box) -> None:
 # --- the meter ------------------------------------------------------------------------------
 
 
-def test_cpu_is_a_rate_between_two_looks_and_memory_is_now() -> None:
+def test_usage_meter_reports_cpu_rate_and_current_memory() -> None:
     meter = UsageMeter()
     identity = process_table.identify(os.getpid())
     assert identity is not None
@@ -188,7 +192,7 @@ def test_cpu_is_a_rate_between_two_looks_and_memory_is_now() -> None:
     assert 5 < cpu < 150
 
 
-def test_a_meter_forgets_the_dead() -> None:
+def test_usage_meter_keeps_a_bounded_number_of_readings() -> None:
     meter = UsageMeter()
     for number in range(MAX_INSTANCES + 10):
         meter.measure(Instance("worker", (one(4_000_000 + number),)))
@@ -198,7 +202,7 @@ def test_a_meter_forgets_the_dead() -> None:
 # --- the daemon's lease ---------------------------------------------------------------------
 
 
-def test_one_process_runs_the_monitors(box: Box) -> None:
+def test_daemon_lease_is_granted_once_until_it_is_closed(box: Box) -> None:
     grant = daemon_role.acquire_lease(box.paths, box.store)
     assert grant is not None
     assert daemon_role.acquire_lease(box.paths, box.store) is None
@@ -218,7 +222,7 @@ def test_one_process_runs_the_monitors(box: Box) -> None:
     again.close()
 
 
-def test_the_daemon_is_started_like_any_other_role(tmp_path: Path) -> None:
+def test_daemon_role_command_runs_the_daemon_with_its_config(tmp_path: Path) -> None:
     role = daemon_role.build_role(tmp_path / "state", tmp_path / "config.toml")
     assert role.command[-2:] == ("daemon", "run")
     assert str(tmp_path / "config.toml") in role.command
@@ -226,7 +230,7 @@ def test_the_daemon_is_started_like_any_other_role(tmp_path: Path) -> None:
     assert role.cwd == "/"
 
 
-def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
+def test_heartbeat_reads_back_with_boot_and_time(box: Box) -> None:
     assert daemon_role.read_heartbeat(box.paths) is None
     daemon_role.write_heartbeat(box.paths)
     beat = daemon_role.read_heartbeat(box.paths)
@@ -235,11 +239,11 @@ def test_a_heartbeat_says_when_on_both_clocks(box: Box) -> None:
     assert 0 <= box.now().since(beat) < 5
 
 
-# --- what another look has seen already ------------------------------------------------------
+# --- reuse of a recent observation -----------------------------------------------------------
 
 
 class Blind(process_table.ProcessTable):
-    """A table that cannot be looked at any more."""
+    """A process table whose scan always fails."""
 
     def scan(self, refresh_pids: Iterable[int] = (), full: bool = False) -> tuple[Process, ...]:
         raise process_table.ProcessError("looked again")
@@ -247,7 +251,7 @@ class Blind(process_table.ProcessTable):
 
 @contextmanager
 def watchdog(box: Box) -> Iterator[subprocess.Popen[bytes]]:
-    """One that does nothing, and that a look has found."""
+    """Run an idle watchdog that an observation has found."""
     script = box.paths.state / "task_watchdog.py"
     script.write_text("input()")
     role = next(role for role in box.roles if role.name == "watchdog")
@@ -261,7 +265,7 @@ def watchdog(box: Box) -> Iterator[subprocess.Popen[bytes]]:
             one.kill()
 
 
-async def test_who_was_seen_a_moment_ago_and_lives_is_not_looked_for(box: Box) -> None:
+async def test_find_instances_reuses_a_recent_observation_of_live_processes(box: Box) -> None:
     with watchdog(box) as one:
         seen = box._last_observations["watchdog"].instances
         box.table = Blind()
@@ -272,7 +276,7 @@ async def test_who_was_seen_a_moment_ago_and_lives_is_not_looked_for(box: Box) -
             await box.find_instances("watchdog")
 
 
-async def test_that_nobody_was_there_is_asked_again_and_so_is_what_is_old(box: Box) -> None:
+async def test_find_instances_scans_again_after_an_empty_or_stale_observation(box: Box) -> None:
     box.observe(box.roles)
     known = box._last_observations["watchdog"]
     box.table = Blind()

@@ -1,4 +1,4 @@
-"""The guard over real processes, real locks and a real ledger."""
+"""Tests of the guard with real processes, real locks and a real event log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from arena import Make, dead, kill, wait_for
+from guard_harness import Make, dead, kill, wait_for
 
 from console.core.model.commands import Command, Verb
 from console.core.model.events import Event, EventKind
@@ -22,7 +22,7 @@ COMMAND = Command(Verb.ENSURE, "worker", "test")
 
 
 def kinds(events: list[Event]) -> list[EventKind]:
-    """What happened, in order."""
+    """Return the kinds of the events, in order."""
     return [event.kind for event in events]
 
 
@@ -43,7 +43,7 @@ def open_files() -> list[str]:
     return paths
 
 
-def test_ensure_starts_one_and_then_finds_it(make: Make) -> None:
+def test_ensure_starts_one_worker_and_then_finds_it(make: Make) -> None:
     a = make()
     first, again = a.ensure(), a.ensure()
     assert (first.changed, again.changed) == (True, False)
@@ -53,18 +53,18 @@ def test_ensure_starts_one_and_then_finds_it(make: Make) -> None:
     assert kinds(a.events()) == [EventKind.STARTED, EventKind.CONFIRMED]
 
 
-def test_kill_is_certified_and_told(make: Make) -> None:
+def test_kill_verifies_the_death_and_records_it(make: Make) -> None:
     a = make()
     pid = a.ensure().pid
     assert a.do(Verb.KILL).done
     assert pid and dead(pid) and not a.look().instances
     assert a.look().worst_lease.state is LeaseState.FREE
     assert a.deaths()[0].data["signal"] == "SIGTERM"
-    told = [EventKind.STARTED, EventKind.ASKED, EventKind.DIED, EventKind.ENDED]
-    assert kinds(a.events()) == told and not a.unexplained()
+    expected = [EventKind.STARTED, EventKind.ASKED, EventKind.DIED, EventKind.ENDED]
+    assert kinds(a.events()) == expected and not a.unexplained()
 
 
-def test_a_deaf_worker_is_killed_after_its_grace(make: Make) -> None:
+def test_worker_that_ignores_sigterm_is_killed_after_the_grace_period(make: Make) -> None:
     a = make(modes="deaf", grace_s=0.3)
     pid = a.ensure().pid
     wait_for(lambda: a.lines("ready"))
@@ -73,7 +73,7 @@ def test_a_deaf_worker_is_killed_after_its_grace(make: Make) -> None:
     assert a.deaths()[0].data["signal"] == "SIGKILL"
 
 
-def test_force_does_not_wait(make: Make) -> None:
+def test_force_does_not_wait_for_the_grace_period(make: Make) -> None:
     a = make(modes="deaf", grace_s=60.0)
     a.ensure()
     wait_for(lambda: a.lines("ready"))
@@ -81,7 +81,7 @@ def test_force_does_not_wait(make: Make) -> None:
     assert a.do(Verb.KILL, force=True).done and os.times().elapsed - began < 30
 
 
-def test_a_stopped_worker_is_stalled_and_can_be_ended(make: Make) -> None:
+def test_stopped_worker_keeps_its_lease_and_can_be_ended(make: Make) -> None:
     a = make()
     pid = a.ensure().pid or 0
     os.kill(pid, signal.SIGSTOP)
@@ -91,7 +91,7 @@ def test_a_stopped_worker_is_stalled_and_can_be_ended(make: Make) -> None:
     assert a.deaths()[0].data["signal"] == "SIGTERM"
 
 
-def test_a_stopped_shim_is_woken(make: Make) -> None:
+def test_stopped_shim_is_resumed(make: Make) -> None:
     a = make()
     pid, shim = a.ensure().pid or 0, a.shim()
     os.kill(shim, signal.SIGSTOP)
@@ -101,7 +101,7 @@ def test_a_stopped_shim_is_woken(make: Make) -> None:
     assert not a.duplicates and not a.unexplained()
 
 
-def test_restart_replaces_it_under_a_higher_token(make: Make) -> None:
+def test_restart_replaces_the_worker_under_a_higher_token(make: Make) -> None:
     a = make()
     first = a.only() if a.ensure() else None
     outcome = a.do(Verb.RESTART, target=first.identity if first else None, token=1)
@@ -123,7 +123,7 @@ def test_dry_run_changes_nothing(make: Make) -> None:
     assert a.box.store.events() == before and a.only().pid == pid
 
 
-def test_what_others_started_is_adopted_and_can_be_ended(make: Make) -> None:
+def test_worker_started_outside_is_adopted_and_can_be_ended(make: Make) -> None:
     a = make()
     pid = a.outside()
     outcome = a.ensure()
@@ -135,7 +135,7 @@ def test_what_others_started_is_adopted_and_can_be_ended(make: Make) -> None:
 
 
 @pytest.mark.parametrize("keep", ["oldest", "newest"])
-def test_too_many_are_ended_by_the_rule(make: Make, keep: str) -> None:
+def test_duplicates_are_ended_by_the_keep_setting(make: Make, keep: str) -> None:
     a = make(keep=keep, modes="many")
     first, second = a.outside("many"), a.outside("many")
     assert len(a.look().instances) == 2
@@ -147,14 +147,14 @@ def test_too_many_are_ended_by_the_rule(make: Make, keep: str) -> None:
     assert f"keep the {keep}" in a.events(EventKind.ENDED)[0].reason
 
 
-def test_a_leased_worker_is_not_ended_in_favour_of_another(make: Make) -> None:
+def test_leased_worker_is_kept_over_a_newer_one(make: Make) -> None:
     a = make(keep="newest", modes="many")
     leased, younger = a.ensure().pid, a.outside("many")
     assert a.do(Verb.END_DUPLICATES).done
     assert a.only().pid == leased and dead(younger)
 
 
-def test_ensure_ends_nothing_before_it_is_confirmed(make: Make) -> None:
+def test_ensure_ends_no_duplicates_without_force(make: Make) -> None:
     a = make(modes="many")
     started = [a.outside("many") for _ in range(3)]
     refused = a.do(Verb.ENSURE)
@@ -164,7 +164,7 @@ def test_ensure_ends_nothing_before_it_is_confirmed(make: Make) -> None:
     assert a.ensure(force=True).changed and len(a.look().instances) == 1
 
 
-def test_two_slots_two_workers(make: Make) -> None:
+def test_count_of_two_runs_two_workers_with_their_own_tokens(make: Make) -> None:
     a = make(count=2, modes="many")
     assert a.ensure().done
     both = a.look()
@@ -178,7 +178,7 @@ def test_two_slots_two_workers(make: Make) -> None:
     assert a.do(Verb.KILL).done and not a.look().instances and not a.unexplained()
 
 
-def test_a_wrapper_counts_before_it_has_become_the_worker(make: Make) -> None:
+def test_wrapper_counts_as_the_worker_before_its_exec(make: Make) -> None:
     a = make(match="nothing_like_it.py")
     a.settings.roles["worker"].command[:] = a.shell("sleep 0.3")
     pid = a.ensure().pid
@@ -188,27 +188,29 @@ def test_a_wrapper_counts_before_it_has_become_the_worker(make: Make) -> None:
     assert a.only().pid == pid and not a.duplicates
 
 
-def test_kill_without_anything_calls_a_planned_restart_off(make: Make) -> None:
+def test_kill_without_a_worker_is_recorded_as_a_request(make: Make) -> None:
     a = make()
     assert a.do(Verb.KILL).message == "worker: nothing to end"
     assert a.events(EventKind.ASKED)[0].data["verb"] == "kill"
 
 
-def test_policy_that_comes_too_late_does_not_undo_a_kill(make: Make) -> None:
+def test_late_policy_restart_does_not_undo_a_kill(make: Make) -> None:
     a = make()
     kill(a.ensure().pid or 0)
     wait_for(a.deaths)
     assert a.do(Verb.KILL).message == "worker: nothing to end"
     late = a.do(
         Verb.ENSURE, actor=POLICY_ACTOR
-    )  # decided when it was dead, and waited for its turn
+    )  # policy decided after the death, and then waited for the command lock
     assert not late.done and "ended on request" in late.message
     assert not a.look().instances and a.look().worst_lease.state is LeaseState.FREE
     assert a.ensure().changed, "a person may"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_who_waited_for_a_start_that_somebody_killed_tries_himself(make: Make, number: int) -> None:
+def test_waiting_ensure_starts_the_worker_after_the_first_is_killed(
+    make: Make, number: int
+) -> None:
     a = make(settle_s=2.0)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(a.do, Verb.ENSURE, actor="first")
@@ -223,7 +225,7 @@ def test_who_waited_for_a_start_that_somebody_killed_tries_himself(make: Make, n
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGKILL, "SIGKILL"), (40, "signal 40")], ids=["named", "unnamed"]
 )
-def test_a_shim_ended_by_a_signal_before_its_fork_is_recorded_as_killed(
+def test_shim_ended_by_a_signal_before_its_fork_is_recorded_as_killed(
     make: Make, monkeypatch: pytest.MonkeyPatch, number: int, name: str
 ) -> None:
     a = make()
@@ -235,7 +237,7 @@ def test_a_shim_ended_by_a_signal_before_its_fork_is_recorded_as_killed(
     assert (failure.reason, failure.data["killed"]) == (reason, True)
 
 
-def test_an_exit_code_of_a_shim_before_its_fork_is_not_recorded_as_killed(
+def test_shim_exit_code_before_its_fork_is_not_recorded_as_killed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = make()
@@ -246,7 +248,7 @@ def test_an_exit_code_of_a_shim_before_its_fork_is_not_recorded_as_killed(
     assert failure.data["killed"] is False
 
 
-def test_an_ensure_that_waited_while_a_signal_ended_a_shim_starts_the_worker(
+def test_waiting_ensure_starts_the_worker_after_a_signal_ends_the_shim(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = make()
@@ -274,7 +276,7 @@ def test_an_ensure_that_waited_while_a_signal_ended_a_shim_starts_the_worker(
     assert kinds(a.events()) == [EventKind.FAILED, EventKind.STARTED]
 
 
-def test_who_waited_for_a_start_that_failed_by_itself_does_not_try_the_same(make: Make) -> None:
+def test_waiting_ensures_do_not_repeat_a_start_that_failed_by_itself(make: Make) -> None:
     a = make(settle_s=2.0, modes="exit3")
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda number: a.do(Verb.ENSURE), range(8)))

@@ -1,4 +1,4 @@
-"""What the guard refuses, and that a refusal leaves things as they were."""
+"""Tests of the guard's refusals, which must change nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import portalocker
 import pytest
-from arena import PYTHON, STARTED, Make, dead, kill, wait_for
+from guard_harness import PYTHON, STARTED, Make, dead, kill, wait_for
 
 from console.core.explain.death_chain import explain_last_death
 from console.core.model.commands import Command, Verb
@@ -24,11 +24,11 @@ COMMAND = Command(Verb.ENSURE, "worker", "test")
 
 
 def kinds(events: list[Event]) -> list[EventKind]:
-    """What happened, in order."""
+    """Return the kinds of the events, in order."""
     return [event.kind for event in events]
 
 
-def test_a_target_that_was_replaced_is_refused(make: Make) -> None:
+def test_replaced_target_is_refused(make: Make) -> None:
     a = make()
     a.ensure()
     first = a.only().identity
@@ -45,7 +45,7 @@ def test_a_target_that_was_replaced_is_refused(make: Make) -> None:
     assert a.do(Verb.KILL, token=2).done
 
 
-def test_a_restart_that_cannot_start_leaves_things_as_they_were(make: Make) -> None:
+def test_restart_with_an_unstartable_command_keeps_the_worker(make: Make) -> None:
     a = make()
     pid = a.ensure().pid
     a.script.chmod(0o600)
@@ -67,7 +67,7 @@ def test_a_restart_that_cannot_start_leaves_things_as_they_were(make: Make) -> N
         ([*PYTHON, "-c", "import os; os.environ['MISSING_ONE']"], "MISSING_ONE"),
     ],
 )
-def test_what_cannot_run_is_told_and_leaves_the_lease_free(
+def test_failed_start_is_reported_and_leaves_the_lease_free(
     make: Make, command: list[str], says: str
 ) -> None:
     a = make(command=command, settle_s=0.5)
@@ -77,13 +77,13 @@ def test_what_cannot_run_is_told_and_leaves_the_lease_free(
     assert EventKind.FAILED in kinds(a.events())
 
 
-def test_a_missing_directory_is_named(make: Make) -> None:
+def test_missing_working_directory_is_named(make: Make) -> None:
     a = make(cwd="/nowhere/at/all")
     assert "/nowhere/at/all" in a.do(Verb.ENSURE).message
 
 
-def test_our_own_ancestors_are_never_ended(make: Make) -> None:
-    """A worker that asks for its own end, as a person's shell might by accident."""
+def test_kill_refuses_to_end_the_callers_ancestors(make: Make) -> None:
+    """A worker runs a kill of its own role, as an operator's shell might by accident."""
     a = make()
     a.script.write_text(
         "import subprocess, sys, time\n"
@@ -91,7 +91,7 @@ def test_our_own_ancestors_are_never_ended(make: Make) -> None:
         "open(sys.argv[-1] + '/done', 'w').close()\n"
         "time.sleep(600)\n"
     )
-    ask = Path(__file__).with_name("ask.py")
+    ask = Path(__file__).with_name("guard_command.py")
     pid = os.posix_spawn(
         sys.executable,
         [sys.executable, str(a.script), str(ask), "kill", str(a.script), str(a.place)],
@@ -104,20 +104,20 @@ def test_our_own_ancestors_are_never_ended(make: Make) -> None:
     assert not a.events(EventKind.ASKED)
 
 
-def test_policy_tells_the_same_refusal_once(make: Make) -> None:
+def test_policy_records_the_same_refusal_once(make: Make) -> None:
     a = make()
     path = a.box.paths.command_lock("worker")
     path.mkdir()
     refused = [a.do(Verb.ENSURE, actor=state_machine.POLICY_ACTOR) for _ in range(3)]
     assert not any(one.done for one in refused) and len({one.message for one in refused}) == 1
     assert len(a.events(EventKind.REFUSED)) == 1
-    for _ in range(2):  # an operator's is told each time
+    for _ in range(2):  # an operator's refusal is recorded each time
         a.do(Verb.ENSURE)
     assert len(a.events(EventKind.REFUSED)) == 3
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory"])
-def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
+def test_unsafe_command_lock_is_refused(make: Make, kind: str) -> None:
     a = make()
     path = a.box.paths.command_lock("worker")
     path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
@@ -127,7 +127,7 @@ def test_an_unsafe_decision_lock_is_refused(make: Make, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory"])
-def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
+def test_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
     a = make()
     path = a.box.paths.lease("worker")
     path.symlink_to("/etc/passwd") if kind == "symlink" else path.mkdir()
@@ -137,10 +137,10 @@ def test_an_unsafe_life_lock_is_refused(make: Make, kind: str) -> None:
 
 
 @pytest.mark.parametrize("verb", [Verb.ENSURE, Verb.RESTART])
-def test_a_role_that_takes_longer_than_the_usual_patience_is_waited_for(
+def test_command_lock_timeout_covers_a_long_settle_time(
     make: Make, monkeypatch: pytest.MonkeyPatch, verb: Verb
 ) -> None:
-    """A settle time above the usual patience is allowed: starter and joining caller wait."""
+    """A settle time above the minimum lock timeout is allowed: both callers wait."""
     monkeypatch.setattr(state_machine, "MIN_LOCK_TIMEOUT_S", 0.2)
     a = make(settle_s=1.0, grace_s=0.5)
     if verb is Verb.RESTART:
@@ -152,10 +152,10 @@ def test_a_role_that_takes_longer_than_the_usual_patience_is_waited_for(
 
 
 @pytest.mark.parametrize("linux", [True, False])
-def test_patience_ends_with_who_is_at_work(
+def test_command_lock_timeout_names_the_holder(
     make: Make, linux: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the kernel's own call and by portalocker: one and the same lock."""
+    """The kernel's own call and portalocker take the same lock."""
     monkeypatch.setattr(command_lock, "IS_LINUX", linux)
     a = make()
     a.guard.timeout_s = 0.2
@@ -172,7 +172,7 @@ def test_patience_ends_with_who_is_at_work(
     assert a.ensure().done
 
 
-def test_those_who_wait_share_a_failure(make: Make) -> None:
+def test_waiting_callers_share_a_failure(make: Make) -> None:
     a = make(command=["/bin/sh", "-c", "sleep 0.2; exit 7"], settle_s=2.0)
     outcomes = []
     callers = [
@@ -187,12 +187,12 @@ def test_those_who_wait_share_a_failure(make: Make) -> None:
     assert len(a.events(EventKind.FAILED)) < 4, "each caller has tried for itself"
 
 
-def test_an_unknown_role_is_a_usage_error(make: Make) -> None:
+def test_unknown_role_is_a_usage_error(make: Make) -> None:
     outcome = make().guard.carry_out(Command(Verb.ENSURE, "nobody"))
     assert outcome.code == 2 and "worker" in outcome.message
 
 
-def test_without_a_command_nothing_is_started(make: Make) -> None:
+def test_role_without_a_command_starts_nothing(make: Make) -> None:
     a = make(command=[])
     outcome = a.do(Verb.ENSURE)
     assert outcome.code == 1 and "[roles.worker]" in outcome.message
@@ -200,7 +200,7 @@ def test_without_a_command_nothing_is_started(make: Make) -> None:
     assert a.ensure().done and not a.do(Verb.RESTART).done and len(a.look().instances) == 1
 
 
-def test_a_kill_while_a_restart_is_planned_calls_it_off_by_name(make: Make) -> None:
+def test_kill_cancels_a_planned_restart_and_names_the_operator(make: Make) -> None:
     a = make()
     kill(a.ensure().pid or 0)
     wait_for(a.deaths)

@@ -1,4 +1,4 @@
-"""The life lock: who holds it, through which deaths, and which files are refused."""
+"""Tests of the life lock: its holders, its survival of deaths, and refused lock files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from arena import Make, dead, kill, wait_for
+from guard_harness import Make, dead, kill, wait_for
 
 from console.core.model.commands import Verb
 from console.core.model.roles import LeaseState
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 
 def holder(path: Path) -> subprocess.Popen[str]:
-    """A process that takes the lock, says so, and keeps it until its input ends."""
+    """Start a process that takes the lock, prints a line, and holds it until its input ends."""
     root = str(Path(ofd_lock.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
@@ -38,12 +38,12 @@ def holder(path: Path) -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    """Its next line."""
+    """Return the process's next output line."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def test_one_takes_it_and_looking_does_not(tmp_path: Path) -> None:
+def test_lock_has_one_holder_and_probing_does_not_take_it(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     assert not ofd_lock.is_locked(path), "a file that is not there is not held"
     with holder(path) as first:
@@ -58,13 +58,13 @@ def test_one_takes_it_and_looking_does_not(tmp_path: Path) -> None:
     assert path.exists() and path.read_bytes() == b"", "never unlinked, never written"
 
 
-def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
+def test_probing_never_makes_the_lock_look_held(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     ofd_lock.open_lock(path)
     probe = (
         "import sys\nfrom pathlib import Path\nfrom console.system.locks import ofd_lock as lock\n"
     )
-    probe += "print('on', flush=True)\nwhile True: lock.held(Path(sys.argv[1]))"
+    probe += "print('on', flush=True)\nwhile True: lock.is_locked(Path(sys.argv[1]))"
     root = str(Path(ofd_lock.__file__).parents[2])
     with subprocess.Popen(
         [sys.executable, "-c", probe, str(path)],
@@ -77,11 +77,12 @@ def test_probing_makes_no_ghosts(tmp_path: Path) -> None:
             grant = ofd_lock.acquire(path)
             assert grant is not None, "a prober was taken for a holder"
             grant.close()
+        assert prober.poll() is None, "the prober has probed all the time"
         prober.kill()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "dangling", "directory", "fifo", "hard link"])
-def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> None:
+def test_link_directory_or_fifo_in_place_of_the_lock_is_refused(tmp_path: Path, kind: str) -> None:
     path, other = tmp_path / "x.lock", tmp_path / "precious"
     if kind != "dangling":
         other.write_text("precious")
@@ -100,7 +101,7 @@ def test_what_is_no_lock_file_of_ours_is_refused(tmp_path: Path, kind: str) -> N
     assert lease.read_lease(path, tmp_path / "none").state is LeaseState.UNKNOWN
 
 
-def test_a_wide_mode_is_narrowed(tmp_path: Path) -> None:
+def test_lock_file_mode_is_made_private(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.touch(0o644)
     grant = ofd_lock.acquire(path)
@@ -109,7 +110,7 @@ def test_a_wide_mode_is_narrowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_anothers_file_is_refused(tmp_path: Path) -> None:
+def test_lock_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     path.touch(0o600)
     os.chown(path, 65534, 65534)
@@ -118,13 +119,13 @@ def test_anothers_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "null", '{"identity": "x"}', "\0" * 99])
-def test_a_broken_record_says_nothing(tmp_path: Path, record: str) -> None:
+def test_broken_owner_record_reads_as_none(tmp_path: Path, record: str) -> None:
     (tmp_path / "owner").write_text(record)
     assert lease.read_owner(tmp_path / "owner") is None
     assert lease.read_lease(tmp_path / "x.lock", tmp_path / "owner").state is LeaseState.FREE
 
 
-def test_it_survives_the_shim(make: Make) -> None:
+def test_lease_survives_the_death_of_the_shim(make: Make) -> None:
     a = make()
     pid = a.ensure().pid
     kill(a.shim())
@@ -134,20 +135,20 @@ def test_it_survives_the_shim(make: Make) -> None:
     assert a.ensure().pid == pid and not a.duplicates
 
 
-def test_it_survives_a_worker_that_closes_everything(make: Make) -> None:
+def test_lease_survives_a_worker_that_closes_its_descriptors(make: Make) -> None:
     a = make(modes="close")
     pid = a.ensure().pid
     wait_for(lambda: a.lines("ready"))
     assert a.look().worst_lease.state is LeaseState.HELD, "the shim holds it too"
     kill(a.shim())
     wait_for(lambda: not ofd_lock.is_locked(a.box.paths.lease("worker")))
-    # Now nothing holds it, and still no second one: whoever takes the lease looks again.
+    # The lock is free, but the caller that takes the lease observes the role again.
     assert a.ensure().pid == pid
     assert a.do(Verb.ENSURE).pid == pid and not a.duplicates
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "symlink"])
-def test_a_lost_lock_file_starts_no_second_one(make: Make, how: str) -> None:
+def test_lost_lock_file_starts_no_second_worker(make: Make, how: str) -> None:
     a = make()
     pid = a.ensure().pid
     path = a.box.paths.lease("worker")
@@ -166,7 +167,7 @@ def test_a_lost_lock_file_starts_no_second_one(make: Make, how: str) -> None:
     assert a.do(Verb.KILL).done and dead(pid or 0)
 
 
-def test_orphaned_has_a_name_and_a_way_out(make: Make) -> None:
+def test_ensure_ends_the_leftover_that_holds_an_orphaned_lease(make: Make) -> None:
     a = make(modes="child-session")
     pid = a.ensure().pid
     child = int(wait_for(lambda: a.lines("children"))[0])
@@ -180,7 +181,7 @@ def test_orphaned_has_a_name_and_a_way_out(make: Make) -> None:
     assert not a.unexplained()
 
 
-def test_a_holder_that_cannot_be_verified_is_refused(make: Make) -> None:
+def test_unverified_lock_holder_is_ended_only_with_force(make: Make) -> None:
     a = make()
     a.ensure()
     assert a.do(Verb.KILL).done

@@ -1,4 +1,4 @@
-"""Whether a log-out ends the daemon, by files as logind reads them."""
+"""Tests of whether a log-out ends the daemon, by logind's configuration files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ MAIN, YES = "etc/logind.conf", "[Login]\nKillUserProcesses=yes\n"
         ({"etc/logind.conf.d/a.conf/no file": ""}, False),
     ],
 )  # fmt: skip
-def test_who_is_ended_with_the_session(files: dict[str, str], ended: bool, tmp_path: Path) -> None:
+def test_kill_user_processes_is_read_from_logind_files(
+    files: dict[str, str], ended: bool, tmp_path: Path
+) -> None:
     roots = [tmp_path / "lib", tmp_path / "etc"]
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,7 @@ def test_who_is_ended_with_the_session(files: dict[str, str], ended: bool, tmp_p
     assert logind.kills_user_processes("ana", roots) == ended
 
 
-def test_root_is_spared_unless_others_are_or_nobody_is(tmp_path: Path) -> None:
+def test_root_is_excluded_unless_kill_exclude_users_is_set(tmp_path: Path) -> None:
     for spared, ended in (
         ("", False),
         ("KillExcludeUsers=\n", True),
@@ -54,7 +56,7 @@ def test_root_is_spared_unless_others_are_or_nobody_is(tmp_path: Path) -> None:
         assert logind.kills_user_processes("root", [tmp_path]) == ended
 
 
-def test_we_are_who_we_are_whatever_the_environment_says(
+def test_current_user_name_ignores_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER", "somebody")

@@ -1,4 +1,4 @@
-"""One worker for a user on a machine, whatever the state directory; and nothing of other users."""
+"""One worker runs per user and machine for all state directories, apart from other users."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from arena import PYTHON, STARTED, Arena, Make, dead, kill, pids, wait_for, words
-from battle import Round
-from tally import Tally
+from contention import Round
+from contention_counts import Tally
+from guard_harness import PYTHON, STARTED, Arena, Make, dead, kill, pids, wait_for, words
 
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.events import EventKind
@@ -31,7 +31,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start anot
 
 @contextlib.contextmanager
 def beside(a: Arena, name: str) -> Iterator[Box]:
-    """A box of the same settings with another state directory."""
+    """Open a box with the same settings and another state directory."""
     with open_box(a.settings, a.place / name) as box:
         yield box
 
@@ -60,7 +60,7 @@ def test_another_state_directory_sees_the_worker_and_starts_none(make: Make) -> 
     assert a.only().pid == pid and len(a.lines("starts")) == 1
 
 
-def test_a_state_directory_that_is_gone_runs_nothing(make: Make, tmp_path: Path) -> None:
+def test_worker_of_a_removed_state_directory_is_adopted(make: Make, tmp_path: Path) -> None:
     a = make()
     pid = a.ensure().pid
     moved = tmp_path / "moved"
@@ -74,7 +74,7 @@ def test_a_state_directory_that_is_gone_runs_nothing(make: Make, tmp_path: Path)
 
 
 def by_state_directories(count: int) -> Callable[[Arena], str]:
-    """The product, asked from one of several state directories."""
+    """Return a strategy that runs `ensure` from one of several state directories."""
 
     def ask(a: Arena) -> str:
         with beside(a, f"state-{os.getpid() % count}") as box:
@@ -84,7 +84,7 @@ def by_state_directories(count: int) -> Callable[[Arena], str]:
     return ask
 
 
-def test_callers_from_four_state_directories_start_one(make: Make) -> None:
+def test_callers_from_four_state_directories_start_one_worker(make: Make) -> None:
     a, tally = make(), Tally()
     for _ in range(3):
         before = len(a.lines("starts"))
@@ -102,8 +102,8 @@ def test_callers_from_four_state_directories_start_one(make: Make) -> None:
         wait_for(lambda: not a.living())
 
 
-def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
-    """The shim and the worker-to-be hold it: a second start waits until the worker is seen."""
+def test_start_lock_stays_held_after_its_caller_is_killed(make: Make) -> None:
+    """The shim and the new worker hold the lock: a second start waits for the worker."""
     a = make()
     a.settings.roles["worker"].command[:] = a.shell("sleep 0.5")
     caller = os.fork()
@@ -122,7 +122,7 @@ def test_a_caller_killed_with_the_start_lock_leaves_no_gap(make: Make) -> None:
     assert len(a.lines("starts")) == 1
 
 
-# --- what a worker is known by changes -----------------------------------------------------------
+# --- a worker whose command line or match changes ------------------------------------------------
 
 
 TURNING = (
@@ -130,11 +130,11 @@ TURNING = (
     "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
     "os.execv('/bin/sleep', ['bot', '600'])\n"
 )
-"""A worker that becomes another program once a file is there."""
+"""Source of a worker that executes another program once a file exists."""
 
 
 def turning(a: Arena) -> int:
-    """Such a worker, started by hand; its PID."""
+    """Start a worker that can change its program, without the product. Return its PID."""
     a.script.write_text(TURNING)
     line = [*PYTHON, str(a.script), str(a.place / "go")]
     pid = os.posix_spawn(PYTHON[0], line, os.environ, setsid=True)
@@ -143,13 +143,13 @@ def turning(a: Arena) -> int:
 
 
 def turn(a: Arena, pid: int) -> None:
-    """Have it become another program."""
+    """Let the worker execute another program, and wait until it has."""
     (a.place / "go").touch()
     wait_for(lambda: words(pid)[0] == b"bot")
 
 
 @pytest.mark.parametrize("other", [False, True])
-def test_an_adopted_worker_stays_one_when_its_command_line_changes(make: Make, other: bool) -> None:
+def test_adopted_worker_is_still_recognised_after_an_exec(make: Make, other: bool) -> None:
     a = make()
     pid = turning(a)
     wait_for(lambda: [one.pid for one in a.look().instances] == [pid])
@@ -161,7 +161,7 @@ def test_an_adopted_worker_stays_one_when_its_command_line_changes(make: Make, o
     assert a.do(Verb.KILL).done and dead(pid)
 
 
-def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None:
+def test_every_state_directory_recognises_a_leased_worker_after_an_exec(make: Make) -> None:
     a = make()
     a.script.write_text(TURNING)
     a.settings.roles["worker"].command[:] = [*PYTHON, str(a.script), str(a.place / "go")]
@@ -174,7 +174,7 @@ def test_a_leased_worker_stays_one_for_every_state_directory(make: Make) -> None
     assert a.ensure().pid == pid
 
 
-def test_records_of_the_dead_are_removed(make: Make) -> None:
+def test_registry_records_of_dead_workers_are_removed(make: Make) -> None:
     a = make()
     pid, place = a.ensure().pid, worker_registry.directory()
     assert place and [one for one in worker_registry.read_live_records() if one.identity.pid == pid]
@@ -184,7 +184,7 @@ def test_records_of_the_dead_are_removed(make: Make) -> None:
     assert not list(place.glob(f"{pid}.*.json"))
 
 
-def test_a_record_that_is_none_is_passed_over(make: Make) -> None:
+def test_malformed_registry_record_is_skipped(make: Make) -> None:
     a, place = make(), worker_registry.directory()
     assert place
     bad = [place / f"1.{number}.json" for number in range(4)]
@@ -202,7 +202,7 @@ def test_a_record_that_is_none_is_passed_over(make: Make) -> None:
 
 
 def another_users(*argv: str, env: dict[str, str] | None = None) -> int:
-    """A process of another user with this command line; its PID."""
+    """Start a process of another user with this command line and return its PID."""
     pid = os.fork()
     if pid == 0:
         os.setuid(OTHER)
@@ -213,7 +213,7 @@ def another_users(*argv: str, env: dict[str, str] | None = None) -> int:
 
 
 @AS_ROOT
-def test_another_users_look_alike_is_named_and_never_counted(make: Make) -> None:
+def test_look_alike_of_another_user_is_named_and_never_counted(make: Make) -> None:
     a = make(keep="oldest")
     older = another_users(str(a.script))
     answer = a.ensure()
@@ -230,8 +230,8 @@ def test_another_users_look_alike_is_named_and_never_counted(make: Make) -> None
 
 
 @AS_ROOT
-def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) -> None:
-    """As under `sudo`: root can read whose lease it is."""
+def test_worker_leased_by_another_user_is_duplicated_only_with_force(make: Make) -> None:
+    """As under `sudo`, root can read the owner of the lease."""
     a = make()
     state = a.place / "robot"
     (state / "locks").mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_the_worker_of_another_users_console_is_not_doubled_unasked(make: Make) 
 
 
 @AS_ROOT
-def test_another_users_worker_inherits_no_secret_of_root(
+def test_worker_of_another_user_does_not_inherit_roots_environment(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROOTS_OWN", "hunter2")
@@ -263,7 +263,7 @@ def test_another_users_worker_inherits_no_secret_of_root(
 
 
 @AS_ROOT
-def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
+def test_root_starts_the_worker_as_the_configured_user(make: Make) -> None:
     a = make(user="nobody", command=["/bin/sleep", "600"], match="sleep_never_matches.py")
     a.place.chmod(0o755)
     pid = a.ensure().pid
@@ -274,8 +274,8 @@ def test_root_starts_the_worker_as_the_user_that_is_named(make: Make) -> None:
 
 
 @AS_ROOT
-def test_root_and_the_user_that_is_named_take_one_start_lock(make: Make) -> None:
-    """The user's own rpa-console starts the same worker."""
+def test_root_and_the_configured_user_share_one_start_lock(make: Make) -> None:
+    """The user's own rpa-console can start the same worker."""
     root = make(user="nobody").box.find_role("worker")
     own = make("own").box.find_role("worker")
     assert root is not None and own is not None
@@ -290,7 +290,7 @@ def test_root_and_the_user_that_is_named_take_one_start_lock(make: Make) -> None
 
 
 def as_user(question: Callable[[], bool]) -> bool:
-    """The answer to a question, asked with the rights of another user."""
+    """Evaluate a question in a child with the rights of another user and return the answer."""
     child = os.fork()
     if child == 0:
         code = 2
@@ -306,7 +306,7 @@ def as_user(question: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(status) == 0
 
 
-def test_what_cannot_be_started_again_is_not_ended(make: Make) -> None:
+def test_restart_keeps_the_worker_when_the_start_lock_is_refused(make: Make) -> None:
     a = make()
     pid, place = a.ensure().pid, worker_registry.directory()
     assert place
@@ -324,7 +324,9 @@ def test_what_cannot_be_started_again_is_not_ended(make: Make) -> None:
 
 
 @pytest.mark.parametrize("adopted", [False, True])
-def test_a_worker_stays_one_when_the_match_of_its_role_changes(make: Make, adopted: bool) -> None:
+def test_worker_is_still_recognised_after_its_roles_match_changes(
+    make: Make, adopted: bool
+) -> None:
     a = make()
     pid = a.outside() if adopted else a.ensure().pid
     assert a.ensure().pid == pid
@@ -336,7 +338,7 @@ def test_a_worker_stays_one_when_the_match_of_its_role_changes(make: Make, adopt
         assert do(box, Verb.KILL).done and dead(pid or 0)
 
 
-def test_a_directory_of_records_is_made_private(make: Make) -> None:
+def test_registry_directory_is_made_private(make: Make) -> None:
     a, place = make(), worker_registry.directory()
     assert place
     place.chmod(0o777)
@@ -344,7 +346,7 @@ def test_a_directory_of_records_is_made_private(make: Make) -> None:
     assert place.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_user_that_does_not_exist_is_a_refusal(make: Make) -> None:
+def test_unknown_configured_user_is_refused(make: Make) -> None:
     refused = make(user="no-such-user").do(Verb.ENSURE)
     assert not refused.done and "there is no user 'no-such-user'" in refused.message
 
@@ -353,7 +355,7 @@ def test_a_user_that_does_not_exist_is_a_refusal(make: Make) -> None:
 
 
 @AS_ROOT
-def test_a_worker_in_a_container_is_shown_and_left_alone(make: Make) -> None:
+def test_worker_in_a_container_is_named_and_not_ended(make: Make) -> None:
     a = make()
     inner = f"exec {a.run} stranger"
     with subprocess.Popen(
@@ -373,7 +375,7 @@ def test_a_worker_in_a_container_is_shown_and_left_alone(make: Make) -> None:
             container.kill()
 
 
-def test_a_cut_loose_child_that_runs_the_script_is_part_of_its_worker(make: Make) -> None:
+def test_detached_child_that_runs_the_script_belongs_to_its_worker(make: Make) -> None:
     a = make(keep="newest")
     script = a.place / "rpa_worker.py"
     script.write_text(
@@ -396,13 +398,13 @@ def test_a_cut_loose_child_that_runs_the_script_is_part_of_its_worker(make: Make
     both = wait_for(running)
     assert a.only().pid == pid and set(a.only().pids) == set(both)
     assert a.ensure().pid == pid
-    with beside(a, "other") as box:  # which has no lease to tell it by
+    with beside(a, "other") as box:  # this box has no lease that identifies the worker
         answer = do(box, Verb.ENSURE)
         assert answer.done and answer.pid == pid
     assert a.do(Verb.KILL).done and all(map(dead, both))
 
 
-def test_a_worker_that_puts_itself_into_the_background_is_named(make: Make) -> None:
+def test_worker_that_daemonizes_is_reported_and_ended(make: Make) -> None:
     a = make(settle_s=1.0)
     a.script.write_text(
         "import os, time\n"
@@ -419,8 +421,8 @@ def test_a_worker_that_puts_itself_into_the_background_is_named(make: Make) -> N
     assert not a.events(EventKind.ADOPTED)
 
 
-def test_a_worker_that_starts_itself_again_is_not_said_to_be_ended(make: Make) -> None:
-    """With an environment without marks, so that nothing but its script tells what it is."""
+def test_kill_reports_a_worker_that_starts_itself_again(make: Make) -> None:
+    """The new process has no environment markers, so only its script identifies it."""
     a = make()
     a.script.write_text(
         "import os, signal, sys, time\n"
@@ -444,8 +446,8 @@ def test_a_worker_that_starts_itself_again_is_not_said_to_be_ended(make: Make) -
     assert f"still running: PID {left.pid}" in answer.message
 
 
-def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
-    """A watchdog that repairs the queue server starts it as its own child."""
+def test_child_process_of_another_role_is_not_part_of_the_tree(make: Make) -> None:
+    """A watchdog that restarts the queue server starts it as its own child."""
     a = make(modes="childfork")
     server = a.place / "queue_server.py"
     server.write_text("import time\ntime.sleep(600)\n")
@@ -476,7 +478,7 @@ def test_a_process_of_another_role_is_no_part_of_the_tree(make: Make) -> None:
             kill(pid)
 
 
-def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_path: Path) -> None:
+def test_holder_of_the_queue_port_is_not_part_of_the_tree(make: Make, tmp_path: Path) -> None:
     a, port = make(), find_free_port()
     server = (
         "import http.server as h;"
@@ -499,11 +501,11 @@ def test_the_holder_of_the_queues_port_is_no_part_of_the_tree(make: Make, tmp_pa
             kill(holder)
 
 
-# --- another PID namespace's /proc ---------------------------------------------------------------
+# --- /proc of another PID namespace --------------------------------------------------------------
 
 
 @AS_ROOT
-def test_a_foreign_proc_is_refused(make: Make) -> None:
+def test_proc_of_another_pid_namespace_is_refused(make: Make) -> None:
     a = make()
     code = (
         "from console.system.processes.process_table import ProcessTable, ProcessError\n"

@@ -1,4 +1,4 @@
-"""Where the state is, and which places no lock can be trusted in."""
+"""Tests of the state directory's location, permissions and file system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from console.system.paths import (
 )
 
 
-def test_what_is_made_is_private(tmp_path: Path) -> None:
+def test_created_directories_are_private(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "deep" / "state")
     before = os.umask(0)
     try:
@@ -31,7 +31,7 @@ def test_what_is_made_is_private(tmp_path: Path) -> None:
         check_private(directory)
 
 
-def test_everything_of_a_box_lies_in_its_directory(tmp_path: Path) -> None:
+def test_every_path_lies_in_the_state_directory(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     for path in (
         paths.store, paths.lease("worker"), paths.owner("worker"), paths.command_lock("worker"),
@@ -41,7 +41,7 @@ def test_everything_of_a_box_lies_in_its_directory(tmp_path: Path) -> None:
     assert len({paths.lease("a"), paths.owner("a"), paths.command_lock("a"), paths.lease("b")}) == 4
 
 
-def test_places_that_others_can_change_are_refused(tmp_path: Path) -> None:
+def test_directory_writable_by_other_users_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(PathError, match="chmod go-w"):
         check_private(tmp_path)
@@ -57,7 +57,7 @@ def test_places_that_others_can_change_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(PathError, match="belongs to uid 65534"):
         check_private(tmp_path)
@@ -67,14 +67,14 @@ STRANGER = 12345
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_state_in_a_directory_that_others_can_move_it_out_of_is_refused(tmp_path: Path) -> None:
+def test_state_below_a_directory_writable_by_other_users_is_refused(tmp_path: Path) -> None:
     above = tmp_path / "above"
     state = above / "between" / "state"
     Paths(state).create_directories()
     above.chmod(0o777)
     with pytest.raises(PathError, match=f"{above}: every user may write .* chmod o-w {above}"):
         Paths(state).create_directories()
-    above.chmod(0o1777)  # in a sticky directory a name belongs to its owner
+    above.chmod(0o1777)  # in a sticky directory only its owner can rename an entry
     Paths(state).create_directories()
     os.chown(above, STRANGER, STRANGER)
     with pytest.raises(PathError, match=f"{above}: belongs to uid {STRANGER}"):
@@ -82,7 +82,7 @@ def test_a_state_in_a_directory_that_others_can_move_it_out_of_is_refused(tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
-def test_a_link_to_the_state_is_followed_if_its_maker_is_trusted(tmp_path: Path) -> None:
+def test_link_to_the_state_is_followed_if_its_owner_is_trusted(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "b").mkdir()
     link = tmp_path / "b" / "link"
@@ -95,7 +95,7 @@ def test_a_link_to_the_state_is_followed_if_its_maker_is_trusted(tmp_path: Path)
         Paths(state).create_directories()
     link.unlink()
     link.symlink_to(tmp_path / "real" / "state")
-    (tmp_path / "real").chmod(0o707)  # what the link leads through counts, too
+    (tmp_path / "real").chmod(0o707)  # the directories of the link's target are checked, too
     with pytest.raises(PathError, match=f"{tmp_path / 'real'}: every user may write"):
         Paths(state).create_directories()
     link.unlink()
@@ -104,7 +104,7 @@ def test_a_link_to_the_state_is_followed_if_its_maker_is_trusted(tmp_path: Path)
         check_ancestors(state)
 
 
-def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_uncreatable_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/nowhere")):
         with pytest.raises(PathError, match=str(place)):
@@ -112,7 +112,7 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def imitate(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another mount table than this machine's."""
+    """Replace the machine's mount table by a file."""
     real = Path.read_text
 
     def read(self: Path, *arguments: str) -> str:
@@ -121,7 +121,7 @@ def imitate(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", read)
 
 
-def test_a_network_file_system_is_recognised_by_its_mount(
+def test_network_filesystem_is_recognised_by_its_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert network_filesystem(tmp_path) is None
@@ -149,7 +149,7 @@ LOCAL = (
 
 
 @pytest.mark.parametrize("kind", [*NETWORK.split(), *LOCAL.split()])
-def test_locks_hold_on_this_machines_file_systems_only(
+def test_filesystem_type_is_classified_as_network_or_local(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = tmp_path / "mountinfo"
@@ -158,7 +158,7 @@ def test_locks_hold_on_this_machines_file_systems_only(
     assert network_filesystem(Path("/net/state")) == (kind if kind in NETWORK.split() else None)
 
 
-def test_the_users_places_follow_the_environment(
+def test_default_paths_follow_the_xdg_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))

@@ -1,4 +1,4 @@
-"""The shim: what it costs, what it certifies, how it bounds a log."""
+"""The shim: its memory, the starts and deaths it records, the log sizes it enforces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from arena import Make, dead, kill, wait_for
+from guard_harness import Make, dead, kill, wait_for
 
 from console.core.model.commands import Verb
 from console.core.model.events import EventKind
@@ -24,7 +24,7 @@ from console.system.shim import supervise
 USS_KB = 9_000
 
 
-def test_it_is_small_and_owes_nothing_to_the_project(make: Make) -> None:
+def test_shim_memory_is_bounded_and_has_no_third_party_code(make: Make) -> None:
     a = make()
     a.ensure()
     rollup = Path(f"/proc/{a.shim()}/smaps_rollup").read_text()
@@ -34,7 +34,7 @@ def test_it_is_small_and_owes_nothing_to_the_project(make: Make) -> None:
     assert "apsw" not in maps and "site-packages" not in maps
 
 
-def test_it_imports_little() -> None:
+def test_shim_imports_only_its_own_modules() -> None:
     root = supervise.__file__.rpartition("/console/")[0]
     code = f"import sys; sys.path.append({root!r}); import console.system.shim.main\n"
     code += "print(*sys.modules)"
@@ -53,7 +53,7 @@ def test_it_imports_little() -> None:
     )
 
 
-def test_a_worker_that_cannot_be_named_does_not_run(make: Make) -> None:
+def test_worker_does_not_start_when_the_owner_file_is_unwritable(make: Make) -> None:
     a = make()
     owner = a.box.paths.owner("worker")
     owner.mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_a_worker_that_cannot_be_named_does_not_run(make: Make) -> None:
     assert a.ensure().changed
 
 
-def test_what_the_kernel_cannot_run_leaves_no_life_behind(make: Make, tmp_path: Path) -> None:
+def test_exec_format_error_leaves_the_lease_free(make: Make, tmp_path: Path) -> None:
     program = tmp_path / "of-no-format"
     program.write_bytes(b"\0" * 64)
     program.chmod(0o700)
@@ -81,7 +81,7 @@ def test_what_the_kernel_cannot_run_leaves_no_life_behind(make: Make, tmp_path: 
     ("number", "name"),
     [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV"), (signal.SIGTERM, "SIGTERM")],
 )
-def test_a_death_is_in_the_ledger_within_a_second(make: Make, number: int, name: str) -> None:
+def test_worker_death_by_signal_is_recorded_promptly(make: Make, number: int, name: str) -> None:
     a = make()
     pid = a.ensure().pid or 0
     began = time.monotonic()
@@ -95,7 +95,7 @@ def test_a_death_is_in_the_ledger_within_a_second(make: Make, number: int, name:
     wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)
 
 
-def test_a_death_has_its_code_and_last_words(make: Make) -> None:
+def test_death_record_has_the_exit_code_and_last_stderr_lines(make: Make) -> None:
     a = make(modes="exit7", settle_s=1.0)
     assert not a.do(Verb.ENSURE).done
     (death,) = wait_for(a.deaths)
@@ -104,7 +104,7 @@ def test_a_death_has_its_code_and_last_words(make: Make) -> None:
     assert {EventKind.STARTED, EventKind.DIED} <= kinds and not a.unexplained()
 
 
-def test_a_killed_shim_is_made_good_by_the_next_start(make: Make) -> None:
+def test_next_start_records_the_death_missed_by_a_killed_shim(make: Make) -> None:
     a = make()
     pid = a.ensure().pid or 0
     kill(a.shim())
@@ -118,22 +118,24 @@ def test_a_killed_shim_is_made_good_by_the_next_start(make: Make) -> None:
 
 def test_sigterm_to_the_shim_ends_the_worker(make: Make) -> None:
     a = make(modes="deaf", grace_s=0.3)
-    pid, own = a.ensure().pid or 0, a.shim()
+    pid, shim = a.ensure().pid or 0, a.shim()
     wait_for(lambda: a.lines("ready"))
-    kill(own, signal.SIGTERM)
-    wait_for(lambda: dead(pid) and dead(own))
+    kill(shim, signal.SIGTERM)
+    wait_for(lambda: dead(pid) and dead(shim))
     assert a.deaths()[0].data["signal"] == "SIGKILL"
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGPIPE])
-def test_a_terminal_that_goes_does_not_matter(make: Make, number: int) -> None:
+def test_shim_ignores_terminal_signals(make: Make, number: int) -> None:
     a = make()
     pid = a.ensure().pid
     kill(a.shim(), number)
     assert a.ensure().pid == pid and not dead(a.shim())
 
 
-def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_size_is_bounded_under_heavy_output(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shim_launcher, "MAX_LOG_BYTES", 200_000)
     a = make(modes="print50000000")
     a.ensure()
@@ -145,7 +147,7 @@ def test_a_flood_of_output_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatc
     assert not dead(a.only().pid), "the worker has not noticed"
 
 
-def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
+def test_log_size_is_bounded_after_an_idle_period(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shim_launcher, "MAX_LOG_BYTES", 1_000)
@@ -153,7 +155,7 @@ def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
     a.ensure()
     log = a.box.paths.log("worker", "out")
     for number in range(3):
-        with log.open("a") as file:  # as the worker would
+        with log.open("a") as file:  # as the worker does
             file.write(f"{number}" * 2_000)
         wait_for(lambda: log.stat().st_size == 0)
         assert log.with_name(f"{log.name}.1").read_text() == f"{number}" * 1_000
@@ -163,19 +165,19 @@ def test_a_log_that_grows_again_after_a_quiet_time_is_bounded(
     ("before", "size", "seconds", "expected"),
     [
         (500, 500, 2.0, 2.0),
-        (1_000, 0, 0.25, 0.02),  # a log was emptied
+        (1_000, 0, 0.25, 0.02),  # the log was emptied
         (0, 100, 0.25, 0.25),  # 400 bytes a second: far from the limit
         (0, 900, 0.25, 0.02),
         (0, 5_000, 0.25, 0.02),
     ],
 )
-def test_a_log_is_looked_at_again_before_it_exceeds_its_limit(
+def test_next_log_check_comes_before_the_limit_is_exceeded(
     before: int, size: int, seconds: float, expected: float
 ) -> None:
     assert supervise.next_check_delay_s(before, size, seconds, 1_000) == expected
 
 
-def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
+def test_symbolic_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
     a = make()
     victim = a.place / "precious"
     victim.write_text("precious")
@@ -184,7 +186,7 @@ def test_a_link_in_place_of_a_log_is_not_followed(make: Make) -> None:
     assert not outcome.done and victim.read_text() == "precious"
 
 
-def test_the_workers_path_is_where_its_program_is_looked_for(make: Make) -> None:
+def test_program_is_searched_on_the_path_of_the_role(make: Make) -> None:
     a = make(match="my-own-sleep")
     place = a.place / "bin"
     place.mkdir()
@@ -196,7 +198,7 @@ def test_the_workers_path_is_where_its_program_is_looked_for(make: Make) -> None
     assert a.do(Verb.KILL).done
 
 
-def test_the_worker_knows_its_marks_and_nobody_elses(make: Make) -> None:
+def test_worker_environment_has_only_its_own_markers(make: Make) -> None:
     os.environ["RPA_CONSOLE_TOKEN"] = "77"
     try:
         a = make()
@@ -220,7 +222,7 @@ def _leave(place: Path) -> None:
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group with very little memory, where we may make one."""
+    """Create a control group with a small memory limit, or skip the test."""
     for root in GROUPS:
         place = root / f"rpa-test-{os.getpid()}"
         limit = place / ("memory.limit_in_bytes" if root == GROUPS[0] else "memory.max")
@@ -239,7 +241,7 @@ def group() -> Iterator[Path]:
     pytest.skip("no control group can be made here")
 
 
-def test_the_kernel_that_ran_out_of_memory_is_named(make: Make, group: Path) -> None:
+def test_death_by_the_oom_killer_is_recorded_as_such(make: Make, group: Path) -> None:
     a = make()
     go = a.place / "go"
     a.script.write_text(
@@ -256,8 +258,8 @@ def test_the_kernel_that_ran_out_of_memory_is_named(make: Make, group: Path) -> 
     wait_for(lambda: a.look().worst_lease.state is LeaseState.FREE)
 
 
-def test_a_shim_whose_state_directory_is_lost_ends_the_leftovers(make: Make) -> None:
-    """The copy of the package that the shim runs is lost with the state directory."""
+def test_shim_ends_leftovers_after_losing_its_state_directory(make: Make) -> None:
+    """The shim loses the copy of the package it runs along with the state directory."""
     a = make(modes="child-session")
     a.ensure()
     worker, shim = a.only().pid, a.shim()

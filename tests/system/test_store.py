@@ -1,4 +1,4 @@
-"""The store: what was acknowledged is there, whoever was killed, and whatever the disk does."""
+"""The store: round trips, durability of acknowledged rows, concurrency and paging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,13 +18,14 @@ import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import sample
+from store_helpers import sample
 
 from console.core.model.events import Event, EventKind
 from console.core.model.processes import Identity
 from console.core.model.roles import Role
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import replace
 from console.core.supervision.role_history import fold_events
 from console.system.store.sqlite import WAL_SIZE_LIMIT_BYTES
 from console.system.store.store import MAX_ID, PAGE_ROWS, Store
@@ -61,10 +61,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-# --- keeping --------------------------------------------------------------------------------
+# --- writing and reading --------------------------------------------------------------------
 
 
-def test_what_is_written_comes_back_as_it_was(store: Store) -> None:
+def test_events_and_samples_round_trip(store: Store) -> None:
     identity = Identity(5, 77, "boot")
     moment = Moment(12.5, 3.25, "boot")
     data = {"a": [1, None]}
@@ -84,26 +84,29 @@ ACTORS = ("policy", "cli:ana@pts/3", "cli:bo@pts/1")
 
 @settings(max_examples=200, deadline=None)
 @given(said=st.lists(st.tuples(st.sampled_from(SAID), st.sampled_from(ACTORS)), max_size=30))
-def test_what_only_confirms_what_was_confirmed_adds_nothing(
+def test_condensed_events_omit_only_repeated_confirmations(
     said: list[tuple[EventKind, str]],
 ) -> None:
-    ledger, role = Store(None), Role("worker", "rpa_worker.py")
+    store, role = Store(None), Role("worker", "rpa_worker.py")
     for number, (kind, actor) in enumerate(said):
-        ledger.add_event(Event(kind, Moment(float(number)), "worker", actor))
-        ledger.add_event(Event(kind, Moment(float(number)), "watchdog", actor))
-    whole, told = ledger.events(role="worker"), ledger.role_events_condensed("worker", 1_000, 1_000)
-    assert fold_events(told, role) == fold_events(whole, role)
-    assert told == [one for one in whole if one in told]
+        store.add_event(Event(kind, Moment(float(number)), "worker", actor))
+        store.add_event(Event(kind, Moment(float(number)), "watchdog", actor))
+    complete, condensed = (
+        store.events(role="worker"),
+        store.role_events_condensed("worker", 1_000, 1_000),
+    )
+    assert fold_events(condensed, role) == fold_events(complete, role)
+    assert condensed == [one for one in complete if one in condensed]
     repeated = [
         after
-        for before, after in pairwise(whole)
+        for before, after in pairwise(complete)
         if before.kind is after.kind is EventKind.CONFIRMED and before.actor == after.actor
     ]
-    assert len(told) + len(repeated) == len(whole)
-    ledger.close()
+    assert len(condensed) + len(repeated) == len(complete)
+    store.close()
 
 
-def test_a_role_ensured_every_minute_is_read_as_one_line(store: Store) -> None:
+def test_repeated_confirmations_condense_to_one_event(store: Store) -> None:
     for number in range(50):
         store.add_event(Event(EventKind.CONFIRMED, Moment(float(number)), "worker", "cli:ana"))
     assert [one.id for one in store.role_events_condensed("worker", 50, 2_000)] == [1]
@@ -111,7 +114,7 @@ def test_a_role_ensured_every_minute_is_read_as_one_line(store: Store) -> None:
     assert [one.id for one in store.role_events_condensed("worker", 25, 10)] == [16]
 
 
-def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None:
+def test_samples_returns_the_newest_in_ascending_order(store: Store) -> None:
     store.add_samples([sample(n) for n in range(10)] + [sample(99, "canary")])
     assert [one.moment.at for one in store.samples("queue", limit=3)] == [7, 8, 9]
     assert [one.moment.at for one in store.samples("queue", since=Moment(8))] == [8, 9]
@@ -119,7 +122,7 @@ def test_samples_are_the_newest_and_the_oldest_comes_first(store: Store) -> None
     assert store.last_sample_id() == 11
 
 
-def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
+def test_start_and_death_are_recorded_once_per_process(store: Store) -> None:
     identity = Identity(5, 77, "boot")
     for kind in (EventKind.STARTED, EventKind.DIED):
         event = Event(kind, Moment(1.0), "worker", identity=identity)
@@ -131,7 +134,7 @@ def test_a_start_and_a_death_are_in_the_ledger_once(store: Store) -> None:
     assert len(store.events()) == 4
 
 
-def test_a_token_never_falls_and_facts_are_kept(store: Store) -> None:
+def test_tokens_never_decrease_and_facts_are_kept(store: Store) -> None:
     for token in (3, 2):
         store.save_token("worker", token)
     assert (store.token("worker"), store.token("queue")) == (3, 0)
@@ -143,7 +146,7 @@ def test_a_token_never_falls_and_facts_are_kept(store: Store) -> None:
     assert store.get_facts(*known) == known
 
 
-def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
+def test_damaged_row_does_not_hide_the_others(store: Store, tmp_path: Path) -> None:
     store.add_samples([sample(1), sample(2)])
     store.add_event(Event(EventKind.NOTICED, Moment(1.0), identity=Identity(1, 2, "b")))
     connection = apsw.Connection(str(tmp_path / "store.sqlite"))
@@ -155,7 +158,7 @@ def test_one_damaged_row_does_not_cost_the_others(store: Store, tmp_path: Path) 
     assert (event.kind, event.identity, event.data) == (EventKind.NOTICED, None, {})
 
 
-def test_a_failed_write_writes_nothing(store: Store) -> None:
+def test_failed_write_is_rolled_back(store: Store) -> None:
     with pytest.raises(TypeError):
         store.add_samples([sample(1), Sample("queue", Moment(2.0), {"n": object()})])
     assert store.samples("queue") == []
@@ -163,8 +166,8 @@ def test_a_failed_write_writes_nothing(store: Store) -> None:
     assert len(store.samples("queue")) == 1
 
 
-def test_a_log_that_has_grown_is_given_back(store: Store, tmp_path: Path) -> None:
-    """Nothing is moved out of it while somebody reads what was there before."""
+def test_wal_shrinks_after_a_long_reader_finishes(store: Store, tmp_path: Path) -> None:
+    """An open read transaction keeps SQLite from checkpointing newer WAL frames."""
     log = journal(tmp_path / "store.sqlite")
     reader = apsw.Connection(str(tmp_path / "store.sqlite"))
     reading = iter(reader.execute("SELECT name FROM sqlite_master"))
@@ -179,7 +182,7 @@ def test_a_log_that_has_grown_is_given_back(store: Store, tmp_path: Path) -> Non
     assert log.stat().st_size <= WAL_SIZE_LIMIT_BYTES
 
 
-# --- several at once ------------------------------------------------------------------------
+# --- concurrency ----------------------------------------------------------------------------
 
 
 def start(path: Path, first: int = 0) -> subprocess.Popen[str]:
@@ -200,7 +203,7 @@ def end(writer: subprocess.Popen[str], seen: list[int]) -> None:
 
 
 def kept(path: Path) -> set[int]:
-    """The numbers that the store holds; it must be whole."""
+    """Check that the store is undamaged, and return the numbers it holds."""
     reader = Store(path)
     assert reader.find_damage() is None
     found = {int(one.data["number"]) for one in reader.samples("queue")}
@@ -209,7 +212,7 @@ def kept(path: Path) -> set[int]:
     return found
 
 
-def test_fifty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
+def test_acknowledged_rows_survive_fifty_kills(tmp_path: Path) -> None:
     path, rng, acked = tmp_path / "store.sqlite", random.Random(50), list[int]()
     for turn in range(50):
         writer = start(path, turn * 1_000_000)
@@ -220,10 +223,10 @@ def test_fifty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
     found = kept(path)
     assert set(acked) <= found
     assert len(acked) > 100
-    assert len(found - set(acked)) <= 50  # committed, and killed before saying so
+    assert len(found - set(acked)) <= 50  # committed, and killed before the acknowledgement
 
 
-def test_several_writers_and_a_reader_at_once(tmp_path: Path) -> None:
+def test_concurrent_writers_and_a_reader_lose_no_rows(tmp_path: Path) -> None:
     path, acked = tmp_path / "store.sqlite", list[int]()
     writers = [start(path, turn * 1_000_000) for turn in range(4)]
     reader, last = None, 0
@@ -256,21 +259,22 @@ def test_threads_share_a_store(store: Store) -> None:
     assert len(store.samples("queue")) == 100
 
 
-def test_everybodys_news_are_noticed_cheaply(tmp_path: Path) -> None:
-    ours, theirs = Store(tmp_path / "s"), Store(tmp_path / "s")
-    seen = [ours.change_counter(), ours.change_counter()]
-    theirs.add_samples([sample(1)])
-    seen.append(ours.change_counter())
-    ours.add_samples([sample(2)])
-    seen.append(ours.change_counter())
-    ours.close()
-    theirs.close()
+def test_change_counter_moves_on_writes_of_any_connection(tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "s"), Store(tmp_path / "s")
+    seen = [first.change_counter(), first.change_counter()]
+    second.add_samples([sample(1)])
+    seen.append(first.change_counter())
+    first.add_samples([sample(2)])
+    seen.append(first.change_counter())
+    first.close()
+    second.close()
     assert seen[0] == seen[1] < seen[2] < seen[3]
 
 
-def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
+def test_paged_samples_equal_an_unpaged_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
-    ats = [float(n // 7) for n in range(2 * PAGE_ROWS + 3)]  # many of one moment, across every page
+    # equal moments lie across every page boundary
+    ats = [float(n // 7) for n in range(2 * PAGE_ROWS + 3)]
     store.add_samples(Sample("queue", Moment(at), {"n": n}) for n, at in enumerate(ats))
     store.add_samples([Sample("canary", Moment(3.0))])
     for at, until in ((0.0, MAX_ID), (2.0, 140), (5.0, 36), (1e6, MAX_ID)):
@@ -281,7 +285,7 @@ def test_a_long_past_is_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
     store.close()
 
 
-def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> None:
+def test_paged_events_honour_limits_and_filters(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     kinds = (EventKind.NOTICED, EventKind.CONFIRMED)
     for n in range(2 * PAGE_ROWS + 3):
@@ -300,7 +304,7 @@ def test_many_lines_are_read_page_by_page_to_the_same_end(tmp_path: Path) -> Non
     store.close()
 
 
-def test_many_lines_are_never_all_there_as_rows(tmp_path: Path) -> None:
+def test_reading_many_events_does_not_hold_all_raw_rows(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = Store(path)
     fill(path, 0.0, lines=20 * PAGE_ROWS)

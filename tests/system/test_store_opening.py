@@ -1,4 +1,4 @@
-"""Many who open a store that nobody has made yet: every one of them gets it."""
+"""Concurrent processes that open a store which does not exist yet all succeed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ ROUNDS, OPENERS = 20, 8
 
 
 def opener(path: Path, barrier: int, gate: int) -> int:
-    """A child that opens the store once the gate falls; its PID. It exits with 0 if it could."""
+    """Fork a child that opens the store once the gate closes, and return its PID.
+
+    The child exits with 0 on success.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -25,8 +28,8 @@ def opener(path: Path, barrier: int, gate: int) -> int:
         os._exit(code)
 
 
-def test_all_who_open_a_new_store_at_once_can(tmp_path: Path) -> None:
-    """Turning to WAL is the one change for which SQLite does not wait by itself."""
+def test_concurrent_first_opens_all_succeed(tmp_path: Path) -> None:
+    """SQLite's busy handler does not cover the switch to WAL mode."""
     codes = []
     for number in range(ROUNDS):
         barrier, gate = os.pipe()

@@ -1,4 +1,4 @@
-"""Rolling up and forgetting: nothing is lost before it was counted, and nobody waits for it."""
+"""Roll-up and retention: samples are rolled up before deletion, and writers are not blocked."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def hours(store: Store, monitor: str, field: str) -> list[Rollup]:
     return retention.read_rollups(store, monitor, field, 3600, 0)
 
 
-# --- a file of the version before -----------------------------------------------------------
+# --- migration from schema version 1 --------------------------------------------------------
 
 
-def test_a_store_of_version_1_goes_on(tmp_path: Path) -> None:
+def test_store_of_schema_version_1_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     shutil.copy(OLD_FILE, path)
     store = Store(path)
@@ -63,10 +63,10 @@ def test_a_store_of_version_1_goes_on(tmp_path: Path) -> None:
     assert hours(store, "worker", "present")[1].sum == 12
     assert store.find_damage() is None
     store.close()
-    Store(path).close()  # and once more, with nothing left to do
+    Store(path).close()  # opening it again migrates nothing
 
 
-def test_both_ways_lead_to_the_same_tables(tmp_path: Path, store: Store) -> None:
+def test_migrated_and_new_stores_have_the_same_schema(tmp_path: Path, store: Store) -> None:
     path = tmp_path / "old.sqlite"
     shutil.copy(OLD_FILE, path)
     old = Store(path)
@@ -75,14 +75,13 @@ def test_both_ways_lead_to_the_same_tables(tmp_path: Path, store: Store) -> None
     old.close()
 
 
-# --- rolling up -----------------------------------------------------------------------------
+# --- roll-up --------------------------------------------------------------------------------
 
 
-def test_an_hour_is_rolled_up_when_it_is_over(store: Store) -> None:
+def test_hour_is_rolled_up_after_it_ends(store: Store) -> None:
     store.add_samples(look(HOUR + n * 60, size=n) for n in range(90))
-    assert (
-        retention.roll_up_finished_hours(store, HOUR + 3600 + 60) == HOUR
-    )  # some samples may still come
+    # late samples may still arrive
+    assert retention.roll_up_finished_hours(store, HOUR + 3600 + 60) == HOUR
     assert hours(store, "queue", "size") == []
     retention.roll_up_finished_hours(store, HOUR + 3600 + 700)
     (one,) = hours(store, "queue", "size")
@@ -92,34 +91,34 @@ def test_an_hour_is_rolled_up_when_it_is_over(store: Store) -> None:
     assert [one.n for one in hours(store, "queue", "size")] == [60, 30]
 
 
-def test_a_long_pause_and_clocks_that_were_wrong_cost_nothing(store: Store) -> None:
+def test_roll_up_is_fast_across_gaps_and_clock_jumps(store: Store) -> None:
     store.add_samples([look(5.0, size=1), look(HOUR + 1, size=2), look(4e9, size=3)])
     began = time.monotonic()
     retention.roll_up_finished_hours(store, HOUR + 9000)
     assert [one.at for one in hours(store, "queue", "size")] == [0, HOUR]
     assert time.monotonic() - began < 2
-    retention.roll_up_finished_hours(store, 5e9)  # the clock leaps ahead, and back
+    retention.roll_up_finished_hours(store, 5e9)  # the wall clock jumps ahead, and back
     store.add_samples([look(HOUR + 9000, size=7)])
     retention.roll_up_finished_hours(store, HOUR + 12_000)
     assert hours(store, "queue", "size")[2].max == 7
 
 
-# --- forgetting -----------------------------------------------------------------------------
+# --- deletion -------------------------------------------------------------------------------
 
 
-def test_no_sample_is_forgotten_before_it_was_rolled_up(store: Store) -> None:
+def test_samples_are_not_deleted_before_roll_up(store: Store) -> None:
     store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
     retention.delete_old_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 18
     retention.roll_up_finished_hours(store, HOUR + 7200 + 700)
-    retention.delete_old_samples(store, 3600.0, Moment(HOUR + 7201))  # whole hours
+    retention.delete_old_samples(store, 3600.0, Moment(HOUR + 7201))  # only whole hours are deleted
     assert len(store.samples("queue")) == 12
     retention.delete_old_samples(store, 0.0, Moment(HOUR + 1e6))
     assert len(store.samples("queue")) == 6
     assert sum(one.n for one in hours(store, "queue", "size")) == 12
 
 
-def test_roll_ups_have_their_own_time(store: Store) -> None:
+def test_minute_and_hour_rollups_have_separate_retention(store: Store) -> None:
     store.add_samples(look(HOUR + n * 600, size=n) for n in range(18))
     retention.roll_up_finished_hours(store, HOUR + 4 * 3600)
     retention.delete_old_rollups(store, HOUR + 3600, HOUR + 7200)
@@ -142,22 +141,22 @@ def all_but(*needed: int) -> Any:
     [
         (range(10), 7, (), [8, 9, 10]),
         (range(10), 7, (3,), [3, 8, 9, 10]),
-        ([1, 2, 9e9, 3, 9, 9e9], 7, (), [5, 6]),  # written while the clock was wrong
+        ([1, 2, 9e9, 3, 9, 9e9], 7, (), [5, 6]),  # recorded while the clock was wrong
         ([1, 9, 2, 3], 7, (), [2, 3, 4]),
         ([9e9, 9, 2], 7, (), [1, 2, 3]),
     ],
 )
-def test_the_oldest_lines_go(
+def test_oldest_events_are_deleted_except_needed_ones(
     store: Store, times: Sequence[float], before: float, needed: tuple[int, ...], left: list[int]
 ) -> None:
     lines(store, *times)
     retention.delete_old_events(store, 100.0 - before, Moment(100.0), all_but(*needed))
     assert [one.id for one in store.events()] == left
     lines(store, 10.0)
-    assert store.events()[-1].id == len(times) + 1  # ids are never given twice
+    assert store.events()[-1].id == len(times) + 1  # ids are never reused
 
 
-def test_more_needed_lines_than_one_look_reads(
+def test_deletion_continues_past_a_batch_of_needed_events(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "DELETE_BATCH_ROWS", 4)
@@ -166,7 +165,7 @@ def test_more_needed_lines_than_one_look_reads(
     assert [one.id for one in store.events()] == [1, 2, 3, 4, 5, 6, 20, 26, 27, 28, 29, 30]
 
 
-def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
+def test_deletion_does_not_block_writers(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store, writer = Store(path), Store(path)
     fill(path, 3)
@@ -189,11 +188,12 @@ def test_nobody_waits_long_for_it(tmp_path: Path) -> None:
     writer.close()
 
 
-# --- a clock that is wrong ------------------------------------------------------------------
+# --- wrong clocks ---------------------------------------------------------------------------
 
 
-def test_a_sample_of_this_boot_is_as_old_as_its_ticks(store: Store) -> None:
-    store.add_samples(Sample("queue", Moment(n * 60.0, 100.0 + n, "b")) for n in range(3))  # 1970
+def test_age_of_a_sample_from_this_boot_comes_from_its_ticks(store: Store) -> None:
+    # wall clock at 1970
+    store.add_samples(Sample("queue", Moment(n * 60.0, 100.0 + n, "b")) for n in range(3))
     store.add_samples([Sample("queue", Moment(HOUR, 200.0, "b"))])
     retention.roll_up_finished_hours(store, HOUR + 7200)
     retention.delete_old_samples(store, 50.0, Moment(HOUR + 7200, 140.0, "b"))
@@ -202,7 +202,7 @@ def test_a_sample_of_this_boot_is_as_old_as_its_ticks(store: Store) -> None:
     assert store.samples("queue") == []
 
 
-def test_a_sample_from_the_future_goes_with_its_neighbours(store: Store) -> None:
+def test_sample_from_the_future_is_deleted_with_its_neighbours(store: Store) -> None:
     ahead = HOUR + 700 * DAY
     store.add_samples(map(look, (HOUR, ahead, HOUR + 60, HOUR + 5 * DAY, ahead)))
     retention.roll_up_finished_hours(store, HOUR + 5 * DAY + 9000)
@@ -210,7 +210,7 @@ def test_a_sample_from_the_future_goes_with_its_neighbours(store: Store) -> None
     assert [one.id for one in store.samples("queue")] == [4, 5]
 
 
-def test_so_many_go_at_once_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletion_per_pass_is_limited(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "DELETE_BATCH_ROWS", 5)
     monkeypatch.setattr(retention, "MAX_DELETED_ROWS", 10)
     store.add_samples(look(HOUR + n) for n in range(40))
@@ -224,7 +224,7 @@ def test_so_many_go_at_once_and_no_more(store: Store, monkeypatch: pytest.Monkey
 
 
 class Shifted(Clock):
-    """The machine's clocks, with a wall clock that is wrong."""
+    """The system clock with an adjustable error of the wall clock."""
 
     ahead_s = 0.0
     ran_s = 0.0
@@ -236,25 +236,25 @@ class Shifted(Clock):
         return super().tick() + self.ran_s
 
 
-def test_a_daemon_under_a_wrong_clock_deletes_nothing_and_says_so(tmp_path: Path) -> None:
-    time = Shifted()
-    with override_clock(time), open_box(Settings(), tmp_path / "state") as box:
+def test_daemon_deletes_nothing_after_a_wall_clock_jump(tmp_path: Path) -> None:
+    shifted = Shifted()
+    with override_clock(shifted), open_box(Settings(), tmp_path / "state") as box:
         at = box.now()
         box.store.add_samples(Sample("queue", at.plus(-n * 60.0), {"size": 1}) for n in range(200))
         box.record(EventKind.NOTICED, "", "daemon", "yesterday")
         upkeep._prune(box)
-        time.ahead_s = 730.0 * DAY
+        shifted.ahead_s = 730.0 * DAY
         for _ in range(3):
             upkeep._prune(box)
         assert len(box.store.samples("queue")) == 200
-        told = [one.reason for one in box.store.events()]
-        assert len(told) == 2 and "h ahead of what was last seen of it" in told[1]
-        time.ran_s = 40 * DAY  # it has run steadily since: it is believed
+        reasons = [one.reason for one in box.store.events()]
+        assert len(reasons) == 2 and "h ahead of what was last seen of it" in reasons[1]
+        shifted.ran_s = 40 * DAY  # the clock ran steadily since: the daemon trusts it
         upkeep._prune(box)
         assert box.store.samples("queue") == []
 
 
-# --- the cost on day 365 --------------------------------------------------------------------
+# --- cost after a year ----------------------------------------------------------------------
 
 LAST_HOUR = {
     "samples": "SELECT * FROM samples WHERE monitor = 'queue' AND id > 0 AND id <= 9e9"
@@ -269,7 +269,7 @@ LAST_HOUR = {
 
 
 def pages(path: Path, sql: str) -> int:
-    """How many pages of the file a query looks at."""
+    """Count the pages of the file that a query reads."""
     connection = apsw.Connection(str(path))
     connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     status = (apsw.SQLITE_DBSTATUS_CACHE_HIT, apsw.SQLITE_DBSTATUS_CACHE_MISS)
@@ -281,11 +281,11 @@ def pages(path: Path, sql: str) -> int:
 
 
 TIMES = 10
-"""The year is compressed: a tenth of the days, and everything kept for a tenth of the time."""
+"""The factor by which the year and all retention periods are shortened."""
 
 
 def a_year(store: Store, path: Path, days: float) -> None:
-    """As the upkeep leaves it after so many days: what is to be forgotten is written thinly."""
+    """Fill a store as upkeep leaves it after `days`; rows due for deletion are sparse."""
     now, keep = time.time(), Retention()
     raw_s, minutes_s, hours_s = (
         n * DAY / TIMES for n in (keep.samples_days, keep.minutes_days, keep.hours_days)
@@ -302,7 +302,7 @@ def a_year(store: Store, path: Path, days: float) -> None:
     retention.delete_old_rollups(store, now - minutes_s, now - hours_s)
 
 
-def test_a_year_is_read_like_a_day_and_stays_small(tmp_path: Path) -> None:
+def test_read_cost_and_file_size_stay_bounded_after_a_year(tmp_path: Path) -> None:
     cost, size = {}, 0
     for days in (1, 365 / TIMES):
         path = tmp_path / f"{days}.sqlite"
@@ -318,6 +318,6 @@ def test_a_year_is_read_like_a_day_and_stays_small(tmp_path: Path) -> None:
         store.close()
         size = path.stat().st_size
     for name, looked in cost[1].items():
-        assert cost[365 / TIMES][name] <= looked + 3, name  # a tree may be a level deeper
+        assert cost[365 / TIMES][name] <= looked + 3, name  # the B-tree may be one level deeper
     assert rolled * TIMES > 300_000
-    assert size * TIMES < 150e6  # as the settings say
+    assert size * TIMES < 150e6  # the limit that the settings document

@@ -1,15 +1,15 @@
-"""Every key of the table and of each dialog: it does what help says, or says why it does not."""
+"""Every key of the keymap and of each dialog: its effect, or the reason for having none."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
-from stage import Box, console, press, settle, shown
+from ui_fixtures import Box, console, press, settle, shown
 
 from console.core.processes.instances import DETACHED_CHILDREN_WARNING
+from console.core.records import replace
 from console.ui.dialogs import confirm_text
 from console.ui.dialogs.confirm import ConfirmDialog
 from console.ui.dialogs.confirm_text import Question
@@ -41,12 +41,12 @@ SIGHTS = {
     "theme": "Themes",
     "daemon": "the monitors are run by daemon 38002 already",
 }
-"""What is seen after a command's key. Leaving and time travel are tested with what they need."""
+"""The text that each command's key shows. Other modules test the commands in `ELSEWHERE`."""
 ELSEWHERE = {"leave", "earlier", "later", "back", "on", "shorter", "longer", "redraw"}
 PANES = dict(zip("12345678", range(8), strict=True))
 
 
-def test_no_command_is_left_out() -> None:
+def test_every_command_is_covered() -> None:
     assert set(SIGHTS) | ELSEWHERE == {entry.id for entry in COMMAND_SPECS}
 
 
@@ -59,7 +59,7 @@ def test_no_command_is_left_out() -> None:
         if entry.id in SIGHTS
     ],
 )
-async def test_a_key_does_what_its_command_does(id: str, key: str) -> None:
+async def test_key_runs_its_command(id: str, key: str) -> None:
     async with console(Box()) as pilot:
         await press(pilot, key)
         await settle(pilot)
@@ -68,7 +68,7 @@ async def test_a_key_does_what_its_command_does(id: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["ensure", "restart", "kill", "why", "log", "duplicates"])
-async def test_without_a_role_a_key_says_what_it_lacks(id: str) -> None:
+async def test_key_without_a_role_reports_the_missing_selection(id: str) -> None:
     box = Box(replace(healthy_snapshot(), roles=()))
     async with console(box) as pilot:
         key = next(entry.key for entry in COMMAND_SPECS if entry.id == id)
@@ -82,8 +82,8 @@ async def test_without_a_role_a_key_says_what_it_lacks(id: str) -> None:
         )
 
 
-async def test_the_keys_that_move() -> None:
-    """1 to 8 and Tab focus; arrows, pages, Home and End select or scroll."""
+async def test_navigation_keys_move_focus_and_selection() -> None:
+    """The keys 1 to 8 and Tab move the focus; arrows, pages, Home and End select or scroll."""
     assert set(PANES) <= set(RESERVED_KEYS)
     async with console(Box(), size=(120, 40)) as pilot:
         app = pilot.app
@@ -119,7 +119,7 @@ async def test_the_keys_that_move() -> None:
         ("r", ConfirmDialog, ["escape", "n", "enter"]),
     ],
 )
-async def test_a_dialog_closes_by_each_of_its_keys_and_asks_nothing(
+async def test_dialog_closes_by_each_of_its_keys_and_submits_nothing(
     opens: str, screen: type, closes: list[str]
 ) -> None:
     box = Box()
@@ -133,7 +133,7 @@ async def test_a_dialog_closes_by_each_of_its_keys_and_asks_nothing(
 
 
 @pytest.mark.parametrize("opens", ["question_mark", "w"])
-async def test_a_dialog_that_is_longer_than_the_screen_scrolls(opens: str) -> None:
+async def test_dialog_longer_than_the_screen_scrolls(opens: str) -> None:
     async with console(Box(), size=(40, 10)) as pilot:
         await press(pilot, opens)
         assert "↑" not in _foot(shown(pilot))
@@ -145,11 +145,11 @@ async def test_a_dialog_that_is_longer_than_the_screen_scrolls(opens: str) -> No
 
 
 def _foot(text: str) -> str:
-    """The dialog's lower border."""
+    """Return the dialog's lower border."""
     return next(row for row in reversed(text.splitlines()) if row.lstrip().startswith("╰"))
 
 
-async def test_in_help_space_turns_the_page_and_end_is_the_end() -> None:
+async def test_help_scrolls_by_space_end_and_home() -> None:
     async with console(Box(), size=(80, 24)) as pilot:
         await press(pilot, "question_mark", "space")
         assert "↑ 10 more" in shown(pilot)
@@ -159,7 +159,7 @@ async def test_in_help_space_turns_the_page_and_end_is_the_end() -> None:
         assert "↑" not in _foot(shown(pilot))
 
 
-async def test_a_command_key_under_a_dialog_does_nothing() -> None:
+async def test_command_keys_under_a_dialog_do_nothing() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "question_mark", "e", "c", "b", "x", "k", "r")
@@ -168,8 +168,10 @@ async def test_a_command_key_under_a_dialog_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("ask", [confirm_text.kill_question, confirm_text.restart_question])
-def test_what_is_not_ended_is_said_where_it_applies(ask: Callable[..., Question]) -> None:
-    """An adopted worker's children bear no mark of ours."""
+def test_detached_children_warning_is_shown_only_for_adopted_workers(
+    ask: Callable[..., Question],
+) -> None:
+    """The children of an adopted worker lack the supervisor's environment markers."""
     for view in healthy_snapshot().roles:
         for instance in view.instances:
             told = [one.text for one in ask(healthy_snapshot(), view, instance).lines]

@@ -1,17 +1,17 @@
-"""Every key and dialog: what is submitted, what is refused, what is shown."""
+"""Keys and dialogs: the commands they submit, their refusals and their texts."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
 
 import pytest
-from stage import Box, console, press, settle, shown
+from ui_fixtures import Box, console, press, settle, shown
 
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.roles import Lease, LeaseState, RoleState
 from console.core.model.views import BaselineView, DaemonView
+from console.core.records import replace
 from console.ui.commands.handlers import HANDLERS
 from console.ui.dialogs.confirm import ConfirmDialog
 from console.ui.keymap import COMMAND_SPECS, format_key
@@ -23,25 +23,25 @@ ME = "console:ana@pts/3"
 
 
 def doubled() -> Box:
-    """Two workers, the second one surplus."""
-    calm = healthy_snapshot()
+    """Return a box with two workers, the second one surplus."""
+    healthy = healthy_snapshot()
     second = make_worker(50468, 30.0, leased=False)
     view = replace(
-        calm.roles[0],
-        instances=(calm.roles[0].instances[0], second),
+        healthy.roles[0],
+        instances=(healthy.roles[0].instances[0], second),
         surplus=(second.identity,),
     )
-    return Box(replace(calm, roles=(view, calm.roles[1])))
+    return Box(replace(healthy, roles=(view, healthy.roles[1])))
 
 
-def test_every_command_has_a_deed_and_a_key_of_its_own() -> None:
+def test_every_command_has_a_handler_and_unique_keys() -> None:
     assert {entry.id for entry in COMMAND_SPECS} == set(HANDLERS)
     keys = [key for entry in COMMAND_SPECS for key in (entry.key, *entry.other_keys)]
     assert len(keys) == len(set(keys))
     assert not {"backspace", "delete"} & set(keys)
 
 
-async def test_ensure_asks_nothing() -> None:
+async def test_ensure_is_submitted_without_confirmation() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "e")
@@ -49,7 +49,7 @@ async def test_ensure_asks_nothing() -> None:
         assert "● done as asked" in shown(pilot)
 
 
-async def test_restart_asks_and_names_what_it_costs() -> None:
+async def test_restart_confirmation_lists_the_consequences() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "r")
@@ -70,9 +70,13 @@ async def test_restart_asks_and_names_what_it_costs() -> None:
         assert box.asked == [Command(Verb.RESTART, "worker", ME, WORKER, 41)]
 
 
-async def test_restarts_before_a_person_took_charge_are_told_as_well() -> None:
-    calm = healthy_snapshot()
-    box = Box(replace(calm, roles=(replace(calm.roles[0], automatic_restarts=3), *calm.roles[1:])))
+async def test_restart_confirmation_counts_restarts_before_manual_takeover() -> None:
+    healthy = healthy_snapshot()
+    box = Box(
+        replace(
+            healthy, roles=(replace(healthy.roles[0], automatic_restarts=3), *healthy.roles[1:])
+        )
+    )
     async with console(box) as pilot:
         await press(pilot, "r")
         told = "3 automatic ones in 10m, 0 of 3 since a person last took charge"
@@ -89,7 +93,7 @@ async def test_cancel_submits_nothing(key: str) -> None:
         assert "nothing was done" in shown(pilot)
 
 
-async def test_kill_of_a_healthy_one_wants_its_name() -> None:
+async def test_kill_of_a_healthy_worker_requires_its_name() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "k")
@@ -102,7 +106,7 @@ async def test_kill_of_a_healthy_one_wants_its_name() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_kill_of_one_of_two_healthy_ones_wants_the_name_too(count: int) -> None:
+async def test_kill_of_one_of_two_healthy_workers_requires_the_name(count: int) -> None:
     box = doubled()
     view = box.snapshot.roles[0]
     surplus = view.surplus if count == 1 else ()
@@ -117,14 +121,14 @@ async def test_kill_of_one_of_two_healthy_ones_wants_the_name_too(count: int) ->
         assert [command.verb for command in box.asked] == [Verb.KILL]
 
 
-async def test_the_dialog_names_the_task_that_would_be_cut_off() -> None:
-    calm = healthy_snapshot()
-    held = replace(calm.queue, lease_task="invoice 3f2a-77")
-    async with console(Box(replace(calm, queue=held))) as pilot:
+async def test_restart_confirmation_names_the_task_in_flight() -> None:
+    healthy = healthy_snapshot()
+    held = replace(healthy.queue, lease_task="invoice 3f2a-77")
+    async with console(Box(replace(healthy, queue=held))) as pilot:
         await press(pilot, "r")
         assert "1 task, invoice 3f2a-77, taken 3s ago: cut off" in shown(pilot)
     several = replace(held, inflight=3)
-    async with console(Box(replace(calm, queue=several))) as pilot:
+    async with console(Box(replace(healthy, queue=several))) as pilot:
         await press(pilot, "r")
         assert "3 tasks, the oldest invoice 3f2a-77, taken 3s ago: cut off" in shown(pilot)
 
@@ -137,15 +141,15 @@ async def test_kill_with_empty_name_cancels() -> None:
         assert not isinstance(pilot.app.screen, ConfirmDialog)
 
 
-async def test_kill_of_a_stalled_one_wants_y_only() -> None:
-    calm = healthy_snapshot()
-    box = Box(replace(calm, roles=(replace(calm.roles[0], state=RoleState.STALLED),)))
+async def test_kill_of_a_stalled_worker_requires_only_y() -> None:
+    healthy = healthy_snapshot()
+    box = Box(replace(healthy, roles=(replace(healthy.roles[0], state=RoleState.STALLED),)))
     async with console(box) as pilot:
         await press(pilot, "k", "y")
         assert box.asked == [Command(Verb.KILL, "worker", ME, WORKER, 41)]
 
 
-async def test_a_target_that_is_replaced_is_refused() -> None:
+async def test_replaced_target_is_refused() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "r")
@@ -158,7 +162,7 @@ async def test_a_target_that_is_replaced_is_refused() -> None:
         assert box.asked == []
 
 
-async def test_a_target_that_is_gone_is_refused_even_when_its_name_is_typed() -> None:
+async def test_missing_target_is_refused_even_when_its_name_is_typed() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "k", *"worker")
@@ -167,7 +171,7 @@ async def test_a_target_that_is_gone_is_refused_even_when_its_name_is_typed() ->
         assert box.asked == []
 
 
-async def test_same_pid_with_another_start_is_another_process() -> None:
+async def test_reused_pid_is_refused() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "r")
@@ -177,7 +181,7 @@ async def test_same_pid_with_another_start_is_another_process() -> None:
         assert box.asked == []
 
 
-async def test_selection_sticks_to_the_identity() -> None:
+async def test_selection_follows_the_process_identity() -> None:
     box = doubled()
     async with console(box) as pilot:
         await press(pilot, "down")
@@ -188,7 +192,7 @@ async def test_selection_sticks_to_the_identity() -> None:
         assert [command.target for command in box.asked] == [make_worker(50468, 30.0).identity]
 
 
-async def test_a_selection_that_is_gone_says_so_and_does_not_jump() -> None:
+async def test_missing_selection_is_reported_and_does_not_move() -> None:
     box = Box()
     async with console(box) as pilot:
         box.news(roles=(replace(box.snapshot.roles[0], instances=(make_worker(51000, 2.0),)),))
@@ -200,7 +204,7 @@ async def test_a_selection_that_is_gone_says_so_and_does_not_jump() -> None:
         assert [command.target for command in box.asked] == [make_worker(51000, 2.0).identity]
 
 
-async def test_role_without_instance_can_only_be_ensured() -> None:
+async def test_role_without_an_instance_accepts_only_ensure() -> None:
     box = Box(down_snapshot())
     async with console(box) as pilot:
         await press(pilot, "r", "k")
@@ -210,7 +214,7 @@ async def test_role_without_instance_can_only_be_ensured() -> None:
         assert box.asked == [Command(Verb.ENSURE, "worker", ME, token=41)]
 
 
-async def test_role_with_two_wants_a_choice() -> None:
+async def test_kill_on_a_role_with_two_instances_requires_a_selection() -> None:
     box = doubled()
     async with console(box) as pilot:
         await press(pilot, "home", "k")
@@ -218,7 +222,7 @@ async def test_role_with_two_wants_a_choice() -> None:
         assert box.asked == []
 
 
-async def test_duplicates_lists_which_end_and_which_stay() -> None:
+async def test_duplicates_dialog_lists_kept_and_ended_instances() -> None:
     box = doubled()
     async with console(box) as pilot:
         await press(pilot, "x")
@@ -230,7 +234,7 @@ async def test_duplicates_lists_which_end_and_which_stay() -> None:
         assert box.asked == [Command(Verb.END_DUPLICATES, "worker", ME, token=41)]
 
 
-async def test_duplicates_that_changed_are_refused() -> None:
+async def test_duplicates_are_refused_when_they_have_changed() -> None:
     box = doubled()
     async with console(box) as pilot:
         await press(pilot, "x")
@@ -241,11 +245,13 @@ async def test_duplicates_that_changed_are_refused() -> None:
         assert "have changed meanwhile" in shown(pilot)
 
 
-async def test_a_long_list_of_surplus_can_be_read_to_its_end() -> None:
-    calm = healthy_snapshot()
+async def test_long_surplus_list_scrolls_to_its_end() -> None:
+    healthy = healthy_snapshot()
     many = tuple(make_worker(60_000 + 10 * n, 30.0 + n, leased=False) for n in range(60))
-    view = replace(calm.roles[0], instances=many, surplus=tuple(one.identity for one in many[1:]))
-    box = Box(replace(calm, roles=(view, calm.roles[1])))
+    view = replace(
+        healthy.roles[0], instances=many, surplus=tuple(one.identity for one in many[1:])
+    )
+    box = Box(replace(healthy, roles=(view, healthy.roles[1])))
     async with console(box, size=(80, 24)) as pilot:
         await press(pilot, "x")
         assert "End 59 surplus" in shown(pilot) and "↓ 4" in shown(pilot)
@@ -256,7 +262,7 @@ async def test_a_long_list_of_surplus_can_be_read_to_its_end() -> None:
         assert "↑ 1 more" in shown(pilot)
 
 
-async def test_no_duplicates_no_dialog() -> None:
+async def test_duplicates_key_opens_no_dialog_without_surplus() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "x")
@@ -264,14 +270,14 @@ async def test_no_duplicates_no_dialog() -> None:
         assert box.asked == []
 
 
-async def test_canary_and_baseline() -> None:
+async def test_canary_and_baseline_keys_submit_their_commands() -> None:
     box = Box(replace(healthy_snapshot(), baseline=BaselineView()))
     async with console(box) as pilot:
         await press(pilot, "c", "b")
         assert [command.verb for command in box.asked] == [Verb.CANARY, Verb.BASELINE]
 
 
-async def test_stopping_the_baseline_asks() -> None:
+async def test_stopping_the_baseline_requires_confirmation() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "b")
@@ -282,7 +288,7 @@ async def test_stopping_the_baseline_asks() -> None:
         assert [command.verb for command in box.asked] == [Verb.BASELINE]
 
 
-async def test_daemon_only_when_nobody_runs_the_monitors() -> None:
+async def test_daemon_starts_only_when_no_daemon_runs_the_monitors() -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, "D")
@@ -293,7 +299,7 @@ async def test_daemon_only_when_nobody_runs_the_monitors() -> None:
         assert "nobody runs them: killed" in shown(pilot)
 
 
-async def test_read_only_refuses_and_never_submits() -> None:
+async def test_read_only_console_submits_no_command() -> None:
     box = doubled()
     async with console(box, read_only=True) as pilot:
         assert "READ-ONLY" in shown(pilot)
@@ -305,7 +311,7 @@ async def test_read_only_refuses_and_never_submits() -> None:
         assert box.asked == []
 
 
-async def test_read_only_palette_and_help_do_not_offer_changes() -> None:
+async def test_read_only_palette_and_help_omit_changing_commands() -> None:
     async with console(Box(), read_only=True) as pilot:
         await press(pilot, "colon")
         assert "End the selected instance" not in shown(pilot)
@@ -313,7 +319,7 @@ async def test_read_only_palette_and_help_do_not_offer_changes() -> None:
         assert "End the selected instance" not in shown(pilot)
 
 
-async def test_refusals_and_failures_are_shown_as_such() -> None:
+async def test_refusals_and_failures_are_shown() -> None:
     box = Box(outcome=Outcome(False, "worker: refused: PID 40864 is gone", 1))
     async with console(box) as pilot:
         await press(pilot, "e")
@@ -326,7 +332,7 @@ async def test_refusals_and_failures_are_shown_as_such() -> None:
         assert "✖ ensure worker: refused: another is at work" in shown(pilot)
 
 
-async def test_a_long_command_shows_its_state_and_is_not_sent_twice() -> None:
+async def test_running_command_shows_its_state_and_is_not_sent_twice() -> None:
     box = Box()
     box.hold = asyncio.Event()
     async with console(box) as pilot:
@@ -352,7 +358,7 @@ async def test_keys_can_be_remapped() -> None:
 @pytest.mark.parametrize(
     "keys", ["q", "ctrl+q", "ctrl+c", "k ctrl+c", "slash ctrl+c", "l ctrl+c", "colon ctrl+q"]
 )
-async def test_leaving_only_leaves(keys: str) -> None:
+async def test_quit_keys_exit_and_submit_nothing(keys: str) -> None:
     box = Box()
     async with console(box) as pilot:
         await press(pilot, *keys.split())
@@ -363,22 +369,22 @@ async def test_leaving_only_leaves(keys: str) -> None:
 
 
 def many() -> Box:
-    """Three workers that differ in age, CPU and memory, as they were found: 1, 2, 3."""
-    calm = healthy_snapshot()
+    """Return a box with three workers, 1 to 3, that differ in age, CPU and memory."""
+    healthy = healthy_snapshot()
     three = tuple(
         make_worker(pid, age) for pid, age in ((50_001, 60.0), (50_002, 600.0), (50_003, 6.0))
     )
     usage = {50_001: (2.0, 9_000_000), 50_002: (None, None), 50_003: (1.0, 90_000_000)}
-    view = replace(calm.roles[0], instances=three, usage=usage)
-    return Box(replace(calm, roles=(view, calm.roles[1])))
+    view = replace(healthy.roles[0], instances=three, usage=usage)
+    return Box(replace(healthy, roles=(view, healthy.roles[1])))
 
 
 def order(text: str) -> list[str]:
-    """The last digit of each worker's PID, from the top down."""
+    """Return the last digit of each worker's PID, from the top down."""
     return re.findall(r"5000(\d)›", text)
 
 
-async def test_sort_goes_through_the_orders_and_keeps_the_selection() -> None:
+async def test_sort_key_cycles_the_orders_and_keeps_the_selection() -> None:
     box = many()
     async with console(box) as pilot:
         await press(pilot, "down")
@@ -393,7 +399,7 @@ async def test_sort_goes_through_the_orders_and_keeps_the_selection() -> None:
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 30), (120, 40), (160, 50)])
 @pytest.mark.parametrize("read_only", [False, True])
-async def test_the_keys_of_the_focused_pane_come_first_and_whole(
+async def test_footer_lists_the_focused_panes_keys_first_and_uncut(
     size: tuple[int, int], read_only: bool
 ) -> None:
     async with console(Box(), size=size, read_only=read_only) as pilot:
@@ -410,15 +416,15 @@ async def test_the_keys_of_the_focused_pane_come_first_and_whole(
             }
 
 
-async def test_orphaned_lease_is_said() -> None:
-    calm = healthy_snapshot()
+async def test_orphaned_lease_is_shown() -> None:
+    healthy = healthy_snapshot()
     lease = Lease(LeaseState.ORPHANED, reason="PID 40999 keeps it")
-    box = Box(replace(calm, roles=(replace(calm.roles[0], lease=lease),)))
+    box = Box(replace(healthy, roles=(replace(healthy.roles[0], lease=lease),)))
     async with console(box, size=(160, 50)) as pilot:
         assert "lease orphaned: PID 40999 keeps it" in shown(pilot)
 
 
-async def test_a_dialog_looks_afresh_and_names_what_will_end() -> None:
+async def test_confirmation_shows_the_processes_of_a_fresh_dry_run() -> None:
     box = Box()
     box.rehearsal = Outcome(True, "worker: would end PID 40864 (python rpa_worker.py), PID 7 (ocr)")
     async with console(box) as pilot:
@@ -428,7 +434,7 @@ async def test_a_dialog_looks_afresh_and_names_what_will_end() -> None:
     assert box.asked == []
 
 
-async def test_a_dialog_tells_what_the_fresh_look_refuses() -> None:
+async def test_confirmation_shows_a_refusal_of_the_dry_run() -> None:
     box = Box()
     box.rehearsal = Outcome(False, "worker: would be refused: run by state directory /a", 1)
     async with console(box) as pilot:

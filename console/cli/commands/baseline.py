@@ -138,7 +138,7 @@ def history(options: Options, names: tuple[str, ...], as_json: bool) -> None:
     pair = names or tuple(results)[-2:]
     changes = compare_results(results[pair[0]], results[pair[1]]) if len(pair) == 2 else ()
     if as_json:
-        from dataclasses import asdict
+        from console.core.records import asdict
 
         changed = [asdict(change) for change in changes]
         print_json({"schema": 1, "runs": rows, "compared": list(pair), "differences": changed})

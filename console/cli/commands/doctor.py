@@ -15,7 +15,7 @@ from console.cli.context import Options, pass_options
 from console.cli.output import print_json, print_redacted
 from console.core import resource_limits
 from console.core.exit_codes import FAILURE
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.core.text.command_hint import format_command
 from console.system import doctor_checks
 from console.system.doctor_checks import CheckState, Finding, fails, ok, warning
@@ -31,8 +31,7 @@ CHECKS_TIMEOUT_S = 8.0
 MAX_HEARTBEAT_AGE_S = 20.0
 
 
-@frozen
-class CheckContext:
+class CheckContext(Record, frozen=True):
     """The paths and settings that the checks examine."""
 
     config_path: Path | None

@@ -76,7 +76,7 @@ def kill(
 
 
 def _run_command(options: Options, command: Command, as_json: bool, is_confirmed: bool) -> None:
-    from console.core.frozen import replace
+    from console.core.records import replace
     from console.system import daemon_settings
     from console.system.guard.guard import Guard
 

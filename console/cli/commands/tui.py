@@ -223,8 +223,8 @@ def _first_snapshot(view: StoreView) -> Snapshot | None:
 def _build_log_reader(box: Box) -> LogReader:
     import asyncio
 
-    from console.core.frozen import replace
     from console.core.model.logs import LogPage, LogSearchResult
+    from console.core.records import replace
     from console.system.files import log_search, safe_files
     from console.system.processes.output_files import NoOutputFile
     from console.ui.ports import LogReader

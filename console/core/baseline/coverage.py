@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from console.core.frozen import frozen
 from console.core.model.events import Event, EventKind
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.supervision.restarts import END_KINDS
 from console.core.text.json_values import as_count, as_list, as_object
 
@@ -18,8 +18,7 @@ SAMPLE_VALIDITY_FACTOR = 1.5
 START_KINDS = {EventKind.STARTED, EventKind.ADOPTED, EventKind.READY}
 
 
-@frozen
-class TimeWindow:
+class TimeWindow(Record, frozen=True):
     """A time window. All times within it are seconds since its start."""
 
     started: Moment

@@ -16,13 +16,13 @@ from console.core.baseline.coverage import (
     observed_seconds,
     up_and_down_seconds,
 )
-from console.core.frozen import frozen, replace
 from console.core.metrics.queue_metrics import count_ended_tasks
 from console.core.metrics.statistics import percentile, wilson_interval
 from console.core.model.events import Event
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
 from console.core.model.views import BaselineView, MetricView
+from console.core.records import Record, replace
 from console.core.supervision.restarts import iter_restarts
 from console.core.text.formatting import format_clock, format_duration
 from console.core.text.json_values import as_count, as_number
@@ -30,8 +30,7 @@ from console.core.text.json_values import as_count, as_number
 MEASURED_ROLE = "worker"
 
 
-@frozen
-class BaselineTargets:
+class BaselineTargets(Record, frozen=True):
     """Length and targets of a baseline run, and the monitors' intervals in seconds."""
 
     hours: float = 6.0
@@ -50,8 +49,7 @@ class BaselineTargets:
         return self.hours * 3600.0
 
 
-@frozen
-class _BaselineRun(TimeWindow):
+class _BaselineRun(TimeWindow, frozen=True):
     """A baseline run up to now."""
 
     targets: BaselineTargets

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from console.core.baseline.evaluation import BaselineTargets, evaluate_baseline
 from console.core.baseline.thresholds import Thresholds
-from console.core.frozen import frozen, replace
 from console.core.model.events import Event
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
 from console.core.model.views import BaselineView, MetricView
+from console.core.records import Record, asdict, replace
 from console.core.text.formatting import format_utc
 from console.core.text.json_values import as_count, as_list, as_number, as_object, as_text
 
@@ -153,8 +152,7 @@ def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tup
     )
 
 
-@frozen
-class MetricChange:
+class MetricChange(Record, frozen=True):
     """One metric in two runs."""
 
     name: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from console.core.frozen import frozen, replace
 from console.core.metrics.queue_metrics import count_ended_tasks
 from console.core.metrics.statistics import mean_and_deviation, percentile
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record, replace
 from console.core.text.formatting import sanitize_text
 from console.core.text.json_values import as_count, as_number, as_object
 
@@ -23,8 +23,7 @@ MIN_LATENCIES = 3
 """Minimum number of values from which their spread is learnt."""
 
 
-@frozen
-class Thresholds:
+class Thresholds(Record, frozen=True):
     """The normal values on this box, as measured; None if there were too few samples."""
 
     success_rate: float | None = None

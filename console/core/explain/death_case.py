@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from console.core.frozen import frozen
 from console.core.model.commands import Verb
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import Role
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.supervision.state_machine import POLICY_ACTOR
 from console.core.text.formatting import format_duration, sanitize_text
 from console.core.text.json_values import as_number
@@ -20,8 +20,7 @@ OOM_SENDER = "OOM killer"
 """Name of the kernel as the sender, in the reason of a death that a shim certified."""
 
 
-@frozen
-class DeathCase:
+class DeathCase(Record, frozen=True):
     """A death or a failed start, with the role's other events."""
 
     role: Role

@@ -17,11 +17,11 @@ from console.core.explain.death_case import (
     last_stderr_text,
     uptime_text,
 )
-from console.core.frozen import frozen
 from console.core.model.commands import Verb
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import Lease, LeaseState, Role
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.supervision import state_machine
 from console.core.supervision.state_machine import POLICY_ACTOR, RepairAction
 from console.core.text.formatting import format_duration, sanitize_text
@@ -33,8 +33,7 @@ MAX_ACTIONS = 8
 """Maximum number of actions in a chain."""
 
 
-@frozen
-class ExplanationStep:
+class ExplanationStep(Record, frozen=True):
     """One step of the chain."""
 
     part: str

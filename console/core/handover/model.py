@@ -5,19 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 
 from console.core.explain.death_chain import ExplanationStep
-from console.core.frozen import frozen
 from console.core.handover.timeline import TimelineEntry
 from console.core.model.snapshot import Verdict
 from console.core.model.time import Moment
 from console.core.model.views import Severity
+from console.core.records import Record
 from console.core.text.formatting import format_clock, format_date_time, format_duration
 
 OMIT_YEAR_WITHIN_S = 180 * 86_400.0
 """Times at most this much older than now are shown without the year."""
 
 
-@frozen
-class Claim:
+class Claim(Record, frozen=True):
     """A statement with its evidence."""
 
     text: str
@@ -27,8 +26,7 @@ class Claim:
     """Ids of samples in the store."""
 
 
-@frozen
-class BackgroundJob:
+class BackgroundJob(Record, frozen=True):
     """One background job: the daemon or a monitor."""
 
     name: str
@@ -39,8 +37,7 @@ class BackgroundJob:
     result: Claim
 
 
-@frozen
-class BaselineMetric:
+class BaselineMetric(Record, frozen=True):
     """One metric of the baseline."""
 
     name: str
@@ -51,8 +48,7 @@ class BaselineMetric:
     note: Claim
 
 
-@frozen
-class HandoverFinding:
+class HandoverFinding(Record, frozen=True):
     """A problem, open or resolved."""
 
     severity: Severity
@@ -62,16 +58,14 @@ class HandoverFinding:
     remedy: str = ""
 
 
-@frozen
-class Condition:
+class Condition(Record, frozen=True):
     """A condition for completion. `met` is None while it is unknown."""
 
     met: bool | None
     claim: Claim
 
 
-@frozen
-class Handover:
+class Handover(Record, frozen=True):
     """The whole hand-over document."""
 
     host: str
@@ -96,8 +90,7 @@ class Handover:
     unknown: tuple[Claim, ...]
 
 
-@frozen
-class TimeFormatter:
+class TimeFormatter(Record, frozen=True):
     """Formats times relative to `now`, in `zone` (the machine's own if None)."""
 
     now: Moment

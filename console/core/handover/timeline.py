@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import field
 
 from console.core.explain.death_case import actor_label, uptime_text
-from console.core.frozen import frozen, replace, slotted
 from console.core.handover.event_text import describe_event
 from console.core.model.events import Event, EventKind
 from console.core.model.processes import Identity
 from console.core.model.time import Moment
+from console.core.records import Component, Record, field, replace
 from console.core.text.formatting import format_duration, sanitize_text
 
 DAEMON_ROLE = "monitors"
@@ -36,8 +35,7 @@ MAX_LISTED_CHANGES = 4
 GOOD_STATES = ("ok", "healthy")
 
 
-@frozen
-class TimelineEntry:
+class TimelineEntry(Record, frozen=True):
     """One entry of the timeline."""
 
     at: Moment
@@ -48,8 +46,7 @@ class TimelineEntry:
     count: int = 1
 
 
-@frozen
-class _Incident:
+class _Incident(Record, frozen=True):
     """An entry that is still open: a death or an end, and the responses to it."""
 
     entry_index: int
@@ -57,8 +54,7 @@ class _Incident:
     last_event_at: Moment
 
 
-@slotted
-class _TimelineBuilder:
+class _TimelineBuilder(Component):
     entries: list[TimelineEntry] = field(default_factory=list)
     incidents: dict[str, _Incident] = field(default_factory=dict)
     last_by_subject: dict[str, tuple[object, int]] = field(default_factory=dict)

@@ -7,8 +7,8 @@ a day, and resumes when they have agreed for a day.
 
 from __future__ import annotations
 
-from console.core.frozen import frozen
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.text.formatting import format_duration
 from console.core.text.json_values import as_list, as_number, as_object
 
@@ -20,8 +20,7 @@ MAX_REBOOT_BACKSTEP_S = 3600.0
 """The wall clock may be this far behind its last reading before a reboot."""
 
 
-@frozen
-class ClockTrust:
+class ClockTrust(Record, frozen=True):
     """The duration for which the wall clock and the tick clock have agreed."""
 
     moment: Moment

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.core.frozen import frozen
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.text.json_values import as_count
 
 COUNTERS = ("completed", "successful", "failed")
 
 
-@frozen
-class QueueLoss:
+class QueueLoss(Record, frozen=True):
     """A restart of the queue server, with the tasks and results lost since the sample before it."""
 
     moment: Moment

@@ -6,15 +6,14 @@ The metrics do not depend on the current time: they are kept until there is a ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from itertools import pairwise, takewhile
 
-from console.core.frozen import frozen
 from console.core.metrics.queue_loss import QueueLoss, find_last_loss, has_figures
 from console.core.metrics.stall_detection import StallSignals, collect_stall_signals
 from console.core.metrics.statistics import counter_increase, counter_increases
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record, field
 from console.core.text.formatting import sanitize_text
 from console.core.text.json_values import as_count, as_number, as_text
 
@@ -29,8 +28,7 @@ MAX_OUTPUT_CHARS = 300
 _PROOF_FILE_KEYS = (("watchdog", "heartbeat_at"), ("pipeline", "generated_at"))
 
 
-@frozen
-class QueueMetrics:
+class QueueMetrics(Record, frozen=True):
     """Metrics of the work, from all samples of all monitors."""
 
     last_answered: Sample | None = None

@@ -11,9 +11,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from console.core.frozen import frozen
 from console.core.metrics.statistics import counter_increases
 from console.core.model.samples import Sample
+from console.core.records import Record
 from console.core.text.json_values import as_count, as_list, as_number
 
 MINUTE_S, HOUR_S = 60, 3600
@@ -26,8 +26,7 @@ FIELDS_BY_MONITOR = {
 """Monitor -> the fields that are aggregated."""
 
 
-@frozen
-class Rollup:
+class Rollup(Record, frozen=True):
     """One field of one monitor, aggregated over one minute or hour."""
 
     monitor: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-from console.core.frozen import frozen
 from console.core.metrics.statistics import percentile
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.text.formatting import format_duration, sanitize_text
 from console.core.text.json_values import as_count, as_number, as_text
 
@@ -27,8 +27,7 @@ MIN_UNCHANGED_SAMPLES, MAX_SAMPLES = 3, 1_000
 usual durations are computed."""
 
 
-@frozen
-class QueueSample:
+class QueueSample(Record, frozen=True):
     """One sample of the queue. None: the value is unknown."""
 
     moment: Moment
@@ -46,8 +45,7 @@ class QueueSample:
         return bool(self.size or self.inflight)
 
 
-@frozen
-class StallSignals:
+class StallSignals(Record, frozen=True):
     """Signals in the samples that do not depend on the current time."""
 
     last_canary: Sample | None = None

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from console.core.frozen import frozen
 from console.core.metrics.queue_metrics import (
     SUCCESS_RATE_WINDOW_S,
     count_ended_tasks,
@@ -16,6 +15,7 @@ from console.core.metrics.queue_metrics import (
 )
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
+from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 from console.core.text.json_values import as_count, as_list, as_number, as_object, as_text
 
@@ -39,8 +39,7 @@ MAX_ERROR_CHARS = 120
 UNKNOWN_TYPE = "?"
 
 
-@frozen
-class TaskOutcomes:
+class TaskOutcomes(Record, frozen=True):
     """Outcomes of the last tasks with a known result, counted from the newest."""
 
     n: int = 0
@@ -264,8 +263,7 @@ def latest_outcomes(history: Sequence[Sample]) -> tuple[TaskOutcomes, Moment | N
 # --- assessment -----------------------------------------------------------------------------
 
 
-@frozen
-class FailureFinding:
+class FailureFinding(Record, frozen=True):
     """A finding about failing tasks."""
 
     message: str

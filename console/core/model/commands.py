@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity
+from console.core.records import Record
 
 
 class Verb(StrEnum):
@@ -20,8 +20,7 @@ class Verb(StrEnum):
     """`role` is the alert's key; without a key, the command applies to all open alerts."""
 
 
-@frozen
-class Command:
+class Command(Record, frozen=True):
     """A command of an operator or of the policy, bound to the state on which it is based."""
 
     verb: Verb
@@ -34,8 +33,7 @@ class Command:
     dry_run: bool = False
 
 
-@frozen
-class Outcome:
+class Outcome(Record, frozen=True):
     """The outcome of a command. `code` is the command line's exit code."""
 
     done: bool

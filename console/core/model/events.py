@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity
 from console.core.model.time import Moment
+from console.core.records import Record, field
 
 
 class EventKind(StrEnum):
@@ -42,8 +41,7 @@ class EventKind(StrEnum):
     ALERT_ACKNOWLEDGED = "alert-acknowledged"
 
 
-@frozen
-class Event:
+class Event(Record, frozen=True):
     """One entry of the append-only event log."""
 
     kind: EventKind

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from console.core.frozen import frozen
+from console.core.records import Record
 
 
-@frozen
-class LogPage:
+class LogPage(Record, frozen=True):
     """A range of lines of a role's output. The lines are raw untrusted text."""
 
     path: str
@@ -19,8 +18,7 @@ class LogPage:
     error: str | None = None
 
 
-@frozen
-class LogSearchResult:
+class LogSearchResult(Record, frozen=True):
     """The result of one step of a search through a log."""
 
     line: int | None

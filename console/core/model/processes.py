@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
-from console.core.frozen import frozen
 from console.core.model.time import Moment
+from console.core.records import Record, field
 from console.core.secret_redaction import redact_command_line
 
 
-@frozen
-class Identity:
+class Identity(Record, frozen=True):
     """The unique identity of a process.
 
     A PID alone is ambiguous, since the kernel reuses PIDs.
@@ -34,8 +32,7 @@ class Identity:
         return cls(int(pid), int(ticks), boot)
 
 
-@frozen
-class Process:
+class Process(Record, frozen=True):
     """One process, as observed."""
 
     identity: Identity
@@ -69,8 +66,7 @@ class Process:
         return redact_command_line(self.argv)
 
 
-@frozen
-class Instance:
+class Instance(Record, frozen=True):
     """One worker: a process tree whose root matches the role. Launchers are part of it."""
 
     role: str
@@ -120,8 +116,7 @@ class Instance:
         return now.since(self.root.started)
 
 
-@frozen
-class LookAlike:
+class LookAlike(Record, frozen=True):
     """A process that runs a role's script and is not an instance of the role."""
 
     identity: Identity

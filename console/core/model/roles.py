@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity
 from console.core.model.time import Moment
+from console.core.records import Record, field
 
 
-@frozen
-class RestartPolicy:
+class RestartPolicy(Record, frozen=True):
     """Rules for the automatic restart of a role that died."""
 
     enabled: bool = True
@@ -29,8 +27,7 @@ class RestartPolicy:
     """Action on a living worker that evidently does no work: `report` or `restart`."""
 
 
-@frozen
-class Role:
+class Role(Record, frozen=True):
     """A kind of process that should run `count` times, and the rules to identify and start it."""
 
     name: str
@@ -91,8 +88,7 @@ class LeaseState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@frozen
-class Owner:
+class Owner(Record, frozen=True):
     """The record that the shim wrote beside the lock: information, not proof."""
 
     identity: Identity
@@ -102,8 +98,7 @@ class Owner:
     actor: str = ""
 
 
-@frozen
-class Lease:
+class Lease(Record, frozen=True):
     """The right to run a role, as observed without taking the lock."""
 
     state: LeaseState

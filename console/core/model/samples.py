@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
-from console.core.frozen import frozen
 from console.core.model.time import Moment
+from console.core.records import Record, field
 
 
-@frozen
-class Sample:
+class Sample(Record, frozen=True):
     """One result of one monitor. If `error` is set, the observation failed and nothing is known."""
 
     monitor: str
@@ -31,8 +29,7 @@ class HealthState(StrEnum):
     OFF = "off"
 
 
-@frozen
-class Health:
+class Health(Record, frozen=True):
     """An assessment of a monitor's history."""
 
     state: HealthState

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from console.core.frozen import frozen
 from console.core.model.events import Event
 from console.core.model.time import Moment
 from console.core.model.views import (
@@ -17,6 +16,7 @@ from console.core.model.views import (
     RoleView,
     WatchdogView,
 )
+from console.core.records import Record
 
 
 class Verdict(StrEnum):
@@ -26,8 +26,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@frozen
-class Snapshot:
+class Snapshot(Record, frozen=True):
     """The immutable state that a frame renders."""
 
     host: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from console.core.frozen import frozen
+from console.core.records import Record
 
 
-@frozen
-class Moment:
+class Moment(Record, frozen=True):
     """A point in time on two clocks: UTC for display, and one that cannot be set for intervals."""
 
     at: float

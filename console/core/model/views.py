@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
 from enum import StrEnum
 
-from console.core.frozen import frozen
 from console.core.model.events import Event
 from console.core.model.processes import Identity, Instance, LookAlike
 from console.core.model.roles import Lease, LeaseState, Role, RoleState
 from console.core.model.samples import Health, HealthState, Sample
 from console.core.model.time import Moment
+from console.core.records import Record, field
 
 
-@frozen
-class RoleView:
+class RoleView(Record, frozen=True):
     """The current state of one role."""
 
     role: Role
@@ -47,8 +45,7 @@ class RoleView:
         return len(self.instances)
 
 
-@frozen
-class MonitorView:
+class MonitorView(Record, frozen=True):
     """One monitor: its health, its last sample and its next run."""
 
     name: str
@@ -60,8 +57,7 @@ class MonitorView:
     """The last result in a few words."""
 
 
-@frozen
-class QueueView:
+class QueueView(Record, frozen=True):
     """The queue, as its server reports it."""
 
     url: str
@@ -105,8 +101,7 @@ class QueueView:
     """Number of tasks that were lost in that restart."""
 
 
-@frozen
-class WatchdogView:
+class WatchdogView(Record, frozen=True):
     """The watchdog, as its status file reports it."""
 
     state: HealthState = HealthState.UNKNOWN
@@ -120,8 +115,7 @@ class WatchdogView:
     path: str = ""
 
 
-@frozen
-class PipelineView:
+class PipelineView(Record, frozen=True):
     """The realtime pipeline, as its status file reports it."""
 
     state: HealthState = HealthState.UNKNOWN
@@ -144,8 +138,7 @@ class PipelineView:
     """True if rpa-console writes the file because no other program was observed to write it."""
 
 
-@frozen
-class MetricView:
+class MetricView(Record, frozen=True):
     """One of the baseline's five metrics."""
 
     name: str
@@ -165,8 +158,7 @@ class MetricView:
         return "lost" if self.name == "latency_s" and self.n else "?"
 
 
-@frozen
-class BaselineView:
+class BaselineView(Record, frozen=True):
     """The baseline run in progress, or the result of the last one."""
 
     state: str = "off"
@@ -181,16 +173,14 @@ class BaselineView:
     """Start and length in seconds of the longest time without a sample of a monitor."""
 
 
-@frozen
-class Trouble:
+class Trouble(Record, frozen=True):
     """A problem that keeps the daemon from its work."""
 
     key: str
     message: str
 
 
-@frozen
-class DaemonView:
+class DaemonView(Record, frozen=True):
     """The process that runs the monitors."""
 
     running: bool = False
@@ -213,8 +203,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@frozen
-class Alert:
+class Alert(Record, frozen=True):
     """A condition that an operator should know about, from its detection until it is resolved."""
 
     key: str

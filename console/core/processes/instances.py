@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import field
 
-from console.core.frozen import frozen
 from console.core.model.processes import Instance, Process
 from console.core.model.roles import Role
 from console.core.processes.argv_matching import (
@@ -27,6 +25,7 @@ from console.core.processes.argv_matching import (
     script_stem,
 )
 from console.core.processes.shim_program import is_shim
+from console.core.records import Record, field
 
 __all__ = ["has_leading_word", "match_error", "may_run_script", "runs_inline_code", "runs_script"]
 
@@ -49,8 +48,7 @@ LEASE_FD_VARIABLE = "RPA_CONSOLE_LEASE_FD"
 """Environment variable of every leased worker: the file descriptor that holds its lease."""
 
 
-@frozen
-class BoxScope:
+class BoxScope(Record, frozen=True):
     """Criteria besides the command line for whether a process belongs to a role of a box."""
 
     box: str

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
 
 from console.core import verdict as judging
 from console.core.alerts import detect_alerts, fold_open_alerts, update_reasons
-from console.core.frozen import frozen, replace
 from console.core.metrics import stall_detection
 from console.core.metrics.queue_metrics import QueueMetrics, compute_queue_metrics
 from console.core.model.events import Event, EventKind
@@ -17,6 +15,7 @@ from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.time import Moment
 from console.core.model.views import Alert, BaselineView, DaemonView, MonitorView, RoleView
 from console.core.processes.instances import find_surplus
+from console.core.records import Record, field, replace
 from console.core.snapshot import views
 from console.core.supervision import state_machine
 from console.core.supervision.role_codec import RoleObservation, decode_observation
@@ -30,8 +29,7 @@ MIN_BUSY_TASK_AGE_S = 10.0
 NOT_OBSERVED_REASON = "nobody has looked yet"
 
 
-@frozen
-class MonitorInputs:
+class MonitorInputs(Record, frozen=True):
     """The history of one monitor, and its judgement of it."""
 
     name: str
@@ -47,8 +45,7 @@ class MonitorInputs:
         return self.history[-1] if self.history else None
 
 
-@frozen
-class SnapshotInputs:
+class SnapshotInputs(Record, frozen=True):
     """The input of `build_snapshot`."""
 
     host: str

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from typing import Any
 
 from console.core import secret_redaction
-from console.core.frozen import frozen
 from console.core.model.processes import Identity, Instance, LookAlike, Process
 from console.core.model.roles import Lease, LeaseState, Owner
 from console.core.model.time import Moment
+from console.core.records import Record, field
 
 MAX_ARGV_CHARS = 2_000
 ResourceUsage = tuple[float | None, int]
 """(CPU percent of one core since the last observation, or None; resident bytes)."""
 
 
-@frozen
-class RoleObservation:
+class RoleObservation(Record, frozen=True):
     """One role, as observed."""
 
     instances: tuple[Instance, ...] = ()

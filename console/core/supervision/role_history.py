@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from console.core.frozen import frozen, replace
 from console.core.model.commands import Verb
 from console.core.model.events import Event, EventKind
 from console.core.model.processes import Identity
 from console.core.model.roles import Role
 from console.core.model.time import Moment
+from console.core.records import Record, replace
 from console.core.supervision import restarts
 
 POLICY_ACTOR, OUTSIDE_ACTOR = "policy", "outside"
@@ -29,8 +29,7 @@ _INSTANCE_EVENT_KINDS = (
 )
 
 
-@frozen
-class RoleHistory:
+class RoleHistory(Record, frozen=True):
     """The state of a role that follows from its events."""
 
     has_history: bool = False

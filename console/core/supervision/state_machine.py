@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from console.core.frozen import frozen
 from console.core.model.commands import Command, Verb
 from console.core.model.events import Event
 from console.core.model.processes import Identity, Instance
 from console.core.model.roles import Lease, LeaseState, Role, RoleState
 from console.core.model.time import Moment
 from console.core.processes.instances import find_surplus
+from console.core.records import Record
 from console.core.supervision.role_history import (
     OUTSIDE_ACTOR,
     POLICY_ACTOR,
@@ -55,8 +55,7 @@ class RepairAction(StrEnum):
     RESTART = "restart"
 
 
-@frozen
-class RepairDecision:
+class RepairDecision(Record, frozen=True):
     """The policy's current decision about a role, and the reason for it."""
 
     action: RepairAction

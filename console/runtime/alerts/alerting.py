@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import field
 from pathlib import Path
 
 from console.core import alerts
 from console.core.alerts import UnconfirmedAlerts
-from console.core.frozen import replace, slotted
 from console.core.model.events import Event, EventKind
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import Alert, Severity
+from console.core.records import Component, field, replace
 from console.core.secret_redaction import redact
 from console.core.text.command_hint import format_command
 from console.core.text.formatting import format_date_time
@@ -33,8 +32,7 @@ MAX_EVENTS = 10_000
 ACTOR = "daemon"
 
 
-@slotted
-class AlertManager:
+class AlertManager(Component):
     """Manager that keeps event log, files and hook consistent with the open alerts.
 
     A box has one, in the daemon.

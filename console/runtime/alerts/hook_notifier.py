@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
 
-from console.core.frozen import slotted
 from console.core.model.views import Alert
+from console.core.records import Component, field
 from console.core.secret_redaction import redact
 from console.core.text.formatting import format_utc
 from console.core.text.json_values import as_object
@@ -55,8 +54,7 @@ def pending_notifications(
             yield RESOLVED, alert
 
 
-@slotted
-class HookNotifier:
+class HookNotifier(Component):
     """Queue of the notifications of one hook, with the state of each alert last notified."""
 
     box: Box

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from console.core.baseline.evaluation import BaselineTargets
+from console.core.records import asdict
 from console.system.config.schema import Settings
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from console.core.frozen import slotted
 from console.core.model.roles import RoleState
 from console.core.model.samples import Sample
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
+from console.core.records import Component
 from console.core.text.json_values import as_count
 from console.runtime.monitoring.sample_collector import SampleCollector
 
@@ -24,8 +24,7 @@ FIRST_TASK_TIMEOUT_S = 30.0
 QUEUE, WORKER = "queue", "worker"
 
 
-@slotted
-class FirstTaskPoller:
+class FirstTaskPoller(Component):
     """Poller that has the queue monitor probed as soon as a new worker's first task is done."""
 
     collector: SampleCollector

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from console.core.frozen import slotted
 from console.core.model.processes import Identity
 from console.core.model.roles import RoleState
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
 from console.core.model.views import MonitorView, RoleView
+from console.core.records import Component
 
 if TYPE_CHECKING:
     from console.runtime.snapshots.store_view import StoreView
@@ -27,8 +27,7 @@ delay is twice the previous one."""
 ALIVE_STATES = (RoleState.RUNNING, RoleState.READY)
 
 
-@slotted
-class PostRepairCanary:
+class PostRepairCanary(Component):
     """Trigger of canaries: one after each repair, and more while the last canary failed."""
 
     view: StoreView

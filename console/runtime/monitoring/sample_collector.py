@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import field
 
 from console.core import resource_limits
-from console.core.frozen import slotted
 from console.core.model.events import EventKind
 from console.core.model.samples import Sample
+from console.core.records import Component, field
 from console.core.text.formatting import format_clock
 from console.monitors import Monitor
 from console.runtime.snapshots.store_view import CANARY, StoreView
@@ -26,8 +25,7 @@ MAX_UNSAVED_SAMPLES = 10_000
 """Samples kept in memory while the store fails."""
 
 
-@slotted
-class SampleCollector:
+class SampleCollector(Component):
     """Collector that runs one probe of each monitor at a time and saves the samples.
 
     While the store fails, the samples are kept in memory.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from typing import TYPE_CHECKING
 
-from console.core.frozen import replace, slotted
 from console.core.metrics.queue_metrics import QueueMetrics, compute_queue_metrics, file_proofs
 from console.core.model.events import Event
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
 from console.core.model.views import BaselineView
+from console.core.records import Component, field, replace
 from console.core.supervision.role_history import RoleHistory, fold_events
 from console.system.box import Box
 from console.system.store.store import StoreError
@@ -26,8 +25,7 @@ BASELINE_REFRESH_S = 5.0
 _FileStamp = tuple[int, int] | None
 
 
-@slotted
-class LedgerDigest:
+class LedgerDigest(Component):
     """Cache of values derived from one box's event log and samples."""
 
     box: Box

@@ -8,10 +8,10 @@ from threading import Thread
 from typing import Any
 
 from console.core import resource_limits
-from console.core.frozen import replace
 from console.core.model.samples import Sample
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import DaemonView
+from console.core.records import replace
 from console.core.snapshot.builder import last_observed_roles
 from console.monitors import Monitor, discover_monitors
 from console.monitors import worker as worker_monitor

@@ -6,17 +6,16 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import field
 
 from console import __version__
 from console.core import alerts
-from console.core.frozen import replace, slotted
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import LeaseState
 from console.core.model.samples import Health, HealthState, Sample
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
 from console.core.model.views import Alert, BaselineView, DaemonView, Trouble
+from console.core.records import replace
 from console.core.snapshot.builder import (
     MAX_SNAPSHOT_EVENTS,
     MonitorInputs,
@@ -48,50 +47,62 @@ CANARY = "canary"
 """Fact of the store: when the first canary was sent."""
 
 
-@slotted
 class StoreView:
     """Samples and events of a box in memory. A refresh reads only new data."""
 
-    box: Box
-    monitors: Mapping[str, Monitor]
-    monitors_run_in_console: bool = False
-    """True if this process runs the monitors and is a console."""
-    lease_lock: HeldLock | None = None
-    """The monitors' lease if this process holds it. It is valid while its path names the locked
-    file."""
-    history_s: float = HISTORY_S
-    sample_limits: Mapping[str, int] = field(default_factory=dict)
-    """Monitor -> how many of its samples are read, if few are enough."""
-    event_limit: int = MAX_SNAPSHOT_EVENTS
-    """How many of the newest events are read at first: those that are shown."""
-    read_error: str | None = None
-    """Why the store cannot be read, as shown on the screen."""
-    unsaved_reason: str | None = None
-    """Number of samples that are not in the store, and why they could not be written."""
-    version: int = 0
-    """Increases with each change of the data."""
-    read_change_counter: int = -1
-    """The value of `Store.change_counter` up to which the store was read."""
-    troubles: tuple[Trouble, ...] | None = None
-    """Troubles that this process, as the daemon, reports of its own work."""
-    observed_roles: Mapping[str, RoleObservation] | None = None
-    """This process's own observation, for a command that does not rely on a daemon."""
-    _histories: dict[str, SampleHistory] = field(default_factory=dict)
-    _events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
-    _last_sample_id: int = -1
-    _last_event_id: int = 0
-    _last_verdict_event: Event | None = None
-    """The last change of the verdict, regardless of its age."""
-    _digest_event_id: int = 0
-    """Id of the last event that the digest had read when it was loaded."""
-    _store_generation: int = 0
-    _facts: dict[str, object] = field(default_factory=dict)
-    _open_alerts: tuple[Alert, ...] = ()
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _digest: LedgerDigest = field(init=False)
-    _pressure: ResourcePressure = field(default_factory=ResourcePressure)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Box,
+        monitors: Mapping[str, Monitor],
+        monitors_run_in_console: bool = False,
+        lease_lock: HeldLock | None = None,
+        history_s: float = HISTORY_S,
+        sample_limits: Mapping[str, int] | None = None,
+        event_limit: int = MAX_SNAPSHOT_EVENTS,
+        read_error: str | None = None,
+        unsaved_reason: str | None = None,
+        version: int = 0,
+        read_change_counter: int = -1,
+        troubles: tuple[Trouble, ...] | None = None,
+        observed_roles: Mapping[str, RoleObservation] | None = None,
+    ) -> None:
+        self.box = box
+        self.monitors = monitors
+        self.monitors_run_in_console = monitors_run_in_console
+        """True if this process runs the monitors and is a console."""
+        self.lease_lock = lease_lock
+        """The monitors' lease if this process holds it. It is valid while its path names the locked
+        file."""
+        self.history_s = history_s
+        self.sample_limits = {} if sample_limits is None else sample_limits
+        """Monitor -> how many of its samples are read, if few are enough."""
+        self.event_limit = event_limit
+        """How many of the newest events are read at first: those that are shown."""
+        self.read_error = read_error
+        """Why the store cannot be read, as shown on the screen."""
+        self.unsaved_reason = unsaved_reason
+        """Number of samples that are not in the store, and why they could not be written."""
+        self.version = version
+        """Increases with each change of the data."""
+        self.read_change_counter = read_change_counter
+        """The value of `Store.change_counter` up to which the store was read."""
+        self.troubles = troubles
+        """Troubles that this process, as the daemon, reports of its own work."""
+        self.observed_roles = observed_roles
+        """This process's own observation, for a command that does not rely on a daemon."""
+        self._histories: dict[str, SampleHistory] = {}
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._last_sample_id: int = -1
+        self._last_event_id: int = 0
+        self._last_verdict_event: Event | None = None
+        """The last change of the verdict, regardless of its age."""
+        self._digest_event_id: int = 0
+        """Id of the last event that the digest had read when it was loaded."""
+        self._store_generation: int = 0
+        self._facts: dict[str, object] = {}
+        self._open_alerts: tuple[Alert, ...] = ()
+        self._lock: threading.Lock = threading.Lock()
+        self._pressure: ResourcePressure = ResourcePressure()
         self._digest = LedgerDigest(self.box)
 
     def refresh(self) -> None:

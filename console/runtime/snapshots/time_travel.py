@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from console.core.baseline.run_document import current_view, run_started_at
-from console.core.frozen import replace, slotted
 from console.core.metrics.time_series import sort_by_id
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import Lease, LeaseState
@@ -18,6 +16,7 @@ from console.core.model.samples import HealthState, Sample
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
 from console.core.model.views import DaemonView
+from console.core.records import Component, field, replace
 from console.core.snapshot.builder import (
     MonitorInputs,
     SnapshotInputs,
@@ -53,8 +52,7 @@ SAME_MOMENT_S = 0.05
 """Events closer together than this count as one moment."""
 
 
-@slotted
-class TimeTravelReader:
+class TimeTravelReader(Component):
     """Reader of the store for past moments."""
 
     box: Box

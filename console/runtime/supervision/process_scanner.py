@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import field
 
-from console.core.frozen import slotted
 from console.core.model.processes import Identity, Instance, Process
 from console.core.processes.instances import filter_candidates, filter_named
+from console.core.records import Component, field
 from console.runtime.supervision.role_events import PeerEventReader
 from console.system.accounts import role_user_ids
 from console.system.box import Box
@@ -25,8 +24,7 @@ MAX_STATE_READS_PER_SCAN = 32
 """Instances whose state is read in one scan."""
 
 
-@slotted
-class ProcessScanner:
+class ProcessScanner(Component):
     """Scanner that compares the process table with the known instances."""
 
     box: Box

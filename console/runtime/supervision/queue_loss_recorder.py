@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from console.core.frozen import slotted
 from console.core.model.events import EventKind
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
 from console.core.model.views import QueueView
+from console.core.records import Component
 from console.core.text.json_values import as_number
 from console.system.box import Box
 from console.system.store.store import StoreError
@@ -19,8 +19,7 @@ MAX_EVENTS = 100
 """Events that are read to find whether an earlier daemon has recorded the loss."""
 
 
-@slotted
-class QueueLossRecorder:
+class QueueLossRecorder(Component):
     """Recorder of one event for each restart of the queue server."""
 
     box: Box

@@ -10,12 +10,11 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field
 from typing import Any
 
 from console import __version__
-from console.core.frozen import slotted
 from console.core.model.views import Trouble
+from console.core.records import Component, field
 from console.runtime.daemon_facts import DAEMON_FACT
 from console.runtime.supervision.worker_log import WorkerLog
 from console.runtime.timers import align_delay
@@ -29,8 +28,7 @@ from console.system.threads import run_in_thread
 CHECK_INTERVAL_S, PACKAGE_CHECK_INTERVAL_S = 5.0, 20.0
 
 
-@slotted
-class TroubleReporter:
+class TroubleReporter(Component):
     """Reporter of the troubles of this daemon, which it checks every few seconds."""
 
     box: Box

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection
 
-from console.core.frozen import slotted
 from console.core.model.events import EventKind
 from console.core.model.processes import Identity, Instance
 from console.core.model.roles import Role
+from console.core.records import Component
 from console.core.supervision.role_codec import RoleObservation
 from console.core.supervision.role_history import OUTSIDE_ACTOR
 from console.system.box import Box
@@ -54,8 +54,7 @@ def find_unrecorded_deaths(box: Box, role: Role) -> dict[Identity, Instance]:
     }
 
 
-@slotted
-class PeerEventReader:
+class PeerEventReader(Component):
     """Reader of the starts and adoptions that other processes record."""
 
     _last_read_id: int | None = None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import field
 
-from console.core.frozen import slotted
 from console.core.model.events import Event, EventKind
 from console.core.model.processes import Instance
 from console.core.model.roles import RoleState
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import RoleView
+from console.core.records import Component, field
 from console.core.supervision import state_machine
 from console.core.supervision.role_history import RoleHistory
 from console.runtime.supervision.supervisor import Supervisor
@@ -20,8 +19,7 @@ from console.system.box import Box
 ACTOR = "daemon"
 
 
-@slotted
-class StallRecorder:
+class StallRecorder(Component):
     """Recorder of one event when a role stalls, and one when it works again."""
 
     box: Box

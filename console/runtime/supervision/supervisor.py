@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import field
 from typing import Any
 
 from console.core.exit_codes import TIMED_OUT, UNREADABLE
-from console.core.frozen import slotted
 from console.core.model.commands import Command, Verb
 from console.core.model.events import EventKind
 from console.core.model.processes import Identity, Instance
@@ -41,33 +39,35 @@ REFUSED_START_DELAY_S = 1.0
 """Shortest delay after a refused start: the cause rarely ends at once."""
 
 
-@slotted
 class Supervisor:
     """Supervisor of every role of a box.
 
     It records the starts and deaths of the instances and applies the restart policy.
     """
 
-    box: Box
-    guard: Guard
-    request_probe: Callable[[str], None]
-    last_event_id: Callable[[], int]
-    """Returns the id of the last event that was read."""
-    log: WorkerLog = field(init=False)
-    _handles: dict[Identity, ProcessHandle] = field(default_factory=dict)
-    _known_instances: dict[str, dict[Identity, Instance]] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _repair_due_at: dict[str, Moment] = field(default_factory=dict)
-    _roles_under_repair: set[str] = field(default_factory=set)
-    _roles_first_started: set[str] = field(default_factory=set)
-    """Roles whose first start was recorded."""
-    _refusals: dict[str, str] = field(default_factory=dict)
-    """Reason why each role's last start was refused; empty if it was not."""
-    _consecutive_failures: dict[str, int] = field(default_factory=dict)
-    """How many repairs of each role in a row have ended with an error."""
-    _scanner: ProcessScanner = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Box,
+        guard: Guard,
+        request_probe: Callable[[str], None],
+        last_event_id: Callable[[], int],
+    ) -> None:
+        self.box = box
+        self.guard = guard
+        self.request_probe = request_probe
+        self.last_event_id = last_event_id
+        """Returns the id of the last event that was read."""
+        self._handles: dict[Identity, ProcessHandle] = {}
+        self._known_instances: dict[str, dict[Identity, Instance]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._repair_due_at: dict[str, Moment] = {}
+        self._roles_under_repair: set[str] = set()
+        self._roles_first_started: set[str] = set()
+        """Roles whose first start was recorded."""
+        self._refusals: dict[str, str] = {}
+        """Reason why each role's last start was refused; empty if it was not."""
+        self._consecutive_failures: dict[str, int] = {}
+        """How many repairs of each role in a row have ended with an error."""
         self.log = WorkerLog(self.box)
         self._scanner = ProcessScanner(self.box, self._list_known_instances, self.last_event_id)
 

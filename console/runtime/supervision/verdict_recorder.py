@@ -7,14 +7,12 @@ That is not recorded as a change.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, field
 from typing import Any
 
-from console.core.frozen import slotted
 from console.core.model.events import EventKind
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot, Verdict
-from console.core.model.time import Moment
+from console.core.records import asdict
 from console.runtime.snapshots.store_view import StoreView
 from console.runtime.watchers.clock_jumps import ClockJumpDetector
 from console.system.box import Box
@@ -24,18 +22,19 @@ SETTLE_TIME_S = 10.0
 """Settle time: an unknown verdict counts only after the monitors had this long to sample."""
 
 
-@slotted
 class VerdictRecorder:
     """Recorder of every change of the verdict, and of clock jumps."""
 
-    box: Box
-    view: StoreView
-    _clock_jump_detector: ClockJumpDetector = field(default_factory=ClockJumpDetector)
-    _settling_since: Moment = field(init=False)
-    """When the settle time began: at the start of this process, or at the last clock jump."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Box,
+        view: StoreView,
+    ) -> None:
+        self.box = box
+        self.view = view
+        self._clock_jump_detector: ClockJumpDetector = ClockJumpDetector()
         self._settling_since = self.box.now()
+        """When the settle time began: at the start of this process, or at the last clock jump."""
 
     async def record_clock_jump(self) -> bool:
         """Record a suspend of the machine, or that its clock was set.

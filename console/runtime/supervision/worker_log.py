@@ -6,11 +6,10 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import field
 
-from console.core.frozen import slotted
 from console.core.model.roles import Role
 from console.core.model.samples import Health, HealthState
+from console.core.records import Component, field
 from console.core.secret_redaction import redact
 from console.core.supervision.role_codec import RoleObservation
 from console.core.text.command_hint import format_command
@@ -29,8 +28,7 @@ class CannotRepair(Exception):
     """Raised when a repair is not possible now. The message states the reason."""
 
 
-@slotted
-class WorkerLog:
+class WorkerLog(Component):
     """Log of one box."""
 
     box: Box

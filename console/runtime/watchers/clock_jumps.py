@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from console.core.frozen import frozen, slotted
 from console.core.model.time import Moment
+from console.core.records import Component, Record
 from console.core.text.formatting import format_duration
 from console.system import clock
 
@@ -13,8 +13,7 @@ MAX_READ_GAP_S = 0.5
 """Clocks read further apart than this are not compared: the process was stopped in between."""
 
 
-@frozen
-class ClockJump:
+class ClockJump(Record, frozen=True):
     """Change of the clocks between two checks, in seconds."""
 
     slept_s: float
@@ -31,8 +30,7 @@ class ClockJump:
         return ", and ".join(words)
 
 
-@slotted
-class ClockJumpDetector:
+class ClockJumpDetector(Component):
     """Detector that compares the machine's clocks from one check to the next."""
 
     _previous: tuple[Moment, float] | None = None

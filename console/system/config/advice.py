@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.core.frozen import replace
 from console.core.model.processes import Identity, Process
 from console.core.model.roles import RestartPolicy, Role
 from console.core.model.time import Moment
 from console.core.processes.argv_matching import in_directory, runs_role
+from console.core.records import replace
 from console.system.config.schema import Settings
 
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
+import msgspec
+
 from console.core import secret_redaction
-from console.system.config.schema import Settings, msgspec
+from console.system.config.schema import Settings
 
 DigestedSettings = Mapping[str, tuple[str, str]]
 """Key -> (the value as it may be displayed, its digest)."""

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import msgspec
+
 from console.core.processes.argv_matching import match_error, split_match
 from console.core.secret_redaction import MASK, is_secret_name, redact
 from console.system.accounts import describe_account
@@ -26,7 +28,6 @@ from console.system.config.schema import (
     Queue,
     RoleSettings,
     Settings,
-    msgspec,
 )
 from console.system.files import hanging_storage
 from console.system.files.safe_files import FileError

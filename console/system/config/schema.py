@@ -7,13 +7,11 @@ annotation again.
 import os
 from typing import Annotated, Literal
 
+import msgspec
+from msgspec import Meta, Struct, field
+
 from console.core.model.roles import RestartPolicy, Role
 from console.core.processes.argv_matching import split_match
-from console.system.host.process_memory import block_imports
-
-with block_imports("typing_extensions"):  # msgspec imports it for `typing`: 3 ms
-    import msgspec as msgspec
-    from msgspec import Meta, Struct, field
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100)]

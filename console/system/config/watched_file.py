@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field
 from pathlib import Path
 
-from console.core.frozen import slotted
 from console.system.config.schema import Settings
 from console.system.files import hanging_storage
 from console.system.files.safe_files import FileError
@@ -19,25 +17,30 @@ UNREADABLE_STAMP: FileStamp = (-1,)
 """The stamp of a file that did not respond: no other file has it."""
 
 
-@slotted
 class WatchedConfig:
     """The configuration file and its current settings. Reloading has no side effects."""
 
-    path: Path | None
-    initial_settings: Settings
-    file_error: str | None = None
-    """The error in the current file; None if it is valid."""
-    not_applied_reason: str = ""
-    """The reason why the current file's settings are not in force."""
-    stamp: FileStamp = ()
-    """The stamp of the file as it was last read, valid or not."""
-    applied_stamp: FileStamp = ()
-    """The stamp of the file whose settings are in force."""
-    settings: Settings = field(init=False)
-    """The settings in the file; the last valid ones while the file is invalid."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        initial_settings: Settings,
+        file_error: str | None = None,
+        not_applied_reason: str = "",
+        stamp: FileStamp = (),
+        applied_stamp: FileStamp = (),
+    ) -> None:
+        self.path = path
+        self.initial_settings = initial_settings
+        self.file_error = file_error
+        """The error in the current file; None if it is valid."""
+        self.not_applied_reason = not_applied_reason
+        """The reason why the current file's settings are not in force."""
+        self.stamp = stamp
+        """The stamp of the file as it was last read, valid or not."""
+        self.applied_stamp = applied_stamp
+        """The stamp of the file whose settings are in force."""
         self.settings = self.initial_settings
+        """The settings in the file; the last valid ones while the file is invalid."""
         try:
             self.stamp = _read_stamp(self.path)
         except FileError:

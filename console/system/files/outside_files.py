@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 from console.system.files import hanging_storage, safe_files
 from console.system.files.safe_files import FileError, FileProblem, translate_errors
@@ -31,8 +31,7 @@ _OVERFLOW_UID = 65534
 """The kernel reports this uid for an owner that is not mapped in our user namespace."""
 
 
-@frozen
-class OutsideDirectory:
+class OutsideDirectory(Record, frozen=True):
     """The files below one directory. `trusted_uids`: users besides root and the current user."""
 
     root: Path

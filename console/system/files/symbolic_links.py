@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Iterable
 
-from console.core.frozen import replace
 from console.core.model.roles import Role
 from console.core.processes.argv_matching import resolve_script_path
+from console.core.records import replace
 from console.system import clock
 
 RESOLVE_TIMEOUT_S = 0.2

@@ -13,10 +13,10 @@ import time
 from collections.abc import Sequence
 
 from console.core.exit_codes import FAILURE, TIMED_OUT, UNREADABLE
-from console.core.frozen import replace, slotted
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.events import Event, EventKind
 from console.core.model.roles import LeaseState, Role
+from console.core.records import Component, replace
 from console.core.secret_redaction import redact_command_line
 from console.core.supervision import state_machine
 from console.core.text.command_hint import format_command, shell_quote
@@ -39,8 +39,7 @@ from console.system.store.store import StoreError
 _POLL_INTERVAL_S = 0.02
 
 
-@slotted
-class Guard:
+class Guard(Component):
     """Carries out commands on the roles of one box."""
 
     box: Box

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 
 from console.core import resource_limits
-from console.core.frozen import frozen, replace
 from console.core.model.processes import Identity
 from console.core.model.roles import Role
 from console.core.processes.instances import BOX_VARIABLE, ENV_MARKERS, LEASE_FD_VARIABLE
+from console.core.records import Record, replace
 from console.core.text.command_hint import format_command
 from console.system import clock
 from console.system.accounts import role_user_id
@@ -31,8 +31,7 @@ EX_TEMPFAIL = 75
 """The shim's exit code when it cannot fork: EX_TEMPFAIL of sysexits.h."""
 
 
-@frozen
-class StartResult:
+class StartResult(Record, frozen=True):
     """The result of a start.
 
     If it is neither `settled` nor `failed`, the shim was slow or killed, and the caller must

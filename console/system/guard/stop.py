@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable, Sequence
 
 from console.core.exit_codes import FAILURE
-from console.core.frozen import slotted
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.events import EventKind
 from console.core.model.processes import Instance
 from console.core.model.roles import Lease, LeaseState, Role
 from console.core.processes.instances import DETACHED_CHILDREN_WARNING
+from console.core.records import Component
 from console.core.text.command_hint import format_command, shell_quote
 from console.system import clock
 from console.system.box import Box, Observation, slot_name
@@ -36,8 +36,7 @@ class CommandRefused(Exception):
         self.exit_code = exit_code
 
 
-@slotted
-class InstanceStopper:
+class InstanceStopper(Component):
     """Ends instances of one role, for one command."""
 
     box: Box

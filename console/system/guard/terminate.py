@@ -8,10 +8,10 @@ import signal
 from collections.abc import Callable, Collection, Iterable
 
 from console.core import secret_redaction
-from console.core.frozen import frozen
 from console.core.model.processes import Identity, Instance
 from console.core.model.roles import Lease, Owner
 from console.core.processes.instances import ENV_MARKERS, lineage
+from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 from console.system import clock
 from console.system.box import Box
@@ -26,8 +26,7 @@ FindMembers = Callable[[Iterable[Identity]], list[Identity]]
 """Returns the processes to end now. The argument is the processes found by earlier calls."""
 
 
-@frozen
-class TerminationResult:
+class TerminationResult(Record, frozen=True):
     """The result of terminating a process tree."""
 
     how: str

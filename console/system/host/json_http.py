@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 from console.system.files.safe_files import JsonError, decode_json
 
@@ -27,8 +27,7 @@ CHUNK_BYTES = 65_536
 """Size of the chunks in which a streamed response is read."""
 
 
-@frozen
-class JsonResponse:
+class JsonResponse(Record, frozen=True):
     """A JSON response with a 2xx status."""
 
     status: int
@@ -36,8 +35,7 @@ class JsonResponse:
     elapsed_s: float
 
 
-@frozen
-class ResponseTail:
+class ResponseTail(Record, frozen=True):
     """The last bytes of a response body that was read as a stream and not kept whole."""
 
     raw: bytes

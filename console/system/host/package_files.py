@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 from console import __version__
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.system.files import hanging_storage
 from console.system.files.safe_files import FileError
 from console.system.paths import Paths
@@ -46,8 +46,7 @@ _SHIM_PROGRAM = Path("system", "shim", "program.py")
 _VERSION_PATTERN = re.compile(r'^__version__ = "([^"]*)"', re.MULTILINE)
 
 
-@frozen
-class InstalledPackage:
+class InstalledPackage(Record, frozen=True):
     """Version and fingerprint of the package's files on the disk."""
 
     version: str | None

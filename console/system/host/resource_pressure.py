@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.core.frozen import slotted
+from console.core.records import Component
 from console.core.text.formatting import format_size
 from console.system import clock
 
@@ -22,8 +22,7 @@ MIN_FREE_INODES = 1_000
 MEMINFO_PATH = Path("/proc/meminfo")
 
 
-@slotted
-class ResourcePressure:
+class ResourcePressure(Component):
     """The warnings of the last check. Checks run at most once a minute."""
 
     _checked_at: float | None = None

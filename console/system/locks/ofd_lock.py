@@ -21,7 +21,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from console.core.frozen import slotted
+from console.core.records import Component
 from console.system.processes.procfs import IS_LINUX, PROC_DIR
 
 _HAS_OFD_LOCKS = IS_LINUX and hasattr(fcntl, "F_OFD_SETLK")
@@ -32,8 +32,7 @@ class LockFileError(Exception):
     """An unusable lock file. The message names the file and the reason."""
 
 
-@slotted
-class HeldLock:
+class HeldLock(Component):
     """A held lock. Closing releases it only if no other process has inherited the descriptor."""
 
     path: Path

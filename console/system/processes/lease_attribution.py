@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from console.core.frozen import replace
 from console.core.model.processes import Instance, Process
 from console.core.model.roles import Lease, LeaseState, Owner, Role
 from console.core.processes.instances import ENV_MARKERS
+from console.core.records import replace
 from console.system.processes.role_survey import Survey
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.system.processes.procfs import read_proc_file
 
 QUEUE_ROLE = "queue"
@@ -22,8 +22,7 @@ _LOOPBACK_PATTERN = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 MAX_TABLE_BYTES = 8_000_000
 
 
-@frozen
-class ListeningSocket:
+class ListeningSocket(Record, frozen=True):
     """A listening TCP socket."""
 
     port: int

@@ -10,9 +10,9 @@ import os
 import threading
 from collections.abc import Iterable
 
-from console.core.frozen import frozen, replace
 from console.core.model.processes import Identity, Process
 from console.core.model.time import Moment
+from console.core.records import Record, replace
 from console.system import clock
 from console.system.processes.pidfd import ProcessHandle, open_handles, wait_until_dead
 from console.system.processes.procfs import (
@@ -62,8 +62,7 @@ _MAX_INCREMENTAL_PIDS = 1_000
 """Limit of an incremental scan: for more newly allocated PIDs, listing `/proc` is cheaper."""
 
 
-@frozen
-class _CacheEntry:
+class _CacheEntry(Record, frozen=True):
     """A process as it was last read."""
 
     inode: int

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from console.core import secret_redaction
-from console.core.frozen import frozen, replace
 from console.core.model.processes import Identity, Instance, LookAlike, Process
 from console.core.model.roles import Role
 from console.core.processes import instances as grouping
 from console.core.processes.instances import DEMO_VARIABLE, ENV_MARKERS, BoxScope, ProcessForest
+from console.core.records import Record, replace
 from console.system.accounts import role_user_ids, user_name
 from console.system.processes import process_table, procfs, worker_registry
 from console.system.processes.process_table import ProcessTable
@@ -23,8 +23,7 @@ MAX_FOREIGN_PROCESSES = 200
 """Processes of other users that are examined in each survey."""
 
 
-@frozen
-class Survey:
+class Survey(Record, frozen=True):
     """The result of one survey of the process table."""
 
     forest: ProcessForest

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
-from console.core.frozen import slotted
 from console.core.model.processes import Identity, Instance
+from console.core.records import Component, field
 from console.system import clock
 from console.system.processes import process_table
 
 MAX_INSTANCES = 5_000
 
 
-@slotted
-class UsageMeter:
+class UsageMeter(Component):
     """The last reading of each instance, from which the next reading computes a CPU rate."""
 
     _last_readings: dict[Identity, tuple[float, float]] = field(default_factory=dict)

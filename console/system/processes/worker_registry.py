@@ -21,9 +21,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity
 from console.core.model.roles import Role
+from console.core.records import Record
 from console.system.accounts import role_user_id
 from console.system.processes import procfs
 
@@ -32,8 +32,7 @@ MAX_RECORD_BYTES = 16_384
 MAX_RECORDS = 10_000
 
 
-@frozen
-class WorkerRecord:
+class WorkerRecord(Record, frozen=True):
     """A worker that a box of this user runs or has adopted."""
 
     identity: Identity

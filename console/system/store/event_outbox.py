@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from console.core.frozen import replace
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.events import Event, EventKind
+from console.core.records import replace
 from console.system.store.store import Store, StoreError
 
 MAX_PENDING_EVENTS = 10_000

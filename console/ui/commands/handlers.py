@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from console.core.frozen import replace
 from console.core.model.commands import Command, Verb
 from console.core.model.snapshot import Snapshot
+from console.core.records import replace
 from console.ui.commands.time_handlers import back, earlier, goto, later, longer, on, shorter
 from console.ui.dialogs import confirm_text
 from console.ui.keymap import format_key

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity, Instance
 from console.core.model.roles import RoleState
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import RoleView
 from console.core.processes.instances import DETACHED_CHILDREN_WARNING
+from console.core.records import Record
 from console.core.text.formatting import format_clock, format_coarse_duration, format_duration
 from console.ui.render.state_labels import age_by_now, holder_label
 from console.ui.render.styled_lines import Selection, StyledLine, pad_text, styled_line
@@ -18,8 +18,7 @@ WORKER_ROLE = "worker"
 """The role whose tasks are in flight, and whose restarts the baseline counts."""
 
 
-@frozen
-class Question:
+class Question(Record, frozen=True):
     """The content of a confirmation dialog."""
 
     title: str

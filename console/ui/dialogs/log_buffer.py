@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import field
 
 from rich.cells import cell_len
 
-from console.core.frozen import slotted
 from console.core.model.logs import LogPage
+from console.core.records import Component, field
 from console.core.text.formatting import find_casefolded, sanitize_text
 from console.ui.render.styled_lines import Span, StyledLine, styled_line
 
@@ -30,8 +29,7 @@ def build_footer(path: str, max_cells: int) -> str:
     return next((form for form in forms if cell_len(form) <= max_cells), SHORT_KEY_HINTS)
 
 
-@slotted
-class LogBuffer:
+class LogBuffer(Component):
     """Contiguous pages of a log, oldest first."""
 
     pages: deque[tuple[LogPage, tuple[str, ...]]] = field(default_factory=deque)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.ui.dialogs.base import Dialog
 from console.ui.render.styled_lines import LineStyles, StyledLine, pad_text, styled_line
 
@@ -16,8 +16,7 @@ LABEL_CELLS = 14
 """Cells of a command's name; a theme's name may be longer, because little is beside it."""
 
 
-@frozen
-class PaletteItem:
+class PaletteItem(Record, frozen=True):
     """A command or theme that can be chosen."""
 
     id: str

@@ -10,9 +10,9 @@ from bisect import bisect_right
 from math import inf
 from typing import Any, Generic, TypeVar, cast
 
-from console.core.frozen import replace
 from console.core.model.snapshot import Snapshot
 from console.core.model.time import Moment
+from console.core.records import field, replace
 
 _AGE_STEPS_S = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)
 """Ages below a minute are shown in steps of ten seconds; states that depend on an age change at
@@ -20,21 +20,18 @@ _AGE_STEPS_S = (10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 50.0, 60.0)
 _MINUTE_S, _DAY_S, _HOUR_S = 60.0, 86_400.0, 3_600.0
 
 
-Record = TypeVar("Record")
+_T = TypeVar("_T")
 
 
-class AgeTracker(Moment):
+class AgeTracker(Moment, frozen=True):
     """A moment that records for how long the text of every age computed from it stays the same."""
 
-    __slots__ = ("_steady",)
-    _steady: list[float]
+    _steady: list[float] = field(default_factory=lambda: [inf])
 
     @classmethod
     def from_moment(cls, moment: Moment) -> AgeTracker:
         """Return a tracker for `moment` from which no age was computed yet."""
-        tracker = cls(moment.at, moment.tick, moment.boot)
-        object.__setattr__(tracker, "_steady", [inf])
-        return tracker
+        return cls(moment.at, moment.tick, moment.boot)
 
     @property
     def valid_for_s(self) -> float:
@@ -104,20 +101,20 @@ class RenderState:
         return now.tick - self._drawn_at.tick if now.boot == self._drawn_at.boot else -1.0
 
 
-class AccessRecorder(Generic[Record]):
+class AccessRecorder(Generic[_T]):
     """A proxy of a record that records which attributes were read, with their values.
 
     It compares equal to a proxy whose record has the same values of these attributes.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: _T) -> None:
         self._record = record
         self._accessed: dict[str, object] = {}
 
-    def with_moment(self, now: Moment) -> Record:
+    def with_moment(self, now: Moment) -> _T:
         """Return the proxy, with `now` as its attribute `moment`; this one is not compared."""
         self.moment = now
-        return cast(Record, self)
+        return cast(_T, self)
 
     def __getattr__(self, name: str) -> Any:
         """Return the record's attribute and record the access.

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from console.core.frozen import frozen
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot, Verdict
 from console.core.model.time import Moment
 from console.core.model.views import Severity
+from console.core.records import Record
 from console.core.text.formatting import format_clock, format_coarse_duration, sanitize_text
 from console.core.trends import Trends
 from console.ui.keymap import PANE_COMMANDS, RETURN_TO_NOW, CommandSpec, format_key
@@ -38,8 +38,7 @@ STUCK_AFTER_S = 300.0
 """The header warns "stuck?" if tasks wait and none was finished for this time."""
 
 
-@frozen
-class Freshness:
+class Freshness(Record, frozen=True):
     """Age of the shown data, and whether it is frozen or of the past."""
 
     age_s: float

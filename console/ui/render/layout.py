@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.core.frozen import frozen
+from console.core.records import Record
 
 TWO_COLUMNS_MIN_CELLS = 100
 """Minimum width for two columns of panes, with the panes of the slot `bottom` under both."""
@@ -17,8 +17,7 @@ FIRST_PANE_MIN_ROWS = 4
 """Rows that the first pane keeps while another one is focused: two lines and the border."""
 
 
-@frozen
-class PaneRequest:
+class PaneRequest(Record, frozen=True):
     """The minimum and the wished number of lines of a pane, without its border."""
 
     name: str
@@ -27,8 +26,7 @@ class PaneRequest:
     wished: int
 
 
-@frozen
-class PaneRegion:
+class PaneRegion(Record, frozen=True):
     """A pane's rectangle in cells. A pane that is one row high is folded."""
 
     x: int

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
-from console.core.frozen import slotted
 from console.core.model.time import Moment
+from console.core.records import Component, field
 from console.ui.render.styled_lines import StyledLine, styled_line
 
 MESSAGE_DURATION_S = 45.0
 """How long a message is shown."""
 
 
-@slotted
-class StatusLine:
+class StatusLine(Component):
     """State of the notice line: running commands, the last message, and notices."""
 
     running_commands: dict[tuple[str, str], str] = field(default_factory=dict)

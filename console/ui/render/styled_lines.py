@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from console.core.frozen import frozen
 from console.core.model.processes import Identity
+from console.core.records import Record, field
 from console.core.text.formatting import sanitize_text
 from console.core.trends import DAY_S, Trends
 
@@ -29,16 +28,14 @@ _ASCII_FALLBACKS = str.maketrans(
 )
 
 
-@frozen
-class Selection:
+class Selection(Record, frozen=True):
     """The operator's selection: a role, or one instance of it by identity."""
 
     role: str
     identity: Identity | None = None
 
 
-@frozen
-class StyledLine:
+class StyledLine(Record, frozen=True):
     """One line of text as spans of (text, style name)."""
 
     spans: tuple[Span, ...] = ()
@@ -53,8 +50,7 @@ class StyledLine:
         return "".join(text for text, _ in self.spans)
 
 
-@frozen
-class PaneContext:
+class PaneContext(Record, frozen=True):
     """The input of a pane's rendering besides the snapshot."""
 
     width: int
@@ -77,8 +73,7 @@ BORDER_STYLES = ("border", "focus")
 """Styles of the border, which keeps its background when its line is selected."""
 
 
-@frozen
-class LineStyles:
+class LineStyles(Record, frozen=True):
     """A mapping of style names to styles, and whether the terminal shows ASCII only."""
 
     styles: Mapping[str, Style] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from rich.style import Style
 from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
-from console.core.frozen import frozen
+from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 
 COLOUR_NAMES = (
@@ -40,8 +40,7 @@ class ThemeError(Exception):
     """A theme file is invalid; the message names the key."""
 
 
-@frozen
-class Theme:
+class Theme(Record, frozen=True):
     """Ten colours, and whether the background is dark."""
 
     name: str

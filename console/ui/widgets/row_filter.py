@@ -6,10 +6,9 @@ years on one row.
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
 
-from console.core.frozen import frozen
+from console.core.records import Record, field
 
 if TYPE_CHECKING:
     import regex
@@ -24,8 +23,7 @@ class FilterError(Exception):
     """A filter is not a valid pattern; the message says why."""
 
 
-@frozen
-class RowFilter:
+class RowFilter(Record, frozen=True):
     """A filter of rows. Case is ignored."""
 
     text: str = ""
