@@ -75,7 +75,7 @@ def acknowledge_alerts(box: Box, key: str, actor: str) -> Outcome:
         unacknowledged = [alert for alert in chosen if not alert.acknowledged]
         for alert in unacknowledged:
             data = {"key": alert.key, "alert": alert.event_id}
-            box.record(EventKind.ALERT_ACKNOWLEDGED, "", actor, alert.title, None, None, data)
+            box.record(EventKind.ALERT_ACKNOWLEDGED, actor=actor, reason=alert.title, data=data)
     except StoreError as error:
         return Outcome(False, f"alerts: {error}", 3)
     status = "acknowledged" if unacknowledged else "acknowledged already"

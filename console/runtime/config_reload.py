@@ -178,7 +178,7 @@ class ConfigReloader(Component):
 
     def _record_event(self, message: str) -> str:
         if self.write_log:
-            self.box.record_or_queue(EventKind.NOTICED, "", "daemon", message[:2000])
+            self.box.record_or_queue(EventKind.NOTICED, actor="daemon", reason=message[:2000])
         return message
 
     def _write_daemon_settings(self) -> None:

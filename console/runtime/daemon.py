@@ -48,20 +48,20 @@ def run_daemon(box: Box, state_lost_reason: str = "") -> bool:
     package_files.remove_unused_copies(box.paths)
     # Created now, because the package may be removed before a repair needs it.
     package_files.shim_program(box.paths)
-    box.record_or_queue(EventKind.DAEMON_STARTED, "", "daemon", f"PID {os.getpid()}")
+    box.record_or_queue(EventKind.DAEMON_STARTED, actor="daemon", reason=f"PID {os.getpid()}")
     if state_lost_reason:
-        box.record_or_queue(EventKind.NOTICED, "", "daemon", state_lost_reason)
+        box.record_or_queue(EventKind.NOTICED, actor="daemon", reason=state_lost_reason)
     try:
         _run_until_complete(_run_until_signalled(box, lease_lock))
     except StateLost:
         raise  # the store of this run is no longer at its path
     except BaseException:
         _terminate_workers_as_init(box)
-        box.record_or_queue(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
+        box.record_or_queue(EventKind.DAEMON_STOPPED, actor="daemon", reason=f"PID {os.getpid()}")
         raise
     else:
         _terminate_workers_as_init(box)
-        box.record_or_queue(EventKind.DAEMON_STOPPED, "", "daemon", f"PID {os.getpid()}")
+        box.record_or_queue(EventKind.DAEMON_STOPPED, actor="daemon", reason=f"PID {os.getpid()}")
     finally:
         lease_lock.close()
     return True
@@ -74,7 +74,7 @@ def _terminate_workers_as_init(box: Box) -> None:
     """
     if container_init.is_init() and (names := container_init.terminate_workers(box)):
         message = f"PID 1 of a container ends: its workers were ended first: {', '.join(names)}"
-        box.record_or_queue(EventKind.NOTICED, "", "daemon", message)
+        box.record_or_queue(EventKind.NOTICED, actor="daemon", reason=message)
         with contextlib.suppress(StoreError):
             box.import_certificates()
 
@@ -192,5 +192,5 @@ def _check_clock_trust(box: Box) -> bool:
     trust = retention.check_clock(box.store, box.now())
     if trust.jump_s:
         data = {"leap_s": round(trust.jump_s, 1)}
-        box.record_or_queue(EventKind.NOTICED, "", "daemon", str(trust), None, None, data)
+        box.record_or_queue(EventKind.NOTICED, actor="daemon", reason=str(trust), data=data)
     return trust.is_trusted

@@ -87,12 +87,12 @@ class DaemonDuties:
         trouble = message.partition(" does not answer since ")[0]
         if trouble not in self._recorded_troubles and len(self._recorded_troubles) < 100:
             self._recorded_troubles.add(trouble)
-            self.box.record_or_queue(EventKind.NOTICED, "", ACTOR, f"upkeep: {message}")
+            self.box.record_or_queue(EventKind.NOTICED, actor=ACTOR, reason=f"upkeep: {message}")
 
     def _on_hook_failed(self, alert: Alert, trouble: str) -> None:
         reason = f"the alert hook was not told of {alert.key}: {trouble}"
         self.box.record_or_queue(
-            EventKind.NOTICED, "", ACTOR, reason, None, None, {"key": alert.key}
+            EventKind.NOTICED, actor=ACTOR, reason=reason, data={"key": alert.key}
         )
 
     # --- the hand-over ---------------------------------------------------------------------

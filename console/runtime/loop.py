@@ -181,7 +181,7 @@ class Runtime:
 
     async def _record_event(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
         await asyncio.to_thread(
-            self.box.record_or_queue, kind, "", "daemon", reason, None, None, data
+            self.box.record_or_queue, kind, actor="daemon", reason=reason, data=data
         )
 
     # --- following -------------------------------------------------------------------------

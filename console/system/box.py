@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from console.core import secret_redaction
 from console.core.model.events import Event, EventKind
@@ -64,6 +64,17 @@ class Observation(Record, frozen=True):
                 if role_lease.state is state:
                     return role_lease
         return self.leases[0]
+
+
+class EventFields(TypedDict, total=False):
+    """The fields of an event that a writer may give; the others have the defaults of `Event`."""
+
+    role: str
+    actor: str
+    reason: str
+    identity: Identity | None
+    token: int | None
+    data: Mapping[str, Any]
 
 
 class Box:
@@ -281,26 +292,16 @@ class Box:
 
                 import_certificates(self.store, self.paths.certificates, names)
 
-    def record(self, kind: EventKind, *event_fields: Any) -> int | None:
-        """Write an event now, with the arguments of `new_event`. Return its id. StoreError."""
-        return self.store.add_event(self.new_event(kind, *event_fields))
+    def record(self, kind: EventKind, **fields: Unpack[EventFields]) -> int | None:
+        """Write an event now, and return its id. Raises StoreError."""
+        return self.store.add_event(self._new_event(kind, fields))
 
-    def record_or_queue(self, kind: EventKind, *event_fields: Any) -> None:
+    def record_or_queue(self, kind: EventKind, **fields: Unpack[EventFields]) -> None:
         """Write an event about a completed action: now, or when the store accepts writes again."""
-        self.outbox.write_or_queue(self.new_event(kind, *event_fields))
+        self.outbox.write_or_queue(self._new_event(kind, fields))
 
-    def new_event(
-        self,
-        kind: EventKind,
-        role: str = "",
-        actor: str = "",
-        reason: str = "",
-        identity: Identity | None = None,
-        token: int | None = None,
-        data: Mapping[str, object] | None = None,
-    ) -> Event:
-        """Return a new event with the current moment."""
-        return Event(kind, self.now(), role, actor, reason, identity, token, data or {})
+    def _new_event(self, kind: EventKind, fields: EventFields) -> Event:
+        return Event(kind, self.now(), **fields)
 
 
 def _redaction_patterns(settings: Settings) -> Callable[[str], str] | None:

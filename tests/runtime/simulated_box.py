@@ -229,7 +229,7 @@ class SimBox:
             self.machine.own = self.machine.start("rpa-console")
 
     def _tell(self, kind: EventKind) -> None:
-        self.box.record_or_queue(kind, "", "daemon", f"PID {self.machine.own.pid}")
+        self.box.record_or_queue(kind, actor="daemon", reason=f"PID {self.machine.own.pid}")
 
 
 def settings(place: Path) -> Settings:

@@ -259,7 +259,7 @@ def test_stop_keeps_the_result_and_cancel_discards_it(box: Box) -> None:
 def test_recorded_end_is_not_recorded_again(box: Box) -> None:
     start = past(box, 6.01)
     about = {"started": [start.at, start.tick, start.boot]}
-    box.record(EventKind.BASELINE_ENDED, "", "daemon", "killed just then", None, None, about)
+    box.record(EventKind.BASELINE_ENDED, actor="daemon", reason="killed just then", data=about)
     runs.update_run(box)
     assert ended(box)["reason"] == "killed just then"
     assert box.store.get_fact(runs.RUN_FACT) is None and len(runs.read_results(box)) == 1

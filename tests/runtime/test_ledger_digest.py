@@ -60,7 +60,14 @@ def test_incremental_digest_equals_a_full_fold(box: Box) -> None:
     one = view(box)
     for number, kind in enumerate(kinds * 2):
         identity = Identity(number // 4 + 7, 1, "b")
-        box.record(kind, "worker", "policy", "x", identity, None, {"verb": "kill"})
+        box.record(
+            kind,
+            role="worker",
+            actor="policy",
+            reason="x",
+            identity=identity,
+            data={"verb": "kill"},
+        )
         one.refresh()
     (role,) = (role for role in box.roles if role.name == "worker")
     events = box.store.events()
@@ -75,8 +82,8 @@ def test_incremental_digest_equals_a_full_fold(box: Box) -> None:
 
 
 def test_role_stays_parked_after_many_later_events(box: Box) -> None:
-    box.record(EventKind.STARTED, "worker", "policy", "", Identity(7, 1, "b"))
-    box.record(EventKind.PARKED, "worker", "policy", "3 automatic restarts")
+    box.record(EventKind.STARTED, role="worker", actor="policy", identity=Identity(7, 1, "b"))
+    box.record(EventKind.PARKED, role="worker", actor="policy", reason="3 automatic restarts")
     sql = (
         "INSERT INTO events (kind, at, tick, boot, role, actor, reason, data)"
         " VALUES ('noticed', 1, 1, '', '', '', '', '{}')"

@@ -40,7 +40,7 @@ def test_watcher_wakes_at_once_on_a_write_by_another_process(box: Box) -> None:
 
 def test_watcher_sleeps_until_the_timeout_without_writes(box: Box) -> None:
     async def follow() -> float:
-        box.record(EventKind.NOTICED, "", "test", "before anybody listens")
+        box.record(EventKind.NOTICED, actor="test", reason="before anybody listens")
         following = StoreWatcher(StoreView(box, {}))
         following.refresh_view()
         began = asyncio.get_running_loop().time()
@@ -51,10 +51,10 @@ def test_watcher_sleeps_until_the_timeout_without_writes(box: Box) -> None:
 
 
 def test_refresh_reads_all_new_events_beyond_the_event_limit(box: Box) -> None:
-    told = [box.record(EventKind.NOTICED, "", "test", f"line {n}") for n in range(5)]
+    told = [box.record(EventKind.NOTICED, actor="test", reason=f"line {n}") for n in range(5)]
     view = StoreView(box, {}, event_limit=1)
     view.refresh()
     assert [event.id for event in view.compose().events] == told[-1:]
-    more = [box.record(EventKind.NOTICED, "", "test", f"more {n}") for n in range(5)]
+    more = [box.record(EventKind.NOTICED, actor="test", reason=f"more {n}") for n in range(5)]
     view.refresh()
     assert [event.id for event in view.compose().events] == told[-1:] + more

@@ -90,9 +90,15 @@ async def test_requested_death_of_an_adopted_worker_names_the_request(box: Box) 
     """No shim certifies the end of an adopted worker: the event log has the request's actor."""
     with await asyncio.to_thread(outsider, box) as process:
         identity = procfs.identify(process.pid)
-        about = ("worker", "cli:ana", "", identity, None, {"verb": "kill"})
-        box.record(EventKind.ADOPTED, "worker", "outside", "found running", identity)
-        box.record(EventKind.ASKED, *about)
+        box.record(
+            EventKind.ADOPTED,
+            role="worker",
+            actor="outside",
+            reason="found running",
+            identity=identity,
+        )
+        data = {"verb": "kill"}
+        box.record(EventKind.ASKED, role="worker", actor="cli:ana", identity=identity, data=data)
         process.kill()
     async with running_on(Runtime(box, {"worker": worker}, is_holder=True)):
         (died,) = await until(lambda: ledger(box, EventKind.DIED))
@@ -138,7 +144,7 @@ async def test_stopped_worker_is_shown_as_stalled(box: Box) -> None:
 async def test_role_is_parked_once_across_repeated_samples(box: Box) -> None:
     """The limit here is two automatic restarts after the first start; the event log has them."""
     for _ in range(3):
-        box.record(EventKind.STARTED, "worker", "policy")
+        box.record(EventKind.STARTED, role="worker", actor="policy")
     outputs = box.outputs_dir
     async with running_on(Runtime(box, {"worker": worker}, is_holder=True)) as runtime:
         await until(lambda: ledger(box, EventKind.PARKED))
@@ -150,8 +156,8 @@ async def test_role_is_parked_once_across_repeated_samples(box: Box) -> None:
     assert len(ledger(box, EventKind.PARKED)) == 1
     assert "a person must act" in snapshot.roles[0].reason
     assert (outputs / "ALERT_worker_parked.txt").exists()
-    box.record(EventKind.RELEASED, "worker", "cli:ana")
-    box.record(EventKind.ASKED, "worker", "cli:ana", "", None, None, {"verb": "kill"})
+    box.record(EventKind.RELEASED, role="worker", actor="cli:ana")
+    box.record(EventKind.ASKED, role="worker", actor="cli:ana", data={"verb": "kill"})
     async with running_on(Runtime(box, {"worker": worker}, is_holder=True)):
         await until(lambda: not (outputs / "ALERT_worker_parked.txt").exists())
     assert ledger(box, EventKind.FAILED) == []
@@ -236,7 +242,7 @@ async def test_no_death_is_recorded_for_a_living_process(box: Box) -> None:
 
 async def test_refused_restart_is_reported_as_a_failed_repair(box: Box) -> None:
     """The supervisor's failures become the daemon's problems, which are reasons of the verdict."""
-    box.record(EventKind.STARTED, "worker", "policy")  # wanted, but not running
+    box.record(EventKind.STARTED, role="worker", actor="policy")  # wanted, but not running
     box.paths.command_lock("worker").mkdir()
     async with running_on(Runtime(box, {"worker": worker}, is_holder=True)) as runtime:
         failing = await until(lambda: runtime.supervisor.log.failures)

@@ -134,7 +134,7 @@ def test_baseline_under_way_at_the_moment_is_shown(
     past, now = night
     began = now.plus(-3000)
     run = {"started": [began.at, began.tick, began.boot], "hours": 6.0}
-    box.record(EventKind.BASELINE_STARTED, "", "ana", "6 h", None, None, run)
+    box.record(EventKind.BASELINE_STARTED, actor="ana", reason="6 h", data=run)
     shown = past.snapshot(box.now())
     assert shown is not None and shown.baseline.started == began
     before = past.snapshot(now.plus(-3500))

@@ -128,7 +128,7 @@ def test_each_wanted_instance_has_its_own_lease(tmp_path: Path) -> None:
 
 def test_ephemeral_box_leaves_no_files(tmp_path: Path) -> None:
     with open_box(Settings(), tmp_path / "state", ephemeral=True) as box:
-        box.record(EventKind.NOTICED, "worker", "", "kept in memory")
+        box.record(EventKind.NOTICED, role="worker", reason="kept in memory")
         assert len(box.store.events()) == 1
         assert [one.worst_lease.state for one in box.observe(box.roles)] == [LeaseState.FREE] * 2
     assert list(tmp_path.iterdir()) == []

@@ -241,7 +241,7 @@ def test_daemon_deletes_nothing_after_a_wall_clock_jump(tmp_path: Path) -> None:
     with override_clock(shifted), open_box(Settings(), tmp_path / "state") as box:
         at = box.now()
         box.store.add_samples(Sample("queue", at.plus(-n * 60.0), {"size": 1}) for n in range(200))
-        box.record(EventKind.NOTICED, "", "daemon", "yesterday")
+        box.record(EventKind.NOTICED, actor="daemon", reason="yesterday")
         upkeep._prune(box)
         shifted.ahead_s = 730.0 * DAY
         for _ in range(3):

@@ -83,7 +83,7 @@ def start(box: Box, actor: str, hours: float | None = None) -> Outcome:
         run = {"started": [now.at, now.tick, now.boot], "hours": duration_h}
         run["conditions"] = run_conditions(box.watched_config.reload_if_changed())
         box.store.set_fact(RUN_FACT, run)
-        box.record(EventKind.BASELINE_STARTED, "", actor, f"{duration_h:g} h", None, None, run)
+        box.record(EventKind.BASELINE_STARTED, actor=actor, reason=f"{duration_h:g} h", data=run)
         checkpoint = format_clock(now.plus(duration_h * 3600))
         message = f"baseline: collecting for {duration_h:g} h, checkpoint {checkpoint}"
         return Outcome(True, message, changed=True)
@@ -134,7 +134,7 @@ def _record_end(
     events = box.store.events(kinds=(EventKind.BASELINE_ENDED,), limit=1)
     if not events or events[-1].data.get("started") != run["started"]:
         box.record(
-            EventKind.BASELINE_ENDED, "", actor, end_reason, None, None, as_object(event_data)
+            EventKind.BASELINE_ENDED, actor=actor, reason=end_reason, data=as_object(event_data)
         )
 
 
@@ -266,5 +266,5 @@ def _invalidate(box: Box, *current_settings: Settings) -> Outcome:
         box.store.set_fact(RUN_FACT, {**run, "spoilt": [*as_list(run.get("spoilt")), *changes]})
         event_data = {"started": format_utc(run_document.run_started_at(run)), "changed": changes}
         message = f"the baseline is invalid: {'; '.join(changes)}"[:1000]
-        box.record(EventKind.NOTICED, "", "daemon", message, None, None, event_data)
+        box.record(EventKind.NOTICED, actor="daemon", reason=message, data=event_data)
     return Outcome(True, "baseline: looked at")

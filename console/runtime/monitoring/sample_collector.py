@@ -132,7 +132,7 @@ class SampleCollector(Component):
         message += f" were kept in memory and are saved now ({reason})"
         if self._dropped_count:
             message += f"; {self._dropped_count} before them are lost: that time is unknown"
-        self.box.record_or_queue(EventKind.NOTICED, "", "daemon", message)
+        self.box.record_or_queue(EventKind.NOTICED, actor="daemon", reason=message)
 
     def _refresh_view(self) -> None:
         self.box.outbox.flush()

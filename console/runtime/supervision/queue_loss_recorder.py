@@ -40,5 +40,5 @@ class QueueLossRecorder(Component):
                     return
         data = {"anew_at": restarted_at.at, "lost": queue.lost_tasks}
         self.box.record_or_queue(
-            EventKind.NOTICED, "", "daemon", queue.loss_message, None, None, data
+            EventKind.NOTICED, actor="daemon", reason=queue.loss_message, data=data
         )

@@ -91,7 +91,11 @@ def record_new_instance(
     if instance.token is not None:
         actor = observation.lease.owner.actor if observation.lease.owner else ""
         box.record_or_queue(
-            EventKind.STARTED, role.name, actor, "", instance.identity, instance.token
+            EventKind.STARTED,
+            role=role.name,
+            actor=actor,
+            identity=instance.identity,
+            token=instance.token,
         )
         return
     lifecycle_events.record_adoption(box, role, instance, OUTSIDE_ACTOR)
@@ -144,5 +148,12 @@ def record_unknown_death(box: Box, role: Role, instance: Instance) -> None:
         or f"exit code unknown ({unknown_reason})"
     )
     reason, data = reboot.explain_death(instance.identity, instance.root.started, reason)
-    details = (instance.identity, instance.token, data)
-    box.record_or_queue(EventKind.DIED, role.name, OUTSIDE_ACTOR, reason, *details)
+    box.record_or_queue(
+        EventKind.DIED,
+        role=role.name,
+        actor=OUTSIDE_ACTOR,
+        reason=reason,
+        identity=instance.identity,
+        token=instance.token,
+        data=data,
+    )

@@ -75,7 +75,14 @@ class StallRecorder(Component):
     def _record_event(
         self, kind: EventKind, view: RoleView, instance: Instance, reason: str
     ) -> None:
-        self.box.record(kind, view.role.name, ACTOR, reason, instance.identity, instance.token)
+        self.box.record(
+            kind,
+            role=view.role.name,
+            actor=ACTOR,
+            reason=reason,
+            identity=instance.identity,
+            token=instance.token,
+        )
 
 
 def _is_working(view: RoleView, stalled: Event) -> bool:

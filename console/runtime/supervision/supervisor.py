@@ -156,8 +156,14 @@ class Supervisor:
         """
         if await asyncio.to_thread(procfs.is_alive, identity):
             message = f"PID {identity.pid} lives, and belongs to this role no longer"
-            event_fields = (EventKind.NOTICED, role.name, "daemon", message, identity)
-            await asyncio.to_thread(self.box.record_or_queue, *event_fields)
+            await asyncio.to_thread(
+                self.box.record_or_queue,
+                EventKind.NOTICED,
+                role=role.name,
+                actor="daemon",
+                reason=message,
+                identity=identity,
+            )
             return
         certifies = await asyncio.to_thread(role_events.has_shim, self.box, role, instance)
         for _ in range(CERTIFICATE_CHECKS if certifies else 0):
@@ -267,7 +273,7 @@ class Supervisor:
             self._roles_first_started.add(role.name)
             message = f"{role.name}: started by policy: {decision.reason}"
             await asyncio.to_thread(
-                self.box.record_or_queue, EventKind.NOTICED, "", "daemon", message
+                self.box.record_or_queue, EventKind.NOTICED, actor="daemon", reason=message
             )
         try:
             verb = Verb.ENSURE if target is None else Verb.RESTART
@@ -296,7 +302,9 @@ class Supervisor:
 
     def _park(self, role: Role, reason: str) -> None:
         """Park the role until an operator acts: record an event and write an alert file."""
-        self.box.record_or_queue(EventKind.PARKED, role.name, POLICY_ACTOR, reason)
+        self.box.record_or_queue(
+            EventKind.PARKED, role=role.name, actor=POLICY_ACTOR, reason=reason
+        )
         self.log.report_parked(role, reason)
 
     def _spawn_task(self, work: Coroutine[Any, Any, None], part: str) -> None:

@@ -67,7 +67,9 @@ class VerdictRecorder:
                 )
 
     async def _record_event(self, kind: EventKind, reason: str, data: Mapping[str, Any]) -> None:
-        await run_in_thread(self.box.record_or_queue, kind, "", "daemon", reason, None, None, data)
+        await run_in_thread(
+            self.box.record_or_queue, kind, actor="daemon", reason=reason, data=data
+        )
 
 
 def is_settled(snapshot: Snapshot) -> bool:

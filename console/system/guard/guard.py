@@ -108,9 +108,15 @@ class Guard(Component):
                     command, reason
                 ):
                     return Outcome(False, f"{command.role}: refused: {reason}", code)
-                data = {"verb": command.verb.value}
-                fields = (command.role, command.actor, reason, command.target, command.token)
-                self.box.record(EventKind.REFUSED, *fields, data)
+                self.box.record(
+                    EventKind.REFUSED,
+                    role=command.role,
+                    actor=command.actor,
+                    reason=reason,
+                    identity=command.target,
+                    token=command.token,
+                    data={"verb": command.verb.value},
+                )
         return Outcome(False, f"{command.role}: refused: {reason}", code)
 
     def _is_refusal_recorded(self, command: Command, reason: str) -> bool:
@@ -137,8 +143,14 @@ class Guard(Component):
         lifecycle_events.ensure_starts_recorded(self.box, role, observation, command.actor)
         pids = ", ".join(str(instance.pid) for instance in observation.instances)
         first, description = observation.instances[0], f"PID {pids} ({_origin_text(observation)})"
-        fields = (role.name, command.actor, description, first.identity, first.token)
-        self.box.record_or_queue(EventKind.CONFIRMED, *fields)
+        self.box.record_or_queue(
+            EventKind.CONFIRMED,
+            role=role.name,
+            actor=command.actor,
+            reason=description,
+            identity=first.identity,
+            token=first.token,
+        )
         return Outcome(True, f"{role.name}: already running: {description}", 0, first.pid)
 
     def _ensure(self, command: Command, role: Role) -> Outcome:

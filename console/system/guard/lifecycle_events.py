@@ -58,12 +58,12 @@ def record_adoption(box: Box, role: Role, instance: Instance, actor: str) -> Non
         reason = f"found running, started {age} by this state directory, which has lost its lease"
     box.record_or_queue(
         EventKind.ADOPTED,
-        role.name,
-        actor,
-        reason,
-        instance.identity,
-        token,
-        {
+        role=role.name,
+        actor=actor,
+        reason=reason,
+        identity=instance.identity,
+        token=token,
+        data={
             "started_at": started.at,
             "pids": list(instance.pids),
             "launcher": describe_launcher(instance.root),
@@ -102,4 +102,12 @@ def _record_death(
     from console.system.host import reboot  # rarely needed
 
     reason, data = reboot.explain_death(identity, since, reason)
-    box.record_or_queue(EventKind.DIED, role.name, "guard", reason, identity, token, data)
+    box.record_or_queue(
+        EventKind.DIED,
+        role=role.name,
+        actor="guard",
+        reason=reason,
+        identity=identity,
+        token=token,
+        data=data,
+    )

@@ -12,7 +12,7 @@ from console.core.model.events import EventKind
 from console.core.model.roles import Lease, Owner, Role
 from console.core.text.formatting import sanitize_text
 from console.system import clock
-from console.system.box import Box, Observation, slot_name
+from console.system.box import Box, EventFields, Observation, slot_name
 from console.system.guard import lifecycle_events, shim_launcher, terminate
 from console.system.guard.stop import CommandRefused
 from console.system.locks import lease, start_lock
@@ -113,14 +113,21 @@ def _record_result(
     box: Box, command: Command, role: Role, token: int, result: shim_launcher.StartResult
 ) -> Outcome | None:
     data: dict[str, object] = {"verb": Verb.ENSURE.value}
-    fields = (result.identity, token, data)
+    fields: EventFields = {
+        "role": role.name,
+        "actor": command.actor,
+        "identity": result.identity,
+        "token": token,
+        "data": data,
+    }
     if result.identity is not None and result.settled:
-        box.record_or_queue(EventKind.STARTED, role.name, command.actor, "", *fields)
+        box.record_or_queue(EventKind.STARTED, **fields)
         message = f"{role.name}: started: PID {result.identity.pid}, token {token}"
         return Outcome(True, message, 0, result.identity.pid, changed=True)
     if not result.failed:
         return None  # slow, or its shim was killed: the next observation shows which
     reason = sanitize_text(result.reason, 500)
     data["killed"] = result.killed
-    box.record_or_queue(EventKind.FAILED, role.name, command.actor, reason, *fields)
+    fields["reason"] = reason
+    box.record_or_queue(EventKind.FAILED, **fields)
     return Outcome(False, f"{role.name}: not started: {reason}", FAILURE)

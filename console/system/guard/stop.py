@@ -179,11 +179,14 @@ class InstanceStopper(Component):
                 f"its lease is held by leftover PID {pids or '?'}: {result.failure_reason}{hint}"
             )
         owner = slot_lease.owner
-        subject = (owner.identity if owner else None, owner.token if owner else None)
-        reason = f"leftovers kept the lease: PID {pids}"
-        data = {"verb": self.command.verb.value, "pids": list(slot_lease.holders)}
         self.box.record_or_queue(
-            EventKind.ENDED, role.name, self.command.actor, reason, *subject, data
+            EventKind.ENDED,
+            role=role.name,
+            actor=self.command.actor,
+            reason=f"leftovers kept the lease: PID {pids}",
+            identity=owner.identity if owner else None,
+            token=owner.token if owner else None,
+            data={"verb": self.command.verb.value, "pids": list(slot_lease.holders)},
         )
         return Outcome(True, f"{role.name}: ended leftover PID {pids}", changed=True)
 
@@ -192,8 +195,15 @@ class InstanceStopper(Component):
         data: dict[str, object] = {"verb": self.command.verb.value}
         if instance is not None:
             data["pids"] = list(instance.pids)
-        subject = (instance.identity if instance else None, instance.token if instance else None)
-        self.box.record_or_queue(kind, self.role.name, self.command.actor, reason, *subject, data)
+        self.box.record_or_queue(
+            kind,
+            role=self.role.name,
+            actor=self.command.actor,
+            reason=reason,
+            identity=instance.identity if instance else None,
+            token=instance.token if instance else None,
+            data=data,
+        )
 
 
 def other_box_refusal(instance: Instance, verb: Verb) -> str | None:
