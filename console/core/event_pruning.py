@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from console.core import alerts
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, START_KINDS, Event, EventKind
 from console.core.model.roles import Role
 from console.core.model.time import Moment
 from console.core.supervision.role_history import POLICY_ACTOR, RoleHistory, fold_events
@@ -17,8 +17,6 @@ _NEWEST_KEPT_GROUPS = (
 )
 """The newest event of each of these groups is kept, however old it is."""
 _REQUEST_KINDS = (EventKind.ASKED, EventKind.CONFIRMED, EventKind.RELEASED)
-_START_KINDS = (EventKind.STARTED, EventKind.ADOPTED)
-_END_KINDS = (EventKind.DIED, EventKind.ENDED)
 
 
 def find_prunable_event_ids(
@@ -108,8 +106,8 @@ def _newest_group_events(oldest_events: Sequence[Event]) -> Iterator[Event]:
 
 def _living_start_events(oldest_events: Sequence[Event], now: Moment) -> Iterator[Event]:
     """Yield the starts of this boot without a recorded death or end."""
-    ended_identities = {event.identity for event in oldest_events if event.kind in _END_KINDS}
+    ended_identities = {event.identity for event in oldest_events if event.kind in END_KINDS}
     for event in oldest_events:
-        is_living_start = event.kind in _START_KINDS and event.identity not in ended_identities
+        is_living_start = event.kind in START_KINDS and event.identity not in ended_identities
         if is_living_start and event.identity is not None and event.identity.boot == now.boot:
             yield event

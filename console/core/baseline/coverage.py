@@ -6,16 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, START_KINDS, Event, EventKind
 from console.core.model.samples import Sample
 from console.core.model.time import Moment
 from console.core.records import Record
-from console.core.supervision.restarts import END_KINDS
 from console.core.text.json_values import as_count, as_list, as_object
 
 SAMPLE_VALIDITY_FACTOR = 1.5
 """A sample is valid until the next one is due, and for half an interval more."""
-START_KINDS = {EventKind.STARTED, EventKind.ADOPTED, EventKind.READY}
+_PRESENCE_KINDS = (*START_KINDS, EventKind.READY, *END_KINDS)
 
 
 class TimeWindow(Record, frozen=True):
@@ -105,9 +104,7 @@ def _timed_observations(
 ) -> Iterable[tuple[float, Sample | Event]]:
     yield from ((window.offset_s(sample.moment), sample) for sample in samples)
     yield from (
-        (window.offset_s(event.moment), event)
-        for event in events
-        if event.kind in (*END_KINDS, *START_KINDS)
+        (window.offset_s(event.moment), event) for event in events if event.kind in _PRESENCE_KINDS
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from console.core.model.commands import Verb
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, START_KINDS, Event, EventKind
 from console.core.model.roles import Role
 from console.core.model.time import Moment
 from console.core.records import Record
@@ -13,7 +13,6 @@ from console.core.supervision.state_machine import POLICY_ACTOR
 from console.core.text.formatting import format_duration, sanitize_text
 from console.core.text.json_values import as_number
 
-START_KINDS = (EventKind.STARTED, EventKind.ADOPTED)
 EXTERNAL_SIGNALS = ("SIGKILL", "SIGTERM")
 """Signals that a process does not raise through its own fault: another process sends them."""
 OOM_SENDER = "OOM killer"
@@ -122,7 +121,7 @@ def find_living_starts(role_events: Iterable[Event]) -> list[Event]:
     for event in role_events:
         if event.kind in START_KINDS and event.identity not in dead:
             alive[event.identity] = event
-        elif event.kind in (EventKind.DIED, EventKind.ENDED):
+        elif event.kind in END_KINDS:
             dead.add(event.identity)
             alive.pop(event.identity, None)
     return list(alive.values())

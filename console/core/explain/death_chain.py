@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from console.core.explain.death_case import (
-    START_KINDS,
     DeathCase,
     actor_label,
     collect_event_ids,
@@ -18,7 +17,7 @@ from console.core.explain.death_case import (
     uptime_text,
 )
 from console.core.model.commands import Verb
-from console.core.model.events import Event, EventKind
+from console.core.model.events import START_KINDS, Event, EventKind
 from console.core.model.roles import Lease, LeaseState, Role
 from console.core.model.time import Moment
 from console.core.records import Record

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from console.core.explain.death_case import actor_label, collect_event_ids
 from console.core.explain.death_chain import MAX_ACTIONS, ExplanationStep, explain_last_death
 from console.core.model.commands import Verb
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, Event, EventKind
 from console.core.model.processes import Instance, Process
 from console.core.model.roles import Role
 from console.core.model.time import Moment
@@ -15,7 +15,6 @@ from console.core.supervision import state_machine
 from console.core.supervision.state_machine import RepairAction, RoleHistory
 from console.core.text.formatting import format_duration, sanitize_text
 
-END_KINDS = (EventKind.DIED, EventKind.ENDED)
 _MAX_REASON_CHARS = 200
 _RESPONSE_KINDS = (EventKind.ASKED, EventKind.FAILED, EventKind.REFUSED, EventKind.PARKED)
 

@@ -13,7 +13,7 @@ from console.core.handover import findings as judging
 from console.core.handover import sections
 from console.core.handover.model import Claim, Handover, TimeFormatter
 from console.core.handover.timeline import build_timeline
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, Event, EventKind
 from console.core.model.roles import RoleState
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot
@@ -201,7 +201,7 @@ def _unmonitored_claims(recent: Sequence[Event], times: TimeFormatter) -> Iterat
     start_event: Event | None = None
     stop_event: Event | None = None
     for event in recent:
-        is_daemon_end = event.role == "monitors" and event.kind in (EventKind.DIED, EventKind.ENDED)
+        is_daemon_end = event.role == "monitors" and event.kind in END_KINDS
         if event.kind is EventKind.DAEMON_STOPPED or is_daemon_end:
             stop_event, start_event = stop_event or event, None
         elif event.kind is EventKind.DAEMON_STARTED:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from console.core.alerts import detect_alerts as wrong_now
 from console.core.baseline.run_document import conclusion
-from console.core.explain.death_case import START_KINDS
 from console.core.handover.model import Claim, Condition, HandoverFinding, TimeFormatter
 from console.core.handover.sections import newest_event_ids
-from console.core.model.events import Event, EventKind
+from console.core.model.events import START_KINDS, Event, EventKind
 from console.core.model.roles import RoleState
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot

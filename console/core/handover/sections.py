@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from console.core.baseline.run_document import conclusion
-from console.core.explain.death_case import START_KINDS, actor_label
+from console.core.explain.death_case import actor_label
 from console.core.handover.model import BackgroundJob, BaselineMetric, Claim, TimeFormatter
 from console.core.metrics.queue_metrics import canary_output
 from console.core.metrics.task_outcomes import format_errors
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, START_KINDS, Event, EventKind
 from console.core.model.processes import Instance
 from console.core.model.roles import LeaseState, RoleState
 from console.core.model.samples import HealthState
 from console.core.model.snapshot import Snapshot
 from console.core.model.views import MetricView, MonitorView, RoleView
-from console.core.supervision.restarts import END_KINDS, iter_restarts
+from console.core.supervision.restarts import iter_restarts
 from console.core.text.formatting import format_duration, sanitize_text
 
 DAEMON_ROLE = "monitors"

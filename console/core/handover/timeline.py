@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from console.core.explain.death_case import actor_label, uptime_text
 from console.core.handover.event_text import describe_event
-from console.core.model.events import Event, EventKind
+from console.core.model.events import START_KINDS, Event, EventKind
 from console.core.model.processes import Identity
 from console.core.model.time import Moment
 from console.core.records import Component, Record, field, replace
@@ -169,9 +169,7 @@ def _merge_into_incident(builder: _TimelineBuilder, event: Event) -> bool:
         return False
     builder.last_by_subject.pop(event.role, None)
     builder.merge_into(incident.entry_index, event, words)
-    ended_identity = (
-        None if event.kind in (EventKind.STARTED, EventKind.ADOPTED) else incident.ended_identity
-    )
+    ended_identity = None if event.kind in START_KINDS else incident.ended_identity
     builder.incidents[event.role] = replace(
         incident, ended_identity=ended_identity, last_event_at=event.moment
     )

@@ -41,6 +41,12 @@ class EventKind(StrEnum):
     ALERT_ACKNOWLEDGED = "alert-acknowledged"
 
 
+START_KINDS = (EventKind.STARTED, EventKind.ADOPTED)
+"""An instance runs from this event on, as far as the event log shows."""
+END_KINDS = (EventKind.DIED, EventKind.ENDED)
+"""An instance has ended."""
+
+
 class Event(Record, frozen=True):
     """One entry of the append-only event log."""
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from console.core.model.events import Event, EventKind
-
-END_KINDS = (EventKind.DIED, EventKind.ENDED)
+from console.core.model.events import END_KINDS, Event, EventKind
 
 
 def classify_event(ended_since_start: bool, event: Event) -> tuple[bool, bool]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from console.core.baseline.run_document import current_view, run_started_at
 from console.core.metrics.time_series import sort_by_id
-from console.core.model.events import Event, EventKind
+from console.core.model.events import END_KINDS, Event, EventKind
 from console.core.model.roles import Lease, LeaseState
 from console.core.model.samples import HealthState, Sample
 from console.core.model.snapshot import Snapshot
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 DAEMON_EVENTS = (EventKind.DAEMON_STARTED, EventKind.DAEMON_STOPPED)
 BASELINE_EVENTS = (EventKind.BASELINE_STARTED, EventKind.BASELINE_ENDED)
-END_EVENTS = (EventKind.DIED, EventKind.ENDED)
-TREND_MARK_EVENTS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *END_EVENTS)
+TREND_MARK_EVENTS = (EventKind.VERDICT_CHANGED, EventKind.STARTED, *END_KINDS)
 _FREE_LEASE = Lease(LeaseState.FREE)
 MAX_HANDOVER_EVENTS = 50_000
 """Largest number of events that a hand-over is built from."""
@@ -256,7 +255,7 @@ def _observed_roles(
     health = check_overdue(worker.health, worker.history, worker.every_s, now, worker.timeout_s)
     if health.state in (HealthState.OFF, HealthState.OVERDUE):
         return None  # too old to describe that moment
-    gone = {event.identity for event in events if event.kind in END_EVENTS}
+    gone = {event.identity for event in events if event.kind in END_KINDS}
 
     def left(seen: RoleObservation) -> RoleObservation:
         living = tuple(instance for instance in seen.instances if instance.identity not in gone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection
 
-from console.core.model.events import EventKind
+from console.core.model.events import START_KINDS, EventKind
 from console.core.model.processes import Identity, Instance
 from console.core.model.roles import Role
 from console.core.records import Component
@@ -18,8 +18,6 @@ from console.system.locks import lease
 from console.system.processes import process_table, procfs
 from console.system.store.store import StoreError
 
-_START_EVENTS = (EventKind.STARTED, EventKind.ADOPTED)
-
 
 def read_living_instances(box: Box, role: Role) -> dict[Identity, Instance]:
     """Return the instances that the event log shows as started or adopted and not as dead.
@@ -28,12 +26,12 @@ def read_living_instances(box: Box, role: Role) -> dict[Identity, Instance]:
     """
     instances: dict[Identity, Instance] = {}
     with contextlib.suppress(StoreError):
-        events = box.store.events(role=role.name, kinds=(*_START_EVENTS, EventKind.DIED))
+        events = box.store.events(role=role.name, kinds=(*START_KINDS, EventKind.DIED))
         for event in (*events, *box.outbox.pending_events(role.name)):
             if event.identity is None:
                 continue
             identity = lease.with_current_boot_id(event.identity, event.moment)
-            if event.kind in _START_EVENTS:
+            if event.kind in START_KINDS:
                 placeholder = process_table.placeholder_process(identity, event.moment)
                 leased = event.kind is EventKind.STARTED
                 instances[identity] = Instance(role.name, (placeholder,), leased, event.token)
@@ -71,7 +69,7 @@ class PeerEventReader(Component):
         after, self._last_read_id = self._last_read_id, last_event_id
         with contextlib.suppress(StoreError):
             if after is not None:
-                events = box.store.events(after, kinds=_START_EVENTS)
+                events = box.store.events(after, kinds=START_KINDS)
                 unknown_identities = (
                     event.identity
                     for event in events
