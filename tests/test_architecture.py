@@ -128,6 +128,24 @@ def test_demo_imports_no_other_folder() -> None:
     assert offences(in_room("demo"), forbidden) == []
 
 
+def test_every_error_stands_in_the_tree_of_console_errors() -> None:
+    bases = {
+        node.name: ast.unparse(node.bases[0])
+        for path in FILES
+        if room(path) not in {"demo", "web"}
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef) and node.bases
+    }
+    below: dict[str, set[str]] = {}
+    for name, base in bases.items():
+        below.setdefault(base, set()).add(name)
+    tree = ast.get_docstring(ast.parse((PACKAGE / "core" / "errors.py").read_text("utf-8"))) or ""
+    listed = re.findall(r"^ +(\w+) ", tree, re.MULTILINE)
+    assert sorted(reachable(below, "ConsoleError")) == sorted(listed)
+    control_flow = {"CannotRepair", "StateLost"}
+    assert below["Exception"] - control_flow == {"ConsoleError"}
+
+
 def test_files_have_no_import_cycle() -> None:
     assert cycles(file_imports()) == []
 

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from console.core.errors import ConsoleError
 from console.core.records import Record
 from console.system.accounts import describe_account
 from console.system.path_resolution import TooManyLinksError, walk_path
@@ -24,7 +25,7 @@ _LOCAL_FUSE_FILESYSTEMS = {
 """FUSE programs with local data. Any other FUSE file system may be remote."""
 
 
-class PathError(Exception):
+class PathError(ConsoleError):
     """A directory is unusable for the state. The message gives the reason and the remedy."""
 
 

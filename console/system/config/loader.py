@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from console.core.errors import ConsoleError
 from console.core.processes.argv_matching import match_error, split_match
 from console.core.secret_redaction import MASK, is_secret_name, redact
 from console.system.accounts import describe_account
@@ -43,7 +44,7 @@ _FILE_TYPE_NAMES = {
 }  # fmt: skip
 
 
-class ConfigError(Exception):
+class ConfigError(ConsoleError):
     """An unusable configuration. The message names file, key, found value and allowed values."""
 
 

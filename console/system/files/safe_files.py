@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from console.core.errors import ConsoleError
 from console.core.model.logs import LogPage
 
 MAX_NESTING_LEVELS = 100
@@ -45,7 +46,7 @@ class FileProblem(StrEnum):
     NOT_RESPONDING = "does not answer"
 
 
-class FileError(Exception):
+class FileError(ConsoleError):
     """An unusable file: the kind of problem, and the reason as text."""
 
     def __init__(self, problem: FileProblem, detail: str = "") -> None:

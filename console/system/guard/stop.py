@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
+from console.core.errors import ConsoleError
 from console.core.exit_codes import FAILURE
 from console.core.model.commands import Command, Outcome, Verb
 from console.core.model.events import EventKind
@@ -28,7 +29,7 @@ _SHIM_CLEANUP_TIMEOUT_S = 5.0
 """Time for a shim, beyond the grace period, to certify a death and release the lease."""
 
 
-class CommandRefused(Exception):
+class CommandRefused(ConsoleError):
     """A refused command; the message says why."""
 
     def __init__(self, reason: str, exit_code: int = FAILURE) -> None:

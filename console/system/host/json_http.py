@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from console.core.errors import ConsoleError
 from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 from console.system.files.safe_files import JsonError, decode_json
@@ -47,7 +48,7 @@ class ResponseTail(Record, frozen=True):
     elapsed_s: float
 
 
-class HttpError(Exception):
+class HttpError(ConsoleError):
     """A request without a usable response; the message is short. `status` is None if unknown."""
 
     def __init__(self, reason: str, status: int | None = None) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from console.core.errors import ConsoleError
 from console.core.model.commands import Outcome
 from console.system import clock
 from console.system.locks import ofd_lock
@@ -22,7 +23,7 @@ from console.system.processes.procfs import IS_LINUX
 _POLL_INTERVAL_S, _MAX_POLL_INTERVAL_S = 0.01, 0.1
 
 
-class CommandLockTimeout(Exception):
+class CommandLockTimeout(ConsoleError):
     """Another command has held the lock for the whole timeout. The message names its PIDs."""
 
 

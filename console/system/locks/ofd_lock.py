@@ -21,6 +21,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from console.core.errors import ConsoleError
 from console.core.records import Component
 from console.system.processes.procfs import IS_LINUX, PROC_DIR
 
@@ -28,7 +29,7 @@ _HAS_OFD_LOCKS = IS_LINUX and hasattr(fcntl, "F_OFD_SETLK")
 _FLOCK_FORMAT = "@hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 
-class LockFileError(Exception):
+class LockFileError(ConsoleError):
     """An unusable lock file. The message names the file and the reason."""
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from console.core.errors import ConsoleError
 from console.core.model.processes import Identity
 from console.system.processes import procfs
 
@@ -16,7 +17,7 @@ _FILE_KINDS = {
 }  # fmt: skip
 
 
-class NoOutputFile(Exception):
+class NoOutputFile(ConsoleError):
     """A stream that is not a readable file; the message says why."""
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from console.core.errors import ConsoleError
 from console.core.model.processes import Identity
 from console.system import clock
 
@@ -31,7 +32,7 @@ def platform_error() -> str | None:
     return f"{sys.platform} is not supported yet: workers are started and watched on Linux only"
 
 
-class ProcessError(Exception):
+class ProcessError(ConsoleError):
     """A failed operation on a process: it is gone, was replaced, or permission is missing."""
 
 

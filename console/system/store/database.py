@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from console.core.errors import ConsoleError
 from console.core.model.events import Event, EventKind
 from console.core.text.command_hint import format_command
 from console.system import clock
@@ -40,7 +41,7 @@ MAX_OPEN_ATTEMPTS = 5
 T = TypeVar("T")
 
 
-class StoreError(Exception):
+class StoreError(ConsoleError):
     """The store cannot be read or written. The message names the file and the reason."""
 
 

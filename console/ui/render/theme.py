@@ -14,6 +14,7 @@ from rich.style import Style
 from textual.theme import BUILTIN_THEMES
 from textual.theme import Theme as TextualTheme
 
+from console.core.errors import ConsoleError
 from console.core.records import Record
 from console.core.text.formatting import sanitize_text
 
@@ -36,7 +37,7 @@ _NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _MAX_FILE_BYTES = 64_000
 
 
-class ThemeError(Exception):
+class ThemeError(ConsoleError):
     """A theme file is invalid; the message names the key."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from console.core.errors import ConsoleError
 from console.core.records import Record, field
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MATCH_TIMEOUT_S = 0.05
 """Timeout for one row; most rows take a few microseconds."""
 
 
-class FilterError(Exception):
+class FilterError(ConsoleError):
     """A filter is not a valid pattern; the message says why."""
 
 
