@@ -17,7 +17,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -27,9 +27,6 @@ from console.cli.output import discard_stdout, fail, print_message
 from console.core import resource_limits
 from console.core.exit_codes import FAILURE, INTERRUPTED, OK, UNREADABLE, USAGE
 from console.core.text import command_hint
-
-if TYPE_CHECKING:
-    pass
 
 _COMMAND_MODULES = {
     "status": "status",

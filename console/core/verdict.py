@@ -60,14 +60,6 @@ def check_overdue(
     return health
 
 
-def compute_verdict(
-    roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
-) -> tuple[Verdict, tuple[str, ...]]:
-    """Return the verdict and all its causes, worst first."""
-    judgement = compute_judgement(roles, monitors, daemon, now)
-    return judgement.verdict, judgement.reasons
-
-
 def compute_judgement(
     roles: Iterable[RoleView], monitors: Iterable[MonitorView], daemon: DaemonView, now: Moment
 ) -> Judgement:

@@ -67,19 +67,17 @@ class Runtime:
         self.monitors = monitors
         self.is_holder = is_holder
         """True if this process holds the monitors' lease and runs them."""
-        self.initial_view = initial_view
-        """View that has already read the store, or None."""
-        self._wakeups: dict[str, WakeupEvent] = {}
-        self._snapshot_published: asyncio.Event = asyncio.Event()
+        self._snapshot_published = asyncio.Event()
         """Set and replaced at each snapshot: a waiting task is woken once and needs no lock."""
         self._snapshot: Snapshot | None = None
-        self._snapshot_count: int = 0
+        self._snapshot_count = 0
         self._snapshot_task: asyncio.Task[None] | None = None
         self._verdict_recorder: VerdictRecorder | None = None
         self._daemon_exit_rechecks: list[float] = []
         """Remaining delays until further snapshots, after the process that ran the monitors has
         died."""
-        self.view = self.initial_view or StoreView(self.box, self.monitors, self.is_holder)
+        self.view = initial_view or StoreView(self.box, self.monitors, self.is_holder)
+        """`initial_view`, if given, has already read the store."""
         self.collector = SampleCollector(self.box, self.monitors, self.view)
         self.guard = Guard(self.box)
         self.supervisor = Supervisor(
@@ -91,7 +89,7 @@ class Runtime:
             self.box, self.view, self._on_settings_applied, write_log
         )
         self._store_watcher = StoreWatcher(self.view)
-        self._wakeups = {name: WakeupEvent() for name in self.monitors}
+        self._wakeups: dict[str, WakeupEvent] = {name: WakeupEvent() for name in self.monitors}
 
     # --- running ---------------------------------------------------------------------------
 
@@ -120,19 +118,21 @@ class Runtime:
         from console.runtime.supervision.repair_troubles import TroubleReporter
         from console.runtime.supervision.verdict_recorder import VerdictRecorder
 
-        group.create_task(self.supervisor.run(), name="sentry")
+        group.create_task(self.supervisor.run(), name="supervisor")
         troubles = TroubleReporter(self.box, self.supervisor.log, self.view.set_troubles)
         group.create_task(troubles.run(), name="troubles")
         self._verdict_recorder = verdicts = VerdictRecorder(self.box, self.view)
         group.create_task(verdicts.run(self.snapshots()), name="verdicts")
         duties = DaemonDuties(self.box, self.view.refresh)
-        group.create_task(duties.run(verdicts.settled_snapshots(self.snapshots())), name="night")
-        group.create_task(self.stall_recorder.run(self.snapshots()), name="stalling")
+        group.create_task(
+            duties.run(verdicts.settled_snapshots(self.snapshots())), name="daemon duties"
+        )
+        group.create_task(self.stall_recorder.run(self.snapshots()), name="stall recorder")
         poller = FirstTaskPoller(self.collector, self.request_probe)
-        group.create_task(poller.run(self.snapshots()), name="first work")
+        group.create_task(poller.run(self.snapshots()), name="first task poller")
         canary = PostRepairCanary(self.view, self.request_probe)
-        group.create_task(canary.run(self.snapshots()), name="repaired")
-        group.create_task(QueueLossRecorder(self.box).run(self.snapshots()), name="losses")
+        group.create_task(canary.run(self.snapshots()), name="canary after repair")
+        group.create_task(QueueLossRecorder(self.box).run(self.snapshots()), name="queue losses")
 
     async def _run_monitor(self, name: str) -> None:
         """Run one monitor for ever: wait until it is due, then probe, store and judge."""
@@ -189,7 +189,7 @@ class Runtime:
     async def snapshots(self) -> AsyncIterator[Snapshot]:
         """Yield snapshots as they are published, only the newest; the first one at once."""
         if self._snapshot_task is None:
-            self._snapshot_task = asyncio.create_task(self._run_snapshot_loop(), name="watch")
+            self._snapshot_task = asyncio.create_task(self._run_snapshot_loop(), name="snapshots")
         last_count = 0
         while True:
             while self._snapshot is None or self._snapshot_count == last_count:

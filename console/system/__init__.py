@@ -1,4 +1,5 @@
 """Access to the machine: files, processes, locks, the store and the network.
 
-No other package of the program accesses the machine.
+Only this package and `demo` import sockets, locks, psutil and SQLite; `tests/test_architecture.py`
+checks it.
 """

@@ -1,4 +1,7 @@
-"""The program's only access to the clocks, so that a simulation can replace them."""
+"""The clocks that every recorded moment comes from; a simulation can replace them.
+
+Timeouts of one call may read `time.monotonic` themselves.
+"""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from console.core.records import replace
 from console.core.supervision.state_machine import (
     POLICY_ACTOR,
     RepairAction,
+    command_refusal,
     count_recent_restarts,
     count_recent_starts,
     decide_restart,
@@ -32,7 +33,6 @@ from console.core.supervision.state_machine import (
     derive_state,
     fold_events,
     lock_timeout_s,
-    permit,
     select_targets,
 )
 
@@ -377,18 +377,18 @@ def test_wall_clock_changes_do_not_affect_decisions() -> None:
 def test_permit_checks_target_token_and_command() -> None:
     living = [instance(7, token=3)]
     kill = Command(Verb.KILL, "worker")
-    assert permit(kill, ROLE, living, HELD) is None
-    assert permit(replace(kill, target=who(7), token=3), ROLE, living, HELD) is None
-    assert permit(replace(kill, token=3), ROLE, living, HELD) is None
-    assert permit(replace(kill, target=who(7), token=2), ROLE, living, HELD) is not None
-    assert permit(replace(kill, target=who(6)), ROLE, living, HELD) is not None
-    assert permit(replace(kill, token=2), ROLE, living, HELD) is not None
+    assert command_refusal(kill, ROLE, living, HELD) is None
+    assert command_refusal(replace(kill, target=who(7), token=3), ROLE, living, HELD) is None
+    assert command_refusal(replace(kill, token=3), ROLE, living, HELD) is None
+    assert command_refusal(replace(kill, target=who(7), token=2), ROLE, living, HELD) is not None
+    assert command_refusal(replace(kill, target=who(6)), ROLE, living, HELD) is not None
+    assert command_refusal(replace(kill, token=2), ROLE, living, HELD) is not None
     bare = replace(ROLE, command=())
-    assert permit(Command(Verb.ENSURE, "worker"), bare, [], FREE) is not None
-    assert permit(Command(Verb.ENSURE, "worker"), bare, living, FREE) is None
-    assert permit(Command(Verb.RESTART, "worker"), bare, living, FREE) is not None
+    assert command_refusal(Command(Verb.ENSURE, "worker"), bare, [], FREE) is not None
+    assert command_refusal(Command(Verb.ENSURE, "worker"), bare, living, FREE) is None
+    assert command_refusal(Command(Verb.RESTART, "worker"), bare, living, FREE) is not None
     lost = Lease(LeaseState.REPLACED, Owner(who(7), 3, at(0)))
-    assert permit(Command(Verb.ENSURE, "worker"), ROLE, [], lost) is not None
+    assert command_refusal(Command(Verb.ENSURE, "worker"), ROLE, [], lost) is not None
 
 
 def test_select_targets_by_verb_and_keep_rule() -> None:

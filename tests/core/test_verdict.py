@@ -19,7 +19,6 @@ from console.core.verdict import (
     HEARTBEAT_TIMEOUT_S,
     check_overdue,
     compute_judgement,
-    compute_verdict,
 )
 
 NOW = Moment(1_000_000.0, 5_000.0, "boot")
@@ -43,7 +42,8 @@ def judged(
     """Return the verdict on these roles and monitors, and its reasons."""
     roles = [one for one in views if isinstance(one, RoleView)]
     monitors = [one for one in views if isinstance(one, MonitorView)]
-    found, reasons = compute_verdict(roles, monitors, daemon, NOW)
+    judgement = compute_judgement(roles, monitors, daemon, NOW)
+    found, reasons = judgement.verdict, judgement.reasons
     return found.value, reasons
 
 
@@ -168,8 +168,8 @@ def test_monitor_without_samples_is_unknown_and_disabled_stays_off() -> None:
     )
 
 
-def test_compute_verdict_returns_a_verdict() -> None:
-    assert compute_verdict((), (), RUNS, NOW)[0] is Verdict.HEALTHY
+def test_no_role_and_no_monitor_is_healthy() -> None:
+    assert compute_judgement((), (), RUNS, NOW).verdict is Verdict.HEALTHY
 
 
 # --- root causes and consequences -----------------------------------------------------------

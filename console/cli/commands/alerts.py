@@ -15,7 +15,7 @@ _MAX_EVENTS = 10_000
 @click.pass_context
 def alerts(context: click.Context, as_json: bool) -> None:
     """Print the open alerts, worst first. Exit code 0: none is unacknowledged."""
-    from console.core import alerts as folding
+    from console.core.alerts import ALERT_KINDS, fold_open_alerts
     from console.core.text.formatting import format_date_time, format_utc, sanitize_text
 
     if context.invoked_subcommand is not None:
@@ -23,9 +23,7 @@ def alerts(context: click.Context, as_json: bool) -> None:
     options = context.find_object(Options)
     assert options is not None
     with options.open_box(ephemeral=True) as box:
-        open_alerts = folding.fold_open_alerts(
-            box.store.events(kinds=folding.ALERT_KINDS, limit=_MAX_EVENTS)
-        )
+        open_alerts = fold_open_alerts(box.store.events(kinds=ALERT_KINDS, limit=_MAX_EVENTS))
     if as_json:
         rows = [
             {

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
 from console.core.explain.death_chain import ExplanationStep, explain_last_death
-from console.core.handover import findings as judging
-from console.core.handover import sections
+from console.core.handover import findings, sections
 from console.core.handover.model import Claim, Handover, TimeFormatter
 from console.core.handover.timeline import build_timeline
 from console.core.model.events import END_KINDS, Event, EventKind
@@ -52,8 +51,8 @@ def build_handover(
         queue=tuple(sections.describe_queue(snapshot, times)),
         baseline=tuple(sections.describe_baseline(snapshot, events, times)),
         metrics=tuple(sections.describe_metrics(snapshot, events)),
-        findings=tuple(judging.collect_findings(snapshot, recent, times)),
-        conditions=tuple(judging.check_conditions(snapshot, events)),
+        findings=tuple(findings.collect_findings(snapshot, recent, times)),
+        conditions=tuple(findings.check_conditions(snapshot, events)),
         timeline=build_timeline(events, since),
         upcoming=tuple(_upcoming_claims(snapshot, times)),
         unknown=tuple(_unknown_claims(snapshot, recent, times)),
@@ -81,7 +80,7 @@ def _summary_claims(
     baseline = next(sections.describe_baseline(snapshot, events, times))
     yield Claim(f"Baseline: {baseline.text[0].lower()}{baseline.text[1:]}", baseline.event_ids)
     yield _event_count_claim(recent)
-    urgent = [alert for alert in judging.critical_alerts(snapshot) if not alert.acknowledged]
+    urgent = [alert for alert in findings.critical_alerts(snapshot) if not alert.acknowledged]
     if urgent:
         titles = ", ".join(sanitize_text(alert.title, 100) for alert in urgent)
         yield Claim(f"A person is needed: {titles}", tuple(alert.event_id for alert in urgent))

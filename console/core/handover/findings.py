@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from console.core.alerts import detect_alerts as wrong_now
+from console.core.alerts import detect_alerts
 from console.core.baseline.run_document import conclusion
 from console.core.handover.model import Claim, Condition, HandoverFinding, TimeFormatter
 from console.core.handover.sections import newest_event_ids
@@ -37,7 +37,7 @@ def collect_findings(
 
     Findings are sorted by severity, worst first; open ones come before resolved ones.
     """
-    detected = wrong_now(snapshot)
+    detected = detect_alerts(snapshot)
     reasons = {alert.key: alert.reason for alert in detected}
     findings = [_open_alert_finding(alert, reasons, snapshot, times) for alert in snapshot.alerts]
     open_keys = {alert.key for alert in snapshot.alerts}
@@ -87,7 +87,7 @@ def _remedy_text(alert: Alert, snapshot: Snapshot) -> str:
 
 def critical_alerts(snapshot: Snapshot) -> tuple[Alert, ...]:
     """Return the critical alerts: the open ones, and those that `snapshot` shows just now."""
-    alerts_by_key = {alert.key: alert for alert in (*wrong_now(snapshot), *snapshot.alerts)}
+    alerts_by_key = {alert.key: alert for alert in (*detect_alerts(snapshot), *snapshot.alerts)}
     return tuple(alert for alert in alerts_by_key.values() if alert.severity is Severity.CRITICAL)
 
 

@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     FAILED = "failed"
     PARKED = "parked"
     RELEASED = "released"
+    """Read in old event logs; no current code writes it."""
     MONITOR_CHANGED = "monitor-changed"
     VERDICT_CHANGED = "verdict-changed"
     DAEMON_STARTED = "daemon-started"

@@ -89,7 +89,11 @@ class LeaseState(StrEnum):
 
 
 class Owner(Record, frozen=True):
-    """The record that the shim wrote beside the lock: information, not proof."""
+    """The record beside the lock: information, not proof.
+
+    The caller writes it when it has taken the lock, and the shim's child before it executes the
+    worker's program.
+    """
 
     identity: Identity
     token: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from console.core import verdict as judging
+from console.core import verdict
 from console.core.alerts import detect_alerts, fold_open_alerts, update_reasons
 from console.core.metrics import stall_detection
 from console.core.metrics.queue_metrics import QueueMetrics, compute_queue_metrics
@@ -95,7 +95,7 @@ def build_snapshot(inputs: SnapshotInputs, now: Moment) -> Snapshot:
     )
     monitors = tuple(_clear_outdated_failure(view, roles) for view in monitors)
     health = {view.name: view.health for view in monitors}
-    judgement = judging.compute_judgement(roles, monitors, inputs.daemon, now)
+    judgement = verdict.compute_judgement(roles, monitors, inputs.daemon, now)
     open_alerts = (
         fold_open_alerts(inputs.events) if inputs.open_alerts is None else inputs.open_alerts
     )
@@ -174,7 +174,7 @@ def _observed_roles(
 
 def _build_monitor_view(inputs: MonitorInputs, now: Moment) -> MonitorView:
     last = inputs.last_sample
-    health = judging.check_overdue(
+    health = verdict.check_overdue(
         inputs.health, inputs.history, inputs.every_s, now, inputs.timeout_s
     )
     off = health.state is HealthState.OFF

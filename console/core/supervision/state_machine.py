@@ -181,7 +181,9 @@ def count_recent_restarts(role: Role, history: RoleHistory, now: Moment) -> int:
 # --- permission -----------------------------------------------------------------------------
 
 
-def permit(command: Command, role: Role, instances: Sequence[Instance], lease: Lease) -> str | None:
+def command_refusal(
+    command: Command, role: Role, instances: Sequence[Instance], lease: Lease
+) -> str | None:
     """Return why a command may not be carried out, or None if it may."""
     if command.verb is Verb.ENSURE and not role.command and len(instances) < role.count:
         return (
@@ -198,14 +200,16 @@ def permit(command: Command, role: Role, instances: Sequence[Instance], lease: L
     if command.verb not in (Verb.KILL, Verb.RESTART):
         return None
     if command.target is not None:
-        return _permit_target(command, command.target, instances)
+        return _target_refusal(command, command.target, instances)
     if command.token is not None and all(i.token != command.token for i in instances):
         tokens = ", ".join(str(instance.token) for instance in instances) or "none"
         return f"nothing runs under token {command.token} (now: {tokens})"
     return None
 
 
-def _permit_target(command: Command, target: Identity, instances: Sequence[Instance]) -> str | None:
+def _target_refusal(
+    command: Command, target: Identity, instances: Sequence[Instance]
+) -> str | None:
     instance = find_instance(instances, target)
     if instance is None:
         others = ", ".join(str(other.pid) for other in instances) or "none"

@@ -10,7 +10,6 @@ from typing import Any
 from console.core import resource_limits
 from console.core.model.samples import Sample
 from console.core.model.snapshot import Snapshot
-from console.core.model.views import DaemonView
 from console.core.records import replace
 from console.core.snapshot.builder import last_observed_roles
 from console.monitors import Monitor, discover_monitors
@@ -56,7 +55,7 @@ def take_snapshot(box: Box) -> Snapshot:
     view.add_unsaved(worker_sample)
     for sample in _probe_monitors(box, monitors):
         view.add_unsaved(sample)
-    return _with_daemon(view.compose(), daemon)
+    return replace(view.compose(), daemon=daemon)
 
 
 def _start_queue_check(box: Box, view: StoreView) -> Callable[[], Sample | None] | None:
@@ -126,7 +125,3 @@ def _probe_monitors(box: Box, monitors: Mapping[str, Monitor]) -> list[Sample]:
     finally:
         probing.close()
     return [sample for sample in samples.values() if sample is not None]
-
-
-def _with_daemon(snapshot: Snapshot, daemon: DaemonView) -> Snapshot:
-    return replace(snapshot, daemon=daemon)

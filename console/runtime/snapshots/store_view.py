@@ -59,12 +59,6 @@ class StoreView:
         history_s: float = HISTORY_S,
         sample_limits: Mapping[str, int] | None = None,
         event_limit: int = MAX_SNAPSHOT_EVENTS,
-        read_error: str | None = None,
-        unsaved_reason: str | None = None,
-        version: int = 0,
-        read_change_counter: int = -1,
-        troubles: tuple[Trouble, ...] | None = None,
-        observed_roles: Mapping[str, RoleObservation] | None = None,
     ) -> None:
         self.box = box
         self.monitors = monitors
@@ -78,31 +72,31 @@ class StoreView:
         """Monitor -> how many of its samples are read, if few are enough."""
         self.event_limit = event_limit
         """How many of the newest events are read at first: those that are shown."""
-        self.read_error = read_error
+        self.read_error: str | None = None
         """Why the store cannot be read, as shown on the screen."""
-        self.unsaved_reason = unsaved_reason
+        self.unsaved_reason: str | None = None
         """Number of samples that are not in the store, and why they could not be written."""
-        self.version = version
+        self.version = 0
         """Increases with each change of the data."""
-        self.read_change_counter = read_change_counter
+        self.read_change_counter = -1
         """The value of `Store.change_counter` up to which the store was read."""
-        self.troubles = troubles
+        self.troubles: tuple[Trouble, ...] | None = None
         """Troubles that this process, as the daemon, reports of its own work."""
-        self.observed_roles = observed_roles
+        self.observed_roles: Mapping[str, RoleObservation] | None = None
         """This process's own observation, for a command that does not rely on a daemon."""
         self._histories: dict[str, SampleHistory] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
-        self._last_sample_id: int = -1
-        self._last_event_id: int = 0
+        self._last_sample_id = -1
+        self._last_event_id = 0
         self._last_verdict_event: Event | None = None
         """The last change of the verdict, regardless of its age."""
-        self._digest_event_id: int = 0
+        self._digest_event_id = 0
         """Id of the last event that the digest had read when it was loaded."""
-        self._store_generation: int = 0
+        self._store_generation = 0
         self._facts: dict[str, object] = {}
         self._open_alerts: tuple[Alert, ...] = ()
-        self._lock: threading.Lock = threading.Lock()
-        self._pressure: ResourcePressure = ResourcePressure()
+        self._lock = threading.Lock()
+        self._pressure = ResourcePressure()
         self._digest = LedgerDigest(self.box)
 
     def refresh(self) -> None:

@@ -77,7 +77,7 @@ class Supervisor:
         self.request_probe("worker")  # instances may have changed before this start
         try:
             while True:
-                with self.log.catch_failures("pulse"):
+                with self.log.catch_failures("process scan"):
                     if self._scanner.has_stop_state_changed() or await self._scanner.has_changes():
                         self.request_probe("worker")
                 await asyncio.sleep(align_delay(self._scan_delay_s()))

@@ -20,32 +20,22 @@ UNREADABLE_STAMP: FileStamp = (-1,)
 class WatchedConfig:
     """The configuration file and its current settings. Reloading has no side effects."""
 
-    def __init__(
-        self,
-        path: Path | None,
-        initial_settings: Settings,
-        file_error: str | None = None,
-        not_applied_reason: str = "",
-        stamp: FileStamp = (),
-        applied_stamp: FileStamp = (),
-    ) -> None:
+    def __init__(self, path: Path | None, initial_settings: Settings) -> None:
         self.path = path
         self.initial_settings = initial_settings
-        self.file_error = file_error
+        self.file_error: str | None = None
         """The error in the current file; None if it is valid."""
-        self.not_applied_reason = not_applied_reason
+        self.not_applied_reason = ""
         """The reason why the current file's settings are not in force."""
-        self.stamp = stamp
-        """The stamp of the file as it was last read, valid or not."""
-        self.applied_stamp = applied_stamp
-        """The stamp of the file whose settings are in force."""
-        self.settings = self.initial_settings
+        self.settings = initial_settings
         """The settings in the file; the last valid ones while the file is invalid."""
         try:
-            self.stamp = _read_stamp(self.path)
+            self.stamp = _read_stamp(path)
+            """The stamp of the file as it was last read, valid or not."""
         except FileError:
             self.stamp = UNREADABLE_STAMP
         self.applied_stamp = self.stamp
+        """The stamp of the file whose settings are in force."""
 
     def start_watching(self) -> None:
         """Start watching: the file may have changed since its settings were read.

@@ -1,7 +1,7 @@
 """Reads files of bounded size that must be regular, and strict JSON.
 
-All file reads of the program use this module. Module `outside_files` writes files outside the
-state directory.
+Reads of files that other programs write use this module. Module `outside_files` writes files
+outside the state directory.
 """
 
 from __future__ import annotations

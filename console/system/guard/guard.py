@@ -1,4 +1,4 @@
-"""Carries out ensure, restart and kill. No other code starts or ends a worker.
+"""Carries out ensure, restart and kill. No other code carries out a command on a role.
 
 The life lock is the guarantee against a second worker: a process that starts a worker must hold the
 lock, observe again while holding it, and pass it on to the worker. The command lock only lets
@@ -49,8 +49,9 @@ class Guard(Component):
     def carry_out(self, command: Command) -> Outcome:
         """Carry out a command or refuse it, and return the outcome.
 
-        Both are recorded in the event log, unless the command is a dry run. A refusal is returned
-        as an outcome, never raised.
+        Both are recorded in the event log. The exceptions: a dry run, a role that does not exist, a
+        store that cannot be written, and a refusal to the restart policy that repeats the role's
+        last event. A refusal is returned as an outcome, never raised.
         """
         role = self.box.find_role(command.role)
         if role is None:
@@ -166,7 +167,7 @@ class Guard(Component):
         while clock.tick() < deadline:
             # A full observation is needed only once: `start_instance` makes its own.
             observation, full = self._observe(role, full), False
-            if reason := state_machine.permit(
+            if reason := state_machine.command_refusal(
                 ensure_command, role, observation.instances, observation.worst_lease
             ):
                 raise CommandRefused(reason)
@@ -231,7 +232,7 @@ class Guard(Component):
 
         stopper = InstanceStopper(self.box, command, role)
         observation = stopper.observe_when_idle(self._timeout_for(role))
-        if reason := state_machine.permit(
+        if reason := state_machine.command_refusal(
             command, role, observation.instances, observation.worst_lease
         ):
             raise CommandRefused(reason)
@@ -254,7 +255,7 @@ class Guard(Component):
     def _kill(self, command: Command, role: Role) -> Outcome:
         stopper = InstanceStopper(self.box, command, role)
         observation = stopper.observe_when_idle(self._timeout_for(role))
-        if reason := state_machine.permit(
+        if reason := state_machine.command_refusal(
             command, role, observation.instances, observation.worst_lease
         ):
             raise CommandRefused(reason)
@@ -273,7 +274,9 @@ class Guard(Component):
         remaining = len(observation.instances) - len(targets)
         needs_start = command.verb in (Verb.ENSURE, Verb.RESTART) and remaining < role.count
         refusals = [
-            state_machine.permit(command, role, observation.instances, observation.worst_lease)
+            state_machine.command_refusal(
+                command, role, observation.instances, observation.worst_lease
+            )
         ]
         if command.verb is Verb.ENSURE:
             refusals.append(missing_confirmation(command, role, observation))

@@ -27,8 +27,9 @@ _POLL_INTERVAL_S = 0.02
 def start_instance(box: Box, command: Command, role: Role, slot: int) -> Outcome | None:
     """Start an instance in a slot. Return None if the caller must observe the role again.
 
-    The start lock is held until the worker is visible in the process table, so that no start from
-    another state directory observes in between. Raises CommandRefused, LockFileError, ProcessError.
+    The caller holds the start lock until the start has settled or failed, and the child holds it
+    until it executes the worker's program. No start from another state directory observes in
+    between, not even if the caller is killed. Raises CommandRefused, LockFileError, ProcessError.
     """
     if reason := _start_refusal(role):
         raise CommandRefused(reason)

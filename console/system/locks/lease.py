@@ -1,4 +1,4 @@
-"""The state of a lease, from its life lock and the owner record that the shim wrote beside it.
+"""The state of a lease, from its life lock and the owner record beside it.
 
 The lock is authoritative. The record is information: it names the process to check with the kernel.
 """

@@ -20,7 +20,7 @@ from console.core.handover.model import (
     HandoverFinding,
     TimeFormatter,
 )
-from console.core.handover.timeline import TimelineEntry as Happened
+from console.core.handover.timeline import TimelineEntry
 from console.core.model.time import Moment
 from console.core.model.views import Severity
 from console.core.text.command_hint import format_command
@@ -175,7 +175,9 @@ def _claim_text(claim: Claim) -> str:
     return f"{claim.text}{format_evidence(claim.event_ids, claim.sample_ids)}"
 
 
-def _timeline_items(entries: tuple[Happened, ...], times: TimeFormatter) -> Iterator[MarkedText]:
+def _timeline_items(
+    entries: tuple[TimelineEntry, ...], times: TimeFormatter
+) -> Iterator[MarkedText]:
     if len(entries) > MAX_TIMELINE_ENTRIES:
         omitted = len(entries) - MAX_TIMELINE_ENTRIES
         yield "·", "muted", f"{omitted} earlier lines are left out: {format_command('events')}"
