@@ -25,6 +25,7 @@ SCRIPT = """
 import asyncio, os, signal, sys, time
 from console.core.model.commands import Outcome
 from console.core.model.logs import LogPage
+from console.core.records import replace
 from console.ui.app import ConsoleApp
 from screenshots.generator.fixture_night import NOW, healthy_snapshot
 from console.ui.terminal import run

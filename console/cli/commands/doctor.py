@@ -82,6 +82,8 @@ def _load_context(options: Options) -> CheckContext:
 
 def run_checks(context: CheckContext, timeout_s: float = CHECKS_TIMEOUT_S) -> list[Finding]:
     """Run all checks and return every finding, in the order of the checks."""
+    import hashlib  # noqa: F401 - without a free descriptor, its first import prints a traceback
+
     from console.system import clock
 
     findings: dict[str, list[Finding]] = {}

@@ -84,9 +84,15 @@ class ConfirmDialog(Dialog[bool]):
         return self._readable_since < math.inf
 
     def accepts_key(self, event: events.Key | events.Paste) -> bool:
-        """Return True if the key can be an answer; keys that cancel always can."""
-        cancels = isinstance(event, events.Key) and event.key in CANCEL_KEYS
-        return cancels or event.time >= self._readable_since
+        """Return False for an answer that was typed before the question could be read.
+
+        Keys that cancel are accepted at any time, and so are control keys, such as the one that
+        redraws the screen: they are no answer.
+        """
+        is_no_answer = isinstance(event, events.Key) and (
+            event.key in CANCEL_KEYS or event.key.startswith("ctrl+")
+        )
+        return is_no_answer or event.time >= self._readable_since
 
     def build_lines(self) -> list[StyledLine]:
         """Return the facts about the command, and the keys.
