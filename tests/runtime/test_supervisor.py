@@ -112,8 +112,14 @@ async def test_death_is_recorded_for_a_worker_the_supervisor_never_saw(box: Box)
         with await asyncio.to_thread(outsider, box) as process:
             identity = procfs.identify(process.pid)
             process.kill()
-        ghost = (EventKind.ADOPTED, "worker", "cli:ana", "found running", identity)
-        await asyncio.to_thread(box.record, *ghost)
+        await asyncio.to_thread(
+            box.record,
+            EventKind.ADOPTED,
+            role="worker",
+            actor="cli:ana",
+            reason="found running",
+            identity=identity,
+        )
         died = (await until(lambda: ledger(box, EventKind.DIED)))[0]
         assert died.identity == identity
 
