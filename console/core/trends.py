@@ -6,7 +6,7 @@ Cells begin at multiples of their length, so that a running graph rarely shifts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from console.core.metrics.statistics import counter_increases, percentile
@@ -156,25 +156,26 @@ def _group_by_cell(
 @lru_cache(maxsize=CURVE_CACHE_SIZE)
 def latency_curve(trends: Trends, span_s: float, max_cells: int) -> Curve:
     """Return the latency of the slowest canary in each cell, in seconds."""
-    grid = _cell_grid(trends, span_s, max_cells)
-    points_by_cell = _group_by_cell(trends.points, grid)
-    slowest = (
-        max((point.latency_s for point in cell if point.latency_s is not None), default=None)
-        for cell in points_by_cell
-    )
-    return Curve(grid[1], grid[0], tuple(slowest))
+    return _curve_of_maxima(trends, span_s, max_cells, lambda point: point.latency_s)
 
 
 @lru_cache(maxsize=CURVE_CACHE_SIZE)
 def queue_size_curve(trends: Trends, span_s: float, max_cells: int) -> Curve:
     """Return the longest queue size in each cell."""
+    return _curve_of_maxima(trends, span_s, max_cells, lambda point: point.queue_size)
+
+
+def _curve_of_maxima(
+    trends: Trends,
+    span_s: float,
+    max_cells: int,
+    value_of: Callable[[TrendPoint], float | None],
+) -> Curve:
+    """Return the largest value in each cell; None where no point has one."""
     grid = _cell_grid(trends, span_s, max_cells)
-    points_by_cell = _group_by_cell(trends.points, grid)
-    longest = (
-        max((point.queue_size for point in cell if point.queue_size is not None), default=None)
-        for cell in points_by_cell
-    )
-    return Curve(grid[1], grid[0], tuple(longest))
+    cells = _group_by_cell(trends.points, grid)
+    values = ([value for point in cell if (value := value_of(point)) is not None] for cell in cells)
+    return Curve(grid[1], grid[0], tuple(max(found, default=None) for found in values))
 
 
 @lru_cache(maxsize=CURVE_CACHE_SIZE)

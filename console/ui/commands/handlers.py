@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.core.model.commands import Command, Verb
+from console.core.model.processes import Instance
 from console.core.model.snapshot import Snapshot
+from console.core.model.views import RoleView
 from console.core.records import replace
 from console.ui.commands.time_handlers import back, earlier, goto, later, longer, on, shorter
 from console.ui.dialogs import confirm_text
@@ -38,31 +40,30 @@ def ensure(app: CommandContext, snapshot: Snapshot) -> None:
 
 def restart(app: CommandContext, snapshot: Snapshot) -> None:
     """Restart the selected instance, named by identity, after a confirmation."""
-    selected = confirm_text.selected_instance(snapshot, app.main_screen.selection)
-    if isinstance(selected, str):
-        app.refuse(selected)
-        return
-    view, instance = selected
-    command = Command(Verb.RESTART, view.role.name, target=instance.identity, token=instance.token)
-    app.confirm_and_submit(
-        confirm_text.restart_question(snapshot, view, instance),
-        command,
-        f"restarting {view.role.name} {instance.pid}",
-    )
+    _confirm_on_instance(app, snapshot, Verb.RESTART, confirm_text.restart_question, "restarting")
 
 
 def kill(app: CommandContext, snapshot: Snapshot) -> None:
     """End the selected instance, named by identity, after a confirmation."""
+    _confirm_on_instance(app, snapshot, Verb.KILL, confirm_text.kill_question, "ending")
+
+
+def _confirm_on_instance(
+    app: CommandContext,
+    snapshot: Snapshot,
+    verb: Verb,
+    question: Callable[[Snapshot, RoleView, Instance], confirm_text.Question],
+    doing: str,
+) -> None:
+    """Ask about the selected instance, and submit the command bound to its identity."""
     selected = confirm_text.selected_instance(snapshot, app.main_screen.selection)
     if isinstance(selected, str):
         app.refuse(selected)
         return
     view, instance = selected
-    command = Command(Verb.KILL, view.role.name, target=instance.identity, token=instance.token)
+    command = Command(verb, view.role.name, target=instance.identity, token=instance.token)
     app.confirm_and_submit(
-        confirm_text.kill_question(snapshot, view, instance),
-        command,
-        f"ending {view.role.name} {instance.pid}",
+        question(snapshot, view, instance), command, f"{doing} {view.role.name} {instance.pid}"
     )
 
 
